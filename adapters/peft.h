@@ -1,0 +1,30 @@
+/* A PEFT LoRA adapter's two files -> a delta_source, or a refusal that names what was expected and found.
+ * No I/O but reading the two descriptors by pread, no SQL, no globals, no logging. Any thread.
+ * Source of the semantics: PEFT's LoraConfig, LoraModel and set_peft_model_state_dict. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/base/sha256.h"
+#include "core/model/model.h"
+
+enum { PEFT_CONFIG_BYTES_MAX = 1 << 20 };
+#define PEFT_WEIGHTS_BYTES_MAX (UINT64_C(4) << 30)
+
+struct peft; /* owns the tensors that source points into */
+
+struct peft_info {
+    uint8_t version[SHA256_BYTES]; /* of the canonical form, see docs/http-api.md */
+    int rank_max;
+    int sites;
+    int64_t parameters; /* elements of all A and B */
+};
+
+/* Errors: the adapter_*, safetensors_malformed, config_malformed and pickle_refused codes of the HTTP API.
+ * `allow_no_effect`: accept B that is zero everywhere. */
+int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, int allow_no_effect,
+              struct err *e);
+void peft_free(struct peft *p);
+const struct delta_source *peft_source(const struct peft *p);
+const struct peft_info *peft_info(const struct peft *p);

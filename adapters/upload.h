@@ -1,0 +1,14 @@
+/* From staged files to a version that can serve: validate, compile, prove, publish. Blocks; runs on a job thread. */
+#pragma once
+#include "adapters/cache.h"
+#include "adapters/registry.h"
+#include "core/engine/engine.h"
+
+struct upload {
+    const char *tenant_id, *name;
+    bool activate, allow_no_effect;
+};
+
+/* On success the caller owns a reference to the version. Nothing is left behind by a refusal. Consumes `staged`. */
+int upload_accept(struct registry *r, struct cache *c, struct engine *g, const struct model *m, struct staged *staged,
+                  const struct upload *u, const struct version **out, bool *created, struct err *e);

@@ -1,0 +1,48 @@
+/* Hugging Face tokenizer.json (BPE): text to token ids and back, equal to the `tokenizers` library.
+ * Immutable after opening; any thread may use it. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/buf.h"
+#include "core/base/err.h"
+
+struct tokenizer;
+
+struct token_list { /* zero-initialize; free with token_list_fini */
+    int32_t *ids;   /* owned */
+    size_t count, capacity;
+};
+int token_list_push(struct token_list *l, int32_t id); /* 0, or -1: out of memory */
+void token_list_fini(struct token_list *l);
+
+/* Reads DIRECTORY/tokenizer.json. A component that is not supported is refused by name ("tokenizer_unsupported");
+ * a damaged file is "tokenizer_malformed". */
+int tokenizer_open(struct tokenizer **out, const char *directory, struct err *e);
+void tokenizer_close(struct tokenizer *t);
+int tokenizer_vocab_size(const struct tokenizer *t); /* highest id + 1, added tokens included */
+
+/* Append the ids of valid UTF-8 `text` (U+0000 allowed). `add_special_tokens`: apply the post-processor's template.
+ * Special tokens written in the text become themselves. Error: "out_of_memory", "invalid_utf8". */
+int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length, bool add_special_tokens,
+                     struct token_list *out, struct err *e);
+/* Append the text of the ids; as Hugging Face `decode(ids, skip_special_tokens)` without clean-up. Bytes that are no
+ * UTF-8 become U+FFFD as there. Error: "token_out_of_range". */
+int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool skip_special_tokens,
+                     struct buf *out, struct err *e);
+int32_t tokenizer_find(const struct tokenizer *t, const char *content); /* id of a token or added token, or -1 */
+bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
+
+/* Incremental decoding: pushes append whole UTF-8 characters only; all pushes and the finish together append exactly
+ * what tokenizer_decode gives for all ids. Each push takes time bounded by the token's own length. One thread. */
+struct detokenizer {
+    const struct tokenizer *tokenizer;
+    bool skip_special_tokens;
+    bool started;       /* something was decoded already (leading-space rules) */
+    struct buf pending; /* bytes that are not yet a whole character */
+};
+void detokenizer_init(struct detokenizer *d, const struct tokenizer *t, bool skip_special_tokens);
+int detokenizer_push(struct detokenizer *d, int32_t id, struct buf *out, struct err *e);
+int detokenizer_finish(struct detokenizer *d, struct buf *out, struct err *e);
+void detokenizer_fini(struct detokenizer *d);
