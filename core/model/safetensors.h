@@ -9,12 +9,9 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
+#include "core/kernels/dtype.h"
 
 enum { SAFETENSORS_DIMENSIONS_MAX = 8 };
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
-
-size_t dtype_size(enum dtype t);
-const char *dtype_name(enum dtype t); /* "F32" */
 
 struct tensor {
     const char *name;
@@ -40,8 +37,6 @@ int64_t tensor_elements(const struct tensor *t);
 /* Write the shape as "[8, 64]" for messages. */
 void tensor_shape_text(const struct tensor *t, char *out, size_t size);
 
-/* Widen `count` stored elements to f32 (exact for every dtype). */
-void dtype_widen(enum dtype t, const void *stored, float *out, size_t count);
 /* Read a whole tensor by pread, widened to f32 [elements]. With `finite`, NaN or infinity is refused
  * ("adapter_not_finite"). */
 int safetensors_read(int fd, const struct tensor *t, float *out, int finite, struct err *e);
