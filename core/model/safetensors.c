@@ -34,22 +34,32 @@ static int refuse_pickle(const unsigned char *start, size_t length, struct err *
                     "weights_only=True), 'adapter_model.safetensors').");
 }
 
+static uint64_t little_endian(const unsigned char *bytes)
+{
+    uint64_t value = 0;
+    for (int i = LENGTH_BYTES - 1; i >= 0; i--)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
 /* Read the length prefix and see whether a header of that length can be in this file. */
 static int read_header_length(int fd, uint64_t file_bytes, size_t limit, size_t *header_bytes, struct err *e)
 {
-    unsigned char prefix[LENGTH_BYTES] = {0};
-    size_t have = file_bytes < LENGTH_BYTES ? (size_t)file_bytes : LENGTH_BYTES;
-    if (file_pread(fd, prefix, have, 0, e) != 0 || refuse_pickle(prefix, have, e) != 0)
+    unsigned char start[LENGTH_BYTES + 1] = {0};
+    size_t have = file_bytes < sizeof start ? (size_t)file_bytes : sizeof start;
+    if (file_pread(fd, start, have, 0, e) != 0)
+        return -1;
+    uint64_t length = little_endian(start), room = file_bytes < LENGTH_BYTES ? 0 : file_bytes - LENGTH_BYTES;
+    /* A header of 640 bytes has a length that looks like a pickle's first two bytes; a pickle has no '{'
+     * there. */
+    if ((length > room || start[LENGTH_BYTES] != '{') && refuse_pickle(start, have, e) != 0)
         return -1;
     if (have < LENGTH_BYTES)
         return err_set(e, malformed, "the file has %zu bytes; the header's length alone takes %d", have,
                        LENGTH_BYTES);
-    uint64_t length = 0;
-    for (int i = LENGTH_BYTES - 1; i >= 0; i--)
-        length = length << 8 | prefix[i];
-    if (length > file_bytes - LENGTH_BYTES)
+    if (length > room)
         return err_set(e, malformed, "the header should have %llu bytes, but only %llu follow",
-                       (unsigned long long)length, (unsigned long long)(file_bytes - LENGTH_BYTES));
+                       (unsigned long long)length, (unsigned long long)room);
     if (limit > header_bytes_max)
         limit = header_bytes_max;
     if (length > limit)
@@ -59,8 +69,8 @@ static int read_header_length(int fd, uint64_t file_bytes, size_t limit, size_t 
     return 0;
 }
 
-/* No number in a header is negative; "-0" is one that the JSON parser would take for 0. */
-static bool has_minus_outside_strings(const char *text, size_t length)
+/* No number in a header is negative; this one the JSON parser would take for 0. */
+static bool has_negative_zero(const char *text, size_t length)
 {
     bool in_string = false;
     for (size_t i = 0; i < length; i++) {
@@ -68,7 +78,7 @@ static bool has_minus_outside_strings(const char *text, size_t length)
             i++;
         else if (text[i] == '"')
             in_string = !in_string;
-        else if (text[i] == '-' && !in_string)
+        else if (!in_string && text[i] == '-' && i + 1 < length && text[i + 1] == '0')
             return true;
     }
     return false;
@@ -83,9 +93,9 @@ static int parse_header(const char *text, size_t length, json_t **out, struct er
     if (!header)
         return err_set(e, malformed, "the header is not valid JSON: %s (byte %d)", parse.text,
                        parse.position);
-    if (has_minus_outside_strings(text, length)) {
+    if (has_negative_zero(text, length)) {
         json_decref(header);
-        return err_set(e, malformed, "the header contains a negative number");
+        return err_set(e, malformed, "the header contains the number -0");
     }
     *out = header;
     return 0;
@@ -191,6 +201,9 @@ static int take_name(struct tensor *t, const char *key, char **names, struct err
     if (length == 0 || length > NAME_BYTES_MAX)
         return err_set(e, malformed, "a tensor's name has %zu bytes; 1 to %d are accepted", length,
                        NAME_BYTES_MAX);
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)key[i] < 0x20 || key[i] == 0x7F)
+            return err_set(e, malformed, "a tensor's name contains a control character");
     t->name = memcpy(*names, key, length + 1);
     *names += length + 1;
     return 0;
