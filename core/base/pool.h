@@ -14,4 +14,4 @@ void pool_free(struct pool *p); /* NULL is fine */
 int pool_threads(const struct pool *p);
 void pool_run(struct pool *p, void (*work)(void *arg, int worker, int workers), void *arg);
 /* Inside a running function: wait until every worker has come here. */
-void pool_barrier(struct pool *p, int worker);
+void pool_barrier(struct pool *p);

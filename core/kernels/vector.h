@@ -1,0 +1,25 @@
+/* Float loops whose result for one row depends on that row alone: every sum has one fixed order. Any thread. */
+#pragma once
+
+/* Sum of a[i] * b[i]. */
+float vector_dot(const float *a, const float *b, int n);
+/* y[i] += c * x[i] */
+void vector_add_scaled(float *y, const float *x, float c, int n);
+/* y[i] += x[i] */
+void vector_add(float *y, const float *x, int n);
+
+/* y = x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019) */
+void vector_rms_norm(float *y, const float *x, const float *weight, float eps, int n);
+/* y = (x - mean) / sqrt(variance + eps) * weight + bias */
+void vector_layer_norm(float *y, const float *x, const float *weight, const float *bias, float eps, int n);
+
+/* y[i] = silu(gate[i]) * up[i] */
+void vector_silu_gate(float *y, const float *gate, const float *up, int n);
+/* The tanh form of GELU, in place. */
+void vector_gelu_tanh(float *y, int n);
+void vector_relu(float *y, int n);
+
+/* Softmax in place. */
+void vector_softmax(float *y, int n);
+/* Rotate the pairs (x[i], x[i + n/2]) by angles given as cosines and sines [n/2] (Su et al. 2021). */
+void vector_rotate(float *x, const float *cosine, const float *sine, int n);
