@@ -1,0 +1,508 @@
+#include "core/model/config.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+
+enum { CONFIG_BYTES_MAX = 1 << 20 };
+
+#define ROTARY_NAMES                                                                                      \
+    .prefix = "model.", .embed = "embed_tokens", .layer_prefix = "layers.", .final_norm = "norm",         \
+    .attention_norm = "input_layernorm", .mlp_norm = "post_attention_layernorm", .q = "self_attn.q_proj", \
+    .k = "self_attn.k_proj", .v = "self_attn.v_proj", .o = "self_attn.o_proj", .gate = "mlp.gate_proj",   \
+    .up = "mlp.up_proj", .down = "mlp.down_proj", .field_hidden = "hidden_size",                          \
+    .field_layers = "num_hidden_layers", .field_heads = "num_attention_heads",                            \
+    .field_intermediate = "intermediate_size", .field_context = "max_position_embeddings",                \
+    .field_eps = "rms_norm_eps", .field_activation = "hidden_act", .activation = "silu", .gated = true,   \
+    .eps_default = 1e-6
+
+static const struct family families[] = {
+    {.name = "llama", .architecture = "LlamaForCausalLM", ROTARY_NAMES},
+    {.name = "mistral", .architecture = "MistralForCausalLM", .kv_heads_default = 8, ROTARY_NAMES},
+    {.name = "qwen2",
+     .architecture = "Qwen2ForCausalLM",
+     .kv_heads_default = 32,
+     .qkv_bias = true,
+     ROTARY_NAMES},
+    {.name = "qwen3",
+     .architecture = "Qwen3ForCausalLM",
+     .kv_heads_default = 32,
+     .head_dim_default = 128,
+     .qk_norm = true,
+     .q_norm = "self_attn.q_norm",
+     .k_norm = "self_attn.k_norm",
+     ROTARY_NAMES},
+    {.name = "gpt2",
+     .architecture = "GPT2LMHeadModel",
+     .layer_norm = true,
+     .learned_positions = true,
+     .transposed = true,
+     .qkv_bias = true,
+     .o_bias = true,
+     .mlp_bias = true,
+     .tied_default = true,
+     .eps_default = 1e-5,
+     .prefix = "transformer.",
+     .embed = "wte",
+     .positions = "wpe",
+     .layer_prefix = "h.",
+     .final_norm = "ln_f",
+     .attention_norm = "ln_1",
+     .mlp_norm = "ln_2",
+     .qkv = "attn.c_attn",
+     .o = "attn.c_proj",
+     .up = "mlp.c_fc",
+     .down = "mlp.c_proj",
+     .field_hidden = "n_embd",
+     .field_layers = "n_layer",
+     .field_heads = "n_head",
+     .field_intermediate = "n_inner",
+     .field_context = "n_positions",
+     .field_eps = "layer_norm_epsilon",
+     .field_activation = "activation_function",
+     .activation = "gelu_new"},
+};
+
+/* ---- reading fields ---- */
+
+static bool absent(const json_t *value)
+{
+    return !value || json_is_null(value);
+}
+
+static int unsupported(const char *field, const json_t *value, struct err *e)
+{
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+    err_set(e, "model_unsupported", "config.json: %s = %.200s is not supported", field, text ? text : "?");
+    free(text);
+    return err_param(e, field);
+}
+
+static int malformed(const char *field, const char *wanted, struct err *e)
+{
+    err_set(e, "model_malformed", "config.json: %s must be %s", field, wanted);
+    return err_param(e, field);
+}
+
+/* An integer in 1..maximum; `fallback` where the field is absent, or an error where that is 0. */
+static int read_size(const json_t *root, const char *field, int fallback, int maximum, int *out,
+                     struct err *e)
+{
+    const json_t *value = json_object_get(root, field);
+    if (absent(value) && fallback > 0) {
+        *out = fallback;
+        return 0;
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > maximum) {
+        char wanted[64];
+        snprintf(wanted, sizeof wanted, "an integer from 1 to %d", maximum);
+        return malformed(field, wanted, e);
+    }
+    *out = (int)json_integer_value(value);
+    return 0;
+}
+
+static int read_number(const json_t *root, const char *field, double fallback, double *out, struct err *e)
+{
+    const json_t *value = json_object_get(root, field);
+    if (absent(value) && fallback > 0) {
+        *out = fallback;
+        return 0;
+    }
+    if (!json_is_number(value) || !(json_number_value(value) > 0))
+        return malformed(field, "a positive number", e);
+    *out = json_number_value(value);
+    return 0;
+}
+
+static int read_flag(const json_t *root, const char *field, bool fallback, bool *out, struct err *e)
+{
+    const json_t *value = json_object_get(root, field);
+    if (!absent(value) && !json_is_boolean(value))
+        return malformed(field, "true or false", e);
+    *out = absent(value) ? fallback : json_is_true(value);
+    return 0;
+}
+
+static int read_json(const char *directory, const char *name, bool required, json_t **out, struct err *e)
+{
+    *out = NULL;
+    char *path = file_join(directory, name);
+    if (!path)
+        return err_memory(e);
+    struct buf text = {0};
+    int result = 0;
+    if (required || file_exists(path))
+        result = file_read(path, CONFIG_BYTES_MAX, &text, e);
+    free(path);
+    if (result == 0 && text.data) {
+        json_error_t error;
+        *out = json_loadb(text.data, text.length, JSON_REJECT_DUPLICATES, &error);
+        if (!json_is_object(*out))
+            result = err_set(e, "model_malformed", "%s is not a JSON object: %.200s", name,
+                             *out ? "" : error.text);
+    }
+    buf_fini(&text);
+    return result;
+}
+
+/* ---- what is refused ---- */
+
+/* Fields of these families that change the computation, with the only values that do not. */
+static int check_switches(const json_t *root, struct err *e)
+{
+    static const char *const off[] = {
+        "attention_bias",
+        "mlp_bias",
+        "add_cross_attention",
+        "scale_attn_by_inverse_layer_idx",
+        "use_qk_norm",
+        "qk_layernorm",
+        "reorder_and_upcast_attn",
+        "quantization_config",
+        "auto_map",
+        "num_experts",
+        "num_local_experts",
+        "n_routed_experts",
+        "moe_intermediate_size",
+        "attn_logit_softcapping",
+        "final_logit_softcapping",
+        "logit_scale",
+        "embedding_multiplier",
+        "residual_multiplier",
+        "attention_multiplier",
+        "logits_scaling",
+        "use_mrope",
+        "attention_out_bias",
+        "lm_head_bias",
+        "is_encoder_decoder",
+        "clip_qkv",
+        "alibi",
+        "parallel_residual",
+        "attention_sink",
+    };
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
+        const json_t *value = json_object_get(root, off[i]);
+        bool is_off =
+            absent(value) || json_is_false(value) || (json_is_number(value) && json_number_value(value) == 0);
+        if (!is_off)
+            return unsupported(off[i], value, e);
+    }
+    const json_t *scaled = json_object_get(root, "scale_attn_weights");
+    if (!absent(scaled) && !json_is_true(scaled))
+        return unsupported("scale_attn_weights", scaled, e);
+    return 0;
+}
+
+static bool in_list(const char *name, const char *const *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(name, list[i]) == 0)
+            return true;
+    return false;
+}
+
+/* A field that nobody here knows and that switches something on. Numbers and words may pass: they have no
+ * "off". */
+static int check_unknown(const json_t *root, struct err *e)
+{
+    static const char *const known[] = {
+        "architectures",
+        "use_cache",
+        "tie_word_embeddings",
+        "rope_parameters",
+        "rope_scaling",
+        "layer_types",
+        "use_sliding_window",
+        "scale_attn_weights",
+        "eos_token_id",
+        "bos_token_id",
+        "summary_use_proj",
+        "summary_proj_to_labels",
+        "id2label",
+        "label2id",
+        "task_specific_params",
+        "unsloth_fixed",
+        "is_decoder",
+        "return_dict",
+        "_from_model_config",
+        "layer_sizes",
+        "keys_to_ignore_at_inference",
+        "output_attentions",
+        "output_hidden_states",
+        "pad_token_id",
+        "_attn_implementation_autoset",
+    };
+    const char *field;
+    json_t *value;
+    json_object_foreach((json_t *)root, field, value)
+    {
+        bool on = json_is_true(value) || json_object_size(value) > 0 || json_array_size(value) > 0;
+        if (on && !in_list(field, known, sizeof known / sizeof *known)) {
+            unsupported(field, value, e);
+            return err_hint(e, "This field is not known here and may change what the model computes.");
+        }
+    }
+    return 0;
+}
+
+/* Sliding windows matter only where they are shorter than the context and some layer uses them. */
+static int check_sliding_window(const json_t *root, const struct config *c, struct err *e)
+{
+    const json_t *window = json_object_get(root, "sliding_window"),
+                 *use = json_object_get(root, "use_sliding_window");
+    bool bites = json_is_integer(window) && json_integer_value(window) < c->context;
+    if (!absent(window) && !json_is_integer(window))
+        return malformed("sliding_window", "an integer or null", e);
+    if (!absent(use) && !json_is_boolean(use))
+        return malformed("use_sliding_window", "true or false", e);
+    const json_t *types = json_object_get(root, "layer_types"), *type;
+    if (!absent(types)) {
+        if (!json_is_array(types) || json_array_size(types) != (size_t)c->layers)
+            return malformed("layer_types", "a list with one entry per layer", e);
+        size_t i;
+        json_array_foreach((json_t *)types, i, type)
+        {
+            bool full = json_is_string(type) && strcmp(json_string_value(type), "full_attention") == 0;
+            bool sliding = json_is_string(type) && strcmp(json_string_value(type), "sliding_attention") == 0;
+            if (!full && (!sliding || bites || absent(window)))
+                return unsupported("layer_types", type, e);
+        }
+        return 0;
+    }
+    bool qwen = strncmp(c->family->name, "qwen", 4) == 0;
+    const json_t *from = json_object_get(root, "max_window_layers");
+    bool no_layer = json_is_integer(from) && json_integer_value(from) >= c->layers;
+    if (bites && (qwen ? json_is_true(use) && !no_layer : strcmp(c->family->name, "mistral") == 0))
+        return unsupported("sliding_window", window, e);
+    return 0;
+}
+
+static int check_architecture(const json_t *root, const struct family *f, struct err *e)
+{
+    const json_t *list = json_object_get(root, "architectures");
+    if (absent(list))
+        return 0;
+    const json_t *first = json_array_get(list, 0);
+    if (!json_is_string(first) || json_array_size(list) != 1)
+        return malformed("architectures", "a list of one name", e);
+    if (strcmp(json_string_value(first), f->architecture) != 0) {
+        unsupported("architectures", list, e);
+        return err_hint(e, "Of model_type %s, %s is supported.", f->name, f->architecture);
+    }
+    return 0;
+}
+
+/* ---- sections ---- */
+
+static int read_rope_type(const json_t *rope, const char *field, struct rope *out, struct err *e)
+{
+    const json_t *type = json_object_get(rope, "rope_type");
+    if (absent(type))
+        type = json_object_get(rope, "type");
+    if (absent(type) || (json_is_string(type) && strcmp(json_string_value(type), "default") == 0))
+        return 0;
+    if (!json_is_string(type) || strcmp(json_string_value(type), "llama3") != 0) {
+        char name[64];
+        snprintf(name, sizeof name, "%s.rope_type", field);
+        return unsupported(name, type, e);
+    }
+    out->llama3 = true;
+    if (read_number(rope, "factor", 0, &out->factor, e) != 0 ||
+        read_number(rope, "low_freq_factor", 0, &out->low_freq_factor, e) != 0 ||
+        read_number(rope, "high_freq_factor", 0, &out->high_freq_factor, e) != 0 ||
+        read_number(rope, "original_max_position_embeddings", 0, &out->original_context, e) != 0)
+        return -1;
+    if (out->high_freq_factor <= out->low_freq_factor)
+        return malformed("high_freq_factor", "greater than low_freq_factor", e);
+    return 0;
+}
+
+static int check_rope_fields(const json_t *rope, const char *section, struct err *e)
+{
+    static const char *const known[] = {"rope_type",
+                                        "type",
+                                        "rope_theta",
+                                        "factor",
+                                        "low_freq_factor",
+                                        "high_freq_factor",
+                                        "original_max_position_embeddings",
+                                        "partial_rotary_factor"};
+    const char *field;
+    json_t *value;
+    json_object_foreach((json_t *)rope, field,
+                        value) if (!absent(value) && !in_list(field, known, sizeof known / sizeof *known))
+    {
+        char name[128];
+        snprintf(name, sizeof name, "%s.%.80s", section, field);
+        return unsupported(name, value, e);
+    }
+    return 0;
+}
+
+static int read_rope(const json_t *root, struct rope *out, struct err *e)
+{
+    static const char *const sections[] = {"rope_parameters", "rope_scaling"};
+    if (read_number(root, "rope_theta", 10000.0, &out->theta, e) != 0)
+        return -1;
+    const json_t *partial = json_object_get(root, "partial_rotary_factor");
+    for (int i = 0; i < 2; i++) {
+        const json_t *rope = json_object_get(root, sections[i]);
+        if (absent(rope))
+            continue;
+        if (!json_is_object(rope))
+            return malformed(sections[i], "an object or null", e);
+        if (check_rope_fields(rope, sections[i], e) != 0 || read_rope_type(rope, sections[i], out, e) != 0 ||
+            read_number(rope, "rope_theta", out->theta, &out->theta, e) != 0)
+            return -1;
+        if (!absent(json_object_get(rope, "partial_rotary_factor")))
+            partial = json_object_get(rope, "partial_rotary_factor");
+    }
+    if (!absent(partial) && (!json_is_number(partial) || json_number_value(partial) != 1.0))
+        return unsupported("partial_rotary_factor", partial, e);
+    return 0;
+}
+
+static int read_eos(const json_t *root, struct config *out, struct err *e)
+{
+    const json_t *value = json_object_get(root, "eos_token_id");
+    if (absent(value))
+        return 0;
+    size_t count = json_is_array(value) ? json_array_size(value) : 1;
+    if (count > CONFIG_EOS_MAX)
+        return malformed("eos_token_id", "a token id or a list of at most 16", e);
+    out->eos_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *id = json_is_array(value) ? json_array_get(value, i) : value;
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= out->vocab)
+            return malformed("eos_token_id", "a token id below vocab_size, or a list of them", e);
+        out->eos[out->eos_count++] = (int)json_integer_value(id);
+    }
+    return 0;
+}
+
+/* generation_config.json has the last word on the end tokens, as in transformers' generate. */
+static int read_generation_eos(const char *directory, struct config *out, struct err *e)
+{
+    json_t *root;
+    int result = read_json(directory, "generation_config.json", false, &root, e);
+    if (result == 0 && root)
+        result = read_eos(root, out, e);
+    json_decref(root);
+    return result;
+}
+
+static int read_shapes(const json_t *root, struct config *c, struct err *e)
+{
+    const struct family *f = c->family;
+    double eps;
+    if (read_size(root, f->field_hidden, 0, CONFIG_DIMENSION_MAX, &c->hidden, e) != 0 ||
+        read_size(root, f->field_layers, 0, CONFIG_LAYERS_MAX, &c->layers, e) != 0 ||
+        read_size(root, f->field_heads, 0, CONFIG_DIMENSION_MAX, &c->heads, e) != 0 ||
+        read_size(root, "vocab_size", 0, CONFIG_DIMENSION_MAX, &c->vocab, e) != 0 ||
+        read_size(root, f->field_context, 0, CONFIG_CONTEXT_MAX, &c->context, e) != 0 ||
+        read_size(root, f->field_intermediate, f->gated ? 0 : 4 * c->hidden, CONFIG_DIMENSION_MAX,
+                  &c->intermediate, e) != 0 ||
+        read_number(root, f->field_eps, f->eps_default, &eps, e) != 0 ||
+        read_flag(root, "tie_word_embeddings", f->tied_default, &c->tied, e) != 0)
+        return -1;
+    c->eps = (float)eps;
+    bool rotary = !f->learned_positions;
+    int kv_default = f->kv_heads_default ? f->kv_heads_default : c->heads;
+    int dim_default = f->head_dim_default ? f->head_dim_default : c->hidden / c->heads;
+    if (dim_default < 1)
+        return malformed(f->field_heads, "at most hidden_size", e);
+    c->kv_heads = c->heads;
+    c->head_dim = dim_default;
+    if (rotary &&
+        (read_size(root, "num_key_value_heads", kv_default, CONFIG_DIMENSION_MAX, &c->kv_heads, e) != 0 ||
+         read_size(root, "head_dim", dim_default, CONFIG_DIMENSION_MAX, &c->head_dim, e) != 0))
+        return -1;
+    if (c->heads % c->kv_heads != 0)
+        return malformed("num_key_value_heads", "a divisor of num_attention_heads", e);
+    if ((long)c->heads * c->head_dim > CONFIG_DIMENSION_MAX)
+        return malformed("head_dim", "smaller: heads x head_dim is beyond 1048576", e);
+    if (rotary && c->head_dim % 2 != 0)
+        return malformed("head_dim", "even", e);
+    if (!rotary && c->heads * c->head_dim != c->hidden)
+        return malformed(f->field_heads, "a divisor of n_embd", e);
+    return 0;
+}
+
+static int read_activation(const json_t *root, const struct family *f, struct err *e)
+{
+    const json_t *value = json_object_get(root, f->field_activation);
+    if (absent(value))
+        return 0;
+    if (!json_is_string(value))
+        return malformed(f->field_activation, "a name", e);
+    if (strcmp(json_string_value(value), f->activation) != 0)
+        return unsupported(f->field_activation, value, e);
+    return 0;
+}
+
+static int read_decoder(const json_t *root, struct config *c, struct err *e)
+{
+    if (check_architecture(root, c->family, e) != 0 || check_switches(root, e) != 0 ||
+        check_unknown(root, e) != 0 || read_activation(root, c->family, e) != 0 ||
+        read_shapes(root, c, e) != 0 || check_sliding_window(root, c, e) != 0)
+        return -1;
+    if (!c->family->learned_positions && read_rope(root, &c->rope, e) != 0)
+        return -1;
+    return read_eos(root, c, e);
+}
+
+static int read_mlp(const json_t *root, struct config *c, struct err *e)
+{
+    const json_t *sizes = json_object_get(root, "layer_sizes"),
+                 *activation = json_object_get(root, "activation");
+    size_t count = json_array_size(sizes);
+    if (!json_is_array(sizes) || count < 2 || count > CONFIG_MLP_LAYERS_MAX + 1)
+        return malformed("layer_sizes", "a list of 2 to 65 widths", e);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *size = json_array_get(sizes, i);
+        if (!json_is_integer(size) || json_integer_value(size) < 1 ||
+            json_integer_value(size) > CONFIG_DIMENSION_MAX)
+            return malformed("layer_sizes", "integers from 1 to 1048576", e);
+        c->mlp_sizes[i] = (int)json_integer_value(size);
+    }
+    c->mlp_layers = (int)count - 1;
+    if (!absent(activation) &&
+        (!json_is_string(activation) || strcmp(json_string_value(activation), "relu") != 0))
+        return unsupported("activation", activation, e);
+    return check_unknown(root, e);
+}
+
+static int read_family(const json_t *root, struct config *c, struct err *e)
+{
+    const json_t *type = json_object_get(root, "model_type");
+    if (!json_is_string(type))
+        return malformed("model_type", "a name", e);
+    if (strcmp(json_string_value(type), "mlp") == 0)
+        return read_mlp(root, c, e);
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (strcmp(json_string_value(type), families[i].name) == 0)
+            c->family = &families[i];
+    if (!c->family) {
+        unsupported("model_type", type, e);
+        return err_hint(e, "Supported: llama, mistral, qwen2, qwen3, gpt2, mlp.");
+    }
+    return read_decoder(root, c, e);
+}
+
+int config_read(struct config *out, const char *directory, struct err *e)
+{
+    struct config c = {0};
+    json_t *root;
+    int result = read_json(directory, "config.json", true, &root, e);
+    if (result == 0)
+        result = read_family(root, &c, e);
+    if (result == 0 && c.family)
+        result = read_generation_eos(directory, &c, e);
+    json_decref(root);
+    if (result == 0)
+        *out = c;
+    return result;
+}
