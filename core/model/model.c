@@ -1,0 +1,420 @@
+#include "core/model/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/model/model_internal.h"
+
+enum { PATH_BYTES = 128 };
+
+/* ---- growing lists ---- */
+
+static int grow(void **list, size_t count, size_t *capacity, size_t size, struct err *e)
+{
+    if (count < *capacity)
+        return 0;
+    size_t wanted = *capacity ? *capacity * 2 : 64;
+    void *larger = realloc(*list, wanted * size);
+    if (!larger)
+        return err_memory(e);
+    *list = larger;
+    *capacity = wanted;
+    return 0;
+}
+
+static int add_module(struct model *m, const char *path, struct err *e)
+{
+    if (grow((void **)&m->modules, m->module_count, &m->module_capacity, sizeof *m->modules, e) != 0)
+        return -1;
+    char *copy = strdup(path);
+    if (!copy)
+        return err_memory(e);
+    m->modules[m->module_count++] = copy;
+    return 0;
+}
+
+static int add_site(struct model *m, int layer, enum site_kind kind, const char *path, const char *weight,
+                    const struct matrix *w, int *index, struct err *e)
+{
+    if (grow((void **)&m->sites, m->site_count, &m->site_capacity, sizeof *m->sites, e) != 0)
+        return -1;
+    struct site site = {.layer = layer, .kind = kind, .in = w->cols, .out = w->rows};
+    site.path = strdup(path);
+    site.weight = strdup(weight);
+    if (!site.path || !site.weight) {
+        free((char *)site.path);
+        free((char *)site.weight);
+        return err_memory(e);
+    }
+    *index = (int)m->site_count;
+    m->sites[m->site_count++] = site;
+    return 0;
+}
+
+/* ---- tensors ---- */
+
+static int check_shape(const struct tensor *t, int dimensions, int first, int second, struct err *e)
+{
+    if (t->dimensions == dimensions && t->shape[0] == first && (dimensions == 1 || t->shape[1] == second))
+        return 0;
+    char found[128], wanted[64];
+    tensor_shape_text(t, found, sizeof found);
+    snprintf(wanted, sizeof wanted, dimensions == 1 ? "[%d]" : "[%d, %d]", first, second);
+    return err_set(e, "model_malformed", "%.200s is %s, the config says %s", t->name, found, wanted);
+}
+
+static int take_matrix(struct model *m, const char *name, int rows, int cols, bool transposed,
+                       struct matrix *out, struct err *e)
+{
+    const void *data;
+    const struct tensor *t = weights_take(m->weights, name, &data);
+    if (!t)
+        return err_set(e, "model_malformed", "the weights have no tensor %.200s", name);
+    if (check_shape(t, 2, transposed ? cols : rows, transposed ? rows : cols, e) != 0)
+        return -1;
+    *out = (struct matrix){
+        .data = data, .dtype = t->dtype, .rows = rows, .cols = cols, .transposed = transposed};
+    return 0;
+}
+
+static int take_vector(struct model *m, const char *name, int size, const float **out, struct err *e)
+{
+    const void *data;
+    const struct tensor *t = weights_take(m->weights, name, &data);
+    if (!t)
+        return err_set(e, "model_malformed", "the weights have no tensor %.200s", name);
+    if (check_shape(t, 1, size, 0, e) != 0 ||
+        grow((void **)&m->vectors, m->vector_count, &m->vector_capacity, sizeof *m->vectors, e) != 0)
+        return -1;
+    float *widened = malloc((size_t)size * sizeof *widened);
+    if (!widened)
+        return err_memory(e);
+    dtype_widen(t->dtype, data, widened, (size_t)size);
+    m->vectors[m->vector_count++] = widened;
+    *out = widened;
+    return 0;
+}
+
+/* ---- modules of a decoder: `prefix` is "model." or "model.layers.3." ---- */
+
+struct place {
+    struct model *m;
+    char prefix[PATH_BYTES];      /* of module paths */
+    char file_prefix[PATH_BYTES]; /* of tensor names: checkpoints of the bare network leave "model." out */
+    int layer;
+};
+
+static void join(char out[PATH_BYTES * 2], const char *prefix, const char *name, const char *suffix)
+{
+    snprintf(out, PATH_BYTES * 2, "%s%s%s", prefix, name, suffix);
+}
+
+static int load_linear(const struct place *p, enum site_kind kind, const char *name, int rows, int cols,
+                       bool bias, struct linear *out, struct err *e)
+{
+    char path[PATH_BYTES * 2], weight[PATH_BYTES * 2], bias_name[PATH_BYTES * 2];
+    join(path, p->prefix, name, "");
+    join(weight, p->file_prefix, name, ".weight");
+    join(bias_name, p->file_prefix, name, ".bias");
+    bool transposed = p->m->config.family && p->m->config.family->transposed;
+    if (take_matrix(p->m, weight, rows, cols, transposed, &out->weight, e) != 0 ||
+        add_module(p->m, path, e) != 0 ||
+        add_site(p->m, p->layer, kind, path, weight, &out->weight, &out->site, e) != 0)
+        return -1;
+    return bias ? take_vector(p->m, bias_name, rows, &out->bias, e) : 0;
+}
+
+static int load_norm(const struct place *p, const char *name, int size, bool bias, struct norm *out,
+                     struct err *e)
+{
+    char path[PATH_BYTES * 2], weight[PATH_BYTES * 2], bias_name[PATH_BYTES * 2];
+    join(path, p->prefix, name, "");
+    join(weight, p->file_prefix, name, ".weight");
+    join(bias_name, p->file_prefix, name, ".bias");
+    if (add_module(p->m, path, e) != 0 || take_vector(p->m, weight, size, &out->weight, e) != 0)
+        return -1;
+    return bias ? take_vector(p->m, bias_name, size, &out->bias, e) : 0;
+}
+
+static int load_table(const struct place *p, const char *name, int rows, int cols, struct matrix *out,
+                      struct err *e)
+{
+    char path[PATH_BYTES * 2], weight[PATH_BYTES * 2];
+    join(path, p->prefix, name, "");
+    join(weight, p->file_prefix, name, ".weight");
+    return add_module(p->m, path, e) != 0 ? -1 : take_matrix(p->m, weight, rows, cols, false, out, e);
+}
+
+static int load_attention(const struct place *p, struct layer *l, struct err *e)
+{
+    const struct config *c = &p->m->config;
+    const struct family *f = c->family;
+    int q_size = model_q_size(p->m), kv_size = model_kv_size(p->m);
+    struct norm q_norm = {0}, k_norm = {0};
+    if (f->qkv) {
+        l->qkv_count = 1;
+        if (load_linear(p, SITE_QKV, f->qkv, q_size + 2 * kv_size, c->hidden, f->qkv_bias, &l->qkv[0], e) !=
+            0)
+            return -1;
+    } else {
+        l->qkv_count = 3;
+        if (load_linear(p, SITE_Q, f->q, q_size, c->hidden, f->qkv_bias, &l->qkv[0], e) != 0 ||
+            load_linear(p, SITE_K, f->k, kv_size, c->hidden, f->qkv_bias, &l->qkv[1], e) != 0 ||
+            load_linear(p, SITE_V, f->v, kv_size, c->hidden, f->qkv_bias, &l->qkv[2], e) != 0)
+            return -1;
+    }
+    if (load_linear(p, SITE_O, f->o, c->hidden, q_size, f->o_bias, &l->o, e) != 0)
+        return -1;
+    if (f->qk_norm && (load_norm(p, f->q_norm, c->head_dim, false, &q_norm, e) != 0 ||
+                       load_norm(p, f->k_norm, c->head_dim, false, &k_norm, e) != 0))
+        return -1;
+    l->q_norm = q_norm.weight;
+    l->k_norm = k_norm.weight;
+    return 0;
+}
+
+static int load_layer(struct place *p, struct layer *l, struct err *e)
+{
+    const struct config *c = &p->m->config;
+    const struct family *f = c->family;
+    if (load_norm(p, f->attention_norm, c->hidden, f->layer_norm, &l->attention_norm, e) != 0 ||
+        load_attention(p, l, e) != 0 ||
+        load_norm(p, f->mlp_norm, c->hidden, f->layer_norm, &l->mlp_norm, e) != 0)
+        return -1;
+    if (f->gated &&
+        load_linear(p, SITE_GATE, f->gate, c->intermediate, c->hidden, f->mlp_bias, &l->gate, e) != 0)
+        return -1;
+    if (load_linear(p, SITE_UP, f->up, c->intermediate, c->hidden, f->mlp_bias, &l->up, e) != 0)
+        return -1;
+    return load_linear(p, SITE_DOWN, f->down, c->hidden, c->intermediate, f->mlp_bias, &l->down, e);
+}
+
+static int load_head(struct model *m, const struct place *top, struct err *e)
+{
+    const struct config *c = &m->config;
+    char weight[PATH_BYTES * 2];
+    const void *data;
+    if (c->tied) {
+        join(weight, top->file_prefix, c->family->embed, ".weight");
+        m->lm_head.weight = m->embed;
+        weights_take(m->weights, "lm_head.weight", &data); /* some checkpoints store the tied matrix twice */
+    } else {
+        join(weight, "lm_head", ".weight", "");
+        if (take_matrix(m, weight, c->vocab, c->hidden, false, &m->lm_head.weight, e) != 0)
+            return -1;
+    }
+    if (add_module(m, "lm_head", e) != 0)
+        return -1;
+    return add_site(m, -1, SITE_LM_HEAD, "lm_head", weight, &m->lm_head.weight, &m->lm_head.site, e);
+}
+
+/* Buffers that old checkpoints hold beside the weights. */
+static int is_buffer(const char *name)
+{
+    static const char *const endings[] = {".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"};
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t ending = strlen(endings[i]);
+        if (length > ending && strcmp(name + length - ending, endings[i]) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+static int load_decoder(struct model *m, struct err *e)
+{
+    const struct config *c = &m->config;
+    const struct family *f = c->family;
+    struct place top = {.m = m, .layer = -1};
+    char name[PATH_BYTES * 2];
+    const void *data;
+    snprintf(top.prefix, sizeof top.prefix, "%s", f->prefix);
+    join(name, f->prefix, f->embed, ".weight");
+    if (weights_find(m->weights, name, &data))
+        snprintf(top.file_prefix, sizeof top.file_prefix, "%s", f->prefix);
+    if (load_table(&top, f->embed, c->vocab, c->hidden, &m->embed, e) != 0)
+        return -1;
+    if (f->learned_positions && load_table(&top, f->positions, c->context, c->hidden, &m->positions, e) != 0)
+        return -1;
+    m->layers = calloc((size_t)c->layers, sizeof *m->layers);
+    if (!m->layers)
+        return err_memory(e);
+    for (int i = 0; i < c->layers; i++) {
+        struct place p = {.m = m, .layer = i};
+        snprintf(p.prefix, sizeof p.prefix, "%s%s%d.", top.prefix, f->layer_prefix, i);
+        snprintf(p.file_prefix, sizeof p.file_prefix, "%s%s%d.", top.file_prefix, f->layer_prefix, i);
+        if (load_layer(&p, &m->layers[i], e) != 0)
+            return -1;
+    }
+    if (load_norm(&top, f->final_norm, c->hidden, f->layer_norm, &m->final_norm, e) != 0)
+        return -1;
+    return load_head(m, &top, e);
+}
+
+static int load_mlp(struct model *m, struct err *e)
+{
+    const struct config *c = &m->config;
+    m->mlp = calloc((size_t)c->mlp_layers, sizeof *m->mlp);
+    if (!m->mlp)
+        return err_memory(e);
+    for (int i = 0; i < c->mlp_layers; i++) {
+        struct place p = {.m = m, .layer = i};
+        char name[16];
+        snprintf(name, sizeof name, "fc%d", i + 1);
+        if (load_linear(&p, SITE_FC, name, c->mlp_sizes[i + 1], c->mlp_sizes[i], true, &m->mlp[i], e) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- rotary frequencies ---- */
+
+/* Llama 3.1: long wavelengths are stretched by `factor`, short ones kept, those between blended. */
+static float scale_frequency(const struct rope *r, float frequency)
+{
+    double wavelength = 2.0 * M_PI / (double)frequency;
+    double low = r->original_context / r->low_freq_factor, high = r->original_context / r->high_freq_factor;
+    if (wavelength < high)
+        return frequency;
+    if (wavelength > low)
+        return (float)((double)frequency / r->factor);
+    double smooth =
+        (r->original_context / wavelength - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
+    return (float)((1.0 - smooth) * (double)frequency / r->factor + smooth * (double)frequency);
+}
+
+static int fill_frequencies(struct model *m, struct err *e)
+{
+    const struct config *c = &m->config;
+    int half = c->head_dim / 2;
+    m->inverse_frequency = malloc((size_t)half * sizeof *m->inverse_frequency);
+    if (!m->inverse_frequency)
+        return err_memory(e);
+    for (int i = 0; i < half; i++) {
+        float frequency = 1.0f / powf((float)c->rope.theta, (float)(2 * i) / (float)c->head_dim);
+        m->inverse_frequency[i] = c->rope.llama3 ? scale_frequency(&c->rope, frequency) : frequency;
+    }
+    return 0;
+}
+
+/* ---- info ---- */
+
+static void fill_info(struct model *m)
+{
+    const struct config *c = &m->config;
+    struct model_info *info = &m->info;
+    bool numeric = !c->family;
+    *info = (struct model_info){
+        .family = numeric ? "mlp" : c->family->name,
+        .numeric = numeric,
+        .vocab_size = numeric ? c->mlp_sizes[c->mlp_layers] : c->vocab,
+        .context_length = c->context,
+        .input_size = numeric ? c->mlp_sizes[0] : 0,
+        .layers = numeric ? c->mlp_layers : c->layers,
+        .hidden_size = c->hidden,
+        .kv_size = numeric ? 0 : model_kv_size(m),
+        .eos_count = c->eos_count,
+        .weight_bytes = weights_bytes(m->weights),
+    };
+    memcpy(info->eos, c->eos, sizeof info->eos);
+    info->parameters = weights_parameters(m->weights);
+    weights_fingerprint(m->weights, info->fingerprint);
+}
+
+static int load(struct model *m, const char *directory, struct err *e)
+{
+    if (config_read(&m->config, directory, e) != 0 || weights_open(&m->weights, directory, e) != 0)
+        return -1;
+    const struct family *f = m->config.family;
+    if ((f ? load_decoder(m, e) : load_mlp(m, e)) != 0)
+        return -1;
+    const char *left = weights_left(m->weights, is_buffer);
+    if (left)
+        return err_set(e, "model_unsupported",
+                       "tensor %.200s is no part of a %s model as it is computed here", left,
+                       f ? f->name : "mlp");
+    if (f && !f->learned_positions && fill_frequencies(m, e) != 0)
+        return -1;
+    fill_info(m);
+    return 0;
+}
+
+int model_open(struct model **out, const char *directory, struct err *e)
+{
+    struct model *m = calloc(1, sizeof *m);
+    if (!m)
+        return err_memory(e);
+    linear_init();
+    if (load(m, directory, e) != 0) {
+        model_close(m);
+        return -1;
+    }
+    *out = m;
+    return 0;
+}
+
+void model_close(struct model *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->site_count; i++) {
+        free((char *)m->sites[i].path);
+        free((char *)m->sites[i].weight);
+    }
+    for (size_t i = 0; i < m->module_count; i++)
+        free((char *)m->modules[i]);
+    for (size_t i = 0; i < m->vector_count; i++)
+        free(m->vectors[i]);
+    free(m->sites);
+    free(m->modules);
+    free(m->vectors);
+    free(m->layers);
+    free(m->mlp);
+    free(m->inverse_frequency);
+    weights_close(m->weights);
+    free(m);
+}
+
+/* ---- looking at a model ---- */
+
+const struct model_info *model_info(const struct model *m)
+{
+    return &m->info;
+}
+
+const struct site *model_sites(const struct model *m, size_t *count)
+{
+    *count = m->site_count;
+    return m->sites;
+}
+
+int model_find_site(const struct model *m, const char *path)
+{
+    for (size_t i = 0; i < m->site_count; i++)
+        if (strcmp(m->sites[i].path, path) == 0)
+            return (int)i;
+    return -1;
+}
+
+const char *const *model_modules(const struct model *m, size_t *count)
+{
+    *count = m->module_count;
+    return m->modules;
+}
+
+void model_site_weight(const struct model *m, int site, float *out)
+{
+    const struct site *s = &m->sites[site];
+    const void *data;
+    const struct tensor *t = weights_find(m->weights, s->weight, &data);
+    struct matrix w = {.data = data,
+                       .dtype = t->dtype,
+                       .rows = s->out,
+                       .cols = s->in,
+                       .transposed =
+                           m->config.family && m->config.family->transposed && s->kind != SITE_LM_HEAD};
+    for (int row = 0; row < s->out; row++)
+        matrix_row(&w, row, out + (size_t)row * (size_t)s->in);
+}

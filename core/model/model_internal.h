@@ -1,0 +1,61 @@
+/* What a model is made of. For core/model only. */
+#pragma once
+#include "core/kernels/linear.h"
+#include "core/model/config.h"
+#include "core/model/model.h"
+#include "core/model/weights.h"
+
+struct linear {
+    struct matrix weight;
+    const float *bias; /* [out], or NULL */
+    int site;          /* index into sites */
+};
+
+struct norm {
+    const float *weight, *bias; /* [n]; bias NULL for an RMS norm */
+};
+
+/* One block of a decoder. */
+struct layer {
+    struct norm attention_norm, mlp_norm;
+    struct linear qkv[3]; /* q, k, v; or one stacked matrix, then the other two are empty */
+    int qkv_count;
+    const float *q_norm, *k_norm;    /* [head_dim], or NULL */
+    struct linear o, gate, up, down; /* gate: only of gated families */
+};
+
+struct model {
+    struct config config;
+    struct model_info info;
+    struct weights *weights; /* owned; matrices point into it */
+    struct matrix embed;     /* [vocab, hidden] */
+    struct matrix positions; /* [context, hidden] of learned positions */
+    struct layer *layers;    /* owned, [config.layers] */
+    struct norm final_norm;
+    struct linear lm_head;
+    struct linear *mlp;       /* owned, [config.mlp_layers] of a numeric model */
+    float *inverse_frequency; /* owned, [head_dim / 2] of a rotary model */
+
+    struct site *sites; /* owned, also their strings */
+    size_t site_count, site_capacity;
+    const char **modules; /* owned, also the strings */
+    size_t module_count, module_capacity;
+    float **vectors; /* owned: norms and biases, widened */
+    size_t vector_count, vector_capacity;
+};
+
+static inline int model_q_size(const struct model *m)
+{
+    return m->config.heads * m->config.head_dim;
+}
+
+static inline int model_kv_size(const struct model *m)
+{
+    return m->config.kv_heads * m->config.head_dim;
+}
+
+/* Columns of one row of q, k and v side by side. */
+static inline int model_qkv_size(const struct model *m)
+{
+    return model_q_size(m) + 2 * model_kv_size(m);
+}
