@@ -243,8 +243,8 @@ static int load_decoder(struct model *m, struct err *e)
         return err_memory(e);
     for (int i = 0; i < c->layers; i++) {
         struct place p = {.m = m, .layer = i};
-        snprintf(p.prefix, sizeof p.prefix, "%s%s%d.", top.prefix, f->layer_prefix, i);
-        snprintf(p.file_prefix, sizeof p.file_prefix, "%s%s%d.", top.file_prefix, f->layer_prefix, i);
+        snprintf(p.prefix, sizeof p.prefix, "%.40s%.40s%d.", top.prefix, f->layer_prefix, i);
+        snprintf(p.file_prefix, sizeof p.file_prefix, "%.40s%.40s%d.", top.file_prefix, f->layer_prefix, i);
         if (load_layer(&p, &m->layers[i], e) != 0)
             return -1;
     }

@@ -1,7 +1,8 @@
-/* The frozen base model and one forward pass over a ragged batch. Knows tensors, never tenants, text or files of others.
+/* The frozen base model and one forward pass over a ragged batch. Knows tensors, never tenants, text or files
+ * of others.
  *
- * A `struct model` is immutable after model_open and any thread may read it. A `struct model_run` is the scratch of
- * one caller, who is worker 0 of its pool. */
+ * A `struct model` is immutable after model_open and any thread may read it. A `struct model_run` is the
+ * scratch of one caller, who is worker 0 of its pool. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,13 +15,22 @@
 #include "core/model/kvcache.h"
 
 enum site_kind {
-    SITE_Q, SITE_K, SITE_V, SITE_QKV, SITE_O, SITE_GATE, SITE_UP, SITE_DOWN, SITE_FC, /* SITE_FC: layer n of an mlp */
-    SITE_LM_HEAD, SITE_KINDS
+    SITE_Q,
+    SITE_K,
+    SITE_V,
+    SITE_QKV,
+    SITE_O,
+    SITE_GATE,
+    SITE_UP,
+    SITE_DOWN,
+    SITE_FC, /* SITE_FC: layer n of an mlp */
+    SITE_LM_HEAD,
+    SITE_KINDS
 };
 
 /* A linear layer that an adapter may change. */
 struct site {
-    int layer;          /* 0.., or -1 for lm_head */
+    int layer; /* 0.., or -1 for lm_head */
     enum site_kind kind;
     int in, out;
     const char *path;   /* module path as PEFT sees it: "model.layers.3.mlp.up_proj", "lm_head", "fc1" */
@@ -30,50 +40,54 @@ struct site {
 enum { MODEL_EOS_MAX = 16 };
 
 struct model_info {
-    const char *family;   /* "llama", "mistral", "qwen2", "qwen3", "gpt2", "mlp" */
-    bool numeric;         /* true: not a language model; takes rows of numbers */
-    int vocab_size;       /* logits per row; of a numeric model: outputs per row */
-    int context_length;   /* tokens of one sequence at most; of a numeric model 0 */
-    int input_size;       /* numbers per input row of a numeric model, otherwise 0 */
+    const char *family;               /* "llama", "mistral", "qwen2", "qwen3", "gpt2", "mlp" */
+    bool numeric;                     /* true: not a language model; takes rows of numbers */
+    int vocab_size;                   /* logits per row; of a numeric model: outputs per row */
+    int context_length;               /* tokens of one sequence at most; of a numeric model 0 */
+    int input_size;                   /* numbers per input row of a numeric model, otherwise 0 */
     int layers, hidden_size, kv_size; /* kv_size: floats of K (and of V) per token and layer */
     int eos[MODEL_EOS_MAX], eos_count;
     int64_t parameters;
-    uint64_t weight_bytes; /* as stored, each tensor once */
+    uint64_t weight_bytes;             /* as stored, each tensor once */
     uint8_t fingerprint[SHA256_BYTES]; /* of config and weights' names, shapes and sampled content */
 };
 
 struct model;
 
-/* Open a Hugging Face directory. What the config switches on and this code does not have is refused by field and value
- * (code "model_unsupported"); damaged files are "model_malformed" or "safetensors_malformed". */
+/* Open a Hugging Face directory. What the config switches on and this code does not have is refused by field
+ * and value (code "model_unsupported"); damaged files are "model_malformed" or "safetensors_malformed". */
 int model_open(struct model **out, const char *directory, struct err *e);
 void model_close(struct model *m);
 const struct model_info *model_info(const struct model *m);
 
 const struct site *model_sites(const struct model *m, size_t *count);
 int model_find_site(const struct model *m, const char *path); /* index, or -1 */
-/* Every module of the base by its path (also norms and embeddings), in the order of the network: what PEFT matches
- * target_modules against. Sites are among them. */
+/* Every module of the base by its path (also norms and embeddings), in the order of the network: what PEFT
+ * matches target_modules against. Sites are among them. */
 const char *const *model_modules(const struct model *m, size_t *count);
 /* The base's own weight of a site, widened, as PEFT stores it: f32 [out, in] into `out`. */
 void model_site_weight(const struct model *m, int site, float *out);
 
 /* ---- one forward pass ---- */
 struct batch {
-    int count;                          /* tokens in this step, at most the run's batch_tokens */
-    const int32_t *token;               /* [count]; of a numeric model NULL */
-    const float *input;                 /* [count, input_size] of a numeric model, otherwise NULL */
-    const int32_t *position;            /* [count] place in its sequence */
+    int count;                           /* tokens in this step, at most the run's batch_tokens */
+    const int32_t *token;                /* [count]; of a numeric model NULL */
+    const float *input;                  /* [count, input_size] of a numeric model, otherwise NULL */
+    const int32_t *position;             /* [count] place in its sequence */
     struct kv_sequence *const *sequence; /* [count] */
-    const struct delta *const *delta;   /* [count]; NULL: bare base. Runs of equal deltas are computed together */
-    const uint8_t *want_logits;         /* [count] */
+    const struct delta *const
+        *delta;                 /* [count]; NULL: bare base. Runs of equal deltas are computed together */
+    const uint8_t *want_logits; /* [count] */
 };
 
 struct model_run;
+/* Scratch for steps of up to `batch_tokens` tokens of which up to `logit_rows` want logits. `kv`: of this
+ * model's layers and kv_size; NULL for a numeric model. Borrows model, pool and cache. */
 int model_run_new(struct model_run **out, const struct model *m, struct pool *pool, struct kvcache *kv,
                   int batch_tokens, int logit_rows, struct err *e);
-void model_run_free(struct model_run *r);
-/* Computes all tokens, writes their keys and values to the cache, and logits of the wanted rows, in order, to
- * `logits` [wanted, vocab_size]. Tokens of one sequence stand in ascending positions; their cache pages are reserved.
- * A row depends on its own sequence and delta alone, to the last bit. */
-void model_step(struct model_run *r, const struct batch *b, float *logits);
+void model_run_free(struct model_run *r); /* NULL is fine */
+/* Computes all tokens, writes their keys and values to the cache, and returns the logits of the wanted rows,
+ * in order: [wanted, vocab_size], valid until the next step. Tokens of one sequence stand in ascending
+ * positions, one behind the other; their cache pages are reserved. A row depends on its own sequence and
+ * delta alone, to the last bit. */
+const float *model_step(struct model_run *r, const struct batch *b);
