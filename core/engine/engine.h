@@ -1,7 +1,8 @@
 /* The engine: many sequences, one forward pass per step for all. Public boundary of core.
  *
- * One thread of its own owns the scheduler, the KV cache and all sequences, and is worker 0 of compute. The functions
- * below may be called from any thread and only enqueue. Callbacks run on the engine thread and must not block. */
+ * One thread of its own owns the scheduler, the KV cache and all sequences, and is worker 0 of compute. The
+ * functions below may be called from any thread and only enqueue. Callbacks run on the engine thread and must
+ * not block. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,9 +19,9 @@ struct sampling {
     float min_p;       /* 0..1; 0: off */
     int top_k;         /* 0: off */
     uint64_t seed;
-    int max_tokens;    /* 0 or more new tokens */
+    int max_tokens; /* 0 or more new tokens */
     bool ignore_eos;
-    int logprobs;      /* -1: none; 0..ENGINE_LOGPROBS_MAX: the token's own and that many of the likeliest */
+    int logprobs; /* -1: none; 0..ENGINE_LOGPROBS_MAX: the token's own and that many of the likeliest */
 };
 
 struct engine_logprob {
@@ -35,7 +36,7 @@ struct engine_token {
     struct engine_logprob top[ENGINE_LOGPROBS_MAX];
 };
 
-enum engine_finish { ENGINE_STOP, ENGINE_LENGTH, ENGINE_CANCELLED };
+enum engine_finish { ENGINE_STOP, ENGINE_LENGTH, ENGINE_CANCELLED, ENGINE_FAILED /* out of memory */ };
 
 struct engine_done {
     enum engine_finish finish;
@@ -44,36 +45,38 @@ struct engine_done {
 };
 
 struct engine_request {
-    uint32_t tenant;      /* for fairness; the engine knows no names */
-    struct delta *delta;  /* the engine takes a reference of its own; NULL: bare base */
+    uint32_t tenant;       /* for fairness; the engine knows no names */
+    struct delta *delta;   /* the engine takes a reference of its own; NULL: bare base */
     const int32_t *tokens; /* [token_count], copied */
     size_t token_count;
-    const float *input;   /* numeric models: [input_rows, input_size], copied */
+    const float *input; /* numeric models: [input_rows, input_size], copied */
     size_t input_rows;
     struct sampling sampling;
-    /* Each new token; false ends the run there with ENGINE_STOP (a stop string). The end token that stops a run is not
-     * reported. May be NULL when max_tokens is 0. */
+    /* Each new token; false ends the run there with ENGINE_STOP (a stop string). The end token that stops a
+     * run is not reported. May be NULL when max_tokens is 0. */
     bool (*on_token)(void *arg, const struct engine_token *t);
-    /* Optional: logits [vocab_size] after each prompt token in order, or each output row of a numeric model. */
+    /* Optional: logits [vocab_size] after each prompt token in order, or each output row of a numeric model.
+     */
     void (*on_logits)(void *arg, size_t row, const float *logits);
     void (*on_done)(void *arg, const struct engine_done *d); /* exactly once, last */
     void *arg;
 };
 
 struct engine_options {
-    int threads;        /* 0: as many as the process may use */
+    int threads; /* 0: as many as the process may use */
     size_t kv_bytes;
-    int sequences_max;  /* running at the same time */
-    int queue_max;      /* waiting, all tenants together */
+    int sequences_max;    /* running at the same time */
+    int queue_max;        /* waiting, all tenants together */
     int queue_tenant_max; /* waiting, one tenant */
-    int step_tokens;    /* tokens of one step at most; 0: default */
-    int chunk_tokens;   /* prompt tokens of one sequence in one step at most; 0: default */
+    int step_tokens;      /* tokens of one step at most; 0: default */
+    int chunk_tokens;     /* prompt tokens of one sequence in one step at most; 0: default */
 };
 
 struct engine_stats {
     int running, waiting;
     int kv_pages, kv_pages_free;
-    int context_length; /* tokens that one sequence may have: the model's limit, or what the KV budget holds */
+    int context_length; /* tokens that one sequence may have: the model's limit, or what the KV budget holds
+                         */
     int threads;
     uint64_t steps, tokens_prefill, tokens_decode;
 };
@@ -84,8 +87,8 @@ int engine_new(struct engine **out, const struct model *m, const struct engine_o
 /* Stop the thread; what still runs is cancelled, its on_done called. */
 void engine_free(struct engine *g);
 
-/* Errors: "queue_full" (whole), "tenant_queue_full", "prompt_too_long", "token_out_of_range", "engine_stopped".
- * After an error no callback is called. */
+/* Errors: "queue_full" (whole), "tenant_queue_full", "prompt_too_long", "token_out_of_range",
+ * "engine_stopped". After an error no callback is called. */
 int engine_submit(struct engine *g, const struct engine_request *r, uint64_t *id, struct err *e);
 void engine_cancel(struct engine *g, uint64_t id); /* unknown or finished ids are fine */
 void engine_stats(struct engine *g, struct engine_stats *out);
@@ -93,7 +96,10 @@ void engine_stats(struct engine *g, struct engine_stats *out);
 /* log-softmax(logits)[token], summed in double. */
 float engine_logprob_of(const float *logits, int vocab_size, int32_t token);
 
-/* Run a fixed prompt (or fixed rows) with and without the delta and compare; blocks the caller, not the engine.
- * Error "adapter_not_finite" when a logit of the adapted model is not finite. */
-struct engine_proof { double max_change, mean_change; };
-int engine_prove(struct engine *g, uint32_t tenant, struct delta *d, struct engine_proof *out, struct err *e);
+/* Run a fixed prompt (or fixed rows) with and without the delta and compare; blocks the caller, not the
+ * engine. Error "adapter_not_finite" when a logit of the adapted model is not finite. */
+struct engine_proof {
+    double max_change, mean_change;
+};
+int engine_prove(struct engine *g, const struct model *m, uint32_t tenant, struct delta *d,
+                 struct engine_proof *out, struct err *e);
