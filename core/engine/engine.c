@@ -209,6 +209,11 @@ void engine_stats(struct engine *g, struct engine_stats *out)
     pthread_mutex_unlock(&g->lock);
 }
 
+const struct model *engine_model(const struct engine *g)
+{
+    return g->model;
+}
+
 /* ---- the engine thread ---- */
 
 static void finish(struct engine *g, struct sequence *q, enum engine_finish how)

@@ -87,11 +87,12 @@ int engine_new(struct engine **out, const struct model *m, const struct engine_o
 /* Stop the thread; what still runs is cancelled, its on_done called. */
 void engine_free(struct engine *g);
 
-/* Errors: "queue_full" (whole), "tenant_queue_full", "prompt_too_long", "token_out_of_range",
- * "engine_stopped". After an error no callback is called. */
+/* Errors: "queue_full" (whole), "tenant_queue_full", "prompt_too_long", "prompt_empty", "token_out_of_range",
+ * "engine_stopped", "out_of_memory". After an error no callback is called. */
 int engine_submit(struct engine *g, const struct engine_request *r, uint64_t *id, struct err *e);
 void engine_cancel(struct engine *g, uint64_t id); /* unknown or finished ids are fine */
 void engine_stats(struct engine *g, struct engine_stats *out);
+const struct model *engine_model(const struct engine *g);
 
 /* log-softmax(logits)[token], summed in double. */
 float engine_logprob_of(const float *logits, int vocab_size, int32_t token);
@@ -101,5 +102,4 @@ float engine_logprob_of(const float *logits, int vocab_size, int32_t token);
 struct engine_proof {
     double max_change, mean_change;
 };
-int engine_prove(struct engine *g, const struct model *m, uint32_t tenant, struct delta *d,
-                 struct engine_proof *out, struct err *e);
+int engine_prove(struct engine *g, uint32_t tenant, struct delta *d, struct engine_proof *out, struct err *e);

@@ -117,7 +117,7 @@ void scheduler_remove(struct scheduler *s, struct schedulable *q)
         unlink_from(&s->first, &s->last, q);
         q->running = false;
         s->running--;
-    } else {
+    } else if (find_queue(s, q->tenant)) {
         leave_queue(s, find_queue(s, q->tenant), q);
     }
     if (s->kv)
