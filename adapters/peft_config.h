@@ -1,0 +1,48 @@
+/* adapter_config.json: what of PEFT's LoraConfig has an effect on inference, with types checked and
+ * everything that this code does not have refused. Part of peft.h's implementation. One thread; no I/O but
+ * reading the descriptor. Source: peft/config.py and peft/tuners/lora/config.py, versions 0.3 to 0.21. */
+#pragma once
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/base/err.h"
+
+/* Names in bytewise order, each once. */
+struct peft_names {
+    const char *const *items; /* owned; the texts belong to the config */
+    size_t count;
+};
+
+enum peft_selection { PEFT_NOTHING, PEFT_ALL_LINEAR, PEFT_LIST, PEFT_PATTERN };
+
+/* target_modules or exclude_modules. PEFT_NOTHING: absent or null. */
+struct peft_selector {
+    enum peft_selection kind;
+    const char *pattern;     /* of PEFT_PATTERN */
+    struct peft_names names; /* of PEFT_LIST */
+};
+
+struct peft_config {
+    json_t *root; /* owned */
+    long long rank;
+    double alpha;
+    bool rslora;
+    bool ensure_weight_tying;
+    struct peft_selector target, exclude;
+    json_t *rank_pattern, *alpha_pattern; /* objects of whole numbers of 1 or more and of numbers, or NULL */
+    json_t *layers;                       /* a whole number or a list of them; NULL: every layer */
+    json_t *layers_pattern;               /* a string or a list of strings; NULL: any */
+};
+
+/* Errors: "config_malformed", "adapter_unsupported_type", "adapter_unsupported_feature"; param is the field.
+ */
+int peft_config_init(struct peft_config *c, int fd, struct err *e);
+void peft_config_fini(struct peft_config *c);
+
+/* Index of `name`, or -1. */
+long peft_names_find(const struct peft_names *n, const char *name);
+
+/* A tenant's text in quotes, in ASCII and cut to a bounded length, for messages. */
+enum { PEFT_TEXT = 96 };
+void peft_config_text(const char *text, char out[PEFT_TEXT]);
