@@ -92,8 +92,7 @@ static int run_both(struct engine *g, const struct engine_request *request, stru
     return result;
 }
 
-int engine_prove(struct engine *g, const struct model *m, uint32_t tenant, struct delta *d,
-                 struct engine_proof *out, struct err *e)
+int engine_prove(struct engine *g, uint32_t tenant, struct delta *d, struct engine_proof *out, struct err *e)
 {
     const struct model_info *info = model_info(engine_model(g));
     size_t count = PROOF_ROWS * (size_t)info->vocab_size;
