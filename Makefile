@@ -34,6 +34,10 @@ CTL_LIBS    = $(call PKG_LIBS,libcurl jansson nettle) -lm
 CFLAGS_ALL += $(call PKG_CFLAGS,libmicrohttpd jansson sqlite3 libpcre2-8 libutf8proc nettle openblas libcurl)
 
 sources = $(sort $(shell find $(1) -name '*.c' 2>/dev/null))
+# `make V=1` shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1) $@")
+
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 CORE_SRC     := $(call sources,core)
@@ -51,18 +55,22 @@ LIB_OBJ := $(call objects,$(CORE_SRC) $(ADAPTERS_SRC)) $(BUILD)/gen/migrations.o
 all: $(BUILD)/adapterd $(BUILD)/adapterctl
 
 $(BUILD)/adapterd: $(call objects,$(SERVER_SRC)) $(BUILD)/libadapterd.a
-	$(CC) -o $@ $^ $(LDFLAGS_ALL) $(DAEMON_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(DAEMON_LIBS)
 
 $(BUILD)/adapterctl: $(call objects,$(CLI_SRC)) $(call objects,$(call sources,core/base))
-	$(CC) -o $@ $^ $(LDFLAGS_ALL) $(CTL_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(CTL_LIBS)
 
 $(BUILD)/libadapterd.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR)
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/%.o: %.c VERSION
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(FILE_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS_ALL) $(FILE_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The compute kernels may use what every supported machine has; the rest of the code stays portable.
 $(BUILD)/core/kernels/%.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
@@ -70,12 +78,14 @@ $(BUILD)/core/kernels/%.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
 # Each migration becomes one C string: the binary carries its own schema.
 $(BUILD)/gen/migrations.c: $(MIGRATIONS) adapters/migrations.awk
 	@mkdir -p $(@D)
-	awk -f adapters/migrations.awk $(MIGRATIONS) > $@
+	$(Q)awk -f adapters/migrations.awk $(MIGRATIONS) > $@
 $(BUILD)/gen/migrations.o: $(BUILD)/gen/migrations.c
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELPERS) $(BUILD)/libadapterd.a
-	$(CC) -o $@ $(filter-out %.a,$^) $(BUILD)/libadapterd.a $(LDFLAGS_ALL) $(DAEMON_LIBS) -lcmocka
+	$(call say,LD)
+	$(Q)$(CC) -o $@ $(filter-out %.a,$^) $(BUILD)/libadapterd.a $(LDFLAGS_ALL) $(DAEMON_LIBS) -lcmocka
 
 tests: $(TESTS)
 .PHONY: tests

@@ -1,0 +1,196 @@
+/* Logits and greedy tokens of every model and adapter against transformers + PEFT in float32. */
+#include <fcntl.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/model/safetensors.h"
+#include "tests/golden/fixture.h"
+
+static const double tolerance = 2e-4, gap_decided = 1e-3;
+
+/* Adapters of kinds that are refused in this version, each with that very code; every other one must load. */
+static bool is_refused_kind(const json_t *adapter)
+{
+    static const char *const kinds[] = {"dora",  "dora-bias", "embed",      "save-",
+                                        "bias-", "wte",       "tied-embed", "tied-save-"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (json_is_string(adapter) && strncmp(json_string_value(adapter), kinds[i], strlen(kinds[i])) == 0)
+            return true;
+    return json_is_array(adapter);
+}
+
+static void check_logits(const char *where, const float *found, const float *expected, size_t count,
+                         double *worst)
+{
+    for (size_t i = 0; i < count; i++) {
+        double allowed = tolerance + tolerance * fabs((double)expected[i]);
+        double error = fabs((double)found[i] - (double)expected[i]);
+        *worst = error > *worst ? error : *worst;
+        if (!(error <= allowed))
+            fail_msg("%s: value %zu is %g, expected %g", where, i, (double)found[i], (double)expected[i]);
+    }
+}
+
+static float *read_expected(int fd, const struct safetensors *file, const char *key, size_t *rows)
+{
+    struct err e;
+    const struct tensor *t = safetensors_find(file, key);
+    assert_non_null(t);
+    float *values = calloc((size_t)tensor_elements(t), sizeof *values);
+    assert_int_equal(safetensors_read(fd, t, values, 0, &e), 0);
+    *rows = (size_t)t->shape[0];
+    return values;
+}
+
+struct suite {
+    const char *name;
+    struct model *m;
+    struct engine *g;
+    struct safetensors *expected;
+    int fd;
+    double worst;
+    int checked, refused;
+};
+
+static void check_case(struct suite *s, const json_t *c, struct delta *d)
+{
+    size_t count, rows, wanted;
+    int32_t *tokens = json_ids(json_object_get(c, "prompt_tokens"), &count);
+    int32_t *greedy = json_ids(json_object_get(c, "greedy_16"), &wanted);
+    const char *id = json_string_value(json_object_get(c, "id"));
+    float *expected =
+        read_expected(s->fd, s->expected, json_string_value(json_object_get(c, "logits")), &rows);
+    struct runs *all = runs_new();
+    struct run run = {0};
+    run_submit(all, &run, s->g, d, tokens, count, (int)wanted, true, NULL, 1);
+    runs_wait(all);
+    char where[128];
+    snprintf(where, sizeof where, "%s %s", s->name, id);
+    check_logits(where, run.logits + (count - rows) * run.vocab, expected, rows * run.vocab, &s->worst);
+    if (json_number_value(json_object_get(c, "smallest_top2_gap")) > gap_decided) {
+        assert_int_equal(run.token_count, wanted);
+        for (size_t i = 0; i < wanted; i++)
+            if (run.tokens[i] != greedy[i])
+                fail_msg("%s: token %zu is %d, expected %d", where, i, run.tokens[i], greedy[i]);
+    }
+    run_fini(&run);
+    runs_free(all);
+    free(tokens);
+    free(greedy);
+    free(expected);
+    s->checked++;
+}
+
+static void check_adapter(struct suite *s, const json_t *c)
+{
+    const json_t *adapter = json_object_get(c, "adapter");
+    struct err e = {0};
+    if (json_is_array(adapter)) {
+        s->refused++; /* a composition is refused with the request, not with the upload */
+        return;
+    }
+    const char *path = fixture_path("adapters/%s/%s", s->name, json_string_value(adapter));
+    if (is_refused_kind(adapter) && !fixture_exists(path)) {
+        s->refused++;
+        return;
+    }
+    struct delta *d = fixture_delta(s->m, path, &e);
+    if (is_refused_kind(adapter)) {
+        assert_null(d);
+        assert_string_equal(e.code, "adapter_unsupported_feature");
+        s->refused++;
+        return;
+    }
+    if (!d)
+        fail_msg("%s: %s: %s", path, e.code, e.message);
+    check_case(s, c, d);
+    delta_unref(d);
+}
+
+static void check_model(void **state)
+{
+    struct suite s = {.name = *state};
+    struct err e;
+    size_t i;
+    json_t *cases = fixture_json(fixture_path("cases/%s.json", s.name)), *c;
+    s.m = fixture_model(fixture_path("models/%s", s.name));
+    s.g = fixture_engine(s.m, 2, 0, 8);
+    s.fd = open(fixture_path("expected/%s.safetensors", s.name), O_RDONLY);
+    assert_int_equal(safetensors_open(&s.expected, s.fd, 1 << 20, &e), 0);
+    json_array_foreach(cases, i, c) if (json_is_null(json_object_get(c, "adapter"))) check_case(&s, c, NULL);
+    else check_adapter(&s, c);
+    printf("%s: %d cases, largest error %.2g; %d of kinds that are refused\n", s.name, s.checked, s.worst,
+           s.refused);
+    assert_true(s.checked > 0);
+    safetensors_close(s.expected);
+    close(s.fd);
+    engine_free(s.g);
+    model_close(s.m);
+    json_decref(cases);
+}
+
+static float *json_rows(const json_t *rows, size_t *count, size_t *columns)
+{
+    *count = json_array_size(rows);
+    *columns = json_array_size(json_array_get(rows, 0));
+    float *values = calloc(*count * *columns, sizeof *values);
+    for (size_t i = 0; i < *count * *columns; i++)
+        values[i] =
+            (float)json_number_value(json_array_get(json_array_get(rows, i / *columns), i % *columns));
+    return values;
+}
+
+static void check_mlp(void **state)
+{
+    (void)state;
+    struct model *m = fixture_model(fixture_path("models/mlp"));
+    struct engine *g = fixture_engine(m, 2, 0, 8);
+    json_t *cases = fixture_json(fixture_path("cases/mlp.json")), *c;
+    size_t i;
+    double worst = 0;
+    json_array_foreach(cases, i, c)
+    {
+        size_t rows, columns, output_rows, outputs;
+        const char *adapter = json_string_value(json_object_get(c, "adapter"));
+        struct err e = {0};
+        struct delta *d = adapter ? fixture_delta(m, fixture_path("adapters/mlp/%s", adapter), &e) : NULL;
+        if (adapter && !d)
+            fail_msg("%s: %s", adapter, e.message);
+        float *input = json_rows(json_object_get(c, "input"), &rows, &columns);
+        float *output = json_rows(json_object_get(c, "output"), &output_rows, &outputs);
+        struct runs *all = runs_new();
+        struct run run = {0};
+        run_submit_rows(all, &run, g, d, input, rows);
+        runs_wait(all);
+        check_logits(adapter ? adapter : "base", run.logits, output, output_rows * outputs, &worst);
+        run_fini(&run);
+        runs_free(all);
+        delta_unref(d);
+        free(input);
+        free(output);
+    }
+    printf("mlp: largest error %.2g\n", worst);
+    engine_free(g);
+    model_close(m);
+    json_decref(cases);
+}
+
+#define MODEL(NAME)                                             \
+    {                                                           \
+        "golden " NAME, check_model, NULL, NULL, (void *)(NAME) \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        MODEL("llama"), MODEL("llama3-rope"), MODEL("mistral"),           MODEL("qwen2"),
+        MODEL("qwen3"), MODEL("gpt2"),        cmocka_unit_test(check_mlp)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
