@@ -124,12 +124,15 @@ static int find_place(const struct load *l, const struct tensor *t, struct place
             continue;
         char path[PATH_BYTES + 1]; /* longer names were refused on opening */
         snprintf(path, sizeof path, "%.*s", (int)(length - strlen(roles[i].suffix)), name);
+        if (roles[i].role == ROLE_BASE && strstr(path, ".lora_"))
+            break; /* DoRA's magnitudes, or a name with an adapter's name in it */
         *out = (struct place){model_find_site(l->model, path), roles[i].role};
         if (out->site >= 0 && takes(l, out->site, out->role))
             return 0;
         return refuse_module(l, t, path, out->role, e);
     }
-    return refuse_name(t, "adapter_unexpected_tensor", "it is not part of a LoRA adapter", NULL, e);
+    return refuse_name(t, "adapter_unexpected_tensor", "it is not a tensor of plain LoRA as PEFT names them",
+                       "Save the adapter with save_pretrained of PEFT.", e);
 }
 
 static int place_tensors(struct load *l, struct err *e)
@@ -446,16 +449,26 @@ static int load_weights(struct load *l, int allow_no_effect, struct err *e)
     return make_parts(l, e);
 }
 
+/* An error that names no field is about one of the two files. */
+static int in_file(struct err *e, const char *file)
+{
+    return e->param[0] ? -1 : err_param(e, file);
+}
+
 static int load(struct load *l, int config_fd, int allow_no_effect, struct err *e)
 {
     struct peft_config config;
     if (peft_config_init(&config, config_fd, e) != 0)
-        return -1;
-    int result = open_weights(l, e);
-    if (result == 0)
-        result = peft_match(l->model, &config, l->targets, e);
+        return in_file(e, "adapter_config.json");
+    if (open_weights(l, e) != 0) {
+        peft_config_fini(&config);
+        return in_file(e, "adapter_model.safetensors");
+    }
+    int result = peft_match(l->model, &config, l->targets, e);
     peft_config_fini(&config);
-    return result == 0 ? load_weights(l, allow_no_effect, e) : -1;
+    if (result != 0)
+        return in_file(e, "adapter_config.json");
+    return load_weights(l, allow_no_effect, e) == 0 ? 0 : in_file(e, "adapter_model.safetensors");
 }
 
 int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, int allow_no_effect,

@@ -72,9 +72,9 @@ static int compile(struct peft_pattern *p, const char *text, size_t length, enum
     if (!p->code) {
         char reason[160] = "";
         pcre2_get_error_message(number, (PCRE2_UCHAR *)reason, sizeof reason);
-        return err_set(e, "config_malformed",
-                       "%s: the regular expression does not compile: %s (at character %zu)", p->field, reason,
-                       (size_t)place);
+        err_set(e, "config_malformed", "%s: the regular expression does not compile: %s (at character %zu)",
+                p->field, reason, (size_t)place);
+        return err_param(e, p->field);
     }
     p->data = pcre2_match_data_create_from_pattern(p->code, NULL);
     return p->data ? 0 : err_memory(e);
