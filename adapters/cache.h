@@ -1,6 +1,6 @@
-/* Versions in memory: version -> delta. A hit answers at once, on the caller's thread; a miss answers later, on a
- * loader thread; one load serves all who wait for it. Least recently used deltas go when the budget is full; a delta in
- * use lives until its last reference is dropped. Any thread. */
+/* Versions in memory: version -> delta. A hit answers at once, on the caller's thread; a miss answers later,
+ * on a loader thread; one load serves all who wait for it. Least recently used deltas go when the budget is
+ * full; a delta in use lives until its last reference is dropped. Any thread. */
 #pragma once
 #include <stddef.h>
 
@@ -9,7 +9,8 @@
 
 struct cache;
 
-int cache_new(struct cache **out, struct registry *r, const struct model *m, size_t budget_bytes, struct err *e);
+int cache_new(struct cache **out, struct registry *r, const struct model *m, size_t budget_bytes,
+              struct err *e);
 /* Waits for loads under way; their `ready` is called. */
 void cache_free(struct cache *c);
 
@@ -19,5 +20,9 @@ void cache_lease(struct cache *c, const struct version *v,
 /* Put a delta that was just compiled for an upload in, so that its first request is warm. */
 void cache_put(struct cache *c, const struct version *v, struct delta *d);
 
-struct cache_stats { size_t bytes, budget_bytes; size_t resident; unsigned long long hits, misses, evictions; };
+struct cache_stats {
+    size_t bytes, budget_bytes;
+    size_t resident;
+    unsigned long long hits, misses, evictions;
+};
 void cache_stats(struct cache *c, struct cache_stats *out);

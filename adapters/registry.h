@@ -1,9 +1,10 @@
-/* Tenants, keys, adapters and their versions: SQLite on disk, mirrored in memory. The only code that speaks SQL.
+/* Tenants, keys, adapters and their versions: SQLite on disk, mirrored in memory. The only code that speaks
+ * SQL.
  *
- * Writers are serialized on the one connection and return after the commit is on disk; they may block, so they run on
- * job threads, never on an HTTP or engine thread. Readers (registry_resolve, registry_key_check, lists) look at the
- * memory and never wait for the disk. Any thread may call anything. Every query takes the tenant: a foreign name is an
- * unknown name. */
+ * Writers are serialized on the one connection and return after the commit is on disk; they may block, so
+ * they run on job threads, never on an HTTP or engine thread. Readers (registry_resolve, registry_key_check,
+ * lists) look at the memory and never wait for the disk. Any thread may call anything. Every query takes the
+ * tenant: a foreign name is an unknown name. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,51 +20,95 @@ bool name_valid(const char *name);
 
 struct registry;
 
-struct version { /* immutable, reference-counted */
-    uint32_t tenant;                  /* number of the tenant */
+/* What one daemon holds at most; beyond it "limit_reached". */
+enum {
+    TENANTS_MAX = 100000,
+    TENANT_KEYS_MAX = 1000,
+    TENANT_ADAPTERS_MAX = 100000,
+    ADAPTER_VERSIONS_MAX = 1000
+};
+
+struct version {     /* immutable, reference-counted */
+    uint32_t tenant; /* number of the tenant */
     char tenant_id[NAME_MAX_BYTES + 1];
-    char name[NAME_MAX_BYTES + 1];    /* adapter */
-    char digest[SHA256_HEX + 1];      /* of the canonical form */
+    char name[NAME_MAX_BYTES + 1];                                  /* adapter */
+    char digest[SHA256_HEX + 1];                                    /* of the canonical form */
     char config_blob[SHA256_HEX + 1], weights_blob[SHA256_HEX + 1]; /* SHA-256 of the two files */
     uint64_t config_bytes, weights_bytes;
     int rank_max, sites;
     int64_t parameters;
     int64_t created_ms;
     double proof_max, proof_mean;
-    bool active;                      /* at the time it was read */
-    bool broken;                      /* a blob is missing or damaged */
+    bool active; /* at the time it was read */
+    bool broken; /* a blob is missing or damaged */
 };
 void version_ref(const struct version *v);
 void version_unref(const struct version *v); /* NULL is fine */
 
-/* Opens or creates DATA (lock file, database, migrations, blobs), sweeps what no row refers to, marks versions whose
- * blobs are missing or have the wrong size as broken. Errors: "data_locked", "registry_newer", "io_error", ... */
+/* Opens or creates DATA (lock file, database, migrations, blobs), sweeps what no row refers to, marks
+ * versions whose blobs are missing or have the wrong size as broken. Errors: "data_locked", "registry_newer",
+ * "io_error", ... */
 int registry_open(struct registry **out, const char *data_directory, struct err *e);
-void registry_close(struct registry *r);
+void registry_close(struct registry *r); /* NULL is fine; nobody else uses it any more */
+
+/* An I/O error left it open what is on disk: every change is refused with "storage_failed" from then on. The
+ * daemon should stop and start again; nothing that was acknowledged is lost. Never waits. */
+bool registry_failed(const struct registry *r);
+
+struct registry_stats {
+    size_t tenants, keys, adapters, versions, broken;
+    size_t swept_temporaries, swept_blobs; /* files that opening removed */
+};
+void registry_stats(struct registry *r, struct registry_stats *out);
+/* At most `limit` versions that cannot be served, for the log; references are the caller's. Walks over
+ * everything. */
+size_t registry_broken(struct registry *r, size_t limit, const struct version **out);
 
 /* ---- tenants ---- */
-struct tenant_row { uint32_t number; char id[NAME_MAX_BYTES + 1]; int64_t created_ms; int adapters; };
-int registry_tenant_create(struct registry *r, const char *id, struct tenant_row *out, struct err *e); /* "tenant_exists" */
-int registry_tenant_find(struct registry *r, const char *id, struct tenant_row *out, struct err *e); /* "tenant_not_found" */
-/* Rows after `after` (NULL: from the first) in order of id, at most `limit`. Returns how many; *more: there are others. */
-size_t registry_tenant_list(struct registry *r, const char *after, size_t limit, struct tenant_row *out, bool *more);
+struct tenant_row {
+    uint32_t number;
+    char id[NAME_MAX_BYTES + 1];
+    int64_t created_ms;
+    int adapters;
+};
+int registry_tenant_create(struct registry *r, const char *id, struct tenant_row *out,
+                           struct err *e); /* "tenant_exists" */
+int registry_tenant_find(struct registry *r, const char *id, struct tenant_row *out,
+                         struct err *e); /* "tenant_not_found" */
+/* Rows after `after` (NULL: from the first) in order of id, at most `limit`. Returns how many; *more: there
+ * are others. */
+size_t registry_tenant_list(struct registry *r, const char *after, size_t limit, struct tenant_row *out,
+                            bool *more);
 /* Its keys, adapters and versions go with it. */
 int registry_tenant_delete(struct registry *r, const char *id, struct err *e);
 
 /* ---- keys ---- */
 enum { KEY_TEXT_BYTES = 96, KID_BYTES = 24 };
 enum role { ROLE_NONE, ROLE_TENANT, ROLE_ADMIN };
-struct caller { enum role role; uint32_t tenant; char tenant_id[NAME_MAX_BYTES + 1]; char kid[KID_BYTES]; };
-struct key_row { char kid[KID_BYTES]; char label[LABEL_MAX_BYTES + 1]; int64_t created_ms; bool revoked; };
+struct caller {
+    enum role role;
+    uint32_t tenant;
+    char tenant_id[NAME_MAX_BYTES + 1];
+    char kid[KID_BYTES];
+};
+struct key_row {
+    char kid[KID_BYTES];
+    char label[LABEL_MAX_BYTES + 1];
+    int64_t created_ms;
+    bool revoked;
+};
 /* A new key of a tenant; `key` is the only copy of its text (ad_...). */
 int registry_key_create(struct registry *r, const char *tenant_id, const char *label, struct key_row *out,
                         char key[KEY_TEXT_BYTES], struct err *e);
-int registry_key_revoke(struct registry *r, const char *tenant_id, const char *kid, struct err *e); /* "key_not_found" */
+int registry_key_revoke(struct registry *r, const char *tenant_id, const char *kid,
+                        struct err *e); /* "key_not_found" */
 int registry_key_list(struct registry *r, const char *tenant_id, const char *after, size_t limit,
                       struct key_row *out, size_t *count, bool *more, struct err *e);
-/* Who holds this key? Role NONE for an unknown or revoked one. Compares hashes; time does not depend on the match. */
+/* Who holds this key? Role NONE for an unknown or revoked one. Compares hashes; time does not depend on the
+ * match. */
 void registry_key_check(struct registry *r, const char *key, struct caller *out);
-/* The admin key in `path`: read it, or make one (mode 0600) when the file is not there. Call once, after opening. */
+/* The admin key in `path`: read it, or make one (mode 0600) when the file is not there. Call once, after
+ * opening. */
 int registry_admin_key(struct registry *r, const char *path, bool *created, struct err *e);
 
 /* ---- adapters ---- */
@@ -72,10 +117,10 @@ struct staged;
 enum staged_part { STAGED_CONFIG, STAGED_WEIGHTS };
 int staged_new(struct staged **out, struct registry *r, struct err *e);
 int staged_write(struct staged *s, enum staged_part part, const void *data, size_t length, struct err *e);
-int staged_sync(struct staged *s, struct err *e);  /* fsync both, finish the hashes */
+int staged_sync(struct staged *s, struct err *e);             /* fsync both, finish the hashes */
 int staged_fd(const struct staged *s, enum staged_part part); /* for reading, by pread */
 uint64_t staged_bytes(const struct staged *s, enum staged_part part);
-void staged_free(struct staged *s);   /* removes what was not published; NULL is fine */
+void staged_free(struct staged *s); /* removes what was not published; NULL is fine */
 
 struct publish {
     const char *tenant_id, *name;
@@ -85,25 +130,37 @@ struct publish {
     int64_t parameters;
     double proof_max, proof_mean;
 };
-/* Move the blobs into place and commit the row; 0 only once both are on disk. The same content again under the same
- * name gives the version that is there, *created false (and activates it when asked). */
-int registry_publish(struct registry *r, struct staged *s, const struct publish *p, const struct version **out,
-                     bool *created, struct err *e);
+/* Move the blobs into place and commit the row; 0 only once both are on disk. The same content again under
+ * the same name gives the version that is there, *created false (and activates it when asked). */
+int registry_publish(struct registry *r, struct staged *s, const struct publish *p,
+                     const struct version **out, bool *created, struct err *e);
 
-/* "name" (the active version) or "name@digest-prefix" (at least 4 hexadecimal digits, "sha256:" allowed before them).
- * A reference is returned. Errors: "adapter_not_found", "version_not_found", "version_ambiguous", "adapter_broken". */
+/* "name" (the active version) or "name@digest-prefix" (at least 4 hexadecimal digits, "sha256:" allowed
+ * before them). A reference is returned. Errors: "adapter_not_found", "version_not_found",
+ * "version_ambiguous", "adapter_broken". */
 int registry_resolve(struct registry *r, uint32_t tenant, const char *reference, const struct version **out,
                      struct err *e);
-struct adapter_row { char name[NAME_MAX_BYTES + 1]; int versions; int64_t created_ms; const struct version *active; /* ref or NULL */ };
+struct adapter_row {
+    char name[NAME_MAX_BYTES + 1];
+    int versions;
+    int64_t created_ms;
+    const struct version *active; /* ref or NULL */
+};
 /* References in `active` are the caller's. */
 size_t registry_adapter_list(struct registry *r, uint32_t tenant, const char *after, size_t limit,
                              struct adapter_row *out, bool *more);
-/* All versions of one adapter, newest first, at most `limit`; references are the caller's. "adapter_not_found". */
+/* All versions of one adapter, newest first, at most `limit`; references are the caller's.
+ * "adapter_not_found". */
 int registry_adapter_versions(struct registry *r, uint32_t tenant, const char *name, size_t limit,
                               const struct version **out, size_t *count, struct err *e);
+/* Let the name mean this version, given by all 64 digits. Errors: "adapter_not_found", "version_not_found",
+ * "adapter_broken". A reference is returned. */
+int registry_activate(struct registry *r, const char *tenant_id, const char *name, const char *digest,
+                      const struct version **out, struct err *e);
 int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *name, struct err *e);
-/* Open a version's blobs for reading. Error "adapter_broken" when one is missing. Works on deleted versions as long as
- * the files are there. */
-int registry_open_blobs(struct registry *r, const struct version *v, int *config_fd, int *weights_fd, struct err *e);
+/* Open a version's blobs for reading. Error "adapter_broken" when one is missing. Works on deleted versions
+ * as long as the files are there. */
+int registry_open_blobs(struct registry *r, const struct version *v, int *config_fd, int *weights_fd,
+                        struct err *e);
 /* A blob turned out to be damaged: refuse this version from now on. */
 void registry_mark_broken(struct registry *r, const struct version *v);

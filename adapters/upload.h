@@ -1,4 +1,5 @@
-/* From staged files to a version that can serve: validate, compile, prove, publish. Blocks; runs on a job thread. */
+/* From staged files to a version that can serve: validate, compile, prove, publish. Blocks; runs on a job
+ * thread. */
 #pragma once
 #include "adapters/cache.h"
 #include "adapters/registry.h"
@@ -9,6 +10,8 @@ struct upload {
     bool activate, allow_no_effect;
 };
 
-/* On success the caller owns a reference to the version. Nothing is left behind by a refusal. Consumes `staged`. */
-int upload_accept(struct registry *r, struct cache *c, struct engine *g, const struct model *m, struct staged *staged,
-                  const struct upload *u, const struct version **out, bool *created, struct err *e);
+/* On success the caller owns a reference to the version. Nothing is left behind by a refusal. Consumes
+ * `staged`. */
+int upload_accept(struct registry *r, struct cache *c, struct engine *g, const struct model *m,
+                  struct staged *staged, const struct upload *u, const struct version **out, bool *created,
+                  struct err *e);
