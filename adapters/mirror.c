@@ -1,0 +1,298 @@
+#include "adapters/mirror.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int mirror_init(struct mirror *m, struct err *e)
+{
+    struct mirror made = {0};
+    if (table_init(&made.tenants_by_number, e) != 0)
+        return -1;
+    if (table_init(&made.keys_by_hash, e) != 0) {
+        table_fini(&made.tenants_by_number);
+        return -1;
+    }
+    *m = made;
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+    /* Without this, readers that never pause would keep a writer out for ever. */
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&m->lock, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+    return 0;
+}
+
+void mirror_fini(struct mirror *m)
+{
+    for (size_t i = 0; i < m->tenants.count; i++)
+        tenant_free(m->tenants.items[i]);
+    sorted_fini(&m->tenants);
+    table_fini(&m->tenants_by_number);
+    table_fini(&m->keys_by_hash);
+    pthread_rwlock_destroy(&m->lock);
+}
+
+void mirror_read_lock(struct mirror *m)
+{
+    pthread_rwlock_rdlock(&m->lock);
+}
+
+static void write_lock(struct mirror *m)
+{
+    pthread_rwlock_wrlock(&m->lock);
+}
+
+void mirror_unlock(struct mirror *m)
+{
+    pthread_rwlock_unlock(&m->lock);
+}
+
+/* ---- look-ups ---- */
+
+struct tenant *mirror_tenant(const struct mirror *m, const char *id)
+{
+    return sorted_get(&m->tenants, id);
+}
+
+struct tenant *mirror_tenant_numbered(const struct mirror *m, uint32_t number)
+{
+    return TABLE_ITEM(table_first(&m->tenants_by_number, number), struct tenant, by_number);
+}
+
+struct adapter *mirror_adapter(const struct tenant *t, const char *name)
+{
+    return sorted_get(&t->adapters, name);
+}
+
+static uint64_t hash_start(const uint8_t hash[SHA256_BYTES])
+{
+    uint64_t start;
+    memcpy(&start, hash, sizeof start);
+    return start;
+}
+
+struct key *mirror_key_in_force(const struct mirror *m, const uint8_t hash[SHA256_BYTES])
+{
+    for (struct table_link *l = table_first(&m->keys_by_hash, hash_start(hash)); l; l = table_next(l)) {
+        struct key *k = TABLE_ITEM(l, struct key, by_hash);
+        if (!bytes_differ(k->hash, hash, SHA256_BYTES))
+            return k;
+    }
+    return NULL;
+}
+
+const struct version *adapter_active(const struct adapter *a)
+{
+    for (size_t i = a->count; i > 0; i--) {
+        if (a->versions[i - 1]->active)
+            return a->versions[i - 1];
+    }
+    return NULL;
+}
+
+const struct version *adapter_version(const struct adapter *a, const char *digest)
+{
+    for (size_t i = a->count; i > 0; i--) {
+        if (strcmp(a->versions[i - 1]->digest, digest) == 0)
+            return a->versions[i - 1];
+    }
+    return NULL;
+}
+
+/* ---- objects ---- */
+
+struct tenant *tenant_new(const char *id, int64_t created_ms)
+{
+    struct tenant *t = calloc(1, sizeof *t);
+    if (t) {
+        strcpy(t->id, id);
+        t->created_ms = created_ms;
+    }
+    return t;
+}
+
+void tenant_free(struct tenant *t)
+{
+    if (!t)
+        return;
+    for (size_t i = 0; i < t->keys.count; i++)
+        free(t->keys.items[i]);
+    for (size_t i = 0; i < t->adapters.count; i++)
+        adapter_free(t->adapters.items[i]);
+    sorted_fini(&t->keys);
+    sorted_fini(&t->adapters);
+    free(t);
+}
+
+struct key *key_new(struct tenant *t, const char *kid, const char *label)
+{
+    size_t label_size = strlen(label) + 1;
+    struct key *k = calloc(1, sizeof *k + label_size);
+    if (k) {
+        strcpy(k->kid, kid);
+        memcpy(k->label, label, label_size);
+        k->tenant = t;
+    }
+    return k;
+}
+
+struct adapter *adapter_new(const char *name, int64_t created_ms)
+{
+    struct adapter *a = calloc(1, sizeof *a);
+    if (a) {
+        strcpy(a->name, name);
+        a->created_ms = created_ms;
+    }
+    return a;
+}
+
+void adapter_free(struct adapter *a)
+{
+    if (!a)
+        return;
+    for (size_t i = 0; i < a->count; i++)
+        version_unref(a->versions[i]);
+    free(a->versions);
+    free(a);
+}
+
+/* ---- changes ---- */
+
+int mirror_reserve(struct mirror *m, struct sorted *s, struct err *e)
+{
+    write_lock(m);
+    int result = sorted_reserve(s, e);
+    mirror_unlock(m);
+    return result;
+}
+
+int mirror_reserve_version(struct mirror *m, struct adapter *a, struct err *e)
+{
+    if (a->count < a->capacity)
+        return 0;
+    size_t capacity = a->capacity ? a->capacity * 2 : 1;
+    write_lock(m);
+    const struct version **versions = reallocarray(a->versions, capacity, sizeof *versions);
+    if (versions) {
+        a->versions = versions;
+        a->capacity = capacity;
+    }
+    mirror_unlock(m);
+    return versions ? 0 : err_memory(e);
+}
+
+void mirror_add_tenant(struct mirror *m, struct tenant *t)
+{
+    write_lock(m);
+    sorted_add(&m->tenants, t);
+    table_add(&m->tenants_by_number, &t->by_number, t->number);
+    m->counts.tenants++;
+    mirror_unlock(m);
+}
+
+static size_t broken_of(const struct adapter *a)
+{
+    size_t broken = 0;
+    for (size_t i = 0; i < a->count; i++)
+        broken += a->versions[i]->broken;
+    return broken;
+}
+
+static void uncount_adapter(struct mirror *m, const struct adapter *a)
+{
+    m->counts.adapters--;
+    m->counts.versions -= a->count;
+    m->counts.broken -= broken_of(a);
+}
+
+void mirror_remove_tenant(struct mirror *m, struct tenant *t)
+{
+    write_lock(m);
+    sorted_remove(&m->tenants, t);
+    table_remove(&m->tenants_by_number, &t->by_number);
+    m->counts.tenants--;
+    for (size_t i = 0; i < t->keys.count; i++) {
+        struct key *k = t->keys.items[i];
+        if (!k->revoked)
+            table_remove(&m->keys_by_hash, &k->by_hash);
+        m->counts.keys--;
+    }
+    for (size_t i = 0; i < t->adapters.count; i++)
+        uncount_adapter(m, t->adapters.items[i]);
+    mirror_unlock(m);
+}
+
+void mirror_add_key(struct mirror *m, struct key *k)
+{
+    write_lock(m);
+    sorted_add(&k->tenant->keys, k);
+    if (!k->revoked)
+        table_add(&m->keys_by_hash, &k->by_hash, hash_start(k->hash));
+    m->counts.keys++;
+    mirror_unlock(m);
+}
+
+void mirror_revoke_key(struct mirror *m, struct key *k)
+{
+    write_lock(m);
+    if (!k->revoked)
+        table_remove(&m->keys_by_hash, &k->by_hash);
+    k->revoked = true;
+    mirror_unlock(m);
+}
+
+void mirror_remove_key(struct mirror *m, struct key *k)
+{
+    write_lock(m);
+    sorted_remove(&k->tenant->keys, k);
+    if (!k->revoked)
+        table_remove(&m->keys_by_hash, &k->by_hash);
+    m->counts.keys--;
+    mirror_unlock(m);
+}
+
+void mirror_add_adapter(struct mirror *m, struct tenant *t, struct adapter *a)
+{
+    write_lock(m);
+    sorted_add(&t->adapters, a);
+    m->counts.adapters++;
+    m->counts.versions += a->count;
+    m->counts.broken += broken_of(a);
+    mirror_unlock(m);
+}
+
+void mirror_remove_adapter(struct mirror *m, struct tenant *t, struct adapter *a)
+{
+    write_lock(m);
+    sorted_remove(&t->adapters, a);
+    uncount_adapter(m, a);
+    mirror_unlock(m);
+}
+
+static void change_version(struct mirror *m, struct adapter *a, const struct mirror_change *c)
+{
+    size_t place = a->count;
+    for (size_t i = 0; c->before && i < a->count; i++) {
+        if (a->versions[i] == c->before)
+            place = i;
+    }
+    if (place == a->count) {
+        a->count++;
+        m->counts.versions++;
+    } else {
+        m->counts.broken -= c->before->broken;
+    }
+    a->versions[place] = c->after;
+    m->counts.broken += c->after->broken;
+}
+
+void mirror_change_versions(struct mirror *m, struct adapter *a, const struct mirror_change *changes,
+                            size_t count)
+{
+    write_lock(m);
+    for (size_t i = 0; i < count; i++)
+        change_version(m, a, &changes[i]);
+    mirror_unlock(m);
+    for (size_t i = 0; i < count; i++)
+        version_unref(changes[i].before);
+}

@@ -1,0 +1,378 @@
+#include "adapters/registry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "adapters/registry_private.h"
+#include "adapters/version.h"
+#include "core/base/clock.h"
+#include "core/base/file.h"
+
+/* ---- the writer ---- */
+
+int registry_write_begin(struct registry *r, struct err *e)
+{
+    pthread_mutex_lock(&r->writer);
+    if (!atomic_load(&r->failed))
+        return 0;
+    pthread_mutex_unlock(&r->writer);
+    err_set(e, "storage_failed", "the registry is closed for changes after an error of the disk");
+    return err_hint(e, "check the disk of the data directory, then restart the daemon");
+}
+
+void registry_write_end(struct registry *r)
+{
+    if (store_failed(r->store))
+        atomic_store(&r->failed, true);
+    pthread_mutex_unlock(&r->writer);
+}
+
+bool registry_failed(const struct registry *r)
+{
+    return atomic_load(&r->failed);
+}
+
+static void remove_unused(struct registry *r, const char *digest, struct removal *removal)
+{
+    bool used = true;
+    uint8_t bytes[SHA256_BYTES];
+    struct err ignored; /* a file that stays behind is swept by the next start */
+    if (store_blob_used(r->store, digest, &used, &ignored) != 0 || used)
+        return;
+    blobs_remove(&r->blobs, digest);
+    if (hex_decode(digest, bytes, sizeof bytes) == 0)
+        removal->touched[bytes[0]] = true;
+}
+
+void registry_remove_blobs(struct registry *r, const struct version *const *versions, size_t count,
+                           struct removal *removal)
+{
+    for (size_t i = 0; i < count && !store_failed(r->store); i++) {
+        remove_unused(r, versions[i]->config_blob, removal);
+        remove_unused(r, versions[i]->weights_blob, removal);
+    }
+}
+
+void registry_finish_removal(struct registry *r, const struct removal *removal)
+{
+    for (unsigned shelf = 0; shelf < sizeof removal->touched; shelf++) {
+        char name[3];
+        struct err ignored;
+        snprintf(name, sizeof name, "%02x", shelf & 0xff);
+        if (removal->touched[shelf] && blobs_sync(&r->blobs, name, &ignored) != 0)
+            atomic_store(&r->failed, true);
+    }
+}
+
+/* ---- opening ---- */
+
+static int take_lock(struct registry *r, const char *data_directory, struct err *e)
+{
+    char *path = file_join(data_directory, "lock");
+    if (!path)
+        return err_memory(e);
+    r->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int result = 0;
+    if (r->lock_fd < 0) {
+        result = err_errno(e, "cannot open %s", path);
+    } else if (flock(r->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        result =
+            errno == EWOULDBLOCK
+                ? err_set(e, "data_locked", "%s is locked: another adapterd uses this data directory", path)
+                : err_errno(e, "cannot lock %s", path);
+    }
+    free(path);
+    return result;
+}
+
+static int open_store(struct registry *r, const char *data_directory, bool *created, struct err *e)
+{
+    char *path = file_join(data_directory, "registry.db");
+    if (!path)
+        return err_memory(e);
+    int result = store_open(&r->store, path, created, e);
+    free(path);
+    return result == 0 ? file_fsync_directory(data_directory, e) : -1;
+}
+
+static int load_tenant(void *arg, const struct store_tenant *row, struct err *e)
+{
+    struct registry *r = arg;
+    struct tenant *t =
+        mirror_reserve(&r->mirror, &r->mirror.tenants, e) == 0 ? tenant_new(row->id, row->created_ms) : NULL;
+    if (!t)
+        return err_memory(e);
+    t->number = row->number;
+    mirror_add_tenant(&r->mirror, t);
+    return 0;
+}
+
+static int orphan(const char *what, struct err *e)
+{
+    return err_set(e, "registry_malformed", "registry: a row of %s has no parent", what);
+}
+
+static int load_key(void *arg, const struct store_key *row, struct err *e)
+{
+    struct registry *r = arg;
+    struct tenant *t = mirror_tenant_numbered(&r->mirror, row->tenant);
+    if (!t)
+        return orphan("keys", e);
+    struct key *k = mirror_reserve(&r->mirror, &t->keys, e) == 0 ? key_new(t, row->kid, row->label) : NULL;
+    if (!k)
+        return err_memory(e);
+    k->revoked = row->revoked;
+    k->created_ms = row->created_ms;
+    memcpy(k->hash, row->hash, sizeof k->hash);
+    mirror_add_key(&r->mirror, k);
+    return 0;
+}
+
+static int load_adapter(void *arg, const struct store_adapter *row, struct err *e)
+{
+    struct registry *r = arg;
+    struct tenant *t = mirror_tenant_numbered(&r->mirror, row->tenant);
+    if (!t)
+        return orphan("adapters", e);
+    struct adapter *a =
+        mirror_reserve(&r->mirror, &t->adapters, e) == 0 ? adapter_new(row->name, row->created_ms) : NULL;
+    if (!a)
+        return err_memory(e);
+    a->number = row->number;
+    mirror_add_adapter(&r->mirror, t, a);
+    return 0;
+}
+
+static int load_version(void *arg, const struct store_version *row, struct err *e)
+{
+    struct registry *r = arg;
+    struct tenant *t = mirror_tenant_numbered(&r->mirror, row->tenant);
+    struct adapter *a = t ? mirror_adapter(t, row->adapter) : NULL;
+    if (!a)
+        return orphan("versions", e);
+    struct version values = row->values;
+    strcpy(values.tenant_id, t->id);
+    values.broken = !blobs_present(&r->blobs, values.config_blob, values.config_bytes) ||
+                    !blobs_present(&r->blobs, values.weights_blob, values.weights_bytes);
+    struct version *v = mirror_reserve_version(&r->mirror, a, e) == 0 ? version_new(&values) : NULL;
+    if (!v)
+        return err_memory(e);
+    mirror_change_versions(&r->mirror, a, &(struct mirror_change){.after = v}, 1);
+    return 0;
+}
+
+static int blob_used(void *arg, const char *digest, bool *out, struct err *e)
+{
+    struct registry *r = arg;
+    return store_blob_used(r->store, digest, out, e);
+}
+
+/* Nothing that a lost database referred to may be swept: an empty registry beside blobs is not a first start.
+ */
+static int refuse_blob(void *arg, const char *digest, bool *out, struct err *e)
+{
+    (void)arg, (void)out;
+    err_set(e, "registry_missing", "registry.db is missing or empty, but the data directory holds blob %s",
+            digest);
+    return err_hint(e, "restore registry.db from a backup, or remove the blobs folder to start anew");
+}
+
+static int sweep(struct registry *r, bool created, struct err *e)
+{
+    if (blobs_sweep_temporaries(&r->blobs, &r->swept_temporaries, e) != 0)
+        return -1;
+    return blobs_sweep(&r->blobs, created ? refuse_blob : blob_used, r, &r->swept_blobs, e);
+}
+
+static int open_parts(struct registry *r, const char *data_directory, struct err *e)
+{
+    static const struct store_visitor loader = {load_tenant, load_key, load_adapter, load_version};
+    bool created = false;
+    if (take_lock(r, data_directory, e) != 0 || blobs_open(&r->blobs, data_directory, e) != 0 ||
+        open_store(r, data_directory, &created, e) != 0 || sweep(r, created, e) != 0)
+        return -1;
+    return store_load(r->store, &loader, r, e);
+}
+
+int registry_open(struct registry **out, const char *data_directory, struct err *e)
+{
+    if (file_make_directories(data_directory, e) != 0)
+        return -1;
+    struct registry *r = calloc(1, sizeof *r);
+    if (!r)
+        return err_memory(e);
+    if (mirror_init(&r->mirror, e) != 0) {
+        free(r);
+        return -1;
+    }
+    r->lock_fd = r->blobs.temporary_fd = r->blobs.shelves_fd = -1;
+    pthread_mutex_init(&r->writer, NULL);
+    if (open_parts(r, data_directory, e) != 0) {
+        registry_close(r);
+        return -1;
+    }
+    *out = r;
+    return 0;
+}
+
+void registry_close(struct registry *r)
+{
+    if (!r)
+        return;
+    store_close(r->store);
+    blobs_close(&r->blobs);
+    mirror_fini(&r->mirror);
+    pthread_mutex_destroy(&r->writer);
+    if (r->lock_fd >= 0)
+        close(r->lock_fd); /* last: gives the directory free */
+    free(r);
+}
+
+void registry_stats(struct registry *r, struct registry_stats *out)
+{
+    mirror_read_lock(&r->mirror);
+    struct mirror_counts counts = r->mirror.counts;
+    mirror_unlock(&r->mirror);
+    *out = (struct registry_stats){.tenants = counts.tenants,
+                                   .keys = counts.keys,
+                                   .adapters = counts.adapters,
+                                   .versions = counts.versions,
+                                   .broken = counts.broken,
+                                   .swept_temporaries = r->swept_temporaries,
+                                   .swept_blobs = r->swept_blobs};
+}
+
+/* ---- tenants ---- */
+
+static int tenant_missing(const char *id, struct err *e)
+{
+    if (name_valid(id))
+        err_set(e, "tenant_not_found", "there is no tenant \"%s\"", id);
+    else
+        err_set(e, "tenant_not_found", "there is no tenant of this name");
+    return err_param(e, "tenant");
+}
+
+struct tenant *registry_find_tenant(struct registry *r, const char *id, struct err *e)
+{
+    struct tenant *t = name_valid(id) ? mirror_tenant(&r->mirror, id) : NULL;
+    if (!t)
+        tenant_missing(id, e);
+    return t;
+}
+
+static void fill_tenant(const struct tenant *t, struct tenant_row *out)
+{
+    *out = (struct tenant_row){
+        .number = t->number, .created_ms = t->created_ms, .adapters = (int)t->adapters.count};
+    strcpy(out->id, t->id);
+}
+
+static int insert_tenant(struct registry *r, struct tenant *t, struct err *e)
+{
+    if (store_begin(r->store, e) != 0)
+        return -1;
+    if (store_tenant_insert(r->store, t->id, t->created_ms, &t->number, e) == 0)
+        return store_commit(r->store, e);
+    store_rollback(r->store);
+    return -1;
+}
+
+static int create_tenant(struct registry *r, const char *id, struct tenant_row *out, struct err *e)
+{
+    if (mirror_tenant(&r->mirror, id)) {
+        err_set(e, "tenant_exists", "tenant \"%s\" exists already", id);
+        return err_param(e, "id");
+    }
+    if (r->mirror.tenants.count >= TENANTS_MAX)
+        return err_set(e, "limit_reached", "there are %d tenants, the most that one daemon holds",
+                       TENANTS_MAX);
+    if (mirror_reserve(&r->mirror, &r->mirror.tenants, e) != 0)
+        return -1;
+    struct tenant *t = tenant_new(id, clock_unix_ms());
+    if (!t)
+        return err_memory(e);
+    if (insert_tenant(r, t, e) != 0) {
+        tenant_free(t);
+        return -1;
+    }
+    mirror_add_tenant(&r->mirror, t);
+    fill_tenant(t, out);
+    return 0;
+}
+
+int registry_tenant_create(struct registry *r, const char *id, struct tenant_row *out, struct err *e)
+{
+    if (!name_valid(id)) {
+        err_set(e, "invalid_name", "a tenant's id must match [a-z0-9][a-z0-9._-]{0,63}");
+        return err_param(e, "id");
+    }
+    if (registry_write_begin(r, e) != 0)
+        return -1;
+    int result = create_tenant(r, id, out, e);
+    registry_write_end(r);
+    return result;
+}
+
+int registry_tenant_find(struct registry *r, const char *id, struct tenant_row *out, struct err *e)
+{
+    mirror_read_lock(&r->mirror);
+    struct tenant *t = registry_find_tenant(r, id, e);
+    if (t)
+        fill_tenant(t, out);
+    mirror_unlock(&r->mirror);
+    return t ? 0 : -1;
+}
+
+size_t registry_tenant_list(struct registry *r, const char *after, size_t limit, struct tenant_row *out,
+                            bool *more)
+{
+    mirror_read_lock(&r->mirror);
+    const struct sorted *tenants = &r->mirror.tenants;
+    size_t first = sorted_after(tenants, after), count = 0;
+    for (; count < limit && first + count < tenants->count; count++)
+        fill_tenant(tenants->items[first + count], &out[count]);
+    *more = first + count < tenants->count;
+    mirror_unlock(&r->mirror);
+    return count;
+}
+
+static int delete_tenant_rows(struct registry *r, const struct tenant *t, struct err *e)
+{
+    if (store_begin(r->store, e) != 0)
+        return -1;
+    if (store_tenant_delete(r->store, t->number, e) == 0)
+        return store_commit(r->store, e);
+    store_rollback(r->store);
+    return -1;
+}
+
+static void remove_tenant_blobs(struct registry *r, const struct tenant *t)
+{
+    struct removal removal = {0};
+    for (size_t i = 0; i < t->adapters.count; i++) {
+        const struct adapter *a = t->adapters.items[i];
+        registry_remove_blobs(r, a->versions, a->count, &removal);
+    }
+    registry_finish_removal(r, &removal);
+}
+
+int registry_tenant_delete(struct registry *r, const char *id, struct err *e)
+{
+    if (registry_write_begin(r, e) != 0)
+        return -1;
+    struct tenant *t = registry_find_tenant(r, id, e);
+    int result = t ? delete_tenant_rows(r, t, e) : -1;
+    if (result == 0) {
+        mirror_remove_tenant(&r->mirror, t);
+        remove_tenant_blobs(r, t);
+        tenant_free(t);
+    }
+    registry_write_end(r);
+    return result;
+}

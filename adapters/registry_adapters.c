@@ -1,0 +1,258 @@
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "adapters/registry_private.h"
+#include "adapters/version.h"
+
+enum { PREFIX_MIN = 4 };
+
+/* ---- resolving ---- */
+
+int registry_adapter_missing(const char *name, struct err *e)
+{
+    if (name_valid(name))
+        err_set(e, "adapter_not_found", "there is no adapter \"%s\"", name);
+    else
+        err_set(e, "adapter_not_found", "there is no adapter of this name");
+    return err_param(e, "adapter");
+}
+
+/* Splits "name@prefix"; *prefix is NULL without "@". */
+static int split_reference(const char *reference, char name[NAME_MAX_BYTES + 1], const char **prefix,
+                           struct err *e)
+{
+    const char *at = strchr(reference, '@');
+    size_t length = at ? (size_t)(at - reference) : strlen(reference);
+    if (length > NAME_MAX_BYTES)
+        return registry_adapter_missing("", e);
+    memcpy(name, reference, length);
+    name[length] = '\0';
+    if (!name_valid(name))
+        return registry_adapter_missing(name, e);
+    *prefix = at ? at + 1 : NULL;
+    if (at && strncmp(*prefix, "sha256:", 7) == 0)
+        *prefix += 7;
+    return 0;
+}
+
+static int check_prefix(const char *name, const char *prefix, struct err *e)
+{
+    size_t digits = strspn(prefix, "0123456789abcdef");
+    if (prefix[digits] == '\0' && digits >= PREFIX_MIN && digits <= SHA256_HEX)
+        return 0;
+    err_set(
+        e, "version_not_found",
+        "a version of adapter \"%s\" is written as %d to %d hexadecimal digits of lower case behind the @",
+        name, PREFIX_MIN, SHA256_HEX);
+    return err_param(e, "adapter");
+}
+
+static const struct version *find_prefix(const struct adapter *a, const char *prefix, struct err *e)
+{
+    const struct version *found = NULL;
+    size_t length = strlen(prefix);
+    for (size_t i = 0; i < a->count; i++) {
+        if (strncmp(a->versions[i]->digest, prefix, length) != 0)
+            continue;
+        if (found) {
+            err_set(e, "version_ambiguous", "adapter \"%s\" has several versions that begin with %s", a->name,
+                    prefix);
+            err_param(e, "adapter");
+            return NULL;
+        }
+        found = a->versions[i];
+    }
+    if (!found) {
+        err_set(e, "version_not_found", "adapter \"%s\" has no version that begins with %s", a->name, prefix);
+        err_param(e, "adapter");
+    }
+    return found;
+}
+
+static const struct version *find_active(const struct adapter *a, struct err *e)
+{
+    const struct version *v = adapter_active(a);
+    if (!v) {
+        err_set(e, "version_not_found", "adapter \"%s\" has no active version", a->name);
+        err_hint(e, "activate one, or name one: %s@%.8s", a->name,
+                 a->count ? a->versions[a->count - 1]->digest : "");
+    }
+    return v;
+}
+
+static const struct version *find_served(const struct registry *r, uint32_t tenant, const char *name,
+                                         const char *prefix, struct err *e)
+{
+    const struct tenant *t = mirror_tenant_numbered(&r->mirror, tenant);
+    const struct adapter *a = t ? mirror_adapter(t, name) : NULL;
+    if (!a) {
+        registry_adapter_missing(name, e);
+        return NULL;
+    }
+    const struct version *v = prefix ? find_prefix(a, prefix, e) : find_active(a, e);
+    if (v && v->broken) {
+        err_set(e, "adapter_broken", "version %.12s of adapter \"%s\" is damaged on disk", v->digest,
+                v->name);
+        err_hint(e, "upload the same files again");
+        return NULL;
+    }
+    return v;
+}
+
+int registry_resolve(struct registry *r, uint32_t tenant, const char *reference, const struct version **out,
+                     struct err *e)
+{
+    char name[NAME_MAX_BYTES + 1];
+    const char *prefix = NULL;
+    if (split_reference(reference, name, &prefix, e) != 0 || (prefix && check_prefix(name, prefix, e) != 0))
+        return -1;
+    mirror_read_lock(&r->mirror);
+    const struct version *v = find_served(r, tenant, name, prefix, e);
+    if (v)
+        version_ref(v);
+    mirror_unlock(&r->mirror);
+    if (!v)
+        return -1;
+    *out = v;
+    return 0;
+}
+
+/* ---- lists ---- */
+
+static void fill_adapter(const struct adapter *a, struct adapter_row *out)
+{
+    *out = (struct adapter_row){
+        .versions = (int)a->count, .created_ms = a->created_ms, .active = adapter_active(a)};
+    strcpy(out->name, a->name);
+    if (out->active)
+        version_ref(out->active);
+}
+
+size_t registry_adapter_list(struct registry *r, uint32_t tenant, const char *after, size_t limit,
+                             struct adapter_row *out, bool *more)
+{
+    static const struct sorted none = {0};
+    mirror_read_lock(&r->mirror);
+    const struct tenant *t = mirror_tenant_numbered(&r->mirror, tenant);
+    const struct sorted *adapters = t ? &t->adapters : &none;
+    size_t first = sorted_after(adapters, after), count = 0;
+    for (; count < limit && first + count < adapters->count; count++)
+        fill_adapter(adapters->items[first + count], &out[count]);
+    *more = first + count < adapters->count;
+    mirror_unlock(&r->mirror);
+    return count;
+}
+
+int registry_adapter_versions(struct registry *r, uint32_t tenant, const char *name, size_t limit,
+                              const struct version **out, size_t *count, struct err *e)
+{
+    mirror_read_lock(&r->mirror);
+    const struct tenant *t = mirror_tenant_numbered(&r->mirror, tenant);
+    const struct adapter *a = t ? mirror_adapter(t, name) : NULL;
+    size_t n = 0;
+    for (; a && n < limit && n < a->count; n++) {
+        out[n] = a->versions[a->count - 1 - n];
+        version_ref(out[n]);
+    }
+    mirror_unlock(&r->mirror);
+    if (!a)
+        return registry_adapter_missing(name, e);
+    *count = n;
+    return 0;
+}
+
+static size_t take_broken(const struct adapter *a, size_t limit, const struct version **out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->count && n < limit; i++) {
+        if (a->versions[i]->broken) {
+            version_ref(a->versions[i]);
+            out[n++] = a->versions[i];
+        }
+    }
+    return n;
+}
+
+size_t registry_broken(struct registry *r, size_t limit, const struct version **out)
+{
+    size_t n = 0;
+    mirror_read_lock(&r->mirror);
+    for (size_t i = 0; i < r->mirror.tenants.count; i++) {
+        const struct tenant *t = r->mirror.tenants.items[i];
+        for (size_t j = 0; j < t->adapters.count; j++)
+            n += take_broken(t->adapters.items[j], limit - n, out + n);
+    }
+    mirror_unlock(&r->mirror);
+    return n;
+}
+
+/* ---- changes of what is there ---- */
+
+static int delete_row(struct registry *r, const struct adapter *a, struct err *e)
+{
+    if (store_begin(r->store, e) != 0)
+        return -1;
+    if (store_adapter_delete(r->store, a->number, e) == 0)
+        return store_commit(r->store, e);
+    store_rollback(r->store);
+    return -1;
+}
+
+int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *name, struct err *e)
+{
+    if (registry_write_begin(r, e) != 0)
+        return -1;
+    struct tenant *t = mirror_tenant_numbered(&r->mirror, tenant);
+    struct adapter *a = t ? mirror_adapter(t, name) : NULL;
+    int result = a ? delete_row(r, a, e) : registry_adapter_missing(name, e);
+    if (result == 0) {
+        struct removal removal = {0};
+        mirror_remove_adapter(&r->mirror, t, a);
+        registry_remove_blobs(r, a->versions, a->count, &removal);
+        registry_finish_removal(r, &removal);
+        adapter_free(a);
+    }
+    registry_write_end(r);
+    return result;
+}
+
+/* ---- blobs ---- */
+
+int registry_open_blobs(struct registry *r, const struct version *v, int *config_fd, int *weights_fd,
+                        struct err *e)
+{
+    int config = blobs_open_blob(&r->blobs, v->config_blob, v->config_bytes, e);
+    if (config < 0)
+        return -1;
+    int weights = blobs_open_blob(&r->blobs, v->weights_blob, v->weights_bytes, e);
+    if (weights < 0) {
+        close(config);
+        return -1;
+    }
+    *config_fd = config;
+    *weights_fd = weights;
+    return 0;
+}
+
+static void mark_broken(struct registry *r, const struct version *v)
+{
+    struct tenant *t = mirror_tenant_numbered(&r->mirror, v->tenant);
+    struct adapter *a = t ? mirror_adapter(t, v->name) : NULL;
+    const struct version *present = a ? adapter_version(a, v->digest) : NULL;
+    if (!present || present->broken || strcmp(present->config_blob, v->config_blob) != 0 ||
+        strcmp(present->weights_blob, v->weights_blob) != 0)
+        return;
+    struct version values = *present;
+    values.broken = true;
+    struct mirror_change change = {.before = present, .after = version_new(&values)};
+    if (change.after) /* without memory: the next load finds it broken again */
+        mirror_change_versions(&r->mirror, a, &change, 1);
+}
+
+void registry_mark_broken(struct registry *r, const struct version *v)
+{
+    pthread_mutex_lock(&r->writer);
+    mark_broken(r, v);
+    pthread_mutex_unlock(&r->writer);
+}

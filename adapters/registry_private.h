@@ -1,0 +1,46 @@
+/* What the registry's files share: registry.c (opening, tenants), registry_keys.c,
+ * registry_publish.c, registry_adapters.c, staged.c. */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "adapters/blobs.h"
+#include "adapters/mirror.h"
+#include "adapters/registry.h"
+#include "adapters/store.h"
+
+struct registry {
+    int lock_fd; /* flock on DATA/lock for as long as we live */
+    struct blobs blobs;
+    struct mirror mirror;
+    pthread_mutex_t
+        writer; /* held over every change: the store, putting and removing blobs, changing the mirror */
+    struct store *store;
+    atomic_bool failed;
+    bool has_admin; /* set once, before other threads come */
+    uint8_t admin_hash[SHA256_BYTES];
+    size_t swept_temporaries, swept_blobs;
+};
+
+/* Take the writer mutex; "storage_failed" (and no mutex) when changes are refused. */
+int registry_write_begin(struct registry *r, struct err *e);
+void registry_write_end(struct registry *r);
+struct tenant *registry_find_tenant(struct registry *r, const char *id,
+                                    struct err *e); /* "tenant_not_found" */
+
+int registry_adapter_missing(const char *name, struct err *e); /* -1 and "adapter_not_found" */
+
+/* The writer, after its commit: remove the blobs of these versions that no row needs any more, then sync. */
+struct removal { /* zero-initialize */
+    bool touched[256];
+};
+void registry_remove_blobs(struct registry *r, const struct version *const *versions, size_t count,
+                           struct removal *removal);
+void registry_finish_removal(struct registry *r, const struct removal *removal);
+
+/* ---- staged.c ---- */
+const char *staged_digest(const struct staged *s,
+                          enum staged_part part); /* SHA-256 in hexadecimal, after staged_sync */
+/* Move both files to their blobs, on disk when it returns. The writer calls it. After an error the blobs may
+ * be there. */
+int staged_put(struct staged *s, struct err *e);

@@ -1,0 +1,269 @@
+#include <math.h>
+#include <string.h>
+
+#include "adapters/registry_private.h"
+#include "adapters/version.h"
+#include "core/base/clock.h"
+
+/* ---- a version that is there ---- */
+
+static struct version *copy_with_active(const struct version *v, bool active)
+{
+    struct version values = *v;
+    values.active = active;
+    return version_new(&values);
+}
+
+static int activate_row(struct registry *r, const struct adapter *a, const char *digest, struct err *e)
+{
+    if (store_begin(r->store, e) != 0)
+        return -1;
+    if (store_version_activate(r->store, a->number, digest, e) == 0)
+        return store_commit(r->store, e);
+    store_rollback(r->store);
+    return -1;
+}
+
+static int activate(struct registry *r, struct adapter *a, const struct version *v,
+                    const struct version **out, struct err *e)
+{
+    const struct version *demoted = adapter_active(a);
+    if (demoted == v) {
+        version_ref(v);
+        *out = v;
+        return 0;
+    }
+    struct mirror_change changes[2] = {
+        {.before = v, .after = copy_with_active(v, true)},
+        {.before = demoted, .after = demoted ? copy_with_active(demoted, false) : NULL}};
+    int result =
+        changes[0].after && (!demoted || changes[1].after) ? activate_row(r, a, v->digest, e) : err_memory(e);
+    if (result != 0) {
+        version_unref(changes[0].after);
+        version_unref(changes[1].after);
+        return -1;
+    }
+    version_ref(changes[0].after);
+    *out = changes[0].after;
+    mirror_change_versions(&r->mirror, a, changes, demoted ? 2 : 1);
+    return 0;
+}
+
+static int activate_named(struct registry *r, const char *tenant_id, const char *name, const char *digest,
+                          const struct version **out, struct err *e)
+{
+    struct tenant *t = registry_find_tenant(r, tenant_id, e);
+    if (!t)
+        return -1;
+    struct adapter *a = mirror_adapter(t, name);
+    if (!a)
+        return registry_adapter_missing(name, e);
+    const struct version *v = adapter_version(a, digest);
+    if (!v)
+        return err_set(e, "version_not_found", "adapter \"%s\" has no version of this digest", a->name);
+    if (v->broken)
+        return err_set(e, "adapter_broken", "version %.12s of adapter \"%s\" is damaged on disk", v->digest,
+                       a->name);
+    return activate(r, a, v, out, e);
+}
+
+int registry_activate(struct registry *r, const char *tenant_id, const char *name, const char *digest,
+                      const struct version **out, struct err *e)
+{
+    if (registry_write_begin(r, e) != 0)
+        return -1;
+    int result = activate_named(r, tenant_id, name, digest, out, e);
+    registry_write_end(r);
+    return result;
+}
+
+/* ---- a new version ---- */
+
+struct publication {
+    struct tenant *tenant;
+    struct adapter *adapter;
+    bool fresh;                     /* the adapter is not in the mirror yet */
+    const struct version *replaced; /* the same content, broken; NULL: a new version */
+    const struct version
+        *demoted; /* the active version until now, with its copy that is not active; or NULL */
+    struct version *demoted_after;
+    struct version *version;
+};
+
+static void publication_fini(struct publication *p)
+{
+    if (p->fresh)
+        adapter_free(p->adapter);
+    version_unref(p->version);
+    version_unref(p->demoted_after);
+}
+
+static struct version *make_version(const struct publication *n, const struct staged *s,
+                                    const struct publish *p)
+{
+    struct version values = {.tenant = n->tenant->number,
+                             .config_bytes = staged_bytes(s, STAGED_CONFIG),
+                             .weights_bytes = staged_bytes(s, STAGED_WEIGHTS),
+                             .rank_max = p->rank_max,
+                             .sites = p->sites,
+                             .parameters = p->parameters,
+                             .created_ms = clock_unix_ms(),
+                             .proof_max = p->proof_max,
+                             .proof_mean = p->proof_mean,
+                             .active = p->activate};
+    if (n->replaced) {
+        values.created_ms = n->replaced->created_ms;
+        values.active = values.active || n->replaced->active;
+    }
+    strcpy(values.tenant_id, n->tenant->id);
+    strcpy(values.name, p->name);
+    hex_encode(p->digest, SHA256_BYTES, values.digest);
+    strcpy(values.config_blob, staged_digest(s, STAGED_CONFIG));
+    strcpy(values.weights_blob, staged_digest(s, STAGED_WEIGHTS));
+    return version_new(&values);
+}
+
+static int check_room(const struct publication *n, const char *name, struct err *e)
+{
+    if (!n->adapter && n->tenant->adapters.count >= TENANT_ADAPTERS_MAX)
+        return err_set(e, "limit_reached", "tenant \"%s\" has %d adapters, the most that a tenant may have",
+                       n->tenant->id, TENANT_ADAPTERS_MAX);
+    if (n->adapter && !n->replaced && n->adapter->count >= ADAPTER_VERSIONS_MAX) {
+        err_set(e, "limit_reached", "adapter \"%s\" has %d versions, the most that an adapter may have", name,
+                ADAPTER_VERSIONS_MAX);
+        return err_hint(e, "delete the adapter, or publish under another name");
+    }
+    return 0;
+}
+
+/* Everything that can run out of memory happens here, before the disk is touched. */
+static int publication_prepare(struct publication *n, struct registry *r, const struct staged *s,
+                               const struct publish *p, struct err *e)
+{
+    if (check_room(n, p->name, e) != 0)
+        return -1;
+    if (!n->adapter) {
+        n->adapter = adapter_new(p->name, clock_unix_ms());
+        n->fresh = true;
+        if (!n->adapter || mirror_reserve(&r->mirror, &n->tenant->adapters, e) != 0)
+            return err_memory(e);
+    }
+    n->demoted = p->activate ? adapter_active(n->adapter) : NULL;
+    if (n->demoted == n->replaced)
+        n->demoted = NULL;
+    n->demoted_after = n->demoted ? copy_with_active(n->demoted, false) : NULL;
+    n->version = make_version(n, s, p);
+    if (!n->version || (n->demoted && !n->demoted_after))
+        return err_memory(e);
+    return n->replaced ? 0 : mirror_reserve_version(&r->mirror, n->adapter, e);
+}
+
+static int write_rows(struct publication *n, struct store *store, struct err *e)
+{
+    struct adapter *a = n->adapter;
+    if (n->fresh &&
+        store_adapter_insert(store, n->tenant->number, a->name, a->created_ms, &a->number, e) != 0)
+        return -1;
+    if (n->demoted && store_version_deactivate_all(store, a->number, e) != 0)
+        return -1;
+    if (!n->replaced)
+        return store_version_insert(store, a->number, n->version, e);
+    if (store_version_replace_blobs(store, a->number, n->version, e) != 0)
+        return -1;
+    return n->version->active ? store_version_activate(store, a->number, n->version->digest, e) : 0;
+}
+
+static int publication_commit(struct publication *n, struct registry *r, struct err *e)
+{
+    if (store_begin(r->store, e) != 0)
+        return -1;
+    if (write_rows(n, r->store, e) == 0)
+        return store_commit(r->store, e);
+    store_rollback(r->store);
+    return -1;
+}
+
+/* The rows are on disk: let readers see them. The mirror takes over what the publication held. */
+static void publication_show(struct publication *n, struct registry *r)
+{
+    struct mirror_change changes[2] = {{.before = n->replaced, .after = n->version},
+                                       {.before = n->demoted, .after = n->demoted_after}};
+    if (n->fresh) {
+        n->adapter->versions[n->adapter->count++] = n->version;
+        mirror_add_adapter(&r->mirror, n->tenant, n->adapter);
+    } else {
+        mirror_change_versions(&r->mirror, n->adapter, changes, n->demoted ? 2 : 1);
+    }
+    *n = (struct publication){0};
+}
+
+static void remove_blobs_of(struct registry *r, const struct version *v)
+{
+    struct removal removal = {0};
+    if (!v || atomic_load(&r->failed)) /* in doubt whether the rows are there: the next start decides */
+        return;
+    registry_remove_blobs(r, &v, 1, &removal);
+    registry_finish_removal(r, &removal);
+}
+
+static int publish_new(struct publication *n, struct registry *r, struct staged *s, const struct publish *p,
+                       const struct version **out, struct err *e)
+{
+    if (publication_prepare(n, r, s, p, e) != 0)
+        return -1;
+    if (staged_put(s, e) != 0 || publication_commit(n, r, e) != 0) {
+        remove_blobs_of(r, n->version);
+        return -1;
+    }
+    const struct version *replaced = n->replaced;
+    if (replaced)
+        version_ref(replaced);
+    version_ref(n->version);
+    *out = n->version;
+    publication_show(n, r);
+    remove_blobs_of(r, replaced); /* where the repair came in other files */
+    version_unref(replaced);
+    return 0;
+}
+
+static int publish(struct registry *r, struct staged *s, const struct publish *p, const struct version **out,
+                   bool *created, struct err *e)
+{
+    char digest[SHA256_HEX + 1];
+    struct publication n = {.tenant = registry_find_tenant(r, p->tenant_id, e)};
+    if (!n.tenant)
+        return -1;
+    n.adapter = mirror_adapter(n.tenant, p->name);
+    hex_encode(p->digest, SHA256_BYTES, digest);
+    const struct version *present = n.adapter ? adapter_version(n.adapter, digest) : NULL;
+    int result = 0;
+    if (!present || present->broken) {
+        n.replaced = present;
+        result = publish_new(&n, r, s, p, out, e);
+        publication_fini(&n);
+    } else if (p->activate) {
+        result = activate(r, n.adapter, present, out, e);
+    } else {
+        version_ref(present);
+        *out = present;
+    }
+    if (result == 0)
+        *created = !present;
+    return result;
+}
+
+int registry_publish(struct registry *r, struct staged *s, const struct publish *p,
+                     const struct version **out, bool *created, struct err *e)
+{
+    if (!name_valid(p->name)) {
+        err_set(e, "invalid_name", "an adapter's name must match [a-z0-9][a-z0-9._-]{0,63}");
+        return err_param(e, "name");
+    }
+    if (!isfinite(p->proof_max) || !isfinite(p->proof_mean))
+        return err_set(e, "adapter_not_finite", "the proof of adapter \"%s\" is not finite", p->name);
+    if (staged_sync(s, e) != 0 || registry_write_begin(r, e) != 0)
+        return -1;
+    int result = publish(r, s, p, out, created, e);
+    registry_write_end(r);
+    return result;
+}

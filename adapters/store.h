@@ -1,0 +1,78 @@
+/* The rows on disk: one SQLite connection, all SQL in named statements. Owned by the registry, which calls it
+ * under its writer mutex only. Keeps no copies; never touches blobs.
+ *
+ * Changes are made between store_begin and store_commit; after an error, store_rollback. An error that leaves
+ * it open what is on disk (I/O, damage) makes the store failed: every later store_begin is refused with
+ * "storage_failed". A full disk is "storage_full" and, rolled back, does no harm. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "adapters/registry.h"
+
+struct store;
+
+struct store_tenant { /* texts are borrowed until the callback returns */
+    uint32_t number;
+    const char *id;
+    int64_t created_ms;
+};
+struct store_key {
+    uint32_t tenant;
+    const char *kid, *label;
+    uint8_t hash[SHA256_BYTES];
+    int64_t created_ms;
+    bool revoked;
+};
+struct store_adapter {
+    int64_t number;
+    uint32_t tenant;
+    const char *name;
+    int64_t created_ms;
+};
+struct store_version {
+    uint32_t tenant;
+    const char *adapter;
+    struct version values; /* without tenant_id */
+};
+
+/* Open or create (*created), migrate. Errors: "registry_newer", "registry_malformed" (damaged, or another
+ * program's file). */
+int store_open(struct store **out, const char *path, bool *created, struct err *e);
+void store_close(struct store *s); /* NULL is fine */
+bool store_failed(const struct store *s);
+
+int store_begin(struct store *s, struct err *e);
+int store_commit(struct store *s, struct err *e); /* 0: on disk. After an error nothing is open */
+void store_rollback(struct store *s);
+
+/* Call back for every row, parents first: tenants by id, keys, adapters, versions from the oldest. A
+ * callback's -1 ends it. */
+struct store_visitor {
+    int (*tenant)(void *arg, const struct store_tenant *row, struct err *e);
+    int (*key)(void *arg, const struct store_key *row, struct err *e);
+    int (*adapter)(void *arg, const struct store_adapter *row, struct err *e);
+    int (*version)(void *arg, const struct store_version *row, struct err *e);
+};
+int store_load(struct store *s, const struct store_visitor *v, void *arg, struct err *e);
+
+int store_tenant_insert(struct store *s, const char *id, int64_t created_ms, uint32_t *number, struct err *e);
+int store_tenant_delete(struct store *s, uint32_t number, struct err *e); /* with all that is its own */
+
+int store_key_insert(struct store *s, const struct store_key *row, struct err *e);
+int store_key_revoke(struct store *s, const char *kid, int64_t revoked_ms, struct err *e);
+int store_key_delete(struct store *s, const char *kid, struct err *e);
+
+int store_adapter_insert(struct store *s, uint32_t tenant, const char *name, int64_t created_ms,
+                         int64_t *number, struct err *e);
+int store_adapter_delete(struct store *s, int64_t number, struct err *e); /* with its versions */
+
+int store_version_insert(struct store *s, int64_t adapter, const struct version *v, struct err *e);
+/* The same content came again in other files: point the row at them. */
+int store_version_replace_blobs(struct store *s, int64_t adapter, const struct version *v, struct err *e);
+/* Make this version the adapter's only active one. */
+int store_version_activate(struct store *s, int64_t adapter, const char *digest, struct err *e);
+int store_version_deactivate_all(struct store *s, int64_t adapter, struct err *e);
+
+int store_blob_used(struct store *s, const char *blob, bool *used, struct err *e);

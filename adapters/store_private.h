@@ -1,0 +1,17 @@
+/* What store.c (statements) and store_open.c (connection, migrations) share. Nobody else includes it. */
+#pragma once
+#include <sqlite3.h>
+
+#include "adapters/store.h"
+
+enum { STORE_STATEMENTS_MAX = 32 };
+
+struct store {
+    sqlite3 *connection;
+    sqlite3_stmt *statements[STORE_STATEMENTS_MAX]; /* prepared on first use */
+    bool failed;
+};
+
+/* The connection's present error as an err; sets `failed` where the state of the disk is in doubt. */
+int store_error(struct store *s, const char *doing, struct err *e);
+int store_execute(struct store *s, const char *sql, struct err *e);

@@ -1,0 +1,6 @@
+/* Making versions; struct version itself and its references are in registry.h. Any thread. */
+#pragma once
+#include "adapters/registry.h"
+
+/* A new object with these values and one reference; NULL when memory ran out. */
+struct version *version_new(const struct version *values);
