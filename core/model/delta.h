@@ -23,8 +23,9 @@ struct delta_source {
     size_t count;
 };
 
-/* Copies what it needs from the source. Error: "adapter_not_finite" where scale * B overflows; "out_of_memory". */
+/* Copies what it needs from the source. Error: "adapter_not_finite" where scale * B overflows;
+ * "out_of_memory". */
 int delta_new(struct delta **out, const struct model *m, const struct delta_source *s, struct err *e);
-struct delta *delta_ref(struct delta *d);   /* NULL gives NULL */
-void delta_unref(struct delta *d);          /* NULL is fine */
+struct delta *delta_ref(struct delta *d); /* NULL gives NULL */
+void delta_unref(struct delta *d);        /* NULL is fine */
 size_t delta_bytes(const struct delta *d);

@@ -6,7 +6,7 @@
 
 struct kvcache {
     int layers, kv_size, pages;
-    float *memory;     /* owned: [pages, layers, 2, KV_PAGE_TOKENS, kv_size] */
+    float *memory; /* owned: [pages, layers, 2, KV_PAGE_TOKENS, kv_size] */
     size_t bytes;
     int32_t *free_list; /* owned: stack of free pages */
     int free_count;

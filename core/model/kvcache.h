@@ -1,5 +1,6 @@
-/* Keys and values of all sequences, in pages of 32 tokens under a fixed budget. Owned by the engine thread; compute
- * workers read and write the pages that the step in hand names. Memory is taken once, at the start. */
+/* Keys and values of all sequences, in pages of 32 tokens under a fixed budget. Owned by the engine thread;
+ * compute workers read and write the pages that the step in hand names. Memory is taken once, at the start.
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,7 +17,8 @@ struct kv_sequence { /* zero-initialize */
     int page_count;
 };
 
-/* As many pages as `bytes` hold, at least one; for `layers` layers of `kv_size` floats of K and of V per token. */
+/* As many pages as `bytes` hold, at least one; for `layers` layers of `kv_size` floats of K and of V per
+ * token. */
 int kvcache_new(struct kvcache **out, int layers, int kv_size, size_t bytes, struct err *e);
 void kvcache_free(struct kvcache *k);
 int kvcache_pages(const struct kvcache *k);

@@ -323,6 +323,23 @@ static void fill_info(struct model *m)
     weights_fingerprint(m->weights, info->fingerprint);
 }
 
+/* Every shape once: what shapes have in common decides gemm's code path. */
+static int check_matrices(const struct model *m, struct err *e)
+{
+    const struct config *c = &m->config;
+    for (int i = 0; i < c->mlp_layers; i++)
+        if (linear_check(&m->mlp[i].weight, e) != 0)
+            return -1;
+    if (!c->family)
+        return 0;
+    const struct layer *l = &m->layers[0];
+    const struct linear *shapes[] = {&l->qkv[0], &l->qkv[1], &l->o, &l->up, &l->down, &m->lm_head};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        if (shapes[i]->weight.data && linear_check(&shapes[i]->weight, e) != 0)
+            return -1;
+    return 0;
+}
+
 static int load(struct model *m, const char *directory, struct err *e)
 {
     if (config_read(&m->config, directory, e) != 0 || weights_open(&m->weights, directory, e) != 0)
@@ -338,7 +355,7 @@ static int load(struct model *m, const char *directory, struct err *e)
     if (f && !f->learned_positions && fill_frequencies(m, e) != 0)
         return -1;
     fill_info(m);
-    return 0;
+    return check_matrices(m, e);
 }
 
 int model_open(struct model **out, const char *directory, struct err *e)

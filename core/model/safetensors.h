@@ -1,9 +1,10 @@
 /* Reads safetensors files: the base model's and the tenants'. Never laxer than the reference implementation.
  *
- * Format: u64 little-endian header length, a JSON object, the data. Checked on opening: header within `header_limit`,
- * no duplicate keys, offsets contiguous from 0 to the end of the file without holes or overlap, length equal to the
- * product of the shape and the dtype's size (overflow checked). Errors: "safetensors_malformed"; "pickle_refused" for
- * a pickle or a torch zip archive. An open file is immutable; any thread may read it. Does not own the descriptor. */
+ * Format: u64 little-endian header length, a JSON object, the data. Checked on opening: header within
+ * `header_limit`, no duplicate keys, offsets contiguous from 0 to the end of the file without holes or
+ * overlap, length equal to the product of the shape and the dtype's size (overflow checked). Errors:
+ * "safetensors_malformed"; "pickle_refused" for a pickle or a torch zip archive. An open file is immutable;
+ * any thread may read it. Does not own the descriptor. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -24,7 +25,8 @@ struct tensor {
 
 struct safetensors;
 
-/* `header_limit`: 1 MiB for tenants' files, more for the base. Dtypes other than F32, F16, BF16 are refused. */
+/* `header_limit`: 1 MiB for tenants' files, more for the base. Dtypes other than F32, F16, BF16 are refused.
+ */
 int safetensors_open(struct safetensors **out, int fd, size_t header_limit, struct err *e);
 void safetensors_close(struct safetensors *s);
 
