@@ -1,0 +1,109 @@
+"""Runs the real daemon for the tests: a free port, a data directory of its own, stopped with SIGTERM and looked at."""
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+
+from client import SCALE, Client
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, os.environ.get("ADAPTERD_BUILD", "build"))
+ADAPTERD = os.path.join(BUILD, "adapterd")
+ADAPTERCTL = os.path.join(BUILD, "adapterctl")
+DEMO = os.path.join(ROOT, "demo")
+FIXTURES = os.path.join(ROOT, "tests", "fixtures")
+
+SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:")
+
+
+class Daemon:
+    """One daemon process. `data` outlives it: start another Daemon on the same directory to test a restart."""
+
+    def __init__(self, model, data, *arguments, environment=None, wait=True):
+        self.data = str(data)
+        self.log = self.data.rstrip("/") + ".log"
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("ADAPTERD_")}
+        self.environment.update(environment or {})
+        command = [ADAPTERD, "--model", str(model), "--data", self.data, "--listen", "127.0.0.1:0", *map(str, arguments)]
+        with open(self.log, "ab") as log:
+            self.log_start = log.tell()
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                                            env=self.environment)
+        self.address = None
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self, timeout=60):
+        """Read standard output until `listening on`."""
+        deadline, text = time.monotonic() + timeout * SCALE, b""
+        while b"\n" not in text:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                self.process.kill()
+                raise AssertionError(f"no `listening on` line in {timeout * SCALE:.0f} s; log:\n{self.read_log()}")
+            chunk = os.read(self.process.stdout.fileno(), 4096)
+            if not chunk:
+                raise AssertionError(f"the daemon ended with {self.process.wait()}; log:\n{self.read_log()}")
+            text += chunk
+        found = re.match(rb"listening on http://(\S+)\n", text)
+        assert found, f"unexpected first line {text!r}"
+        self.address = found.group(1).decode()
+
+    def read_log(self):
+        """What this process (not an earlier one on the same data) wrote to standard error."""
+        with open(self.log, "rb") as f:
+            f.seek(self.log_start)
+            return f.read().decode(errors="replace")
+
+    @property
+    def url(self):
+        return "http://" + self.address
+
+    @property
+    def admin_key(self):
+        with open(os.path.join(self.data, "admin.key")) as f:
+            return f.read().strip()
+
+    def client(self, key=None):
+        """A client under `key`; without one, under the admin key."""
+        return Client(self.address, self.admin_key if key is None else key)
+
+    def anonymous(self):
+        return Client(self.address, None)
+
+    def tenant(self, name):
+        """Create the tenant and a key for it; a client under that key."""
+        admin = self.client()
+        answer = admin.post("/tenants", {"id": name})
+        assert answer.status == 201, answer
+        answer = admin.post(f"/tenants/{name}/keys", {"label": "test"})
+        assert answer.status == 201, answer
+        return self.client(answer.json["key"])
+
+    def kill(self):
+        """SIGKILL, as a crash."""
+        self.process.kill()
+        self.process.wait()
+        self.check_log()
+
+    def stop(self, timeout=30):
+        """SIGTERM; the daemon must end by itself, with status 0 and without a sanitizer's complaint."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(timeout * SCALE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"still running {timeout * SCALE:.0f} s after SIGTERM; log:\n{self.read_log()}") from None
+        finally:
+            self.process.stdout.close()
+        self.check_log()
+        assert status == 0, f"exit status {status} after SIGTERM; log:\n{self.read_log()}"
+
+    def check_log(self):
+        log = self.read_log()
+        found = SANITIZER.search(log)
+        assert not found, f"sanitizer: {log[found.start():][:6000]}"
