@@ -64,8 +64,10 @@ static int check_dialect(const char *field, const char *text, struct err *e)
 static int compile(struct peft_pattern *p, const char *text, size_t length, enum peft_anchor anchor,
                    struct err *e)
 {
-    uint32_t options = PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT | PCRE2_ANCHORED |
-                       (anchor == PEFT_FULL ? PCRE2_ENDANCHORED : 0);
+    /* Without the optimizations whether a limit is hit depends on the expression alone, not on lucky
+     * shortcuts. */
+    uint32_t options = PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT | PCRE2_NO_START_OPTIMIZE |
+                       PCRE2_NO_AUTO_POSSESS | PCRE2_ANCHORED | (anchor == PEFT_FULL ? PCRE2_ENDANCHORED : 0);
     int number;
     PCRE2_SIZE place;
     p->code = pcre2_compile((PCRE2_SPTR)text, length, options, &number, &place, p->shared->compile);
