@@ -17,30 +17,36 @@ struct token_list { /* zero-initialize; free with token_list_fini */
 int token_list_push(struct token_list *l, int32_t id); /* 0, or -1: out of memory */
 void token_list_fini(struct token_list *l);
 
-/* Reads DIRECTORY/tokenizer.json. A component that is not supported is refused by name ("tokenizer_unsupported");
- * a damaged file is "tokenizer_malformed". */
+/* Reads DIRECTORY/tokenizer.json. A component that is not supported is refused by name
+ * ("tokenizer_unsupported"); a damaged file is "tokenizer_malformed". */
 int tokenizer_open(struct tokenizer **out, const char *directory, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 int tokenizer_vocab_size(const struct tokenizer *t); /* highest id + 1, added tokens included */
 
-/* Append the ids of valid UTF-8 `text` (U+0000 allowed). `add_special_tokens`: apply the post-processor's template.
- * Special tokens written in the text become themselves. Error: "out_of_memory", "invalid_utf8". */
+/* Append the ids of valid UTF-8 `text` (U+0000 allowed). `add_special_tokens`: apply the post-processor's
+ * template. Special tokens written in the text become themselves. Errors: "out_of_memory", "invalid_utf8",
+ * "text_too_long" (over 256 MiB), "tokenizer_split_failed" (a pattern needs too much work). */
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length, bool add_special_tokens,
                      struct token_list *out, struct err *e);
-/* Append the text of the ids; as Hugging Face `decode(ids, skip_special_tokens)` without clean-up. Bytes that are no
- * UTF-8 become U+FFFD as there. Error: "token_out_of_range". */
+/* Append the text of the ids; as Hugging Face `decode(ids, skip_special_tokens)` without clean-up. Bytes that
+ * are no UTF-8 become U+FFFD as there. Error: "token_out_of_range". */
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool skip_special_tokens,
                      struct buf *out, struct err *e);
-int32_t tokenizer_find(const struct tokenizer *t, const char *content); /* id of a token or added token, or -1 */
+int32_t tokenizer_find(const struct tokenizer *t,
+                       const char *content); /* id of a token or added token, or -1 */
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
 
-/* Incremental decoding: pushes append whole UTF-8 characters only; all pushes and the finish together append exactly
- * what tokenizer_decode gives for all ids. Each push takes time bounded by the token's own length. One thread. */
+/* Incremental decoding: pushes append whole UTF-8 characters only; all pushes and the finish together append
+ * exactly what tokenizer_decode gives for all ids. Each push takes time bounded by the token's own length,
+ * but for the one that ends a run of byte tokens (<0xNN>): one bad byte turns the whole run into U+FFFD, so
+ * it shows when it is over. An id without a string appends nothing. One thread. */
 struct detokenizer {
     const struct tokenizer *tokenizer;
     bool skip_special_tokens;
     bool started;       /* something was decoded already (leading-space rules) */
     struct buf pending; /* bytes that are not yet a whole character */
+    size_t stripped;    /* characters that Strip took off the front */
+    size_t held;        /* characters at the end that Strip may have to take off */
 };
 void detokenizer_init(struct detokenizer *d, const struct tokenizer *t, bool skip_special_tokens);
 int detokenizer_push(struct detokenizer *d, int32_t id, struct buf *out, struct err *e);
