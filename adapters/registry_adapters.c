@@ -240,7 +240,8 @@ static void mark_broken(struct registry *r, const struct version *v)
     struct tenant *t = mirror_tenant_numbered(&r->mirror, v->tenant);
     struct adapter *a = t ? mirror_adapter(t, v->name) : NULL;
     const struct version *present = a ? adapter_version(a, v->digest) : NULL;
-    if (!present || present->broken || strcmp(present->config_blob, v->config_blob) != 0 ||
+    if (!present || present->broken || present->created_ms != v->created_ms ||
+        strcmp(present->config_blob, v->config_blob) != 0 ||
         strcmp(present->weights_blob, v->weights_blob) != 0)
         return;
     struct version values = *present;

@@ -15,7 +15,7 @@
 #include "adapters/migrations.h"
 #include "adapters/registry.h"
 #include "core/base/file.h"
-#include "tests/unit/registry_fixture.h"
+#include "tests/unit/sample.h"
 #include "tests/unit/scratch.h"
 
 struct place {
@@ -79,10 +79,10 @@ static void publish_ok(struct registry *r, const char *tenant, const char *name,
     const struct version *v = NULL;
     bool created = !expect_created;
     struct err e = {0};
-    if (fixture_publish(r, tenant, name, content, activate, &v, &created, &e) != 0)
+    if (sample_publish(r, tenant, name, content, activate, &v, &created, &e) != 0)
         fail_msg("%s: %s", e.code, e.message);
     char digest[SHA256_HEX + 1];
-    fixture_digest(content, digest);
+    sample_digest(content, digest);
     assert_string_equal(v->digest, digest);
     assert_string_equal(v->tenant_id, tenant);
     assert_string_equal(v->name, name);
@@ -98,9 +98,9 @@ static void expect_content(struct registry *r, uint32_t tenant, const char *refe
     if (registry_resolve(r, tenant, reference, &v, &e) != 0)
         fail_msg("%s: %s", e.code, e.message);
     char digest[SHA256_HEX + 1];
-    fixture_digest(content, digest);
+    sample_digest(content, digest);
     assert_string_equal(v->digest, digest);
-    if (fixture_check(r, v, content, &e) != 0)
+    if (sample_check(r, v, content, &e) != 0)
         fail_msg("%s: %s", e.code, e.message);
     version_unref(v);
 }
@@ -414,7 +414,7 @@ static void published_versions_are_found_again(void **state)
     publish_ok(r, "acme", "support", 1, true, true);
     publish_ok(r, "acme", "support", 2, true, true);
     publish_ok(r, "acme", "support", 3, false, true);
-    fixture_digest(1, digest);
+    sample_digest(1, digest);
     for (int pass = 0; pass < 2; pass++) {
         expect_content(r, acme, "support", 2);
         snprintf(reference, sizeof reference, "support@%s", digest);
@@ -445,7 +445,7 @@ static void references_that_lead_nowhere(void **state)
     publish_ok(r, "acme", "support", 1, true, true);
     publish_ok(r, "acme", "idle", 1, false, true);
     char digest[SHA256_HEX + 1], longer[160], upper[160];
-    fixture_digest(1, digest);
+    sample_digest(1, digest);
     snprintf(longer, sizeof longer, "support@%s0", digest);
     snprintf(upper, sizeof upper, "support@ABCDEF");
     const struct {
@@ -484,7 +484,7 @@ static void ambiguous_prefix(void **state)
     memset(seen, 0, sizeof seen);
     for (unsigned content = 1;; content++) {
         char digest[SHA256_HEX + 1], reference[32];
-        fixture_digest(content, digest);
+        sample_digest(content, digest);
         char start[5] = {digest[0], digest[1], digest[2], digest[3], '\0'};
         unsigned long slot = strtoul(start, NULL, 16);
         if (!seen[slot][0]) {
@@ -537,7 +537,7 @@ static void activation_moves(void **state)
     uint32_t acme = add_tenant(r, "acme");
     publish_ok(r, "acme", "a", 1, true, true);
     publish_ok(r, "acme", "a", 2, true, true);
-    fixture_digest(1, digest);
+    sample_digest(1, digest);
     assert_int_equal(registry_activate(r, "acme", "a", digest, &v, &e), 0);
     assert_true(v->active);
     version_unref(v);
@@ -552,7 +552,7 @@ static void activation_moves(void **state)
         version_unref(list[1]);
         r = reopen(p);
     }
-    fixture_digest(9, digest);
+    sample_digest(9, digest);
     assert_int_equal(registry_activate(r, "acme", "a", digest, &v, &e), -1);
     assert_string_equal(e.code, "version_not_found");
     assert_int_equal(registry_activate(r, "acme", "b", digest, &v, &e), -1);
@@ -641,7 +641,7 @@ static void publishing_is_refused_for(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(
-            fixture_publish(p->registry, cases[i].tenant, cases[i].name, 1, true, &v, &created, &e), -1);
+            sample_publish(p->registry, cases[i].tenant, cases[i].name, 1, true, &v, &created, &e), -1);
         assert_string_equal(e.code, cases[i].code);
     }
     assert_int_equal(scratch_count(p->directory, "blobs"), 0);

@@ -1,4 +1,4 @@
-#include "tests/unit/registry_fixture.h"
+#include "tests/unit/sample.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -30,15 +30,15 @@ static void digest_bytes(unsigned content, uint8_t out[SHA256_BYTES])
     sha256_of(weights, sizeof weights, out);
 }
 
-void fixture_digest(unsigned content, char out[SHA256_HEX + 1])
+void sample_digest(unsigned content, char out[SHA256_HEX + 1])
 {
     uint8_t digest[SHA256_BYTES];
     digest_bytes(content, digest);
     hex_encode(digest, sizeof digest, out);
 }
 
-int fixture_publish(struct registry *r, const char *tenant, const char *name, unsigned content, bool activate,
-                    const struct version **out, bool *created, struct err *e)
+int sample_publish(struct registry *r, const char *tenant, const char *name, unsigned content, bool activate,
+                   const struct version **out, bool *created, struct err *e)
 {
     char config[CONFIG_BYTES];
     uint8_t weights[WEIGHTS_BYTES];
@@ -75,7 +75,7 @@ static int check_file(int fd, const void *expected, size_t length, const char *w
     return memcmp(found, expected, length) == 0 ? 0 : err_set(e, "torn", "%s has other bytes", what);
 }
 
-int fixture_check(struct registry *r, const struct version *v, unsigned content, struct err *e)
+int sample_check(struct registry *r, const struct version *v, unsigned content, struct err *e)
 {
     char config[CONFIG_BYTES];
     uint8_t weights[WEIGHTS_BYTES];
