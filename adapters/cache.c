@@ -1,0 +1,395 @@
+#include "adapters/cache.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapters/cache_private.h"
+#include "adapters/table.h"
+
+struct waiter {
+    struct waiter *next;
+    void (*ready)(void *arg, struct delta *d, const struct err *e);
+    void *arg;
+};
+
+/* pending -> loading -> resident; a load that fails ends the entry. cache_put makes a resident one at once.
+ */
+enum state { PENDING, LOADING, RESIDENT };
+
+struct entry {
+    struct table_link by_content;
+    enum state state;
+    const struct version *version; /* one reference; tenant and content are the key */
+    struct entry *older, *newer;   /* neighbours: pending ones by arrival, resident ones by last use */
+    struct waiter *waiters, **waiters_end;
+    struct delta *delta; /* one reference while resident */
+    size_t bytes;
+};
+
+struct chain { /* of entries, through older and newer */
+    struct entry *oldest, *newest;
+    size_t count;
+};
+
+struct cache {
+    struct registry *registry;
+    const struct model *model;
+    cache_load_function *load;
+    pthread_mutex_t lock; /* over all that follows; never held over a load or a callback */
+    pthread_cond_t work;
+    bool stopping;
+    struct table entries;
+    struct chain pending, resident;
+    size_t waiters;
+    uint32_t last_tenant; /* whose load was begun last */
+    struct cache_stats stats;
+    int thread_count;
+    pthread_t threads[CACHE_THREADS];
+};
+
+/* ---- chains ---- */
+
+static void chain_append(struct chain *c, struct entry *n)
+{
+    n->older = c->newest;
+    n->newer = NULL;
+    *(c->newest ? &c->newest->newer : &c->oldest) = n;
+    c->newest = n;
+    c->count++;
+}
+
+static void chain_remove(struct chain *c, struct entry *n)
+{
+    *(n->older ? &n->older->newer : &c->oldest) = n->newer;
+    *(n->newer ? &n->newer->older : &c->newest) = n->older;
+    n->older = n->newer = NULL;
+    c->count--;
+}
+
+/* ---- entries ---- */
+
+static uint64_t hash_of(const struct version *v)
+{
+    uint64_t start;
+    memcpy(&start, v->digest, sizeof start);
+    return start ^ (uint64_t)v->tenant << 32;
+}
+
+/* The blobs are part of the key: one content in two pairs of files may be damaged in one of them. */
+static bool same_content(const struct version *a, const struct version *b)
+{
+    return a->tenant == b->tenant && strcmp(a->digest, b->digest) == 0 &&
+           strcmp(a->weights_blob, b->weights_blob) == 0 && strcmp(a->config_blob, b->config_blob) == 0;
+}
+
+static struct entry *find(const struct cache *c, const struct version *v)
+{
+    for (struct table_link *l = table_first(&c->entries, hash_of(v)); l; l = table_next(l)) {
+        struct entry *n = TABLE_ITEM(l, struct entry, by_content);
+        if (same_content(n->version, v))
+            return n;
+    }
+    return NULL;
+}
+
+static struct entry *add_entry(struct cache *c, const struct version *v)
+{
+    struct entry *n = calloc(1, sizeof *n);
+    if (!n)
+        return NULL;
+    version_ref(v);
+    n->version = v;
+    n->waiters_end = &n->waiters;
+    table_add(&c->entries, &n->by_content, hash_of(v));
+    return n;
+}
+
+static void entry_free(struct entry *n)
+{
+    delta_unref(n->delta);
+    version_unref(n->version);
+    free(n);
+}
+
+static void free_chain(struct chain *c)
+{
+    while (c->oldest) {
+        struct entry *n = c->oldest;
+        chain_remove(c, n);
+        entry_free(n);
+    }
+}
+
+static void make_resident(struct cache *c, struct entry *n, struct delta *d)
+{
+    n->state = RESIDENT;
+    n->delta = d;
+    n->bytes = delta_bytes(d);
+    c->stats.bytes += n->bytes;
+    chain_append(&c->resident, n);
+}
+
+/* Moves what is over the budget to `evicted`, to be freed without the lock: giving megabytes back takes time.
+ */
+static void evict(struct cache *c, struct chain *evicted)
+{
+    while (c->stats.bytes > c->stats.budget_bytes && c->resident.oldest) {
+        struct entry *n = c->resident.oldest;
+        chain_remove(&c->resident, n);
+        table_remove(&c->entries, &n->by_content);
+        c->stats.bytes -= n->bytes;
+        c->stats.evictions++;
+        chain_append(evicted, n);
+    }
+}
+
+/* ---- leasing ---- */
+
+static size_t pending_of_tenant(const struct cache *c, uint32_t tenant)
+{
+    size_t count = 0;
+    for (const struct entry *n = c->pending.oldest; n; n = n->newer)
+        count += n->version->tenant == tenant;
+    return count;
+}
+
+static int check_room(const struct cache *c, const struct version *v, bool begins, struct err *e)
+{
+    if (c->stopping)
+        return err_set(e, "shutting_down", "the daemon is stopping");
+    bool full = c->waiters >= CACHE_WAITERS_MAX || (begins && c->pending.count >= CACHE_LOADS_MAX);
+    if (!full && (!begins || pending_of_tenant(c, v->tenant) < CACHE_LOADS_TENANT_MAX))
+        return 0;
+    err_set(e, "loader_busy", "too many adapters are being loaded: at most %d, of one tenant %d",
+            CACHE_LOADS_MAX, CACHE_LOADS_TENANT_MAX);
+    return err_hint(e, "try again in a moment");
+}
+
+/* Join the load of this version, or begin one. */
+static int wait_for(struct cache *c, struct entry *n, const struct version *v, struct waiter *w,
+                    struct err *e)
+{
+    if (check_room(c, v, !n, e) != 0)
+        return -1;
+    if (!n) {
+        n = add_entry(c, v);
+        if (!n)
+            return err_memory(e);
+        chain_append(&c->pending, n);
+        pthread_cond_signal(&c->work);
+    }
+    *n->waiters_end = w;
+    n->waiters_end = &w->next;
+    c->waiters++;
+    return 0;
+}
+
+static struct delta *take_resident(struct cache *c, struct entry *n)
+{
+    if (!n || n->state != RESIDENT) {
+        c->stats.misses++;
+        return NULL;
+    }
+    c->stats.hits++;
+    chain_remove(&c->resident, n);
+    chain_append(&c->resident, n);
+    return delta_ref(n->delta);
+}
+
+void cache_lease(struct cache *c, const struct version *v,
+                 void (*ready)(void *arg, struct delta *d, const struct err *e), void *arg)
+{
+    struct err e;
+    int result = 0;
+    struct waiter *w = NULL;
+    pthread_mutex_lock(&c->lock);
+    struct entry *n = find(c, v);
+    struct delta *d = take_resident(c, n);
+    if (!d) {
+        w = malloc(sizeof *w);
+        if (w)
+            *w = (struct waiter){.ready = ready, .arg = arg};
+        result = w ? wait_for(c, n, v, w, &e) : err_memory(&e);
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (d) {
+        ready(arg, d, NULL);
+    } else if (result != 0) {
+        free(w);
+        ready(arg, NULL, &e);
+    }
+}
+
+void cache_put(struct cache *c, const struct version *v, struct delta *d)
+{
+    struct chain evicted = {0};
+    pthread_mutex_lock(&c->lock);
+    struct entry *n =
+        find(c, v) ? NULL : add_entry(c, v); /* without memory, or on its way already: stays cold */
+    if (n) {
+        make_resident(c, n, delta_ref(d));
+        evict(c, &evicted);
+    }
+    pthread_mutex_unlock(&c->lock);
+    free_chain(&evicted);
+}
+
+/* ---- loading ---- */
+
+/* Tenants take turns, so that one with many cold adapters does not hold up another's one: the oldest load of
+ * the tenant with the next number after the last one served. */
+static struct entry *take_pending(struct cache *c)
+{
+    struct entry *next = NULL, *first = NULL;
+    for (struct entry *n = c->pending.oldest; n; n = n->newer) {
+        uint32_t tenant = n->version->tenant;
+        if (!first || tenant < first->version->tenant)
+            first = n;
+        if (tenant > c->last_tenant && (!next || tenant < next->version->tenant))
+            next = n;
+    }
+    struct entry *taken = next ? next : first;
+    chain_remove(&c->pending, taken);
+    taken->state = LOADING;
+    c->last_tenant = taken->version->tenant;
+    return taken;
+}
+
+static void answer(struct waiter *w, struct delta *d, const struct err *e)
+{
+    while (w) {
+        struct waiter *next = w->next;
+        w->ready(w->arg, delta_ref(d), e);
+        free(w);
+        w = next;
+    }
+}
+
+static struct waiter *take_waiters(struct cache *c, struct entry *n)
+{
+    struct waiter *waiters = n->waiters;
+    for (const struct waiter *w = waiters; w; w = w->next)
+        c->waiters--;
+    n->waiters = NULL;
+    n->waiters_end = &n->waiters;
+    return waiters;
+}
+
+/* `d` is NULL after a failure. */
+static void finish(struct cache *c, struct entry *n, struct delta *d, const struct err *e)
+{
+    struct chain done = {0};
+    pthread_mutex_lock(&c->lock);
+    struct waiter *waiters = take_waiters(c, n);
+    if (d) {
+        make_resident(c, n, delta_ref(d));
+        evict(c, &done);
+    } else {
+        table_remove(&c->entries, &n->by_content);
+        chain_append(&done, n);
+    }
+    pthread_mutex_unlock(&c->lock);
+    answer(waiters, d, d ? NULL : e);
+    delta_unref(d);
+    free_chain(&done);
+}
+
+static void *loader_main(void *arg)
+{
+    struct cache *c = arg;
+    for (;;) {
+        pthread_mutex_lock(&c->lock);
+        while (!c->stopping && c->pending.count == 0)
+            pthread_cond_wait(&c->work, &c->lock);
+        struct entry *n = c->stopping ? NULL : take_pending(c);
+        pthread_mutex_unlock(&c->lock);
+        if (!n)
+            return NULL;
+        struct err e = {0};
+        struct delta *d = NULL;
+        if (c->load(c->registry, c->model, n->version, &d, &e) != 0)
+            d = NULL;
+        finish(c, n, d, &e);
+    }
+}
+
+/* ---- life ---- */
+
+static int start_threads(struct cache *c, struct err *e)
+{
+    while (c->thread_count < CACHE_THREADS) {
+        if (pthread_create(&c->threads[c->thread_count], NULL, loader_main, c) != 0)
+            return err_set(e, "out_of_memory", "cannot start a loader thread");
+        c->thread_count++;
+    }
+    return 0;
+}
+
+int cache_new_with(struct cache **out, struct registry *r, const struct model *m, size_t budget_bytes,
+                   cache_load_function *load, struct err *e)
+{
+    struct cache *c = calloc(1, sizeof *c);
+    if (!c)
+        return err_memory(e);
+    if (table_init(&c->entries, e) != 0) {
+        free(c);
+        return -1;
+    }
+    c->registry = r;
+    c->model = m;
+    c->load = load;
+    c->stats.budget_bytes = budget_bytes;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->work, NULL);
+    if (start_threads(c, e) != 0) {
+        cache_free(c);
+        return -1;
+    }
+    *out = c;
+    return 0;
+}
+
+int cache_new(struct cache **out, struct registry *r, const struct model *m, size_t budget_bytes,
+              struct err *e)
+{
+    return cache_new_with(out, r, m, budget_bytes, version_load, e);
+}
+
+static void fail_pending(struct cache *c)
+{
+    struct err e;
+    err_set(&e, "shutting_down", "the daemon is stopping");
+    while (c->pending.oldest) {
+        struct entry *n = c->pending.oldest;
+        chain_remove(&c->pending, n);
+        answer(take_waiters(c, n), NULL, &e);
+        entry_free(n);
+    }
+}
+
+void cache_free(struct cache *c)
+{
+    if (!c)
+        return;
+    pthread_mutex_lock(&c->lock);
+    c->stopping = true;
+    pthread_cond_broadcast(&c->work);
+    pthread_mutex_unlock(&c->lock);
+    for (int i = 0; i < c->thread_count; i++)
+        pthread_join(c->threads[i], NULL);
+    fail_pending(c);
+    free_chain(&c->resident);
+    table_fini(&c->entries);
+    pthread_cond_destroy(&c->work);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+void cache_stats(struct cache *c, struct cache_stats *out)
+{
+    pthread_mutex_lock(&c->lock);
+    *out = c->stats;
+    out->resident = c->resident.count;
+    pthread_mutex_unlock(&c->lock);
+}

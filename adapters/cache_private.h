@@ -1,0 +1,22 @@
+/* What cache.c (who is in memory) and version_load.c (how one gets there) share; tests put a loader of their
+ * own in. */
+#pragma once
+#include "adapters/cache.h"
+
+enum {
+    CACHE_THREADS = 2,
+    CACHE_LOADS_MAX = 1024,       /* versions waiting for a loader; beyond it "loader_busy" */
+    CACHE_LOADS_TENANT_MAX = 256, /* of one tenant */
+    CACHE_WAITERS_MAX = 65536     /* callers waiting for any of them */
+};
+
+typedef int cache_load_function(struct registry *r, const struct model *m, const struct version *v,
+                                struct delta **out, struct err *e);
+
+int cache_new_with(struct cache **out, struct registry *r, const struct model *m, size_t budget_bytes,
+                   cache_load_function *load, struct err *e);
+
+/* Read, check and compile: both blobs must have their SHA-256, or the version is marked broken
+ * ("adapter_broken"). */
+int version_load(struct registry *r, const struct model *m, const struct version *v, struct delta **out,
+                 struct err *e);

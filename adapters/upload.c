@@ -1,0 +1,112 @@
+#include "adapters/upload.h"
+
+#include <string.h>
+
+#include "adapters/peft.h"
+
+struct job { /* what each step borrows */
+    struct registry *registry;
+    struct cache *cache;
+    struct engine *engine;
+    const struct model *model;
+    struct staged *staged;
+    const struct upload *upload;
+    uint32_t tenant;
+};
+
+static int publish(const struct job *j, const struct peft_info *info, const struct engine_proof *proof,
+                   const struct version **out, bool *created, struct err *e)
+{
+    struct publish p = {.tenant_id = j->upload->tenant_id,
+                        .name = j->upload->name,
+                        .activate = j->upload->activate,
+                        .rank_max = info->rank_max,
+                        .sites = info->sites,
+                        .parameters = info->parameters,
+                        .proof_max = proof->max_change,
+                        .proof_mean = proof->mean_change};
+    memcpy(p.digest, info->version, sizeof p.digest);
+    return registry_publish(j->registry, j->staged, &p, out, created, e);
+}
+
+static int prove(const struct job *j, struct delta *d, struct engine_proof *proof, struct err *e)
+{
+    if (engine_prove(j->engine, j->tenant, d, proof, e) != 0)
+        return -1;
+    if (proof->max_change > 0 || j->upload->allow_no_effect)
+        return 0;
+    err_set(e, "adapter_no_effect",
+            "the adapter changes no output of the model: on the probe every logit is the same "
+            "with and without it");
+    return err_hint(e, "was it trained for this base? With allow_no_effect it is accepted as it is");
+}
+
+/* A content that is not there yet. */
+static int accept_new(const struct job *j, const struct peft *p, const struct version **out, bool *created,
+                      struct err *e)
+{
+    struct delta *d;
+    struct engine_proof proof;
+    if (delta_new(&d, j->model, peft_source(p), e) != 0)
+        return -1;
+    int result = prove(j, d, &proof, e);
+    if (result == 0)
+        result = publish(j, peft_info(p), &proof, out, created, e);
+    if (result == 0)
+        cache_put(j->cache, *out, d);
+    delta_unref(d);
+    return result;
+}
+
+/* Content that is there already, under this name and in good health, was proved then. -1: it is not, or no
+ * longer. */
+static int accept_present(const struct job *j, const struct peft_info *info, const struct version **out)
+{
+    char reference[NAME_MAX_BYTES + 1 + SHA256_HEX + 1], digest[SHA256_HEX + 1];
+    const struct version *v;
+    struct err ignored;
+    hex_encode(info->version, sizeof info->version, digest);
+    stpcpy(stpcpy(stpcpy(reference, j->upload->name), "@"), digest);
+    if (registry_resolve(j->registry, j->tenant, reference, &v, &ignored) != 0)
+        return -1;
+    if (!j->upload->activate || v->active) {
+        *out = v;
+        return 0;
+    }
+    version_unref(v);
+    return registry_activate(j->registry, j->upload->tenant_id, j->upload->name, digest, out, &ignored);
+}
+
+static int accept(struct job *j, const struct version **out, bool *created, struct err *e)
+{
+    struct tenant_row tenant;
+    struct peft *p;
+    if (!name_valid(j->upload->name)) {
+        err_set(e, "invalid_name", "an adapter's name must match [a-z0-9][a-z0-9._-]{0,63}");
+        return err_param(e, "name");
+    }
+    if (registry_tenant_find(j->registry, j->upload->tenant_id, &tenant, e) != 0 ||
+        staged_sync(j->staged, e) != 0)
+        return -1;
+    j->tenant = tenant.number;
+    if (peft_load(&p, j->model, staged_fd(j->staged, STAGED_CONFIG), staged_fd(j->staged, STAGED_WEIGHTS),
+                  j->upload->allow_no_effect, e) != 0)
+        return -1;
+    int result = accept_present(j, peft_info(p), out);
+    if (result == 0)
+        *created = false;
+    else
+        result = accept_new(j, p, out, created, e);
+    peft_free(p);
+    return result;
+}
+
+int upload_accept(struct registry *r, struct cache *c, struct engine *g, const struct model *m,
+                  struct staged *staged, const struct upload *u, const struct version **out, bool *created,
+                  struct err *e)
+{
+    struct job j = {.registry = r, .cache = c, .engine = g, .model = m, .staged = staged, .upload = u};
+    int result = accept(&j, out, created, e);
+    staged_free(staged);
+    return result;
+}
