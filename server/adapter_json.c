@@ -1,0 +1,66 @@
+#include "server/adapter_json.h"
+
+#include <stdio.h>
+
+#include "core/base/clock.h"
+
+void adapter_json_version_text(const struct version *v, char out[VERSION_TEXT_BYTES])
+{
+    snprintf(out, VERSION_TEXT_BYTES, "sha256:%s", v->digest);
+}
+
+void adapter_json_header(struct request *r, const struct version *v)
+{
+    snprintf(r->reply.adapter_version, sizeof r->reply.adapter_version, "sha256:%s", v->digest);
+}
+
+json_t *adapter_json_time(int64_t unix_ms)
+{
+    char text[32];
+    clock_format(unix_ms, text, sizeof text);
+    return json_string(text);
+}
+
+static json_t *proof(const struct version *v)
+{
+    return json_pack("{s:f, s:f}", "max_logit_change", v->proof_max, "mean_logit_change", v->proof_mean);
+}
+
+json_t *adapter_json_upload(const struct version *v)
+{
+    char version[VERSION_TEXT_BYTES];
+    adapter_json_version_text(v, version);
+    return json_pack("{s:s, s:s, s:s, s:b, s:i, s:i, s:I, s:I, s:o}", "tenant", v->tenant_id, "name", v->name,
+                     "version", version, "active", (int)v->active, "rank_max", v->rank_max, "sites", v->sites,
+                     "parameters", (json_int_t)v->parameters, "bytes", (json_int_t)v->weights_bytes, "proof",
+                     proof(v));
+}
+
+json_t *adapter_json_version(const struct version *v)
+{
+    char version[VERSION_TEXT_BYTES];
+    adapter_json_version_text(v, version);
+    return json_pack("{s:s, s:o, s:b, s:s, s:i, s:i, s:I, s:I, s:o}", "version", version, "created",
+                     adapter_json_time(v->created_ms), "active", (int)v->active, "state",
+                     v->broken ? "broken" : "ready", "rank_max", v->rank_max, "sites", v->sites, "parameters",
+                     (json_int_t)v->parameters, "bytes", (json_int_t)v->weights_bytes, "proof", proof(v));
+}
+
+json_t *adapter_json_row(const struct adapter_row *a)
+{
+    char version[VERSION_TEXT_BYTES] = "";
+    if (a->active)
+        adapter_json_version_text(a->active, version);
+    return json_pack("{s:s, s:s?, s:i, s:o, s:s?}", "name", a->name, "version", a->active ? version : NULL,
+                     "versions", a->versions, "created", adapter_json_time(a->created_ms), "state",
+                     !a->active          ? NULL
+                     : a->active->broken ? "broken"
+                                         : "ready");
+}
+
+json_t *adapter_json_reference(const struct version *v)
+{
+    char version[VERSION_TEXT_BYTES];
+    adapter_json_version_text(v, version);
+    return json_pack("{s:s, s:s}", "name", v->name, "version", version);
+}

@@ -1,0 +1,19 @@
+/* How adapters and their versions are written in answers. Any thread. */
+#pragma once
+#include <jansson.h>
+
+#include "adapters/registry.h"
+#include "server/request.h"
+
+enum { VERSION_TEXT_BYTES = 7 + SHA256_HEX + 1 }; /* "sha256:" and digits */
+
+void adapter_json_version_text(const struct version *v, char out[VERSION_TEXT_BYTES]);
+/* The header X-Adapter-Version of the coming reply. Before the reply, by the thread that makes it. */
+void adapter_json_header(struct request *r, const struct version *v);
+
+/* Each is a new reference, or NULL when memory ran out. */
+json_t *adapter_json_upload(const struct version *v);    /* the answer to an upload */
+json_t *adapter_json_version(const struct version *v);   /* an entry of "versions" */
+json_t *adapter_json_row(const struct adapter_row *a);   /* an entry of the list */
+json_t *adapter_json_reference(const struct version *v); /* {"name", "version"} in an answer of /infer */
+json_t *adapter_json_time(int64_t unix_ms);

@@ -1,0 +1,120 @@
+#include "server/admission.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/auth.h"
+#include "server/framing.h"
+
+static int find_route(struct request *r, struct err *e)
+{
+    size_t count;
+    const struct route *routes = routes_all(&count);
+    switch (route_find(routes, count, r->method, r->path, &r->match)) {
+    case ROUTE_FOUND:
+        return 0;
+    case ROUTE_WRONG_METHOD:
+        snprintf(r->reply.allow, sizeof r->reply.allow, "%s", r->match.allow);
+        return err_set(e, "method_not_allowed", "%s is not possible here; allowed: %s", r->method,
+                       r->match.allow);
+    default:
+        return err_set(e, "not_found", "no such address");
+    }
+}
+
+/* The media type alone, without parameters. */
+static bool has_type(const char *value, const char *type)
+{
+    size_t length = strlen(type);
+    return value && strncasecmp(value, type, length) == 0 &&
+           (!value[length] || strchr("; \t", value[length]));
+}
+
+static int check_type(struct request *r, struct MHD_Connection *connection, struct err *e)
+{
+    const char *type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Type");
+    if (r->match.route->body == BODY_FORM && !has_type(type, "multipart/form-data")) {
+        err_set(e, "multipart_required", "an upload is a form, Content-Type multipart/form-data");
+        return err_hint(
+            e, "curl -F name=NAME -F config=@adapter_config.json -F weights=@adapter_model.safetensors");
+    }
+    if (r->match.route->body == BODY_JSON && type && !has_type(type, "application/json")) {
+        err_set(e, "unsupported_media_type", "the body must be JSON, found Content-Type %.100s", type);
+        return err_hint(e, "add the header Content-Type: application/json");
+    }
+    return 0;
+}
+
+static int too_large(const struct route *route, struct err *e)
+{
+    return err_set(e, "body_too_large", "the body may have %llu bytes at most",
+                   (unsigned long long)route_body_limit(route));
+}
+
+static int check_size(struct request *r, struct err *e)
+{
+    if (r->match.route->body == BODY_NONE) {
+        if (r->has_body)
+            return err_set(e, "body_too_large", "no body is expected here");
+        return 0;
+    }
+    if (r->content_length > 0 && (uint64_t)r->content_length > route_body_limit(r->match.route))
+        return too_large(r->match.route, e);
+    return 0;
+}
+
+static int check_room(struct request *r, struct err *e)
+{
+    struct server *s = r->server;
+    if (r->match.route->body == BODY_FORM) {
+        if (atomic_fetch_add(&s->uploads, 1) >= UPLOADS_MAX) {
+            atomic_fetch_sub(&s->uploads, 1);
+            return err_set(e, "overloaded", "%d uploads are under way already", UPLOADS_MAX);
+        }
+        r->upload_slot = true;
+    }
+    if (strcmp(r->path, "/infer") == 0) {
+        struct engine_stats stats;
+        engine_stats(s->engine, &stats);
+        if (stats.waiting >= s->engine_options.queue_max)
+            return err_set(e, "queue_full", "%d requests are waiting already", stats.waiting);
+    }
+    return 0;
+}
+
+int admission_check(struct request *r, struct MHD_Connection *connection, const char *version, struct err *e)
+{
+    struct framing framing;
+    r->reply.close = true;
+    if (framing_read(connection, version, &framing, e) != 0)
+        return -1;
+    r->reply.close = false;
+    r->has_body = framing.has_body;
+    r->expect_continue = framing.expect_continue;
+    r->content_length = framing.content_length;
+    if (find_route(r, e) != 0)
+        return -1;
+    if (atomic_load(&r->server->draining) && r->match.route->role != ROLE_NONE)
+        return err_set(e, "shutting_down", "the daemon is shutting down");
+    if (auth_check(r, connection, e) != 0 || request_read_query(r, e) != 0 ||
+        check_type(r, connection, e) != 0 || check_size(r, e) != 0)
+        return -1;
+    if (r->caller.role == ROLE_TENANT && r->tenant_query[0] &&
+        strcmp(r->tenant_query, r->caller.tenant_id) != 0)
+        return err_set(e, "forbidden", "this key belongs to another tenant than the one named");
+    return check_room(r, e);
+}
+
+int admission_body(struct request *r, size_t length, struct err *e)
+{
+    r->received += length;
+    if (r->received > route_body_limit(r->match.route))
+        return too_large(r->match.route, e);
+    if (r->match.route->body == BODY_FORM)
+        return 0;
+    r->charged += length;
+    if (atomic_fetch_add(&r->server->body_bytes, length) + length > BODY_MEMORY_MAX)
+        return err_set(e, "overloaded", "too many large requests at the same time");
+    return 0;
+}

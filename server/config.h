@@ -1,0 +1,34 @@
+/* What the daemon was told: flags, ADAPTERD_ environment, --config file, defaults, in that order. Caller's
+ * storage; written once by config_load, read by all threads afterwards. Opens nothing but the configuration
+ * file. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+
+struct config {
+    char *model, *data; /* directories; owned, as all strings here */
+    char *listen;       /* as given: "127.0.0.1:8080" */
+    char *host, *port;  /* its two halves, brackets of IPv6 removed */
+    char *precision;
+    char *admin_key_file;             /* NULL: DATA/admin.key */
+    int threads;                      /* 0: as many as the process may use */
+    int max_batch;                    /* sequences that run at the same time */
+    uint64_t kv_bytes, adapter_bytes; /* 0: from the machine's memory */
+    bool no_auth, log_json, check, help, version;
+};
+
+enum { CONFIG_FILE_BYTES_MAX = 64 << 10, CONFIG_MAX_BATCH_DEFAULT = 64 };
+
+/* `environment` is a NULL-terminated list of NAME=value. Error code "usage": what is wrong, in one line. */
+int config_load(struct config *c, int argc, char *const *argv, char *const *environment, struct err *e);
+void config_fini(struct config *c);
+/* The text of --help; static. */
+const char *config_help(void);
+
+/* "64M" -> bytes; K, M and G are powers of 1024. -1 for anything else or beyond 2^62. */
+int config_parse_size(const char *text, uint64_t *out);
+/* "127.0.0.1:8080", "[::1]:0", "localhost:80" -> new strings. -1 for anything else. */
+int config_parse_address(const char *text, char **host, char **port);

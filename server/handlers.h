@@ -1,0 +1,27 @@
+/* The handlers of the routes, one group per resource; the table in routes.c names them. Each gets a request
+ * with its body complete, its caller known and its role checked. */
+#pragma once
+struct request;
+
+/* inference.c */
+void inference_handle(struct request *r);
+/* upload_form.c has the upload; route_adapters.c the rest. */
+void route_adapters_list(struct request *r);
+void route_adapters_show(struct request *r);
+void route_adapters_delete(struct request *r);
+/* route_tenants.c */
+void route_tenants_create(struct request *r);
+void route_tenants_list(struct request *r);
+void route_tenants_show(struct request *r);
+void route_tenants_delete(struct request *r);
+/* route_keys.c */
+void route_keys_create(struct request *r);
+void route_keys_list(struct request *r);
+void route_keys_revoke(struct request *r);
+/* route_text.c */
+void route_text_tokenize(struct request *r);
+void route_text_detokenize(struct request *r);
+/* route_status.c */
+void route_status_health(struct request *r);
+void route_status_ready(struct request *r);
+void route_status_version(struct request *r);

@@ -1,0 +1,430 @@
+#include "server/http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/clock.h"
+#include "server/admission.h"
+#include "server/log.h"
+#include "server/reply.h"
+#include "server/request.h"
+#include "server/upload_form.h"
+#include "server/watch.h"
+
+enum {
+    HTTP_THREADS = 2,
+    HTTP_STACK_BYTES = 2 << 20, /* jansson: one frame per level of nesting */
+    CONNECTIONS_MAX = 4096,
+    DESCRIPTORS_RESERVED = 256,   /* for files, blobs, lingering connections */
+    CONNECTION_MEMORY = 32 << 10, /* headers and read buffer of one connection; bounds the headers */
+    INACTIVITY_S = 60,
+    INLINE_BODY_MAX = 16 << 10, /* larger JSON is parsed on a job thread */
+    SWALLOW_MAX = 1 << 20, /* what is read and dropped so that a refused client can keep its connection */
+    EXCESS_MAX = 64 << 20, /* what is dropped of a body of unknown length after its refusal */
+    STREAM_BLOCK = 16 << 10,
+    CANCEL_WAIT_MS = 5000
+};
+
+struct http {
+    struct server *server;
+    struct MHD_Daemon *daemon;
+};
+
+static uint64_t from_now(uint64_t ms)
+{
+    return clock_us() + ms * 1000;
+}
+
+/* ---- answers ---- */
+
+static ssize_t stream_block(void *arg, uint64_t position, char *out, size_t max)
+{
+    (void)position;
+    struct request *r = arg;
+    ssize_t count = r->reply.stream(r, out, max);
+    if (count > 0)
+        watch_deadline(r->peer, from_now(DEADLINE_WRITE_MS));
+    else if (count == 0)
+        watch_deadline(r->peer, 0); /* waiting for us, not for the client */
+    if (count >= 0)
+        return count;
+    return count == REPLY_STREAM_END ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+static void stream_end(void *arg)
+{
+    request_unref(arg);
+}
+
+static struct MHD_Response *make_response(struct request *r)
+{
+    struct reply *p = &r->reply;
+    if (p->stream) {
+        request_ref(r);
+        struct MHD_Response *response =
+            MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_block, r, stream_end);
+        if (!response)
+            request_unref(r);
+        return response;
+    }
+    size_t length = p->body.length;
+    struct MHD_Response *response =
+        length ? MHD_create_response_from_buffer(length, p->body.data, MHD_RESPMEM_MUST_FREE)
+               : MHD_create_response_from_buffer(0, (char[1]){0}, MHD_RESPMEM_PERSISTENT);
+    if (response && length)
+        p->body = (struct buf){0};
+    return response;
+}
+
+static void add_headers(struct request *r, struct MHD_Response *response)
+{
+    const struct reply *p = &r->reply;
+    if (p->content_type)
+        MHD_add_response_header(response, "Content-Type", p->content_type);
+    MHD_add_response_header(response, "X-Request-Id", r->id);
+    if (p->adapter_version[0])
+        MHD_add_response_header(response, "X-Adapter-Version", p->adapter_version);
+    if (p->allow[0])
+        MHD_add_response_header(response, "Allow", p->allow);
+    if (p->retry)
+        MHD_add_response_header(response, "Retry-After", "1");
+    if (p->challenge)
+        MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"adapterd\"");
+    if (p->no_store)
+        MHD_add_response_header(response, "Cache-Control", "no-store");
+    if (p->close || atomic_load(&r->server->draining))
+        MHD_add_response_header(response, "Connection", "close");
+}
+
+static enum MHD_Result send_reply(struct request *r)
+{
+    uint64_t length = r->reply.body.length;
+    struct MHD_Response *response = make_response(r);
+    if (!response)
+        return MHD_NO;
+    add_headers(r, response);
+    watch_deadline(r->peer, from_now(DEADLINE_WRITE_MS + length * 1000 / BODY_RATE_MIN));
+    enum MHD_Result result = MHD_queue_response(r->connection, (unsigned)r->reply.status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* An answer while the body is still coming: libmicrohttpd cannot send one then, so it is written by hand; the
+ * rest of the body is read and dropped, and the connection closed. */
+static void send_midway(struct request *r)
+{
+    struct buf out = {0};
+    r->answered_early = r->discard = r->reply.close = true;
+    int fd = watch_fd(r->peer);
+    if (buf_printf(
+            &out,
+            "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nX-Request-Id: %s\r\n%sConnection: close\r\n"
+            "Content-Length: %zu\r\n\r\n",
+            r->reply.status, MHD_get_reason_phrase_for((unsigned)r->reply.status), r->id,
+            r->reply.retry ? "Retry-After: 1\r\n" : "", r->reply.body.length) == 0 &&
+        buf_append(&out, r->reply.body.data, r->reply.body.length) == 0 &&
+        send(fd, out.data, out.length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)out.length)
+        shutdown(fd, SHUT_WR);
+    buf_fini(&out);
+}
+
+/* ---- the way of a request ---- */
+
+/* True: another thread works for this request and its connection waits. */
+static bool suspend_if_pending(struct request *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool pending = r->pending;
+    if (pending) {
+        watch_deadline(r->peer, 0);
+        request_sleep_locked(r);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return pending;
+}
+
+static void call_handler(struct request *r)
+{
+    const struct route *route = r->match.route;
+    struct jobs *jobs = route->place == PLACE_DISK ? r->server->disk_jobs
+                        : route->place == PLACE_TEXT && r->body.length > INLINE_BODY_MAX
+                            ? r->server->text_jobs
+                            : NULL;
+    r->handled = true;
+    if (!jobs) {
+        route->handler(r);
+    } else if (request_defer(r, jobs, route->handler) != 0) {
+        struct err e;
+        err_set(&e, "overloaded", "too much work of this kind is waiting");
+        reply_error(r, &e);
+    }
+}
+
+/* The body is complete (or dropped): go on until there is an answer or something to wait for. */
+static enum MHD_Result advance(struct request *r)
+{
+    if (r->answered_early)
+        return MHD_NO;
+    for (;;) {
+        if (suspend_if_pending(r))
+            return MHD_YES;
+        if (r->reply.ready)
+            return send_reply(r);
+        if (!r->handled) {
+            call_handler(r);
+        } else if (r->resume) {
+            void (*resume)(struct request *) = r->resume;
+            r->resume = NULL;
+            resume(r);
+        } else {
+            struct err e;
+            err_set(&e, "internal_error", "the request was not answered");
+            reply_error(r, &e);
+        }
+    }
+}
+
+static void body_deadline(struct request *r)
+{
+    watch_deadline(r->peer, r->body_clock_us + DEADLINE_BODY_MS * UINT64_C(1000) +
+                                r->received * UINT64_C(1000000) / BODY_RATE_MIN);
+}
+
+/* A refusal before the body: small bodies are swallowed, so that the connection lives on; otherwise the
+ * answer goes out now and what the client still sends is drained after the connection's end. */
+static enum MHD_Result refuse(struct request *r, const struct err *e)
+{
+    reply_error(r, e);
+    bool small = r->content_length >= 0 && r->content_length <= SWALLOW_MAX && !r->expect_continue;
+    if (!r->reply.close && r->has_body && small) {
+        r->discard = true;
+        return MHD_YES;
+    }
+    r->reply.close |= r->has_body;
+    return send_reply(r);
+}
+
+static enum MHD_Result begin(struct request *r, const char *method, const char *version)
+{
+    struct err e;
+    r->begun = true;
+    r->active = true;
+    atomic_fetch_add(&r->server->active, 1);
+    snprintf(r->method, sizeof r->method, "%s", method);
+    int result = admission_check(r, r->connection, version, &e);
+    r->body_clock_us = clock_us();
+    body_deadline(r);
+    if (result != 0)
+        return refuse(r, &e);
+    if (r->match.route->body == BODY_FORM && upload_form_begin(r, r->connection, &e) != 0)
+        return refuse(r, &e);
+    return MHD_YES;
+}
+
+static void refuse_midway(struct request *r, const struct err *e)
+{
+    if (e)
+        reply_error(r, e);
+    buf_fini(&r->body);
+    r->discard = true;
+    int64_t left = r->content_length - (int64_t)r->received;
+    if (r->content_length < 0 || left > SWALLOW_MAX)
+        send_midway(r);
+}
+
+static enum MHD_Result take_body(struct request *r, const char *data, size_t length)
+{
+    struct err e;
+    if (r->discard) {
+        r->received += length;
+        body_deadline(r);
+        return r->content_length < 0 && r->received > route_body_limit(r->match.route) + EXCESS_MAX ? MHD_NO
+                                                                                                    : MHD_YES;
+    }
+    if (admission_body(r, length, &e) != 0 ||
+        (buf_append(&r->body, data, length) != 0 && err_memory(&e) != 0)) {
+        refuse_midway(r, &e);
+        return MHD_YES;
+    }
+    body_deadline(r);
+    if (r->match.route->body == BODY_FORM) {
+        upload_form_more(r);
+        suspend_if_pending(r);
+    }
+    return MHD_YES;
+}
+
+static enum MHD_Result access_handler(void *arg, struct MHD_Connection *connection, const char *url,
+                                      const char *method, const char *version, const char *data,
+                                      size_t *length, void **context)
+{
+    (void)arg;
+    (void)url; /* decoded; what counts is the raw one */
+    struct request *r = *context;
+    if (!r)
+        return MHD_NO;
+    if (!r->begun) {
+        r->connection = connection;
+        return begin(r, method, version);
+    }
+    if (*length == 0)
+        return advance(r);
+    /* Refused while a slice of it was being stored. */
+    if (r->reply.ready && !r->discard)
+        refuse_midway(r, NULL);
+    size_t count = *length;
+    *length = 0;
+    return take_body(r, data, count);
+}
+
+/* ---- connections ---- */
+
+static struct peer *peer_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http *h = arg;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *context = info ? watch_add(h->server->watch, info->connect_fd) : NULL;
+    } else if (*context) {
+        watch_remove(h->server->watch, *context);
+        *context = NULL;
+    }
+}
+
+/* The request line is there. The returned request becomes the context of the access handler. */
+static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connection)
+{
+    struct http *h = arg;
+    struct peer *p = peer_of(connection);
+    struct request *r = p ? request_new(h->server, uri) : NULL;
+    if (!r)
+        return NULL;
+    r->peer = p;
+    watch_deadline(p, from_now(DEADLINE_HEADERS_MS));
+    watch_attach(h->server->watch, p, r);
+    return r;
+}
+
+static void log_end(struct request *r, enum MHD_RequestTerminationCode code)
+{
+    bool sent = r->answered_early || (r->reply.ready && code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    pthread_mutex_lock(&r->lock);
+    struct log_request line = {.id = r->id,
+                               .method = r->method,
+                               .path = r->path,
+                               .tenant = r->tenant_log,
+                               .status = sent ? r->reply.status : 0,
+                               .ms = clock_ms() - r->began_ms};
+    log_request(&line);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode code)
+{
+    (void)connection;
+    struct http *h = arg;
+    struct request *r = *context;
+    *context = NULL;
+    if (!r)
+        return;
+    watch_attach(h->server->watch, r->peer, NULL);
+    watch_deadline(r->peer, from_now(DEADLINE_IDLE_MS));
+    if (r->begun && r->has_body && r->reply.close)
+        watch_linger(h->server->watch, r->peer);
+    pthread_mutex_lock(&r->lock);
+    r->connection = NULL;
+    pthread_mutex_unlock(&r->lock);
+    request_cancel(r);
+    if (r->begun)
+        log_end(r, code);
+    if (r->active)
+        atomic_fetch_sub(&h->server->active, 1);
+    request_unref(r);
+}
+
+/* ---- start and stop ---- */
+
+static unsigned connection_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return CONNECTIONS_MAX / 4;
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur >= CONNECTIONS_MAX + DESCRIPTORS_RESERVED)
+        return CONNECTIONS_MAX;
+    return limit.rlim_cur > 2 * DESCRIPTORS_RESERVED ? (unsigned)limit.rlim_cur - DESCRIPTORS_RESERVED
+                                                     : (unsigned)limit.rlim_cur / 2;
+}
+
+int http_start(struct http **out, struct server *s, int fd, struct err *e)
+{
+    struct http *h = calloc(1, sizeof *h);
+    if (!h) {
+        close(fd);
+        return err_memory(e);
+    }
+    h->server = s;
+    h->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, access_handler, h,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)HTTP_STACK_BYTES, MHD_OPTION_CONNECTION_LIMIT,
+        connection_limit(), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
+    if (!h->daemon) {
+        err_errno(e, "cannot start the HTTP server");
+        close(fd);
+        free(h);
+        return -1;
+    }
+    *out = h;
+    return 0;
+}
+
+void http_quiesce(struct http *h)
+{
+    int fd = MHD_quiesce_daemon(h->daemon);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void pause_ms(long ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+void http_stop(struct http *h)
+{
+    struct server *s = h->server;
+    /* Cancel again and again: a request may just have begun. Later cut what does not even read its answer.
+     * What remains are job threads at work, and these end. libmicrohttpd aborts when it is stopped with a
+     * suspended connection. */
+    for (int waited = 0; atomic_load(&s->active) > 0; waited += 10) {
+        watch_cancel_all(s->watch);
+        if (waited >= CANCEL_WAIT_MS)
+            watch_cut_all(s->watch);
+        pause_ms(10);
+    }
+    MHD_stop_daemon(h->daemon);
+    free(h);
+}

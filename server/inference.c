@@ -1,0 +1,303 @@
+#include "server/inference.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "server/adapter_json.h"
+#include "server/handlers.h"
+#include "server/reply.h"
+#include "server/watch.h"
+
+static void inference_free(void *arg)
+{
+    struct inference *q = arg;
+    token_list_fini(&q->tokens);
+    version_unref(q->version);
+    output_fini(&q->output);
+    buf_fini(&q->event);
+    free(q->rows);
+    free(q->prompt_logprob);
+    free(q->numeric);
+    free(q);
+}
+
+/* ---- the engine's events, on its thread ---- */
+
+static bool on_token(void *arg, const struct engine_token *t)
+{
+    struct inference *q = arg;
+    struct request *r = q->r;
+    bool more = false;
+    pthread_mutex_lock(&r->lock);
+    q->failed = output_push(&q->output, t, &more, &q->error) != 0;
+    bool news =
+        q->streaming && (q->output.text_ready > q->sent_text || q->output.tokens_ready > q->sent_tokens);
+    pthread_mutex_unlock(&r->lock);
+    if (news)
+        request_wake(r);
+    return more && !q->failed;
+}
+
+static void on_prompt_logits(void *arg, size_t row, const float *logits)
+{
+    struct inference *q = arg;
+    if (row + 1 < q->tokens.count)
+        q->prompt_logprob[row + 1] =
+            engine_logprob_of(logits, q->r->server->info->vocab_size, q->tokens.ids[row + 1]);
+}
+
+static void on_output_row(void *arg, size_t row, const float *values)
+{
+    struct inference *q = arg;
+    size_t size = (size_t)q->r->server->info->vocab_size;
+    memcpy(q->numeric + row * size, values, size * sizeof *values);
+}
+
+static void on_done(void *arg, const struct engine_done *d)
+{
+    struct inference *q = arg;
+    struct request *r = q->r;
+    pthread_mutex_lock(&r->lock);
+    q->done = true;
+    q->result = *d;
+    if (!q->failed && output_finish(&q->output, &q->error) != 0)
+        q->failed = true;
+    if (q->output.cut)
+        q->result.finish = ENGINE_STOP;
+    bool awaited = !q->stream || q->streaming;
+    pthread_mutex_unlock(&r->lock);
+    if (awaited)
+        request_wake(r);
+    request_unref(r);
+}
+
+/* ---- the stream, on the HTTP thread ---- */
+
+static int next_event_locked(struct inference *q)
+{
+    if (q->output.text_ready > q->sent_text || q->output.tokens_ready > q->sent_tokens)
+        return inference_answer_event(q);
+    if (q->done) {
+        q->stage = STREAM_END;
+        return inference_answer_last_event(q);
+    }
+    uint64_t now = clock_us();
+    bool due = q->r->keepalive_due_us && now >= q->r->keepalive_due_us;
+    q->r->keepalive_due_us = now + KEEPALIVE_MS * UINT64_C(1000);
+    if (due)
+        return buf_append_string(&q->event, ": keepalive\n\n");
+    request_sleep_locked(q->r);
+    return 0;
+}
+
+static ssize_t read_stream(struct request *r, char *out, size_t max)
+{
+    struct inference *q = r->task;
+    if (q->event_sent == q->event.length) {
+        q->event_sent = 0;
+        buf_clear(&q->event);
+        if (q->stage == STREAM_END)
+            return REPLY_STREAM_END;
+        pthread_mutex_lock(&r->lock);
+        q->streaming = true;
+        int result = next_event_locked(q);
+        pthread_mutex_unlock(&r->lock);
+        if (result != 0)
+            return REPLY_STREAM_BROKEN;
+    }
+    size_t count = q->event.length - q->event_sent;
+    if (count > max)
+        count = max;
+    memcpy(out, q->event.data + q->event_sent, count);
+    q->event_sent += count;
+    return (ssize_t)count;
+}
+
+/* ---- the end without a stream, on the HTTP thread ---- */
+
+static bool numeric_finite(const struct inference *q)
+{
+    size_t count = q->row_count * (size_t)q->r->server->info->vocab_size;
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(q->numeric[i]))
+            return false;
+    return true;
+}
+
+static void answer(struct request *r)
+{
+    struct inference *q = r->task;
+    if (!q->failed && q->numeric && !numeric_finite(q)) {
+        err_set(&q->error, "output_not_finite", "an output for this input is not a finite number");
+        q->failed = true;
+    }
+    if (q->failed)
+        reply_error(r, &q->error);
+    else
+        reply_json(r, 200, inference_answer(q));
+}
+
+/* ---- submit ---- */
+
+static int prepare(struct inference *q, struct err *e)
+{
+    const struct server *s = q->r->server;
+    if (s->info->numeric) {
+        q->numeric = calloc(q->row_count * (size_t)s->info->vocab_size, sizeof *q->numeric);
+        return q->numeric ? 0 : err_memory(e);
+    }
+    bool continued = false;
+    for (size_t i = 0; i < q->tokens.count && !continued; i++)
+        continued = !tokenizer_is_special(s->tokenizer, q->tokens.ids[i]);
+    output_init(&q->output, s->tokenizer, continued, q->sampling.logprobs >= 0);
+    q->output.stops = q->stops;
+    if (!q->prompt_logprobs || q->tokens.count == 0)
+        return 0;
+    q->prompt_logprob = calloc(q->tokens.count, sizeof *q->prompt_logprob);
+    return q->prompt_logprob ? 0 : err_memory(e);
+}
+
+static int submit(struct inference *q, struct delta *delta, struct err *e)
+{
+    bool numeric = q->r->server->info->numeric;
+    struct engine_request request = {.tenant = q->tenant.number,
+                                     .delta = delta,
+                                     .tokens = q->tokens.ids,
+                                     .token_count = q->tokens.count,
+                                     .input = q->rows,
+                                     .input_rows = q->row_count,
+                                     .sampling = q->sampling,
+                                     .on_token = on_token,
+                                     .on_logits = numeric             ? on_output_row
+                                                  : q->prompt_logprob ? on_prompt_logits
+                                                                      : NULL,
+                                     .on_done = on_done,
+                                     .arg = q};
+    uint64_t id;
+    if (engine_submit(q->r->server->engine, &request, &id, e) != 0)
+        return -1;
+    pthread_mutex_lock(&q->r->lock);
+    q->engine_id = id;
+    q->submitted = true;
+    bool cancel = q->r->cancelled && !q->done;
+    pthread_mutex_unlock(&q->r->lock);
+    if (cancel)
+        engine_cancel(q->r->server->engine, id);
+    return 0;
+}
+
+/* The client left, or the daemon ends, before the engine had it. */
+static void end_unsubmitted(struct inference *q)
+{
+    struct request *r = q->r;
+    pthread_mutex_lock(&r->lock);
+    q->done = true;
+    q->result.finish = ENGINE_CANCELLED;
+    pthread_mutex_unlock(&r->lock);
+    if (q->stream)
+        reply_stream(r, read_stream);
+    else
+        request_wake(r);
+    request_unref(r);
+}
+
+static void fail(struct inference *q, const struct err *e)
+{
+    struct request *r = q->r;
+    reply_error(r, e);
+    request_unref(r);
+}
+
+/* The delta is there (NULL: bare base; borrowed). Owns the reference that request_hold took, and passes it to
+ * on_done. */
+static void go_on(struct inference *q, struct delta *delta)
+{
+    struct request *r = q->r;
+    struct err e;
+    if (request_cancelled(r)) {
+        end_unsubmitted(q);
+        return;
+    }
+    request_ref(r); /* on_done may come before submit returns */
+    if (prepare(q, &e) != 0 || submit(q, delta, &e) != 0)
+        fail(q, &e);
+    else if (q->stream)
+        reply_stream(r, read_stream);
+    request_unref(r);
+}
+
+static void on_leased(void *arg, struct delta *delta, const struct err *e)
+{
+    struct inference *q = arg;
+    q->load_ms = clock_ms() - q->lease_began_ms;
+    if (!delta)
+        fail(q, e);
+    else
+        go_on(q, delta);
+    delta_unref(delta);
+}
+
+/* ---- the beginning ---- */
+
+static void cancel(struct request *r)
+{
+    struct inference *q = r->task;
+    pthread_mutex_lock(&r->lock);
+    bool running = q->submitted && !q->done;
+    uint64_t id = q->engine_id;
+    pthread_mutex_unlock(&r->lock);
+    if (running)
+        engine_cancel(r->server->engine, id);
+}
+
+static int resolve(struct inference *q, struct err *e)
+{
+    if (!q->reference[0])
+        return 0;
+    if (registry_resolve(q->r->server->registry, q->tenant.number, q->reference, &q->version, e) == 0) {
+        adapter_json_header(q->r, q->version);
+        return 0;
+    }
+    return err_param(e, "adapter");
+}
+
+static int understand(struct request *r, struct inference *q, struct err *e)
+{
+    if (inference_parse(q, r->body.data, r->body.length, e) != 0 || resolve(q, e) != 0)
+        return -1;
+    buf_fini(&r->body);
+    atomic_fetch_sub(&r->server->body_bytes, r->charged);
+    r->charged = 0;
+    return 0;
+}
+
+void inference_handle(struct request *r)
+{
+    struct err e;
+    struct inference *q = calloc(1, sizeof *q);
+    if (!q) {
+        err_memory(&e);
+        reply_error(r, &e);
+        return;
+    }
+    q->r = r;
+    r->task = q;
+    r->task_free = inference_free;
+    if (understand(r, q, &e) != 0) {
+        reply_error(r, &e);
+        return;
+    }
+    if (!q->stream)
+        r->resume = answer;
+    pthread_mutex_lock(&r->lock);
+    r->on_cancel = cancel;
+    pthread_mutex_unlock(&r->lock);
+    request_hold(r);
+    q->lease_began_ms = clock_ms();
+    if (q->version)
+        cache_lease(r->server->cache, q->version, on_leased, q);
+    else
+        go_on(q, NULL);
+}

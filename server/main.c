@@ -1,0 +1,174 @@
+/* adapterd: start, signals, stop. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "core/base/clock.h"
+#include "core/base/file.h"
+#include "server/http.h"
+#include "server/listen.h"
+#include "server/log.h"
+#include "server/server.h"
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, GRACE_MS = 30000 };
+
+static int fail(const struct err *e)
+{
+    const char *gap = e->hint[0] ? "; " : "";
+    fprintf(stderr, "adapterd: %s%s%s\n", e->message, gap, e->hint);
+    return strcmp(e->code, "usage") == 0 ? EXIT_USAGE : EXIT_FAILED;
+}
+
+/* Signals go to the main thread alone, which waits for them; every thread started later inherits the mask. */
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+}
+
+static void report(const struct server *s)
+{
+    struct engine_stats stats;
+    engine_stats(s->engine, &stats);
+    log_message("info", "model %s: %s, %lld parameters, %.1f MiB of weights, precision %s", s->model_name,
+                s->info->family, (long long)s->info->parameters, (double)s->info->weight_bytes / (1 << 20),
+                s->config.precision);
+    log_message("info",
+                "memory: keys and values %.1f MiB (%d tokens in a sequence at most), adapters %.1f MiB",
+                (double)s->config.kv_bytes / (1 << 20), stats.context_length,
+                (double)s->config.adapter_bytes / (1 << 20));
+    log_message("info", "%d compute threads, %d requests at the same time", stats.threads,
+                s->config.max_batch);
+    if (s->config.no_auth)
+        log_message("warning", "--no-auth: every caller is admin");
+}
+
+static int check(struct server *s)
+{
+    struct err e;
+    if (server_open_model(s, &e) != 0)
+        return fail(&e);
+    server_size_memory(s);
+    printf(
+        "model            %s (%s)\nfamily           %s\nparameters       %lld\nweights          %llu bytes\n"
+        "context          %d tokens\nvocabulary       %d\nprecision        %s\nlisten           %s\n"
+        "kv-memory        %llu bytes\nadapter-memory   %llu bytes\nmax-batch        %d\n",
+        s->model_name, s->config.model, s->info->family, (long long)s->info->parameters,
+        (unsigned long long)s->info->weight_bytes, s->info->context_length, s->info->vocab_size,
+        s->config.precision, s->config.listen, (unsigned long long)s->config.kv_bytes,
+        (unsigned long long)s->config.adapter_bytes, s->config.max_batch);
+    return EXIT_SUCCESS;
+}
+
+/* True when a signal came within that time. */
+static bool wait_signal(const sigset_t *set, long ms)
+{
+    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    return sigtimedwait(set, NULL, &time) > 0;
+}
+
+/* Until a signal comes, or the registry cannot promise any more that what it acknowledges is on disk. */
+static int serve(struct server *s, const sigset_t *signals)
+{
+    while (!wait_signal(signals, 500)) {
+        if (!registry_failed(s->registry))
+            continue;
+        log_message("error",
+                    "the storage failed; stopping, so that nothing is acknowledged that is not on disk");
+        return EXIT_FAILED;
+    }
+    return EXIT_SUCCESS;
+}
+
+static void drain(struct server *s, struct http *http, const sigset_t *signals)
+{
+    double began = clock_ms();
+    atomic_store(&s->draining, true);
+    http_quiesce(http);
+    log_message("info", "stopping: %d requests are running; another signal ends them at once",
+                atomic_load(&s->active));
+    while (atomic_load(&s->active) > 0 && clock_ms() - began < GRACE_MS)
+        if (wait_signal(signals, 20))
+            break;
+    http_stop(http);
+}
+
+static int announce(struct server *s, const char *url, const char *path, struct err *e)
+{
+    char line[LISTEN_URL_BYTES + 1];
+    snprintf(line, sizeof line, "%s\n", url);
+    if (file_replace(path, line, strlen(line), 0644, e) != 0)
+        return -1;
+    report(s);
+    printf("listening on %s\n", url);
+    fflush(stdout);
+    return 0;
+}
+
+static int run_http(struct server *s, int fd, const char *path, const sigset_t *signals)
+{
+    struct err e;
+    struct http *http;
+    char url[LISTEN_URL_BYTES];
+    if (listen_start(fd, url, &e) != 0) {
+        close(fd);
+        return fail(&e);
+    }
+    if (http_start(&http, s, fd, &e) != 0)
+        return fail(&e);
+    int status = announce(s, url, path, &e) == 0 ? serve(s, signals) : fail(&e);
+    drain(s, http, signals);
+    unlink(path);
+    return status;
+}
+
+static int run(struct server *s, const sigset_t *signals)
+{
+    struct err e;
+    int fd;
+    if (listen_bind(s->config.host, s->config.port, s->config.no_auth, &fd, &e) != 0)
+        return fail(&e);
+    if (server_open_model(s, &e) != 0) {
+        close(fd);
+        return fail(&e);
+    }
+    server_size_memory(s);
+    char *path = NULL;
+    if (server_open(s, &e) != 0 || (!(path = file_join(s->config.data, "address")) && err_memory(&e) != 0)) {
+        close(fd);
+        return fail(&e);
+    }
+    int status = run_http(s, fd, path, signals);
+    free(path);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static struct server server;
+    sigset_t signals;
+    struct err e;
+    block_signals(&signals);
+    json_object_seed(0);
+    if (config_load(&server.config, argc, argv, environ, &e) != 0)
+        return fail(&e);
+    log_set_json(server.config.log_json);
+    int status = EXIT_SUCCESS;
+    if (server.config.help)
+        fputs(config_help(), stdout);
+    else if (server.config.version)
+        printf("adapterd %s\n", ADAPTERD_VERSION);
+    else
+        status = server.config.check ? check(&server) : run(&server, &signals);
+    server_close(&server);
+    return status;
+}

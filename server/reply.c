@@ -1,0 +1,183 @@
+#include "server/reply.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/log.h"
+
+/* Each code that a client can meet, with its status. docs/http-api.md explains them. */
+static const struct {
+    const char *code;
+    int status;
+} statuses[] = {
+    {"invalid_request", 400},
+    {"invalid_json", 400},
+    {"invalid_type", 400},
+    {"invalid_utf8", 400},
+    {"invalid_name", 400},
+    {"invalid_parameter", 400},
+    {"unknown_parameter", 400},
+    {"unknown_field", 400},
+    {"missing_field", 400},
+    {"out_of_range", 400},
+    {"input_required", 400},
+    {"input_conflict", 400},
+    {"input_unsupported", 400},
+    {"tenant_required", 400},
+    {"tenant_conflict", 400},
+    {"token_out_of_range", 400},
+    {"prompt_too_long", 400},
+    {"prompt_empty", 400},
+    {"chat_template_unsupported", 400},
+    {"version_ambiguous", 400},
+    {"invalid_version", 400},
+    {"multipart_required", 400},
+    {"multipart_malformed", 400},
+    {"unknown_part", 400},
+    {"duplicate_part", 400},
+    {"missing_part", 400},
+    {"invalid_part", 400},
+    {"unauthorized", 401},
+    {"forbidden", 403},
+    {"not_found", 404},
+    {"tenant_not_found", 404},
+    {"adapter_not_found", 404},
+    {"version_not_found", 404},
+    {"key_not_found", 404},
+    {"method_not_allowed", 405},
+    {"tenant_exists", 409},
+    {"adapter_broken", 409},
+    {"conflict", 409},
+    {"limit_reached", 409},
+    {"body_too_large", 413},
+    {"file_too_large", 413},
+    {"upload_too_large", 413},
+    {"unsupported_media_type", 415},
+    {"adapter_unsupported_type", 422},
+    {"adapter_unsupported_feature", 422},
+    {"adapter_unknown_module", 422},
+    {"adapter_missing_tensor", 422},
+    {"adapter_unexpected_tensor", 422},
+    {"adapter_shape_mismatch", 422},
+    {"adapter_rank_too_large", 422},
+    {"adapter_not_finite", 422},
+    {"adapter_no_effect", 422},
+    {"adapter_wrong_base", 422},
+    {"safetensors_malformed", 422},
+    {"config_malformed", 422},
+    {"pickle_refused", 422},
+    {"output_not_finite", 422},
+    {"tenant_queue_full", 429},
+    {"io_error", 500},
+    {"internal_error", 500},
+    {"storage_failed", 500},
+    {"queue_full", 503},
+    {"overloaded", 503},
+    {"storage_busy", 503},
+    {"out_of_memory", 503},
+    {"shutting_down", 503},
+    {"engine_stopped", 503},
+    {"storage_full", 507},
+};
+
+int reply_status(const char *code)
+{
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
+        if (strcmp(statuses[i].code, code) == 0)
+            return statuses[i].status;
+    return 500;
+}
+
+static void deliver(struct request *r, struct reply *reply)
+{
+    pthread_mutex_lock(&r->lock);
+    if (r->reply.ready) { /* a second answer is a bug; the first one stands */
+        pthread_mutex_unlock(&r->lock);
+        buf_fini(&reply->body);
+        log_message("error", "request %s was answered twice", r->id);
+        return;
+    }
+    reply->ready = true;
+    r->reply = *reply;
+    pthread_mutex_unlock(&r->lock);
+    request_wake(r);
+}
+
+static int append(const char *text, size_t length, void *out)
+{
+    return buf_append(out, text, length);
+}
+
+void reply_json(struct request *r, int status, json_t *body)
+{
+    struct reply reply = r->reply;
+    reply.status = status;
+    reply.content_type = "application/json";
+    if (body && json_dump_callback(body, append, &reply.body, REPLY_JSON_FLAGS) == 0 &&
+        buf_append(&reply.body, "\n", 1) == 0) {
+        json_decref(body);
+        deliver(r, &reply);
+        return;
+    }
+    struct err e;
+    json_decref(body);
+    buf_fini(&reply.body);
+    err_memory(&e);
+    reply_error(r, &e);
+}
+
+void reply_empty(struct request *r)
+{
+    struct reply reply = r->reply;
+    reply.status = 204;
+    deliver(r, &reply);
+}
+
+static int set_text(json_t *object, const char *name, const char *text)
+{
+    return text[0] ? json_object_set_new(object, name, json_string(text)) : 0;
+}
+
+int reply_format_error(const struct err *e, struct buf *out)
+{
+    json_t *inner = json_object(), *outer = json_pack("{s:o}", "error", inner);
+    int failed = !outer || set_text(inner, "code", e->code) != 0;
+    if (!failed && set_text(inner, "message", e->message) != 0)
+        failed = set_text(inner, "message", "the message cannot be shown as UTF-8") != 0;
+    if (!failed) {
+        set_text(inner, "param", e->param);
+        set_text(inner, "hint", e->hint);
+        failed = json_dump_callback(outer, append, out, JSON_COMPACT) != 0;
+    }
+    json_decref(outer);
+    return failed ? -1 : 0;
+}
+
+void reply_error(struct request *r, const struct err *e)
+{
+    struct reply reply = r->reply;
+    reply.status = reply_status(e->code);
+    reply.content_type = "application/json";
+    reply.retry = reply.status == 503 || reply.status == 429;
+    reply.challenge = reply.status == 401;
+    reply.adapter_version[0] = '\0';
+    if (reply.status == 500)
+        log_message("error", "%s: %s: %s", r->id, e->code, e->message);
+    if (reply_format_error(e, &reply.body) != 0 || buf_append(&reply.body, "\n", 1) != 0) {
+        buf_fini(&reply.body);
+        buf_append_string(&reply.body,
+                          "{\"error\":{\"code\":\"out_of_memory\",\"message\":\"out of memory\"}}\n");
+        reply.status = 503;
+    }
+    deliver(r, &reply);
+}
+
+void reply_stream(struct request *r, ssize_t (*read)(struct request *r, char *out, size_t max))
+{
+    struct reply reply = r->reply;
+    reply.status = 200;
+    reply.content_type = "text/event-stream";
+    reply.no_store = true;
+    reply.stream = read;
+    deliver(r, &reply);
+}

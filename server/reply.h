@@ -1,0 +1,22 @@
+/* The only ways out of a handler. Each fills the request's reply and wakes it; http.c sends it. Any thread,
+ * once per request. Here alone error codes become HTTP statuses. */
+#pragma once
+#include <jansson.h>
+
+#include "server/request.h"
+
+/* Takes the reference to `body`; NULL (memory ran out while it was built) becomes an error. */
+void reply_json(struct request *r, int status, json_t *body);
+void reply_empty(struct request *r); /* 204 */
+void reply_error(struct request *r, const struct err *e);
+/* 200 text/event-stream. `read` is called on the HTTP thread and gives a number of bytes, 0 after
+ * request_sleep_locked, or one of the two below. */
+enum { REPLY_STREAM_END = -1, REPLY_STREAM_BROKEN = -2 };
+void reply_stream(struct request *r, ssize_t (*read)(struct request *r, char *out, size_t max));
+
+/* The status of a code; 500 for codes that no client can cause. */
+int reply_status(const char *code);
+/* {"error": {...}} as text; 0, or -1 when memory ran out. */
+int reply_format_error(const struct err *e, struct buf *out);
+/* How every JSON that leaves the daemon is printed: floats survive the trip. */
+enum { REPLY_JSON_FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(9) };

@@ -1,0 +1,272 @@
+#include "server/request.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/sha256.h"
+
+/* "http://host/path" names the same thing as "/path". */
+static const char *skip_authority(const char *uri)
+{
+    if (strncasecmp(uri, "http://", 7) != 0)
+        return uri;
+    const char *slash = strchr(uri + 7, '/');
+    return slash ? slash : "/";
+}
+
+static void make_id(struct request *r)
+{
+    uint8_t random[12];
+    char hex[2 * sizeof random + 1];
+    random_bytes(random, sizeof random);
+    hex_encode(random, sizeof random, hex);
+    snprintf(r->id, sizeof r->id, "%s_%s", strcmp(r->path, "/infer") == 0 ? "inf" : "req", hex);
+}
+
+struct request *request_new(struct server *s, const char *uri)
+{
+    struct request *r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    pthread_mutex_init(&r->lock, NULL);
+    atomic_init(&r->refs, 1);
+    r->server = s;
+    r->began_ms = clock_ms();
+    r->limit = PAGE_DEFAULT;
+    uri = skip_authority(uri);
+    size_t length = strcspn(uri, "?");
+    if (uri[length])
+        r->query = strdup(uri + length + 1);
+    /* A path that does not fit is kept empty: it matches no route. */
+    if (length < sizeof r->path)
+        memcpy(r->path, uri, length);
+    make_id(r);
+    return r;
+}
+
+void request_ref(struct request *r)
+{
+    atomic_fetch_add(&r->refs, 1);
+}
+
+void request_unref(struct request *r)
+{
+    if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
+        return;
+    if (r->task)
+        r->task_free(r->task);
+    if (r->upload_slot)
+        atomic_fetch_sub(&r->server->uploads, 1);
+    if (r->charged)
+        atomic_fetch_sub(&r->server->body_bytes, r->charged);
+    buf_fini(&r->reply.body);
+    buf_fini(&r->body);
+    free(r->query);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+void request_hold(struct request *r)
+{
+    request_ref(r);
+    pthread_mutex_lock(&r->lock);
+    r->pending = true;
+    pthread_mutex_unlock(&r->lock);
+}
+
+void request_wake(struct request *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->pending = false;
+    if (r->suspended) {
+        r->suspended = false;
+        if (r->body_clock_us)
+            r->body_clock_us += clock_us() - r->suspended_us;
+        atomic_fetch_sub(&r->server->suspended, 1);
+        MHD_resume_connection(r->connection);
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+void request_sleep_locked(struct request *r)
+{
+    r->pending = r->suspended = true;
+    r->suspended_us = clock_us();
+    atomic_fetch_add(&r->server->suspended, 1);
+    MHD_suspend_connection(r->connection);
+}
+
+void request_cancel(struct request *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool first = !r->cancelled;
+    r->cancelled = true;
+    void (*on_cancel)(struct request *) = r->on_cancel;
+    pthread_mutex_unlock(&r->lock);
+    if (first && on_cancel)
+        on_cancel(r);
+}
+
+bool request_cancelled(struct request *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool cancelled = r->cancelled;
+    pthread_mutex_unlock(&r->lock);
+    return cancelled;
+}
+
+struct deferred {
+    struct request *r;
+    void (*work)(struct request *r);
+};
+
+static void run_deferred(void *arg)
+{
+    struct deferred d = *(struct deferred *)arg;
+    free(arg);
+    d.work(d.r);
+    request_unref(d.r);
+}
+
+int request_defer(struct request *r, struct jobs *jobs, void (*work)(struct request *r))
+{
+    struct deferred *d = malloc(sizeof *d);
+    if (!d)
+        return -1;
+    *d = (struct deferred){r, work};
+    request_hold(r);
+    if (jobs_submit(jobs, run_deferred, d) == 0)
+        return 0;
+    pthread_mutex_lock(&r->lock);
+    r->pending = false;
+    pthread_mutex_unlock(&r->lock);
+    request_unref(r);
+    free(d);
+    return -1;
+}
+
+/* ---- the query ---- */
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* Decode %XX of one value into `out`; -1 for a bad escape, a NUL or a value that is too long. */
+static int decode(const char *text, size_t length, char *out, size_t size)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < length; i++) {
+        int c = (unsigned char)text[i];
+        if (c == '%') {
+            int high = i + 2 < length ? hex_digit(text[i + 1]) : -1;
+            int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
+            if (low < 0)
+                return -1;
+            c = 16 * high + low;
+            i += 2;
+        }
+        if (c == 0 || used + 1 >= size)
+            return -1;
+        out[used++] = (char)c;
+    }
+    out[used] = '\0';
+    return 0;
+}
+
+static int bad_parameter(struct err *e, const char *name, const char *expected)
+{
+    err_set(e, "invalid_parameter", "the query parameter \"%s\" must be %s", name, expected);
+    return err_param(e, name);
+}
+
+static int set_limit(struct request *r, const char *value, struct err *e)
+{
+    char *end;
+    unsigned long limit = strtoul(value, &end, 10);
+    if (!isdigit((unsigned char)*value) || *end || strlen(value) > 4 || limit < 1 || limit > PAGE_MAX)
+        return bad_parameter(e, "limit", "a number from 1 to 1000");
+    r->limit = limit;
+    return 0;
+}
+
+static int set_parameter(struct request *r, const char *name, const char *value, struct err *e)
+{
+    unsigned allowed = r->match.route->query;
+    if (strcmp(name, "limit") == 0 && allowed & QUERY_PAGE)
+        return set_limit(r, value, e);
+    bool tenant = strcmp(name, "tenant") == 0 && allowed & QUERY_TENANT;
+    bool after = strcmp(name, "after") == 0 && allowed & QUERY_PAGE;
+    if (!tenant && !after) {
+        err_set(e, "unknown_parameter", "unknown query parameter \"%s\"", name);
+        return err_param(e, name);
+    }
+    if (!name_valid(value))
+        return bad_parameter(
+            e, name, tenant ? "a tenant's id, [a-z0-9][a-z0-9._-]{0,63}" : "a cursor as \"next\" gave it");
+    snprintf(tenant ? r->tenant_query : r->after, sizeof r->after, "%s", value);
+    return 0;
+}
+
+int request_read_query(struct request *r, struct err *e)
+{
+    char seen[8] = "", name[32], value[128];
+    for (const char *p = r->query; p && *p;) {
+        size_t length = strcspn(p, "&"), key = strcspn(p, "=&");
+        const char *text = key < length ? p + key + 1 : p + key;
+        if (decode(p, key, name, sizeof name) != 0 ||
+            decode(text, (size_t)(p + length - text), value, sizeof value) != 0)
+            return err_set(e, "invalid_parameter",
+                           "the query cannot be decoded, or a part of it is too long");
+        if (set_parameter(r, name, value, e) != 0)
+            return -1;
+        /* The three known names differ in their first letters. */
+        if (strchr(seen, name[0]))
+            return bad_parameter(e, name, "given once");
+        seen[strlen(seen)] = name[0];
+        p += length + (p[length] == '&');
+    }
+    return 0;
+}
+
+/* ---- whose things ---- */
+
+static int required_tenant(struct err *e)
+{
+    err_set(e, "tenant_required", "an admin must say which tenant is meant");
+    err_hint(e, "add \"tenant\" to the body or ?tenant= to the address");
+    return err_param(e, "tenant");
+}
+
+int request_tenant(struct request *r, const char *named, struct tenant_row *out, struct err *e)
+{
+    const char *query = r->tenant_query[0] ? r->tenant_query : NULL;
+    if (named && query && strcmp(named, query) != 0)
+        return err_set(e, "tenant_conflict", "the body names the tenant \"%.64s\", the query \"%s\"", named,
+                       query);
+    if (!named)
+        named = query;
+    if (r->caller.role == ROLE_TENANT) {
+        if (named && strcmp(named, r->caller.tenant_id) != 0)
+            return err_set(e, "forbidden", "this key belongs to another tenant than the one named");
+        named = r->caller.tenant_id;
+    }
+    if (!named)
+        return required_tenant(e);
+    if (!name_valid(named)) {
+        err_set(e, "tenant_not_found", "no tenant of that name");
+        return err_param(e, "tenant");
+    }
+    if (registry_tenant_find(r->server->registry, named, out, e) != 0)
+        return -1;
+    pthread_mutex_lock(&r->lock);
+    snprintf(r->tenant_log, sizeof r->tenant_log, "%s", out->id);
+    pthread_mutex_unlock(&r->lock);
+    return 0;
+}

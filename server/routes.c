@@ -1,0 +1,34 @@
+/* The table of all routes. */
+#include "server/handlers.h"
+#include "server/route.h"
+#include "server/upload_form.h"
+
+static const struct route routes[] = {
+    {"POST", "/infer", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, inference_handle},
+
+    {"POST", "/adapters", ROLE_TENANT, BODY_FORM, PLACE_DISK, QUERY_TENANT, upload_form_accept},
+    {"GET", "/adapters", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE, route_adapters_list},
+    {"GET", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT, route_adapters_show},
+    {"DELETE", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, route_adapters_delete},
+
+    {"POST", "/tenants", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_tenants_create},
+    {"GET", "/tenants", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, route_tenants_list},
+    {"GET", "/tenants/{id}", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, 0, route_tenants_show},
+    {"DELETE", "/tenants/{id}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_tenants_delete},
+    {"POST", "/tenants/{id}/keys", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_keys_create},
+    {"GET", "/tenants/{id}/keys", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, route_keys_list},
+    {"DELETE", "/tenants/{id}/keys/{kid}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_keys_revoke},
+
+    {"POST", "/tokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, route_text_tokenize},
+    {"POST", "/detokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, route_text_detokenize},
+
+    {"GET", "/healthz", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, route_status_health},
+    {"GET", "/readyz", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, route_status_ready},
+    {"GET", "/version", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, route_status_version},
+};
+
+const struct route *routes_all(size_t *count)
+{
+    *count = sizeof routes / sizeof *routes;
+    return routes;
+}

@@ -1,0 +1,124 @@
+#include "server/server.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "server/log.h"
+#include "server/memory.h"
+#include "server/watch.h"
+
+enum { TEXT_THREADS = 2, DISK_THREADS = UPLOADS_MAX + 2, JOBS_WAITING_MAX = 256 };
+enum { QUEUE_MAX = 1024, QUEUE_TENANT_MAX = 256 };
+#define MIB (UINT64_C(1) << 20)
+
+static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+/* The directory's name; of a directory called "base" its parent's, which says more. */
+static void name_model(struct server *s)
+{
+    char path[PATH_MAX];
+    if (!realpath(s->config.model, path))
+        snprintf(path, sizeof path, "%s", s->config.model);
+    char *slash = strrchr(path, '/');
+    if (slash && slash != path && strcmp(slash, "/base") == 0) {
+        *slash = '\0';
+        slash = strrchr(path, '/');
+    }
+    const char *name = slash && slash[1] ? slash + 1 : slash ? "model" : path;
+    snprintf(s->model_name, sizeof s->model_name, "%.100s", name);
+}
+
+int server_open_model(struct server *s, struct err *e)
+{
+    name_model(s);
+    if (model_open(&s->model, s->config.model, e) != 0)
+        return -1;
+    s->info = model_info(s->model);
+    if (s->info->numeric)
+        return 0;
+    if (tokenizer_open(&s->tokenizer, s->config.model, e) != 0 ||
+        chat_template_read(s->config.model, &s->chat, e) != 0)
+        return -1;
+    if (tokenizer_vocab_size(s->tokenizer) > s->info->vocab_size)
+        log_message("warning", "the tokenizer has ids up to %d, the model up to %d",
+                    tokenizer_vocab_size(s->tokenizer) - 1, s->info->vocab_size - 1);
+    return 0;
+}
+
+/* A quarter of the free memory each at most; no more keys and values than all sequences can use. */
+void server_size_memory(struct server *s)
+{
+    uint64_t share = memory_available() / 4;
+    const struct model_info *m = s->info;
+    if (!s->config.kv_bytes) {
+        uint64_t sequence =
+            (uint64_t)m->context_length * (uint64_t)m->layers * (uint64_t)m->kv_size * 2 * sizeof(float);
+        uint64_t all = sequence * (uint64_t)s->config.max_batch;
+        s->config.kv_bytes = m->numeric ? MIB : clamp(all, MIB, clamp(share, 16 * MIB, UINT64_MAX));
+    }
+    if (!s->config.adapter_bytes)
+        s->config.adapter_bytes = clamp(share, 64 * MIB, 4096 * MIB);
+}
+
+static int open_registry(struct server *s, struct err *e)
+{
+    bool created = false;
+    struct registry_stats stats;
+    if (registry_open(&s->registry, s->config.data, e) != 0)
+        return -1;
+    char *path =
+        s->config.admin_key_file ? strdup(s->config.admin_key_file) : file_join(s->config.data, "admin.key");
+    int result = path ? registry_admin_key(s->registry, path, &created, e) : err_memory(e);
+    if (result == 0 && created)
+        log_message("info", "a new admin key was written to %s", path);
+    free(path);
+    registry_stats(s->registry, &stats);
+    log_message("info", "data in %s: %zu tenants, %zu adapters, %zu versions, %zu of them broken",
+                s->config.data, stats.tenants, stats.adapters, stats.versions, stats.broken);
+    return result;
+}
+
+static int open_engine(struct server *s, struct err *e)
+{
+    s->engine_options = (struct engine_options){.threads = s->config.threads,
+                                                .kv_bytes = s->config.kv_bytes,
+                                                .sequences_max = s->config.max_batch,
+                                                .queue_max = QUEUE_MAX,
+                                                .queue_tenant_max = QUEUE_TENANT_MAX};
+    return engine_new(&s->engine, s->model, &s->engine_options, e);
+}
+
+int server_open(struct server *s, struct err *e)
+{
+    if (open_registry(s, e) != 0 || open_engine(s, e) != 0 ||
+        cache_new(&s->cache, s->registry, s->model, s->config.adapter_bytes, e) != 0 ||
+        jobs_new(&s->text_jobs, "text", TEXT_THREADS, JOBS_WAITING_MAX, e) != 0 ||
+        jobs_new(&s->disk_jobs, "disk", DISK_THREADS, JOBS_WAITING_MAX, e) != 0)
+        return -1;
+    return watch_new(&s->watch, e);
+}
+
+/* Those who use something go before it: jobs and loads use everything, the engine uses deltas and the model.
+ */
+void server_close(struct server *s)
+{
+    jobs_free(s->text_jobs);
+    jobs_free(s->disk_jobs);
+    if (s->engine)
+        engine_free(s->engine);
+    watch_free(s->watch);
+    if (s->cache)
+        cache_free(s->cache);
+    registry_close(s->registry);
+    if (s->tokenizer)
+        tokenizer_close(s->tokenizer);
+    if (s->model)
+        model_close(s->model);
+    config_fini(&s->config);
+}

@@ -1,0 +1,49 @@
+/* Everything the daemon consists of. Made by main, borrowed by every request; the members do their own
+ * locking. */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "adapters/cache.h"
+#include "adapters/registry.h"
+#include "core/engine/engine.h"
+#include "core/model/model.h"
+#include "core/text/chat.h"
+#include "core/text/tokenizer.h"
+#include "server/config.h"
+#include "server/jobs.h"
+
+enum { UPLOADS_MAX = 8, BODY_MEMORY_MAX = 256 << 20 };
+
+struct watch;
+
+struct server {
+    struct config config;
+    struct model *model;
+    const struct model_info *info;
+    struct tokenizer *tokenizer; /* NULL for a numeric model */
+    enum chat_template chat;
+    char model_name[128];
+    struct registry *registry;
+    struct cache *cache;
+    struct engine *engine;
+    struct engine_options engine_options;
+    struct jobs *text_jobs; /* parsing and tokenizing what is large */
+    struct jobs *disk_jobs; /* the registry's writers, uploads */
+    struct watch *watch;
+    atomic_bool draining;
+    atomic_int active;                /* requests between their headers and the end of their answer */
+    atomic_int suspended;             /* connections that wait for other threads */
+    atomic_int uploads;               /* UPLOADS_MAX at most */
+    atomic_uint_least64_t body_bytes; /* JSON bodies in memory, BODY_MEMORY_MAX at most */
+};
+
+/* Model, tokenizer and chat template of s->config. A failure leaves what server_close takes back, as below.
+ */
+int server_open_model(struct server *s, struct err *e);
+/* Fills the sizes that the configuration left open; after server_open_model. */
+void server_size_memory(struct server *s);
+/* Registry, engine, cache, threads: everything but the HTTP side. */
+int server_open(struct server *s, struct err *e);
+void server_close(struct server *s);

@@ -1,0 +1,218 @@
+#include "server/upload_form.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapters/peft.h"
+#include "adapters/upload.h"
+#include "server/adapter_json.h"
+#include "server/multipart.h"
+#include "server/reply.h"
+
+enum part {
+    PART_TENANT,
+    PART_NAME,
+    PART_ACTIVATE,
+    PART_ALLOW_NO_EFFECT,
+    PART_CONFIG,
+    PART_WEIGHTS,
+    PARTS,
+    FIELDS = PART_CONFIG /* the parts before it are short texts */
+};
+
+static const char *const part_names[PARTS] = {"tenant",          "name",   "activate",
+                                              "allow_no_effect", "config", "weights"};
+
+struct upload_form {
+    struct multipart parser;
+    struct registry *registry;
+    struct staged *staged; /* owned */
+    bool seen[PARTS];
+    enum part part; /* the one that is arriving */
+    char text[FIELDS][UPLOAD_FIELD_BYTES_MAX + 1];
+    size_t length[FIELDS];
+};
+
+static void form_free(void *arg)
+{
+    struct upload_form *f = arg;
+    multipart_fini(&f->parser);
+    staged_free(f->staged);
+    free(f);
+}
+
+/* ---- parts ---- */
+
+static int part_error(struct err *e, const char *code, const char *name, const char *problem)
+{
+    err_set(e, code, "the part \"%.64s\" %s", name, problem);
+    return err_param(e, name);
+}
+
+static bool ends_in(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), s = strlen(suffix);
+    return n >= s && strcasecmp(name + n - s, suffix) == 0;
+}
+
+static int refuse_pickle(const char *filename, struct err *e)
+{
+    static const char *const suffixes[] = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        if (!ends_in(filename, suffixes[i]))
+            continue;
+        err_set(e, "pickle_refused", "\"%.64s\" is a pickle file; only safetensors are read", filename);
+        err_hint(e, "save the adapter with safe_serialization=True");
+        return err_param(e, "weights");
+    }
+    return 0;
+}
+
+static int part_begin(void *arg, const char *name, const char *filename, struct err *e)
+{
+    struct upload_form *f = arg;
+    int part = 0;
+    while (part < PARTS && strcmp(part_names[part], name) != 0)
+        part++;
+    if (part == PARTS)
+        return part_error(e, "unknown_part", name, "is not known");
+    if (f->seen[part])
+        return part_error(e, "duplicate_part", name, "was given twice");
+    f->seen[part] = true;
+    f->part = (enum part)part;
+    if (part == PART_WEIGHTS && refuse_pickle(filename, e) != 0)
+        return -1;
+    return f->staged ? 0 : staged_new(&f->staged, f->registry, e);
+}
+
+static int file_data(struct upload_form *f, const void *bytes, size_t length, struct err *e)
+{
+    bool config = f->part == PART_CONFIG;
+    enum staged_part part = config ? STAGED_CONFIG : STAGED_WEIGHTS;
+    uint64_t limit = config ? PEFT_CONFIG_BYTES_MAX : PEFT_WEIGHTS_BYTES_MAX;
+    if (staged_bytes(f->staged, part) + length > limit) {
+        err_set(e, "body_too_large", "the part \"%s\" may have %llu bytes at most", part_names[f->part],
+                (unsigned long long)limit);
+        return err_param(e, part_names[f->part]);
+    }
+    return staged_write(f->staged, part, bytes, length, e);
+}
+
+static int part_data(void *arg, const void *bytes, size_t length, struct err *e)
+{
+    struct upload_form *f = arg;
+    if (f->part >= FIELDS)
+        return file_data(f, bytes, length, e);
+    if (f->length[f->part] + length > UPLOAD_FIELD_BYTES_MAX)
+        return part_error(e, "invalid_part", part_names[f->part], "may have 256 bytes at most");
+    memcpy(f->text[f->part] + f->length[f->part], bytes, length);
+    f->length[f->part] += length;
+    return 0;
+}
+
+static int part_end(void *arg, struct err *e)
+{
+    struct upload_form *f = arg;
+    if (f->part < FIELDS && strlen(f->text[f->part]) != f->length[f->part])
+        return part_error(e, "invalid_part", part_names[f->part], "holds a NUL");
+    return 0;
+}
+
+/* ---- slices ---- */
+
+int upload_form_begin(struct request *r, struct MHD_Connection *connection, struct err *e)
+{
+    struct upload_form *f = calloc(1, sizeof *f);
+    if (!f)
+        return err_memory(e);
+    f->registry = r->server->registry;
+    r->task = f;
+    r->task_free = form_free;
+    struct multipart_handler handler = {.begin = part_begin, .data = part_data, .end = part_end, .arg = f};
+    return multipart_init(
+        &f->parser, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Type"), &handler, e);
+}
+
+static int feed(struct request *r, struct err *e)
+{
+    struct upload_form *f = r->task;
+    int result = multipart_feed(&f->parser, r->body.data, r->body.length, e);
+    buf_clear(&r->body);
+    return result;
+}
+
+static void store_slice(struct request *r)
+{
+    struct err e;
+    if (feed(r, &e) == 0)
+        request_wake(r);
+    else
+        reply_error(r, &e);
+}
+
+void upload_form_more(struct request *r)
+{
+    struct err e;
+    if (r->body.length < UPLOAD_SLICE_BYTES || request_defer(r, r->server->disk_jobs, store_slice) == 0)
+        return;
+    err_set(&e, "overloaded", "too much work of this kind is waiting");
+    reply_error(r, &e);
+}
+
+/* ---- the complete form ---- */
+
+static int read_switch(const struct upload_form *f, enum part part, bool *out, struct err *e)
+{
+    if (!f->seen[part])
+        return 0;
+    if (strcmp(f->text[part], "true") != 0 && strcmp(f->text[part], "false") != 0)
+        return part_error(e, "invalid_part", part_names[part], "must be true or false");
+    *out = f->text[part][0] == 't';
+    return 0;
+}
+
+static int read_fields(const struct upload_form *f, struct upload *u, struct err *e)
+{
+    static const enum part required[] = {PART_NAME, PART_CONFIG, PART_WEIGHTS};
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++)
+        if (!f->seen[required[i]])
+            return part_error(e, "missing_part", part_names[required[i]], "is missing");
+    if (!name_valid(f->text[PART_NAME])) {
+        err_set(e, "invalid_name", "the name of an adapter must match [a-z0-9][a-z0-9._-]{0,63}");
+        return err_param(e, "name");
+    }
+    *u = (struct upload){.name = f->text[PART_NAME], .activate = true};
+    if (read_switch(f, PART_ACTIVATE, &u->activate, e) != 0)
+        return -1;
+    return read_switch(f, PART_ALLOW_NO_EFFECT, &u->allow_no_effect, e);
+}
+
+static int accept_form(struct request *r, const struct version **out, bool *created, struct err *e)
+{
+    struct server *s = r->server;
+    struct upload_form *f = r->task;
+    struct upload u;
+    struct tenant_row tenant;
+    if (feed(r, e) != 0 || multipart_finish(&f->parser, e) != 0 || read_fields(f, &u, e) != 0 ||
+        request_tenant(r, f->seen[PART_TENANT] ? f->text[PART_TENANT] : NULL, &tenant, e) != 0)
+        return -1;
+    u.tenant_id = tenant.id;
+    struct staged *staged = f->staged;
+    f->staged = NULL; /* consumed, whatever happens */
+    return upload_accept(s->registry, s->cache, s->engine, s->model, staged, &u, out, created, e);
+}
+
+void upload_form_accept(struct request *r)
+{
+    struct err e;
+    const struct version *version;
+    bool created;
+    if (accept_form(r, &version, &created, &e) != 0) {
+        reply_error(r, &e);
+        return;
+    }
+    adapter_json_header(r, version);
+    json_t *body = adapter_json_upload(version);
+    version_unref(version);
+    reply_json(r, created ? 201 : 200, body);
+}

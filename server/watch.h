@@ -1,0 +1,43 @@
+/* Looks after connections where libmicrohttpd does not: deadlines of slow clients, clients that left while
+ * their connection is suspended, and the last words to clients that are still sending. One thread of its own;
+ * any thread may call. It cuts a connection by shutdown() on its socket, never by closing it. */
+#pragma once
+#include <stdint.h>
+
+#include "core/base/err.h"
+
+struct request;
+struct watch;
+struct peer; /* one connection */
+
+enum {
+    DEADLINE_HEADERS_MS = 5000, /* from accept or from the request line to the end of the headers */
+    DEADLINE_BODY_MS = 10000,   /* and one second per BODY_RATE_MIN bytes that came */
+    DEADLINE_WRITE_MS =
+        30000, /* a client that does not read; and one second per BODY_RATE_MIN bytes of answer */
+    DEADLINE_IDLE_MS = 75000, /* between two requests */
+    BODY_RATE_MIN = 64 << 10, /* bytes per second */
+    KEEPALIVE_MS = 10000,     /* a comment in a stream that has nothing to say */
+    LINGER_MS = 5000,
+    LINGERS_MAX = 64
+};
+
+int watch_new(struct watch **out, struct err *e);
+void watch_free(struct watch *w);
+
+/* A connection was accepted: watch its socket. NULL when memory ran out. */
+struct peer *watch_add(struct watch *w, int fd);
+/* It is about to be closed. */
+void watch_remove(struct watch *w, struct peer *p);
+/* The request that the connection is busy with; NULL: none. One whose client already left is cancelled at
+ * once. */
+void watch_attach(struct watch *w, struct peer *p, struct request *r);
+/* Cut the connection at that time of clock_us(); 0: no deadline. */
+void watch_deadline(struct peer *p, uint64_t at_us);
+int watch_fd(const struct peer *p);
+/* The connection closes while its client may still be sending: read and drop for LINGER_MS, so that the
+ * answer is not lost to a reset. */
+void watch_linger(struct watch *w, const struct peer *p);
+
+void watch_cancel_all(struct watch *w); /* every request under way */
+void watch_cut_all(struct watch *w);    /* every connection */
