@@ -387,6 +387,8 @@ static int read_json(int fd, json_t **out, struct err *e)
     if (!text)
         return err_memory(e);
     int result = file_pread(fd, text, length, 0, e);
+    if (result == 0 && memchr(text, '\0', length)) /* the parser would skip one behind a number */
+        result = err_set(e, malformed, "adapter_config.json contains a zero byte");
     json_error_t error;
     if (result == 0 && !(*out = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error)))
         result = err_set(e, malformed, "adapter_config.json is not valid JSON: %s (line %d, column %d)",

@@ -88,6 +88,8 @@ static int parse_header(const char *text, size_t length, json_t **out, struct er
 {
     if (length == 0 || text[0] != '{')
         return err_set(e, malformed, "the header does not start with '{'");
+    if (memchr(text, '\0', length)) /* the parser would skip one behind a number */
+        return err_set(e, malformed, "the header contains a zero byte");
     json_error_t parse;
     json_t *header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &parse);
     if (!header)

@@ -1,4 +1,5 @@
 /* What the container accepts and refuses, as tables of header -> code. */
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,6 +47,9 @@ static void assert_refused(int fd, const char *code, const char *why)
         fail_msg("%s: expected %s, found %s (%s)", why, code, e.code, e.message);
     assert_null(s);
     assert_string_not_equal(e.message, "");
+    json_t *message = json_string(e.message); /* NULL unless it is UTF-8 */
+    assert_non_null(message);
+    json_decref(message);
     close(fd);
 }
 
@@ -98,6 +102,7 @@ static const struct {
     {"{\"a\\n\":" T("[0,4]") "}", 4},
     {"{\"a\\u0000b\":" T("[0,4]") "}", 4},
     {"{\"a\xff\":" T("[0,4]") "}", 4},
+    {"{\"a\\\xef\xbb\xbf\":" T("[0,4]") "}", 4}, /* an escape that is none, of a character of several bytes */
     {"{\"\\ud800\":" T("[0,4]") "}", 4},
     {"{\"a\":" T("[0,4]") ",\"a\":" T("[4,8]") "}", 8},
     {"{\"a\":" T("[0,4]") ",\"\\u0061\":" T("[4,8]") "}", 8}, /* the same name, written in two ways */
@@ -152,6 +157,15 @@ static void test_refused(void **state)
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         assert_refused(make_text(refused[i].header, refused[i].data), "safetensors_malformed",
                        refused[i].header);
+}
+
+/* A parser that skips it would read a number and go on. */
+static void test_zero_byte(void **state)
+{
+    (void)state;
+    const char header[] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[1\0],\"data_offsets\":[0,4]}}";
+    assert_refused(make_file(sizeof header - 1, header, sizeof header - 1, 4), "safetensors_malformed",
+                   "zero byte");
 }
 
 static void test_long_name(void **state)
@@ -357,12 +371,12 @@ static void test_read_shrunk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_long_name),     cmocka_unit_test(test_length_prefix),
-        cmocka_unit_test(test_large_headers), cmocka_unit_test(test_pickle),
-        cmocka_unit_test(test_lookup),        cmocka_unit_test(test_read_widens),
-        cmocka_unit_test(test_read_large),    cmocka_unit_test(test_read_not_finite),
-        cmocka_unit_test(test_read_shrunk),
+        cmocka_unit_test(test_accepted),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_zero_byte),       cmocka_unit_test(test_long_name),
+        cmocka_unit_test(test_length_prefix),   cmocka_unit_test(test_large_headers),
+        cmocka_unit_test(test_pickle),          cmocka_unit_test(test_lookup),
+        cmocka_unit_test(test_read_widens),     cmocka_unit_test(test_read_large),
+        cmocka_unit_test(test_read_not_finite), cmocka_unit_test(test_read_shrunk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
