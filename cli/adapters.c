@@ -1,0 +1,240 @@
+#include <dirent.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/commands.h"
+#include "cli/list.h"
+#include "cli/path.h"
+#include "cli/progress.h"
+#include "core/base/file.h"
+
+static int adapters_path(struct buf *path, const char *name, const char *tenant, struct err *e)
+{
+    if (buf_append_string(path, "/adapters") != 0 || (name && path_segment(path, name) != 0) ||
+        (tenant && path_query(path, "tenant", tenant) != 0))
+        return err_memory(e);
+    return 0;
+}
+
+static int print_rows(const json_t *rows, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row;
+    table_init(&t, "NAME|VERSION|>VERSIONS|STATE|CREATED");
+    json_array_foreach(rows, i, row)
+    {
+        table_add_member(&t, row, "name");
+        table_add_digest(&t, row, "version");
+        table_add_member(&t, row, "versions");
+        table_add_member(&t, row, "state");
+        table_add_time(&t, row, "created");
+    }
+    return table_print(&t, e);
+}
+
+int adapters_list(struct context *c, const struct args *a, struct err *e)
+{
+    struct buf path = {0};
+    json_t *all = NULL;
+    int result = adapters_path(&path, NULL, args_get(a, "--tenant"), e);
+    if (result == 0)
+        result = list_fetch(c, a, path.data, &all, e);
+    if (result == 0)
+        result = c->json ? print_json(all, e) : print_rows(json_object_get(all, "data"), e);
+    json_decref(all);
+    buf_fini(&path);
+    return result;
+}
+
+static int print_versions(const json_t *adapter, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row;
+    table_init(&t, "VERSION|ACTIVE|STATE|>RANK|>SITES|>BYTES|>LOGIT CHANGE|CREATED");
+    json_array_foreach(json_object_get(adapter, "versions"), i, row)
+    {
+        table_add_digest(&t, row, "version");
+        table_add_member(&t, row, "active");
+        table_add_member(&t, row, "state");
+        table_add_member(&t, row, "rank_max");
+        table_add_member(&t, row, "sites");
+        table_add_bytes(&t, row, "bytes");
+        table_add_member(&t, json_object_get(row, "proof"), "max_logit_change");
+        table_add_time(&t, row, "created");
+    }
+    return table_print(&t, e);
+}
+
+static int call_one(struct context *c, const struct args *a, const char *method, struct answer *answer,
+                    struct err *e)
+{
+    struct buf path = {0};
+    int result = adapters_path(&path, a->operand[0], args_get(a, "--tenant"), e);
+    if (result == 0)
+        result = client_call(c->client, method, path.data, NULL, answer, e);
+    buf_fini(&path);
+    return result;
+}
+
+int adapters_show(struct context *c, const struct args *a, struct err *e)
+{
+    struct answer answer;
+    int result = 0;
+    if (call_one(c, a, "GET", &answer, e) != 0)
+        return -1;
+    if (c->json)
+        print_answer(&answer);
+    else
+        result = print_versions(answer.json, e);
+    answer_fini(&answer);
+    return result;
+}
+
+int adapters_delete(struct context *c, const struct args *a, struct err *e)
+{
+    struct answer answer;
+    if (call_one(c, a, "DELETE", &answer, e) != 0)
+        return -1;
+    if (c->json)
+        print_answer(&answer);
+    else
+        printf("adapter %s deleted\n", a->operand[0]);
+    answer_fini(&answer);
+    return 0;
+}
+
+/* ---- upload ---- */
+
+static int is_pickle(const char *name)
+{
+    static const char *const endings[] = {".bin", ".pt", ".pth", ".pkl", ".ckpt"};
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (length > strlen(endings[i]) && strcmp(name + length - strlen(endings[i]), endings[i]) == 0)
+            return 1;
+    return 0;
+}
+
+static int refuse_pickle(const char *what, struct err *e)
+{
+    err_set(e, "pickle_refused",
+            "%s is a pickle: such files can run code when they are read and are never accepted", what);
+    return err_hint(
+        e, "save the adapter again as safetensors: model.save_pretrained(DIR, safe_serialization=True)");
+}
+
+/* Why adapter_model.safetensors is not there: perhaps the directory has the old form. */
+static int missing_weights(const char *directory, struct err *e)
+{
+    DIR *d = opendir(directory);
+    if (!d)
+        return err_errno(e, "cannot read the directory %s", directory);
+    char found[NAME_MAX + 1] = "";
+    for (struct dirent *entry; !found[0] && (entry = readdir(d));)
+        if (is_pickle(entry->d_name))
+            snprintf(found, sizeof found, "%s", entry->d_name);
+    closedir(d);
+    if (found[0])
+        return refuse_pickle(found, e);
+    err_set(e, "not_an_adapter", "%s has no adapter_model.safetensors", directory);
+    return err_hint(e, "name the directory that PEFT's save_pretrained wrote");
+}
+
+static int check_directory(const char *directory, const char *config, const char *weights, struct err *e)
+{
+    struct stat s;
+    if (stat(directory, &s) != 0)
+        return err_errno(e, "cannot read %s", directory);
+    if (!S_ISDIR(s.st_mode)) {
+        if (is_pickle(directory))
+            return refuse_pickle(directory, e);
+        err_set(e, "not_an_adapter", "%s is not a directory", directory);
+        return err_hint(e, "name the directory that holds adapter_config.json and adapter_model.safetensors");
+    }
+    if (stat(weights, &s) != 0)
+        return missing_weights(directory, e);
+    if (!S_ISREG(s.st_mode))
+        return err_set(e, "not_an_adapter", "%s is not a file", weights);
+    if (stat(config, &s) == 0 && S_ISREG(s.st_mode))
+        return 0;
+    err_set(e, "not_an_adapter", "%s has no adapter_config.json", directory);
+    return err_hint(e, "name the directory that PEFT's save_pretrained wrote");
+}
+
+/* --name, or what the directory is called. */
+static int choose_name(const struct args *a, char out[NAME_MAX + 1], struct err *e)
+{
+    const char *name = args_get(a, "--name");
+    char *real = name ? NULL : realpath(a->operand[0], NULL);
+    if (!name && !real)
+        return err_errno(e, "cannot read %s", a->operand[0]);
+    const char *base = name ? name : strrchr(real, '/') + 1;
+    static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    int good = *base && strlen(base) <= 64 && strchr(first, *base) &&
+               strspn(base, "abcdefghijklmnopqrstuvwxyz0123456789._-") == strlen(base);
+    if (good)
+        snprintf(out, NAME_MAX + 1, "%s", base);
+    else
+        err_set(e, "usage", "\"%.100s\" cannot name an adapter: names match [a-z0-9][a-z0-9._-]{0,63}", base);
+    free(real);
+    return good ? 0 : name ? -1 : err_hint(e, "give one with --name");
+}
+
+static int print_upload(const struct answer *answer, struct err *e)
+{
+    const json_t *u = answer->json, *proof = json_object_get(u, "proof");
+    struct table t;
+    table_init(&t, "");
+    t.columns = 2;
+    for (const char *const *name = (const char *const[]){"tenant", "name", "version", "active", "rank_max",
+                                                         "sites", "parameters", NULL};
+         *name; name++) {
+        table_add(&t, *name);
+        table_add_member(&t, u, *name);
+    }
+    table_add(&t, "bytes");
+    table_add_bytes(&t, u, "bytes");
+    table_add(&t, "proof: largest logit change");
+    table_add_member(&t, proof, "max_logit_change");
+    table_add(&t, "proof: mean logit change");
+    table_add_member(&t, proof, "mean_logit_change");
+    return table_print(&t, e);
+}
+
+static int upload(struct context *c, const struct client_upload *u, struct err *e)
+{
+    struct answer answer;
+    int result = client_upload(c->client, u, &answer, e);
+    progress_end(u->arg);
+    if (result != 0)
+        return -1;
+    if (c->json)
+        print_answer(&answer);
+    else
+        result = print_upload(&answer, e);
+    answer_fini(&answer);
+    return result;
+}
+
+int adapters_upload(struct context *c, const struct args *a, struct err *e)
+{
+    char name[NAME_MAX + 1];
+    char *config = file_join(a->operand[0], "adapter_config.json");
+    char *weights = file_join(a->operand[0], "adapter_model.safetensors");
+    struct progress p;
+    int result = -1;
+    if (!config || !weights)
+        err_memory(e);
+    else if (check_directory(a->operand[0], config, weights, e) == 0 && choose_name(a, name, e) == 0) {
+        struct client_upload u = {args_get(a, "--tenant"), name, config, weights, progress_show, &p};
+        progress_begin(&p);
+        result = upload(c, &u, e);
+    }
+    free(config);
+    free(weights);
+    return result;
+}

@@ -1,0 +1,80 @@
+#include "cli/commands.h"
+
+static const struct option no_options[] = {{0}};
+
+static const struct option list_options[] = {
+    {"--limit", "N", "the first N only (default: all)", 0},
+    {0},
+};
+
+static const struct option key_options[] = {
+    {"--label", "TEXT", "what the key is for", 0},
+    {"--out", "FILE", "write the key to a new FILE (mode 0600) and do not show it", 0},
+    {0},
+};
+
+#define TENANT_OPTION                                                                  \
+    {                                                                                  \
+        "--tenant", "TENANT", "whose (for an admin key; a tenant's key implies it)", 0 \
+    }
+
+static const struct option tenant_options[] = {TENANT_OPTION, {0}};
+
+static const struct option adapter_list_options[] = {
+    TENANT_OPTION,
+    {"--limit", "N", "the first N only (default: all)", 0},
+    {0},
+};
+
+static const struct option upload_options[] = {
+    TENANT_OPTION,
+    {"--name", "NAME", "the adapter's name (default: the directory's)", 0},
+    {0},
+};
+
+static const struct option infer_options[] = {
+    TENANT_OPTION,
+    {"--adapter", "NAME", "the adapter, or NAME@VERSION-PREFIX", 0},
+    {"--base", NULL, "the bare base model, whatever the tenant's default is", 0},
+    {"--prompt", "TEXT", "the prompt", 0},
+    {"--prompt-file", "FILE", "read the prompt from FILE, as it is; - is standard input", 0},
+    {"--message", "ROLE TEXT", "a chat message: --message user \"Hello\"", 1},
+    {"--input", "JSON", "numbers, for a model that is not a language model", 0},
+    {"--max-tokens", "N", "stop after N tokens", 0},
+    {"--temperature", "X", "0 takes the likeliest token", 0},
+    {"--top-p", "X", "sample from the likeliest tokens that sum to X", 0},
+    {"--top-k", "N", "sample from the N likeliest tokens; 0: all", 0},
+    {"--min-p", "X", "leave out tokens below X times the likeliest", 0},
+    {"--seed", "N", "the same seed gives the same text", 0},
+    {"--stop", "TEXT", "end before this text", 1},
+    {"--logprobs", "N", "show log-probabilities after the text", 0},
+    {"--no-stream", NULL, "print the text once it is complete", 0},
+    {0},
+};
+
+const struct command commands[] = {
+    {"status", NULL, NULL, 0, "Show whether the daemon is ready and what it serves", "Needs no key.\n",
+     no_options, status_show},
+    {"tenants", "list", NULL, 0, "List the tenants", NULL, list_options, tenants_list},
+    {"tenants", "create", "TENANT", 1, "Create a tenant", NULL, no_options, tenants_create},
+    {"tenants", "show", "TENANT", 1, "Show one tenant", NULL, no_options, tenants_show},
+    {"tenants", "delete", "TENANT", 1, "Delete a tenant with its keys and adapters", NULL, no_options,
+     tenants_delete},
+    {"keys", "create", "TENANT", 1, "Create an API key for a tenant; it is shown once", NULL, key_options,
+     keys_create},
+    {"keys", "list", "TENANT", 1, "List a tenant's keys", NULL, list_options, keys_list},
+    {"keys", "revoke", "TENANT KID", 2, "Revoke a key", NULL, no_options, keys_revoke},
+    {"adapters", "list", NULL, 0, "List a tenant's adapters", NULL, adapter_list_options, adapters_list},
+    {"adapters", "show", "NAME", 1, "Show an adapter's versions", NULL, tenant_options, adapters_show},
+    {"adapters", "upload", "DIR", 1, "Upload the adapter that PEFT saved in DIR",
+     "DIR holds adapter_config.json and adapter_model.safetensors. The daemon checks every tensor and "
+     "proves\n"
+     "that the adapter changes the model's output before it answers.\n",
+     upload_options, adapters_upload},
+    {"adapters", "delete", "NAME", 1, "Delete an adapter with its versions", NULL, tenant_options,
+     adapters_delete},
+    {"infer", NULL, NULL, 0, "Run one request and print its text as it comes",
+     "Without --prompt, --prompt-file, --message or --input, standard input is the prompt, as it is.\n",
+     infer_options, infer_run},
+    {0},
+};

@@ -1,0 +1,31 @@
+/* The commands: what each does with the daemon and what it prints. One thread. They print to standard output
+ * and leave errors to their caller. */
+#pragma once
+#include "cli/args.h"
+#include "cli/client.h"
+#include "cli/print.h"
+
+struct context {
+    struct client *client; /* borrowed */
+    int json;
+};
+
+/* Every command, ending with a NULL group. */
+extern const struct command commands[];
+
+int tenants_list(struct context *c, const struct args *a, struct err *e);
+int tenants_create(struct context *c, const struct args *a, struct err *e);
+int tenants_show(struct context *c, const struct args *a, struct err *e);
+int tenants_delete(struct context *c, const struct args *a, struct err *e);
+
+int keys_create(struct context *c, const struct args *a, struct err *e);
+int keys_list(struct context *c, const struct args *a, struct err *e);
+int keys_revoke(struct context *c, const struct args *a, struct err *e);
+
+int adapters_list(struct context *c, const struct args *a, struct err *e);
+int adapters_show(struct context *c, const struct args *a, struct err *e);
+int adapters_upload(struct context *c, const struct args *a, struct err *e);
+int adapters_delete(struct context *c, const struct args *a, struct err *e);
+
+int infer_run(struct context *c, const struct args *a, struct err *e);
+int status_show(struct context *c, const struct args *a, struct err *e);

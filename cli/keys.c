@@ -1,0 +1,130 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/list.h"
+#include "cli/path.h"
+#include "core/base/file.h"
+
+static int keys_path(struct buf *path, const char *tenant, const char *kid, struct err *e)
+{
+    if (buf_append_string(path, "/tenants") != 0 || path_segment(path, tenant) != 0 ||
+        buf_append_string(path, "/keys") != 0 || (kid && path_segment(path, kid) != 0))
+        return err_memory(e);
+    return 0;
+}
+
+/* Before the key is made: a key that cannot be written down is lost. */
+static int open_key_file(const char *path, int *fd, struct err *e)
+{
+    *fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+    if (!path || *fd >= 0)
+        return 0;
+    err_errno(e, "cannot create %s for the key", path);
+    return errno == EEXIST ? err_hint(e, "name a file that is not there yet") : -1;
+}
+
+static int write_key(int fd, const char *key, struct err *e)
+{
+    return file_write_all(fd, key, strlen(key), e) != 0 || file_write_all(fd, "\n", 1, e) != 0 ? -1 : 0;
+}
+
+static int print_key(struct context *c, const struct answer *answer, const char *file, int fd, struct err *e)
+{
+    const char *key = json_string_value(json_object_get(answer->json, "key"));
+    const char *kid = json_string_value(json_object_get(answer->json, "kid"));
+    if (!key || !kid)
+        return err_set(e, "not_a_key", "%s answered with something that is no key", client_url(c->client));
+    if (file) {
+        if (write_key(fd, key, e) != 0)
+            return -1;
+        json_object_del(answer->json, "key");
+        if (c->json)
+            return print_json(answer->json, e);
+        printf("key %s created, in %s\n", kid, file);
+    } else if (c->json) {
+        print_answer(answer);
+    } else {
+        printf("kid  %s\nkey  %s\nThis is the only time the key is shown.\n", kid, key);
+    }
+    return 0;
+}
+
+static int create(struct context *c, const char *path, const char *label, const char *file, int fd,
+                  struct err *e)
+{
+    struct answer answer;
+    json_t *body = label ? json_pack("{s:s}", "label", label) : json_object();
+    if (!body)
+        return err_set(e, "usage", "the label is not UTF-8");
+    int result = client_call(c->client, "POST", path, body, &answer, e);
+    json_decref(body);
+    if (result != 0)
+        return -1;
+    result = print_key(c, &answer, file, fd, e);
+    answer_fini(&answer);
+    return result;
+}
+
+int keys_create(struct context *c, const struct args *a, struct err *e)
+{
+    struct buf path = {0};
+    const char *file = args_get(a, "--out");
+    int fd = -1, result = -1;
+    if (keys_path(&path, a->operand[0], NULL, e) == 0 && open_key_file(file, &fd, e) == 0)
+        result = create(c, path.data, args_get(a, "--label"), file, fd, e);
+    if (fd >= 0)
+        close(fd);
+    if (fd >= 0 && result != 0)
+        unlink(file);
+    buf_fini(&path);
+    return result;
+}
+
+static int print_rows(const json_t *rows, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row;
+    table_init(&t, "KID|LABEL|CREATED|REVOKED");
+    json_array_foreach(rows, i, row)
+    {
+        table_add_member(&t, row, "kid");
+        table_add_member(&t, row, "label");
+        table_add_time(&t, row, "created");
+        table_add_member(&t, row, "revoked");
+    }
+    return table_print(&t, e);
+}
+
+int keys_list(struct context *c, const struct args *a, struct err *e)
+{
+    struct buf path = {0};
+    json_t *all = NULL;
+    int result = keys_path(&path, a->operand[0], NULL, e);
+    if (result == 0)
+        result = list_fetch(c, a, path.data, &all, e);
+    if (result == 0)
+        result = c->json ? print_json(all, e) : print_rows(json_object_get(all, "data"), e);
+    json_decref(all);
+    buf_fini(&path);
+    return result;
+}
+
+int keys_revoke(struct context *c, const struct args *a, struct err *e)
+{
+    struct buf path = {0};
+    struct answer answer = {0};
+    int result = keys_path(&path, a->operand[0], a->operand[1], e);
+    if (result == 0)
+        result = client_call(c->client, "DELETE", path.data, NULL, &answer, e);
+    if (result == 0 && c->json)
+        print_answer(&answer);
+    else if (result == 0)
+        printf("key %s of tenant %s revoked\n", a->operand[1], a->operand[0]);
+    answer_fini(&answer);
+    buf_fini(&path);
+    return result;
+}

@@ -1,0 +1,94 @@
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/list.h"
+#include "cli/path.h"
+
+static void add_row(struct table *t, const json_t *tenant)
+{
+    table_add_member(t, tenant, "id");
+    table_add_member(t, tenant, "adapters");
+    table_add_time(t, tenant, "created");
+}
+
+static int print_rows(const json_t *rows, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row;
+    table_init(&t, "TENANT|>ADAPTERS|CREATED");
+    json_array_foreach(rows, i, row) add_row(&t, row);
+    return table_print(&t, e);
+}
+
+int tenants_list(struct context *c, const struct args *a, struct err *e)
+{
+    json_t *all;
+    if (list_fetch(c, a, "/tenants", &all, e) != 0)
+        return -1;
+    int result = c->json ? print_json(all, e) : print_rows(json_object_get(all, "data"), e);
+    json_decref(all);
+    return result;
+}
+
+static int tenant_call(struct context *c, const char *method, const char *id, struct answer *answer,
+                       struct err *e)
+{
+    struct buf path = {0};
+    if (buf_append_string(&path, "/tenants") != 0 || path_segment(&path, id) != 0) {
+        buf_fini(&path);
+        return err_memory(e);
+    }
+    int result = client_call(c->client, method, path.data, NULL, answer, e);
+    buf_fini(&path);
+    return result;
+}
+
+int tenants_create(struct context *c, const struct args *a, struct err *e)
+{
+    struct answer answer;
+    json_t *body = json_pack("{s:s}", "id", a->operand[0]);
+    if (!body)
+        return err_set(e, "usage", "the tenant's name is not UTF-8");
+    int result = client_call(c->client, "POST", "/tenants", body, &answer, e);
+    json_decref(body);
+    if (result != 0)
+        return -1;
+    if (c->json)
+        print_answer(&answer);
+    else
+        printf("tenant %s created\n", a->operand[0]);
+    answer_fini(&answer);
+    return 0;
+}
+
+int tenants_show(struct context *c, const struct args *a, struct err *e)
+{
+    struct answer answer;
+    int result = 0;
+    if (tenant_call(c, "GET", a->operand[0], &answer, e) != 0)
+        return -1;
+    if (c->json) {
+        print_answer(&answer);
+    } else {
+        struct table t;
+        table_init(&t, "TENANT|>ADAPTERS|CREATED");
+        add_row(&t, answer.json);
+        result = table_print(&t, e);
+    }
+    answer_fini(&answer);
+    return result;
+}
+
+int tenants_delete(struct context *c, const struct args *a, struct err *e)
+{
+    struct answer answer;
+    if (tenant_call(c, "DELETE", a->operand[0], &answer, e) != 0)
+        return -1;
+    if (c->json)
+        print_answer(&answer);
+    else
+        printf("tenant %s deleted, with its keys and adapters\n", a->operand[0]);
+    answer_fini(&answer);
+    return 0;
+}
