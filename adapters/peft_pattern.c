@@ -11,7 +11,7 @@ enum {
     MATCH_LIMIT = 100000,
     DEPTH_LIMIT = 1000,
     HEAP_KIB = 1024,
-    STEPS_PER_UPLOAD = 50000000 /* about a second of one core */
+    STEPS_PER_UPLOAD = 20000000 /* well under a second of one core */
 };
 
 /* Called by PCRE2 before each item that it tries. */
