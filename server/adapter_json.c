@@ -48,14 +48,15 @@ json_t *adapter_json_version(const struct version *v)
 
 json_t *adapter_json_row(const struct adapter_row *a)
 {
-    char version[VERSION_TEXT_BYTES] = "";
-    if (a->active)
-        adapter_json_version_text(a->active, version);
-    return json_pack("{s:s, s:s?, s:i, s:o, s:s?}", "name", a->name, "version", a->active ? version : NULL,
-                     "versions", a->versions, "created", adapter_json_time(a->created_ms), "state",
-                     !a->active          ? NULL
-                     : a->active->broken ? "broken"
-                                         : "ready");
+    /* What the active version is; an adapter without one has nulls there, and a time of its own. */
+    json_t *row = a->active ? adapter_json_version(a->active) : json_pack("{s:n, s:n}", "version", "state");
+    if (row && json_object_set_new(row, "name", json_string(a->name)) == 0 &&
+        json_object_set_new(row, "versions", json_integer(a->versions)) == 0 &&
+        json_object_set_new(row, "created", adapter_json_time(a->created_ms)) == 0 &&
+        (!a->active || json_object_del(row, "active") == 0))
+        return row;
+    json_decref(row);
+    return NULL;
 }
 
 json_t *adapter_json_reference(const struct version *v)

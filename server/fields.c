@@ -5,6 +5,10 @@
 json_t *fields_parse(const char *text, size_t length, struct err *e)
 {
     json_error_t error;
+    if (length == 0) {
+        err_set(e, "invalid_json", "the body must be a JSON object, it is empty");
+        return NULL;
+    }
     json_t *document = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!document) {
         err_set(e, "invalid_json", "the body is not valid JSON: %s (line %d, column %d)", error.text,

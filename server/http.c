@@ -201,11 +201,11 @@ static enum MHD_Result refuse(struct request *r, const struct err *e)
 {
     reply_error(r, e);
     bool small = r->content_length >= 0 && r->content_length <= SWALLOW_MAX && !r->expect_continue;
-    if (!r->reply.close && r->has_body && small) {
+    if (!r->reply.close && (!r->has_body || small)) {
         r->discard = true;
         return MHD_YES;
     }
-    r->reply.close |= r->has_body;
+    r->reply.close = true;
     return send_reply(r);
 }
 
