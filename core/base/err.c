@@ -2,27 +2,53 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Cut a text that snprintf truncated so that it does not end inside a UTF-8 character. */
-static void trim_partial_character(char *text)
+/* Length of the UTF-8 character at `text` (RFC 3629), or 0 where there is none; `*cut`: the text ends inside
+ * it. */
+static size_t character_length(const unsigned char *text, bool *cut)
 {
-    size_t length = strlen(text), start = length;
-    while (start > 0 && length - start < 4 && ((unsigned char)text[start - 1] & 0xC0) == 0x80)
-        start--;
-    if (start == 0)
-        return;
-    unsigned char lead = (unsigned char)text[start - 1];
-    size_t wanted = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-    if (length - (start - 1) < wanted)
-        text[start - 1] = '\0';
+    unsigned char lead = text[0];
+    *cut = false;
+    if (lead < 0x80)
+        return 1;
+    if (lead < 0xC2 || lead > 0xF4)
+        return 0;
+    size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+    /* The second byte decides about overlong forms, surrogates and what is beyond U+10FFFF. */
+    unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+    unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+    for (size_t i = 1; i < length; i++, low = 0x80, high = 0xBF) {
+        *cut = text[i] == '\0';
+        if (text[i] < low || text[i] > high)
+            return 0;
+    }
+    return length;
+}
+
+/* Messages quote what others sent, and end in JSON and in logs: replace control characters and what is not
+ * UTF-8, and drop a character that was cut off at the end. */
+static void clean(char *text)
+{
+    unsigned char *next = (unsigned char *)text;
+    while (*next) {
+        bool cut;
+        size_t length = character_length(next, &cut);
+        if (cut)
+            *next = '\0';
+        else if (length == 0 || *next < 0x20 || *next == 0x7F)
+            *next++ = '?';
+        else
+            next += length;
+    }
 }
 
 static void format_into(char *out, size_t size, const char *format, va_list arguments)
 {
     vsnprintf(out, size, format, arguments);
-    trim_partial_character(out);
+    clean(out);
 }
 
 int err_set(struct err *e, const char *code, const char *format, ...)
@@ -49,7 +75,7 @@ int err_hint(struct err *e, const char *format, ...)
 int err_param(struct err *e, const char *param)
 {
     snprintf(e->param, sizeof e->param, "%s", param);
-    trim_partial_character(e->param);
+    clean(e->param);
     return -1;
 }
 
