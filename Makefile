@@ -74,6 +74,10 @@ $(BUILD)/%.o: %.c VERSION
 
 # The compute kernels may use what every supported machine has; the rest of the code stays portable.
 $(BUILD)/core/kernels/%.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
+ifeq ($(ARCH),x86_64)
+$(BUILD)/core/kernels/r16_avx512.o: FILE_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512vnni
+$(BUILD)/core/kernels/r16_avxvnni.o: FILE_CFLAGS += -mavxvnni
+endif
 
 # Each migration becomes one C string: the binary carries its own schema.
 $(BUILD)/gen/migrations.c: $(MIGRATIONS) adapters/migrations.awk

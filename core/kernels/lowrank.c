@@ -1,20 +1,72 @@
 #include "core/kernels/lowrank.h"
 
-#include <stddef.h>
-
+#include "core/kernels/bf16.h"
+#include "core/kernels/lanes.h"
 #include "core/kernels/linear.h"
-#include "core/kernels/vector.h"
 
-void lowrank_shrink(const float *a, const float *x, float *t, int in, int begin, int end)
+static inline lanes load(bool bf16, const void *p, size_t index)
 {
-    for (int r = begin; r < end; r++)
-        t[r] = vector_dot(a + (size_t)r * (size_t)in, x, in);
+    return bf16 ? lanes_load_bf16((const uint16_t *)p + index) : lanes_load((const float *)p + index);
 }
 
-void lowrank_expand(const float *bt, const float *t, float *y, int rank, int out, int row, int rows)
+static inline float load_one(bool bf16, const void *p, size_t index)
 {
-    float sum[LINEAR_ROWS] = {0};
-    for (int r = 0; r < rank; r++)
-        vector_add_scaled(sum, bt + (size_t)r * (size_t)out + row, t[r], rows);
-    vector_add(y, sum, rows);
+    return bf16 ? bf16_widen(((const uint16_t *)p)[index]) : ((const float *)p)[index];
+}
+
+static inline __attribute__((always_inline)) float dot(bool bf16, const void *a, size_t at, const float *x,
+                                                       int n)
+{
+    lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+    int i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        s0 = lanes_fma(load(bf16, a, at + (size_t)i), lanes_load(x + i), s0);
+        s1 = lanes_fma(load(bf16, a, at + (size_t)(i + LANES)), lanes_load(x + i + LANES), s1);
+        s2 = lanes_fma(load(bf16, a, at + (size_t)(i + 2 * LANES)), lanes_load(x + i + 2 * LANES), s2);
+        s3 = lanes_fma(load(bf16, a, at + (size_t)(i + 3 * LANES)), lanes_load(x + i + 3 * LANES), s3);
+    }
+    for (; i + LANES <= n; i += LANES)
+        s0 = lanes_fma(load(bf16, a, at + (size_t)i), lanes_load(x + i), s0);
+    float tail = 0;
+    for (; i < n; i++)
+        tail += load_one(bf16, a, at + (size_t)i) * x[i];
+    return lanes_sum((s0 + s1) + (s2 + s3)) + tail;
+}
+
+void lowrank_shrink(const struct lowrank *l, const float *x, float *t, int in, int begin, int end)
+{
+    for (int r = begin; r < end; r++)
+        t[r] = l->bf16 ? dot(true, l->a, (size_t)r * (size_t)in, x, in)
+                       : dot(false, l->a, (size_t)r * (size_t)in, x, in);
+}
+
+/* The block's sums stay in registers while r runs, 32 rows at a time. */
+static inline __attribute__((always_inline)) void expand(bool bf16, const struct lowrank *l, const float *t,
+                                                         float *y, int out, int row, int rows)
+{
+    enum { PARTS = 4 };
+    int j = 0;
+    for (; j + PARTS * LANES <= rows; j += PARTS * LANES) {
+        lanes sum[PARTS] = {0};
+        for (int r = 0; r < l->rank; r++)
+            for (int i = 0; i < PARTS; i++)
+                sum[i] = lanes_fma(load(bf16, l->bt, (size_t)r * (size_t)out + (size_t)(row + j + i * LANES)),
+                                   lanes_all(t[r]), sum[i]);
+        for (int i = 0; i < PARTS; i++)
+            lanes_store(y + j + i * LANES, lanes_load(y + j + i * LANES) + sum[i]);
+    }
+    for (; j < rows; j++) {
+        float sum = 0;
+        for (int r = 0; r < l->rank; r++)
+            sum += load_one(bf16, l->bt, (size_t)r * (size_t)out + (size_t)(row + j)) * t[r];
+        y[j] += sum;
+    }
+}
+
+void lowrank_expand(const struct lowrank *l, const float *t, float *y, int out, int row, int rows)
+{
+    if (l->bf16)
+        expand(true, l, t, y, out, row, rows);
+    else
+        expand(false, l, t, y, out, row, rows);
 }

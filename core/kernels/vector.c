@@ -1,41 +1,25 @@
 #include "core/kernels/vector.h"
 
 #include <math.h>
-#include <string.h>
 
-enum { LANES = 8 };
-typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
-
-static lanes load(const float *p)
-{
-    lanes v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static float sum_lanes(lanes v)
-{
-    float a = (v[0] + v[4]) + (v[2] + v[6]);
-    float b = (v[1] + v[5]) + (v[3] + v[7]);
-    return a + b;
-}
+#include "core/kernels/lanes.h"
 
 float vector_dot(const float *a, const float *b, int n)
 {
     lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
     int i = 0;
     for (; i + 4 * LANES <= n; i += 4 * LANES) {
-        s0 += load(a + i) * load(b + i);
-        s1 += load(a + i + LANES) * load(b + i + LANES);
-        s2 += load(a + i + 2 * LANES) * load(b + i + 2 * LANES);
-        s3 += load(a + i + 3 * LANES) * load(b + i + 3 * LANES);
+        s0 = lanes_fma(lanes_load(a + i), lanes_load(b + i), s0);
+        s1 = lanes_fma(lanes_load(a + i + LANES), lanes_load(b + i + LANES), s1);
+        s2 = lanes_fma(lanes_load(a + i + 2 * LANES), lanes_load(b + i + 2 * LANES), s2);
+        s3 = lanes_fma(lanes_load(a + i + 3 * LANES), lanes_load(b + i + 3 * LANES), s3);
     }
     for (; i + LANES <= n; i += LANES)
-        s0 += load(a + i) * load(b + i);
+        s0 = lanes_fma(lanes_load(a + i), lanes_load(b + i), s0);
     float tail = 0;
     for (; i < n; i++)
         tail += a[i] * b[i];
-    return sum_lanes((s0 + s1) + (s2 + s3)) + tail;
+    return lanes_sum((s0 + s1) + (s2 + s3)) + tail;
 }
 
 void vector_add_scaled(float *y, const float *x, float c, int n)
@@ -72,10 +56,18 @@ void vector_layer_norm(float *y, const float *x, const float *weight, const floa
         y[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
 }
 
+static lanes silu_gate(lanes gate, lanes up)
+{
+    return gate / (1.0f + lanes_exp(-gate)) * up;
+}
+
 void vector_silu_gate(float *y, const float *gate, const float *up, int n)
 {
-    for (int i = 0; i < n; i++)
-        y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        lanes_store(y + i, silu_gate(lanes_load(gate + i), lanes_load(up + i)));
+    for (; i < n; i++)
+        y[i] = silu_gate(lanes_all(gate[i]), lanes_all(up[i]))[0];
 }
 
 void vector_gelu_tanh(float *y, int n)
@@ -93,18 +85,30 @@ void vector_relu(float *y, int n)
         y[i] = y[i] > 0 ? y[i] : y[i] != y[i] ? y[i] : 0;
 }
 
+static float largest_of(const float *y, int n)
+{
+    float largest = y[0];
+    for (int i = 1; i < n; i++)
+        largest = y[i] > largest ? y[i] : largest;
+    return largest;
+}
+
 void vector_softmax(float *y, int n)
 {
-    float largest = y[0], sum = 0;
-    for (int i = 1; i < n; i++)
-        if (y[i] > largest)
-            largest = y[i];
-    for (int i = 0; i < n; i++) {
-        y[i] = expf(y[i] - largest);
-        sum += y[i];
+    float largest = largest_of(y, n), tail = 0;
+    lanes sum = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        lanes e = lanes_exp(lanes_load(y + i) - largest);
+        lanes_store(y + i, e);
+        sum += e;
     }
-    float inverse = 1.0f / sum;
-    for (int i = 0; i < n; i++)
+    for (; i < n; i++) {
+        y[i] = lanes_exp(lanes_all(y[i] - largest))[0];
+        tail += y[i];
+    }
+    float inverse = 1.0f / (lanes_sum(sum) + tail);
+    for (i = 0; i < n; i++)
         y[i] *= inverse;
 }
 
