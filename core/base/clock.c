@@ -24,10 +24,13 @@ int64_t clock_unix_ms(void)
 
 void clock_format(int64_t unix_ms, char *out, size_t size)
 {
-    time_t seconds = unix_ms / 1000;
+    int rest = (int)(unix_ms % 1000);
+    if (rest < 0) /* before 1970: round down */
+        rest += 1000;
+    time_t seconds = (time_t)((unix_ms - rest) / 1000);
     struct tm tm;
     gmtime_r(&seconds, &tm);
-    char day[24];
+    char day[40] = "";
     strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out, size, "%s.%03dZ", day, (int)(unix_ms % 1000));
+    snprintf(out, size, "%s.%03dZ", day, rest);
 }

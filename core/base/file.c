@@ -31,10 +31,15 @@ static int read_open_file(int fd, const char *path, size_t limit, struct buf *ou
 
 int file_read(const char *path, size_t limit, struct buf *out, struct err *e)
 {
+    size_t before = out->length;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, "cannot open %s", path);
     int result = read_open_file(fd, path, limit, out, e);
+    if (result != 0 && out->data) {
+        out->length = before;
+        out->data[before] = '\0';
+    }
     close(fd);
     return result;
 }
@@ -122,22 +127,34 @@ int file_replace(const char *path, const void *data, size_t length, mode_t mode,
     return result == 0 ? sync_parent(path, e) : result;
 }
 
+/* A new directory's name is on disk when its parent was synced. */
+static int make_directory(const char *path, struct err *e)
+{
+    struct stat status;
+    if (mkdir(path, 0700) == 0)
+        return sync_parent(path, e);
+    if (errno != EEXIST)
+        return err_errno(e, "cannot make directory %s", path);
+    if (stat(path, &status) != 0)
+        return err_errno(e, "cannot look at %s", path);
+    errno = ENOTDIR;
+    return S_ISDIR(status.st_mode) ? 0 : err_errno(e, "cannot make directory %s", path);
+}
+
 int file_make_directories(const char *path, struct err *e)
 {
     char *copy = strdup(path);
     if (!copy)
         return err_memory(e);
-    int result = 0;
-    for (char *p = copy + 1; result == 0; p++) {
-        if (*p != '/' && *p != '\0')
+    size_t length = strlen(copy);
+    int result = length > 0 ? 0 : make_directory(copy, e);
+    for (size_t i = 1; i <= length && result == 0; i++) {
+        char end = copy[i];
+        if (end != '/' && end != '\0')
             continue;
-        char end = *p;
-        *p = '\0';
-        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
-            result = err_errno(e, "cannot make directory %s", copy);
-        *p = end;
-        if (end == '\0')
-            break;
+        copy[i] = '\0';
+        result = make_directory(copy, e);
+        copy[i] = end;
     }
     free(copy);
     return result;

@@ -62,12 +62,11 @@ int hex_decode(const char *hex, void *out, size_t length)
     uint8_t *bytes = out;
     if (strlen(hex) != 2 * length)
         return -1;
-    for (size_t i = 0; i < length; i++) {
-        int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
-        if (high < 0 || low < 0)
+    for (size_t i = 0; i < 2 * length; i++)
+        if (hex_digit(hex[i]) < 0)
             return -1;
-        bytes[i] = (uint8_t)(high << 4 | low);
-    }
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = (uint8_t)(hex_digit(hex[2 * i]) << 4 | hex_digit(hex[2 * i + 1]));
     return 0;
 }
 

@@ -9,7 +9,12 @@
 #include "core/engine/sampler.h"
 #include "core/engine/scheduler.h"
 
-enum { STEP_TOKENS_DEFAULT = 256, CHUNK_TOKENS_DEFAULT = 128, LOGIT_ROWS_MORE = 32 };
+enum {
+    STEP_TOKENS_DEFAULT = 256,
+    CHUNK_TOKENS_DEFAULT = 128,
+    LOGIT_ROWS_MORE = 32,
+    INPUT_ROWS_MAX = 1 << 20
+};
 
 struct sequence {
     struct schedulable s; /* first: the scheduler's pointer is ours */
@@ -20,6 +25,7 @@ struct sequence {
     int32_t last_token;
     uint64_t submitted_us, admitted_us, prefilled_us;
     atomic_bool cancelled;
+    bool taken;                                 /* the engine thread's own: the scheduler knows it */
     bool admitted;                              /* under the lock */
     struct sequence *next_live, *previous_live; /* under the lock */
     struct sequence *next_new;
@@ -81,6 +87,16 @@ static int check_tokens(const struct engine *g, const struct engine_request *r, 
     return 0;
 }
 
+static int check_rows(const struct engine_request *r, struct err *e)
+{
+    if (r->input_rows == 0)
+        return err_set(e, "prompt_empty", "the input has no rows");
+    if (r->input_rows > INPUT_ROWS_MAX)
+        return err_set(e, "prompt_too_long", "the input has %zu rows; at most %d are accepted", r->input_rows,
+                       INPUT_ROWS_MAX);
+    return 0;
+}
+
 /* Copy what belongs to the caller. */
 static int copy_request(struct engine *g, struct sequence *q, const struct engine_request *r, struct err *e)
 {
@@ -109,16 +125,15 @@ static void set_lengths(const struct engine *g, struct sequence *q)
     q->s.prompt_tokens = (int)(g->info->numeric ? r->input_rows : r->token_count);
     if (g->info->numeric)
         return;
-    int room = g->stats.context_length - q->s.prompt_tokens + 1;
-    q->new_tokens_max = r->sampling.max_tokens < room ? r->sampling.max_tokens : room;
+    int room = g->stats.context_length - q->s.prompt_tokens + 1, wanted = r->sampling.max_tokens;
+    q->new_tokens_max = wanted < 0 ? 0 : wanted < room ? wanted : room;
     q->s.reserve_tokens = q->s.prompt_tokens + (q->new_tokens_max > 0 ? q->new_tokens_max - 1 : 0);
 }
 
 static int sequence_new(struct engine *g, const struct engine_request *r, struct sequence **out,
                         struct err *e)
 {
-    if (g->info->numeric ? r->input_rows == 0 && err_set(e, "prompt_empty", "the input has no rows")
-                         : check_tokens(g, r, e) != 0)
+    if ((g->info->numeric ? check_rows(r, e) : check_tokens(g, r, e)) != 0)
         return -1;
     struct sequence *q = calloc(1, sizeof *q);
     if (!q)
@@ -216,6 +231,11 @@ const struct model *engine_model(const struct engine *g)
 
 /* ---- the engine thread ---- */
 
+static void note_pages_locked(struct engine *g)
+{
+    g->stats.kv_pages_free = g->kv ? kvcache_pages_free(g->kv) : 0;
+}
+
 static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
 {
     uint64_t now = clock_us();
@@ -233,6 +253,7 @@ static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
         g->live = q->next_live;
     if (q->next_live)
         q->next_live->previous_live = q->previous_live;
+    note_pages_locked(g);
     pthread_mutex_unlock(&g->lock);
     q->request.on_done(q->request.arg, &done);
     sequence_free(q);
@@ -289,8 +310,8 @@ static int use_logits(struct engine *g, struct sequence *q, const float *logits)
 
 static int by_delta(const void *a, const void *b)
 {
-    const struct delta *x = (*(struct sequence *const *)a)->request.delta;
-    const struct delta *y = (*(struct sequence *const *)b)->request.delta;
+    uintptr_t x = (uintptr_t)(*(struct sequence *const *)a)->request.delta;
+    uintptr_t y = (uintptr_t)(*(struct sequence *const *)b)->request.delta;
     return (x > y) - (x < y);
 }
 
@@ -338,14 +359,13 @@ static void step(struct engine *g)
                           .delta = g->delta_of,
                           .want_logits = g->want};
     const float *logits = model_step(g->run, &batch);
-    for (int i = 0; i < count; i++)
-        logits += (size_t)use_logits(g, g->order[i], logits) * (size_t)g->info->vocab_size;
-    pthread_mutex_lock(&g->lock);
+    pthread_mutex_lock(&g->lock); /* before the callbacks: who is done finds itself counted */
     g->stats.steps++;
     g->stats.tokens_decode += (uint64_t)decoded;
     g->stats.tokens_prefill += (uint64_t)(at - decoded);
-    g->stats.kv_pages_free = g->kv ? kvcache_pages_free(g->kv) : 0;
     pthread_mutex_unlock(&g->lock);
+    for (int i = 0; i < count; i++)
+        logits += (size_t)use_logits(g, g->order[i], logits) * (size_t)g->info->vocab_size;
 }
 
 static void admit_all(struct engine *g)
@@ -356,18 +376,20 @@ static void admit_all(struct engine *g)
         q->admitted_us = clock_us();
         pthread_mutex_lock(&g->lock);
         q->admitted = true;
+        note_pages_locked(g);
         pthread_mutex_unlock(&g->lock);
     }
 }
 
-/* Finish every sequence that was cancelled, or all of them. */
+/* Finish every sequence that was cancelled, or all of them. One that was submitted since wait_for_work looked
+ * is not ours yet: its turn comes with the next round. */
 static void cancel_marked(struct engine *g, bool all)
 {
     for (;;) {
         struct sequence *found = NULL;
         pthread_mutex_lock(&g->lock);
         for (struct sequence *q = g->live; q && !found; q = q->next_live)
-            if (all || atomic_load(&q->cancelled))
+            if (q->taken && (all || atomic_load(&q->cancelled)))
                 found = q;
         pthread_mutex_unlock(&g->lock);
         if (!found)
@@ -401,6 +423,7 @@ static void *engine_main(void *arg)
         go_on = wait_for_work(g, &submitted, &cancelled);
         for (struct sequence *q = submitted; q; q = next) {
             next = q->next_new;
+            q->taken = true;
             if (scheduler_add(&g->scheduler, &q->s) != 0)
                 finish(g, q, ENGINE_FAILED);
         }
@@ -434,8 +457,8 @@ static size_t kv_bytes(const struct engine *g)
     size_t page_bytes =
         (size_t)g->info->layers * 2 * KV_PAGE_TOKENS * (size_t)g->info->kv_size * sizeof(float);
     size_t pages = ((size_t)g->info->context_length + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
-    size_t useful = pages * (size_t)g->options.sequences_max * page_bytes;
-    return useful < g->options.kv_bytes ? useful : g->options.kv_bytes;
+    size_t useful = pages * (size_t)g->options.sequences_max, affordable = g->options.kv_bytes / page_bytes;
+    return (useful < affordable ? useful : affordable) * page_bytes;
 }
 
 static int prepare_kv(struct engine *g, struct err *e)

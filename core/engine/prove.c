@@ -9,17 +9,13 @@
 /* Several tokens: an adapter of q alone changes nothing where there is one position only. */
 enum { PROOF_ROWS = 8 };
 
-struct proof {
+struct proof_run {
     pthread_mutex_t lock;
     pthread_cond_t done;
-    int open; /* runs not done yet */
-};
-
-struct proof_run {
-    struct proof *proof;
-    float *logits; /* [PROOF_ROWS, vocab] */
-    size_t vocab;
+    bool finished;
     enum engine_finish finish;
+    float *logits; /* [rows, vocab] */
+    size_t vocab;
 };
 
 static void keep_logits(void *arg, size_t row, const float *logits)
@@ -31,11 +27,11 @@ static void keep_logits(void *arg, size_t row, const float *logits)
 static void run_done(void *arg, const struct engine_done *d)
 {
     struct proof_run *r = arg;
-    pthread_mutex_lock(&r->proof->lock);
+    pthread_mutex_lock(&r->lock);
     r->finish = d->finish;
-    r->proof->open--;
-    pthread_cond_signal(&r->proof->done);
-    pthread_mutex_unlock(&r->proof->lock);
+    r->finished = true;
+    pthread_cond_signal(&r->done);
+    pthread_mutex_unlock(&r->lock);
 }
 
 /* Spread over the vocabulary, or over [-1, 1] for a numeric model; the same every time. */
@@ -63,66 +59,59 @@ static int compare(const float *base, const float *adapted, size_t count, struct
     return 0;
 }
 
-static int run_both(struct engine *g, const struct engine_request *request, struct proof_run runs[2],
-                    struct delta *d, struct err *e)
+/* Run the request with `d` and wait for its logits. */
+static int run(struct engine *g, struct engine_request request, struct delta *d, float *logits, size_t vocab,
+               struct err *e)
 {
-    struct proof *p = runs[0].proof;
+    struct proof_run r = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                          .done = PTHREAD_COND_INITIALIZER,
+                          .logits = logits,
+                          .vocab = vocab};
     uint64_t id;
-    int result = 0;
-    for (int i = 0; i < 2 && result == 0; i++) {
-        struct engine_request r = *request;
-        r.delta = i == 0 ? NULL : d;
-        r.arg = &runs[i];
-        pthread_mutex_lock(&p->lock);
-        p->open++;
-        pthread_mutex_unlock(&p->lock);
-        result = engine_submit(g, &r, &id, e);
-        if (result != 0) {
-            pthread_mutex_lock(&p->lock);
-            p->open--;
-            pthread_mutex_unlock(&p->lock);
-        }
-    }
-    pthread_mutex_lock(&p->lock);
-    while (p->open > 0)
-        pthread_cond_wait(&p->done, &p->lock);
-    pthread_mutex_unlock(&p->lock);
-    if (result == 0 && (runs[0].finish >= ENGINE_CANCELLED || runs[1].finish >= ENGINE_CANCELLED))
-        result = err_set(e, "engine_stopped", "the engine stopped before the adapter was proved");
-    return result;
+    request.delta = d;
+    request.arg = &r;
+    if (engine_submit(g, &request, &id, e) != 0)
+        return -1;
+    pthread_mutex_lock(&r.lock);
+    while (!r.finished)
+        pthread_cond_wait(&r.done, &r.lock);
+    pthread_mutex_unlock(&r.lock);
+    if (r.finish == ENGINE_FAILED)
+        return err_memory(e);
+    if (r.finish == ENGINE_CANCELLED)
+        return err_set(e, "engine_stopped", "the engine stopped before the adapter was proved");
+    return 0;
 }
 
 int engine_prove(struct engine *g, uint32_t tenant, struct delta *d, struct engine_proof *out, struct err *e)
 {
     const struct model_info *info = model_info(engine_model(g));
-    size_t count = PROOF_ROWS * (size_t)info->vocab_size;
-    struct proof p = {.open = 0};
+    struct engine_stats stats;
+    engine_stats(g, &stats);
+    bool shorter = !info->numeric && stats.context_length < PROOF_ROWS;
+    size_t rows = shorter ? (size_t)stats.context_length : PROOF_ROWS, vocab = (size_t)info->vocab_size;
     int32_t tokens[PROOF_ROWS];
     float *input = calloc(PROOF_ROWS * (size_t)info->input_size + 1, sizeof *input);
-    float *logits = calloc(2 * count, sizeof *logits);
-    int result = input && logits ? 0 : err_memory(e);
+    float *base = calloc(rows * vocab, sizeof *base), *adapted = calloc(rows * vocab, sizeof *adapted);
+    int result = input && base && adapted ? 0 : err_memory(e);
     if (result == 0) {
-        pthread_mutex_init(&p.lock, NULL);
-        pthread_cond_init(&p.done, NULL);
         fill_prompt(info, tokens, input);
-        struct proof_run runs[2] = {
-            {.proof = &p, .logits = logits, .vocab = (size_t)info->vocab_size},
-            {.proof = &p, .logits = logits + count, .vocab = (size_t)info->vocab_size}};
         struct engine_request request = {.tenant = tenant,
                                          .tokens = tokens,
-                                         .token_count = info->numeric ? 0 : PROOF_ROWS,
+                                         .token_count = info->numeric ? 0 : rows,
                                          .input = input,
-                                         .input_rows = info->numeric ? PROOF_ROWS : 0,
+                                         .input_rows = info->numeric ? rows : 0,
                                          .sampling = {.logprobs = -1},
                                          .on_logits = keep_logits,
                                          .on_done = run_done};
-        result = run_both(g, &request, runs, d, e);
+        result = run(g, request, NULL, base, vocab, e);
         if (result == 0)
-            result = compare(logits, logits + count, count, out, e);
-        pthread_cond_destroy(&p.done);
-        pthread_mutex_destroy(&p.lock);
+            result = run(g, request, d, adapted, vocab, e);
     }
+    if (result == 0)
+        result = compare(base, adapted, rows * vocab, out, e);
     free(input);
-    free(logits);
+    free(base);
+    free(adapted);
     return result;
 }

@@ -171,7 +171,8 @@ void sampler_logprobs(const struct sampling *how, const float *logits, int vocab
     double total = log_sum(logits, vocab_size);
     t->logprob = (float)((double)logits[t->token] - total);
     t->top_count = 0;
-    int limit = how->logprobs < vocab_size ? how->logprobs : vocab_size;
+    int limit = how->logprobs < ENGINE_LOGPROBS_MAX ? how->logprobs : ENGINE_LOGPROBS_MAX;
+    limit = limit < vocab_size ? limit : vocab_size;
     for (int i = 0; limit > 0 && i < vocab_size; i++)
         insert_top(t, limit, (struct engine_logprob){.token = i, .logprob = logits[i]});
     for (int i = 0; i < t->top_count; i++)

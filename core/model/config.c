@@ -1,5 +1,6 @@
 #include "core/model/config.h"
 
+#include <float.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "core/base/file.h"
 
 enum { CONFIG_BYTES_MAX = 1 << 20 };
+enum { WINDOW_DEFAULT = 4096, WINDOW_LAYERS_DEFAULT = 28 }; /* of transformers */
 
 #define ROTARY_NAMES                                                                                      \
     .prefix = "model.", .embed = "embed_tokens", .layer_prefix = "layers.", .final_norm = "norm",         \
@@ -111,7 +113,7 @@ static int read_number(const json_t *root, const char *field, double fallback, d
         *out = fallback;
         return 0;
     }
-    if (!json_is_number(value) || !(json_number_value(value) > 0))
+    if (!json_is_number(value) || !(json_number_value(value) > 0) || json_number_value(value) > FLT_MAX)
         return malformed(field, "a positive number", e);
     *out = json_number_value(value);
     return 0;
@@ -248,35 +250,50 @@ static int check_unknown(const json_t *root, struct err *e)
     return 0;
 }
 
-/* Sliding windows matter only where they are shorter than the context and some layer uses them. */
+/* One entry for every layer; a sliding one passes where the window is known not to bite. */
+static int check_layer_types(const json_t *types, bool sliding_passes, const struct config *c, struct err *e)
+{
+    const json_t *type;
+    size_t i;
+    if (!json_is_array(types) || json_array_size(types) != (size_t)c->layers)
+        return malformed("layer_types", "a list with one entry per layer", e);
+    json_array_foreach((json_t *)types, i, type)
+    {
+        const char *name = json_string_value(type);
+        bool full = name && strcmp(name, "full_attention") == 0;
+        bool sliding = name && strcmp(name, "sliding_attention") == 0;
+        if (!full && !(sliding && sliding_passes))
+            return unsupported("layer_types", type, e);
+    }
+    return 0;
+}
+
+/* A sliding window matters where it is shorter than the context and some layer uses it: in mistral every
+ * layer, in qwen those of layer_types or else those from max_window_layers on. A field that is left out has
+ * the default of transformers. */
 static int check_sliding_window(const json_t *root, const struct config *c, struct err *e)
 {
     const json_t *window = json_object_get(root, "sliding_window"),
-                 *use = json_object_get(root, "use_sliding_window");
-    bool bites = json_is_integer(window) && json_integer_value(window) < c->context;
+                 *use = json_object_get(root, "use_sliding_window"),
+                 *from = json_object_get(root, "max_window_layers"),
+                 *types = json_object_get(root, "layer_types");
     if (!absent(window) && !json_is_integer(window))
         return malformed("sliding_window", "an integer or null", e);
     if (!absent(use) && !json_is_boolean(use))
         return malformed("use_sliding_window", "true or false", e);
-    const json_t *types = json_object_get(root, "layer_types"), *type;
-    if (!absent(types)) {
-        if (!json_is_array(types) || json_array_size(types) != (size_t)c->layers)
-            return malformed("layer_types", "a list with one entry per layer", e);
-        size_t i;
-        json_array_foreach((json_t *)types, i, type)
-        {
-            bool full = json_is_string(type) && strcmp(json_string_value(type), "full_attention") == 0;
-            bool sliding = json_is_string(type) && strcmp(json_string_value(type), "sliding_attention") == 0;
-            if (!full && (!sliding || bites || absent(window)))
-                return unsupported("layer_types", type, e);
-        }
-        return 0;
+    if (!absent(from) && !json_is_integer(from))
+        return malformed("max_window_layers", "an integer", e);
+    json_int_t length = window ? json_integer_value(window) : WINDOW_DEFAULT;
+    json_int_t first = absent(from) ? WINDOW_LAYERS_DEFAULT : json_integer_value(from);
+    bool bites = !json_is_null(window) && length < c->context;
+    bool mistral = strcmp(c->family->name, "mistral") == 0, qwen = strncmp(c->family->name, "qwen", 4) == 0;
+    if (!absent(types) && check_layer_types(types, !bites && !absent(window), c, e) != 0)
+        return -1;
+    if (bites && (mistral || (qwen && absent(types) && json_is_true(use) && first < c->layers))) {
+        err_set(e, "model_unsupported", "config.json: sliding_window = %lld is not supported below %s = %d",
+                (long long)length, c->family->field_context, c->context);
+        return err_param(e, "sliding_window");
     }
-    bool qwen = strncmp(c->family->name, "qwen", 4) == 0;
-    const json_t *from = json_object_get(root, "max_window_layers");
-    bool no_layer = json_is_integer(from) && json_integer_value(from) >= c->layers;
-    if (bites && (qwen ? json_is_true(use) && !no_layer : strcmp(c->family->name, "mistral") == 0))
-        return unsupported("sliding_window", window, e);
     return 0;
 }
 
@@ -388,8 +405,11 @@ static int read_generation_eos(const char *directory, struct config *out, struct
 {
     json_t *root;
     int result = read_json(directory, "generation_config.json", false, &root, e);
-    if (result == 0 && root)
-        result = read_eos(root, out, e);
+    if (result == 0 && root && (result = read_eos(root, out, e)) != 0) {
+        err_set(e, "model_malformed", "generation_config.json: eos_token_id must be token ids below %d",
+                out->vocab);
+        err_param(e, "eos_token_id");
+    }
     json_decref(root);
     return result;
 }
@@ -410,10 +430,13 @@ static int read_shapes(const json_t *root, struct config *c, struct err *e)
         return -1;
     c->eps = (float)eps;
     bool rotary = !f->learned_positions;
-    int kv_default = f->kv_heads_default ? f->kv_heads_default : c->heads;
+    /* null is not the same as left out: transformers then takes as many as heads */
+    bool kv_null = json_is_null(json_object_get(root, "num_key_value_heads"));
+    int kv_default = f->kv_heads_default && !kv_null ? f->kv_heads_default : c->heads;
     int dim_default = f->head_dim_default ? f->head_dim_default : c->hidden / c->heads;
-    if (dim_default < 1)
-        return malformed(f->field_heads, "at most hidden_size", e);
+    bool divided = !f->head_dim_default && (!rotary || absent(json_object_get(root, "head_dim")));
+    if (divided && c->hidden % c->heads != 0)
+        return malformed(f->field_heads, "a divisor of the hidden size", e);
     c->kv_heads = c->heads;
     c->head_dim = dim_default;
     if (rotary &&
@@ -426,8 +449,6 @@ static int read_shapes(const json_t *root, struct config *c, struct err *e)
         return malformed("head_dim", "smaller: heads x head_dim is beyond 1048576", e);
     if (rotary && c->head_dim % 2 != 0)
         return malformed("head_dim", "even", e);
-    if (!rotary && c->heads * c->head_dim != c->hidden)
-        return malformed(f->field_heads, "a divisor of n_embd", e);
     return 0;
 }
 

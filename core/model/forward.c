@@ -233,8 +233,8 @@ static void attention_block(struct model_run *r, int layer, int worker, int work
     for (int t = worker; t < tokens; t += workers)
         place_token(r, l, layer, t);
     pool_barrier(r->pool);
-    for (int i = worker; i < tokens * heads; i += workers)
-        attend(r, layer, i / heads, i % heads, r->scratch[worker]);
+    for (long i = worker; i < (long)tokens * heads; i += workers)
+        attend(r, layer, (int)(i / heads), (int)(i % heads), r->scratch[worker]);
     pool_barrier(r->pool);
     residual_phase(r, &l->o, r->attention, worker, workers);
 }

@@ -301,6 +301,26 @@ static int fill_frequencies(struct model *m, struct err *e)
 
 /* ---- info ---- */
 
+/* All that decides what the model computes. */
+static void fill_fingerprint(const struct model *m, uint8_t out[SHA256_BYTES])
+{
+    const struct config *c = &m->config;
+    const char *family = c->family ? c->family->name : "mlp";
+    const int sizes[] = {c->hidden,       c->layers, c->heads,   c->kv_heads, c->head_dim,
+                         c->intermediate, c->vocab,  c->context, c->tied,     c->rope.llama3};
+    const double numbers[] = {(double)c->eps,           c->rope.theta,
+                              c->rope.factor,           c->rope.low_freq_factor,
+                              c->rope.high_freq_factor, c->rope.original_context};
+    struct sha256 hash;
+    weights_fingerprint(m->weights, out);
+    sha256_init(&hash);
+    sha256_update(&hash, out, SHA256_BYTES);
+    sha256_update(&hash, family, strlen(family));
+    sha256_update(&hash, sizes, sizeof sizes);
+    sha256_update(&hash, numbers, sizeof numbers);
+    sha256_final(&hash, out);
+}
+
 static void fill_info(struct model *m)
 {
     const struct config *c = &m->config;
@@ -320,7 +340,7 @@ static void fill_info(struct model *m)
     };
     memcpy(info->eos, c->eos, sizeof info->eos);
     info->parameters = weights_parameters(m->weights);
-    weights_fingerprint(m->weights, info->fingerprint);
+    fill_fingerprint(m, info->fingerprint);
 }
 
 /* Every shape once: what shapes have in common decides gemm's code path. */

@@ -168,6 +168,38 @@ static int open_index(struct weights *w, const char *directory, const struct buf
     return result;
 }
 
+/* Only a torch checkpoint there: say so, rather than that a file is missing. */
+static int refuse_pickle(const char *directory, struct err *e)
+{
+    static const char *const names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = file_join(directory, names[i]);
+        if (!path)
+            return err_memory(e);
+        bool there = file_exists(path);
+        free(path);
+        if (!there)
+            continue;
+        err_set(e, "pickle_refused", "%s holds %s, but no model.safetensors", directory, names[i]);
+        return err_hint(e, "Pickles can run code and are never read. Convert with transformers: "
+                           "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW_DIR, "
+                           "safe_serialization=True).");
+    }
+    return 0;
+}
+
+static int open_single(struct weights *w, const char *directory, struct err *e)
+{
+    char *path = file_join(directory, "model.safetensors");
+    if (!path)
+        return err_memory(e);
+    bool there = file_exists(path);
+    free(path);
+    if (!there && refuse_pickle(directory, e) != 0)
+        return -1;
+    return add_shard(w, directory, "model.safetensors", e);
+}
+
 static int open_files(struct weights *w, const char *directory, struct err *e)
 {
     char *index = file_join(directory, "model.safetensors.index.json");
@@ -176,7 +208,7 @@ static int open_files(struct weights *w, const char *directory, struct err *e)
     struct buf text = {0};
     int result;
     if (!file_exists(index))
-        result = add_shard(w, directory, "model.safetensors", e);
+        result = open_single(w, directory, e);
     else if ((result = file_read(index, INDEX_LIMIT, &text, e)) == 0)
         result = open_index(w, directory, &text, e);
     buf_fini(&text);
