@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-uint64_t clock_us(void);      /* monotonic, microseconds */
-double clock_ms(void);        /* monotonic, milliseconds */
-int64_t clock_unix_ms(void);  /* wall clock, milliseconds since 1970 */
+uint64_t clock_us(void);     /* monotonic, microseconds */
+double clock_ms(void);       /* monotonic, milliseconds */
+int64_t clock_unix_ms(void); /* wall clock, milliseconds since 1970 */
 /* "2026-01-31T12:00:00.123Z" of a wall-clock time; `out` holds at least 25 bytes. */
 void clock_format(int64_t unix_ms, char *out, size_t size);

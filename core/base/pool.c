@@ -24,11 +24,11 @@ struct pool {
     void (*work)(void *arg, int worker, int workers);
     void *arg;
     bool stopping;
-    atomic_uint round;    /* changes when there is work */
-    atomic_uint finished; /* workers done with this round, worker 0 left out */
-    atomic_uint arrived;  /* workers at the barrier */
-    atomic_uint phase;    /* changes when the barrier opens */
-    atomic_uint sleepers; /* threads in futex wait */
+    atomic_uint round;      /* changes when there is work */
+    atomic_uint finished;   /* workers done with this round, worker 0 left out */
+    atomic_uint arrived;    /* workers at the barrier */
+    atomic_uint phase;      /* changes when the barrier opens */
+    atomic_uint sleepers;   /* threads in futex wait */
     struct worker *workers; /* owned, [threads] */
 };
 
@@ -41,7 +41,8 @@ static void pause_briefly(void)
 #endif
 }
 
-/* Wait until *word is not `old`: spin, then yield, then sleep. Spinning alone would be a catastrophe on a busy machine. */
+/* Wait until *word is not `old`: spin, then yield, then sleep. Spinning alone would be a catastrophe on a
+ * busy machine. */
 static void wait_for_change(struct pool *p, atomic_uint *word, unsigned old)
 {
     for (int i = 0; i < SPINS; i++) {

@@ -8,7 +8,8 @@
 
 struct pool;
 
-/* `threads` workers in all, the caller among them; 0: as many as the process may use (affinity mask, cgroup quota). */
+/* `threads` workers in all, the caller among them; 0: as many as the process may use (affinity mask, cgroup
+ * quota). */
 int pool_new(struct pool **out, int threads, struct err *e);
 void pool_free(struct pool *p); /* NULL is fine */
 int pool_threads(const struct pool *p);

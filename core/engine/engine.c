@@ -454,8 +454,7 @@ static int allocate_batch(struct engine *g, struct err *e)
 /* The budget, but no more than all sequences together can use. */
 static size_t kv_bytes(const struct engine *g)
 {
-    size_t page_bytes =
-        (size_t)g->info->layers * 2 * KV_PAGE_TOKENS * (size_t)g->info->kv_size * sizeof(float);
+    size_t page_bytes = kvcache_page_bytes(&g->info->kv);
     size_t pages = ((size_t)g->info->context_length + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
     size_t useful = pages * (size_t)g->options.sequences_max, affordable = g->options.kv_bytes / page_bytes;
     return (useful < affordable ? useful : affordable) * page_bytes;
@@ -465,7 +464,7 @@ static int prepare_kv(struct engine *g, struct err *e)
 {
     if (g->info->numeric)
         return 0;
-    if (kvcache_new(&g->kv, g->info->layers, g->info->kv_size, kv_bytes(g), e) != 0)
+    if (kvcache_new(&g->kv, &g->info->kv, kv_bytes(g), e) != 0)
         return -1;
     long capacity = (long)kvcache_pages(g->kv) * KV_PAGE_TOKENS;
     g->stats.kv_pages = g->stats.kv_pages_free = kvcache_pages(g->kv);

@@ -3,69 +3,78 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "core/kernels/bf16.h"
 #include "core/model/delta_internal.h"
 #include "core/model/model.h"
 
 struct delta {
     atomic_int references;
     size_t bytes;
-    size_t site_count;
-    struct lowrank *sites; /* owned, [site_count]; rank 0: not changed */
-    float *memory;         /* owned: all A and B */
+    bool bf16;             /* otherwise f32: the precision of the model decides */
+    struct lowrank *sites; /* owned, one per site of the model; rank 0: not changed */
+    char *memory;          /* owned: all A and B */
 };
 
-static size_t part_floats(const struct site *s, const struct delta_part *p)
+static size_t part_elements(const struct site *s, const struct delta_part *p)
 {
     return (size_t)p->rank * ((size_t)s->in + (size_t)s->out);
 }
 
-/* Copies A and the transposed, scaled B; returns the first float behind them, or NULL where one is not
- * finite. */
-static float *fill_part(struct lowrank *out, const struct site *s, const struct delta_part *p, float *memory)
+static bool put(const struct delta *d, size_t index, float value)
 {
-    size_t rank = (size_t)p->rank, in = (size_t)s->in, rows = (size_t)s->out;
-    float *a = memory, *bt = memory + rank * in;
-    memcpy(a, p->a, rank * in * sizeof *a);
+    if (d->bf16) {
+        ((uint16_t *)d->memory)[index] = bf16_of(value);
+        return isfinite(bf16_widen(bf16_of(value)));
+    }
+    ((float *)d->memory)[index] = value;
+    return isfinite(value);
+}
+
+/* Puts A and the transposed, scaled B behind the first `at` elements; false where one is not finite. */
+static bool fill_part(struct delta *d, const struct site *s, const struct delta_part *p, size_t at)
+{
+    size_t rank = (size_t)p->rank, in = (size_t)s->in, rows = (size_t)s->out, b = at + rank * in;
+    size_t size = d->bf16 ? sizeof(uint16_t) : sizeof(float);
+    bool finite = true;
+    for (size_t i = 0; i < rank * in; i++)
+        finite &= put(d, at + i, p->a[i]);
     for (size_t row = 0; row < rows; row++)
-        for (size_t r = 0; r < rank; r++) {
-            float scaled = p->scale * p->b[row * rank + r];
-            if (!isfinite(scaled))
-                return NULL;
-            bt[r * rows + row] = scaled;
-        }
-    *out = (struct lowrank){.rank = p->rank, .a = a, .bt = bt};
-    return bt + rank * rows;
+        for (size_t r = 0; r < rank; r++)
+            finite &= put(d, b + r * rows + row, p->scale * p->b[row * rank + r]);
+    d->sites[p->site] = (struct lowrank){
+        .rank = p->rank, .bf16 = d->bf16, .a = d->memory + at * size, .bt = d->memory + b * size};
+    return finite;
 }
 
 static int fill(struct delta *d, const struct site *sites, const struct delta_source *s, struct err *e)
 {
-    float *memory = d->memory;
+    size_t at = 0;
     for (size_t i = 0; i < s->count; i++) {
         const struct delta_part *p = &s->parts[i];
-        memory = fill_part(&d->sites[p->site], &sites[p->site], p, memory);
-        if (!memory)
-            return err_set(e, "adapter_not_finite", "%.200s: scale %g times B is not finite",
+        if (!fill_part(d, &sites[p->site], p, at))
+            return err_set(e, "adapter_not_finite", "%.200s: A, or scale %g times B, is not finite",
                            sites[p->site].path, (double)p->scale);
+        at += part_elements(&sites[p->site], p);
     }
     return 0;
 }
 
 int delta_new(struct delta **out, const struct model *m, const struct delta_source *s, struct err *e)
 {
-    size_t site_count, floats = 0;
+    size_t site_count, elements = 0;
     const struct site *sites = model_sites(m, &site_count);
     for (size_t i = 0; i < s->count; i++)
-        floats += part_floats(&sites[s->parts[i].site], &s->parts[i]);
+        elements += part_elements(&sites[s->parts[i].site], &s->parts[i]);
     struct delta *d = calloc(1, sizeof *d);
     if (!d)
         return err_memory(e);
     atomic_init(&d->references, 1);
-    d->site_count = site_count;
+    d->bf16 = model_info(m)->precision != PRECISION_EXACT;
+    size_t bytes = elements * (d->bf16 ? sizeof(uint16_t) : sizeof(float));
     d->sites = calloc(site_count, sizeof *d->sites);
-    d->memory = malloc((floats + 1) * sizeof *d->memory);
-    d->bytes = sizeof *d + site_count * sizeof *d->sites + floats * sizeof *d->memory;
+    d->memory = malloc(bytes + 1);
+    d->bytes = sizeof *d + site_count * sizeof *d->sites + bytes;
     int result = d->sites && d->memory ? fill(d, sites, s, e) : err_memory(e);
     if (result != 0) {
         delta_unref(d);

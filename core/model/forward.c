@@ -2,100 +2,121 @@
  * is divided by (worker, workers) alone, and between phases all meet at a barrier. Which worker computes a
  * number never changes it. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core/kernels/linear.h"
+#include "core/kernels/attention.h"
 #include "core/kernels/lowrank.h"
 #include "core/kernels/vector.h"
 #include "core/model/delta_internal.h"
-#include "core/model/model_internal.h"
-
-enum { SHRINK_SITES_MAX = 3 };
-
-struct model_run {
-    const struct model *model;
-    struct pool *pool;
-    struct kvcache *kv;
-    int batch_tokens, logit_rows;    /* as promised at the start */
-    float *memory;                   /* owned: all of the following */
-    float *x;                        /* [tokens, hidden] residual stream */
-    float *h;                        /* [tokens, widest] input of the next linear layers */
-    float *qkv;                      /* [tokens, q + 2 kv] */
-    float *attention;                /* [tokens, q] */
-    float *branch;                   /* [tokens, hidden] what is added to x */
-    float *gate, *up;                /* [tokens, intermediate] */
-    float *cosine, *sine;            /* [tokens, head_dim / 2] */
-    float *low;                      /* [tokens, SHRINK_SITES_MAX, DELTA_RANK_MAX] */
-    float *head_input;               /* [logit_rows, hidden] */
-    float *logits;                   /* [logit_rows, vocab] */
-    float **scratch;                 /* [workers] widened weights, attention scores */
-    const struct delta **head_delta; /* [logit_rows] */
-
-    const struct batch *batch; /* of the step in hand */
-    const struct delta *const *delta;
-    int wanted;
-    bool any_delta;
-};
+#include "core/model/run_internal.h"
 
 /* ---- linear layers with their deltas ---- */
 
-static float *low_at(const struct model_run *r, int token, int which)
+/* Rows that go through linear layers together: the tokens of the step, or the rows whose logits are wanted.
+ */
+struct rows {
+    int count;
+    const struct delta *const *delta; /* [count] */
+};
+
+static struct rows all_tokens(const struct model_run *r)
 {
-    return r->low + ((size_t)token * SHRINK_SITES_MAX + (size_t)which) * DELTA_RANK_MAX;
+    return (struct rows){r->batch->count, r->batch->delta};
 }
 
-/* t = A x for the sites that read the same input; tokens x ranks are divided over the workers by token, or by
- * rank where there are few tokens. */
-static void shrink(struct model_run *r, const struct delta *const *delta, int tokens, const float *input,
-                   int in, const struct linear *const *linears, int count, int worker, int workers)
+static float *low_at(const struct model_run *r, int row, int which)
 {
-    bool by_token = tokens >= workers;
-    for (int t = by_token ? worker : 0; t < tokens; t += by_token ? workers : 1)
-        for (int i = 0; i < count; i++) {
-            const struct lowrank *part = delta_at(delta[t], linears[i]->site);
-            if (!part)
-                continue;
-            int begin = by_token ? 0 : part->rank * worker / workers;
-            int end = by_token ? part->rank : part->rank * (worker + 1) / workers;
-            lowrank_shrink(part->a, input + (size_t)t * (size_t)in, low_at(r, t, i), in, begin, end);
-        }
+    return r->low + ((size_t)row * INPUT_SITES_MAX + (size_t)which) * DELTA_RANK_MAX;
 }
 
-/* A block of output rows for all tokens: W x, then + bias, then + B t. Column `column` of y is the layer's
- * row 0. */
-static void linear_rows(struct model_run *r, const struct linear *l, int which,
-                        const struct delta *const *delta, int tokens, const float *input, float *y,
-                        int stride, int block, int worker)
+/* t = A x for one row and the layers that read it: of each A, the part `share` of `shares`. */
+static void shrink_row(struct model_run *r, const struct delta *delta, int row, const float *x,
+                       const struct linear *const *linears, int count, int share, int shares)
 {
-    linear_block(&l->weight, block, input, tokens, y, stride, r->scratch[worker]);
-    int row = linear_block_row(block), rows = linear_block_rows(&l->weight, block);
-    for (int t = 0; t < tokens; t++) {
-        float *out = y + (size_t)t * (size_t)stride + row;
-        if (l->bias)
-            vector_add(out, l->bias + row, rows);
-        const struct lowrank *part = delta_at(delta[t], l->site);
+    for (int i = 0; delta && i < count; i++) {
+        const struct lowrank *part = delta_at(delta, linears[i]->site);
         if (part)
-            lowrank_expand(part->bt, low_at(r, t, which), out, part->rank, l->weight.rows, row, rows);
+            lowrank_shrink(part, x, low_at(r, row, i), linears[i]->weight.cols, part->rank * share / shares,
+                           part->rank * (share + 1) / shares);
     }
 }
 
-static void linear_all(struct model_run *r, const struct linear *l, int which,
-                       const struct delta *const *delta, int tokens, const float *input, float *y, int stride,
-                       int worker, int workers)
+static void quantize_row(struct model_run *r, int row, const float *x, const struct linear *l)
 {
-    for (int block = worker; block < linear_blocks(&l->weight); block += workers)
-        linear_rows(r, l, which, delta, tokens, input, y, stride, block, worker);
+    struct activation *a = &r->activation;
+    if (!l->packed.bits)
+        return;
+    size_t cols = (size_t)l->packed.cols_padded;
+    r->model->kernels->quantize(x, l->packed.cols, a->q + (size_t)row * cols,
+                                a->scale + (size_t)row * (cols / R16_K),
+                                a->sum + (size_t)row * (cols / R16_SUM_K));
 }
 
-/* Linear layers that start from an input that many workers wrote: shrink needs a phase of its own. */
-static void shrink_phase(struct model_run *r, const struct linear *l, const float *input, int worker,
-                         int workers)
+/* Make ready the input of layers that many workers wrote. Rows are divided over the workers; where there are
+ * fewer rows than workers, each row's A is. Ends at a barrier. */
+static void input_phase(struct model_run *r, struct rows rows, const float *input,
+                        const struct linear *const *linears, int count, int worker, int workers)
 {
-    if (!r->any_delta)
+    size_t cols = (size_t)linears[0]->weight.cols;
+    bool by_row = rows.count >= workers;
+    if (!r->any_delta && !linears[0]->packed.bits)
         return;
-    shrink(r, r->delta, r->batch->count, input, l->weight.cols, &l, 1, worker, workers);
+    for (int row = worker; row < rows.count; row += workers) {
+        quantize_row(r, row, input + (size_t)row * cols, linears[0]);
+        if (by_row)
+            shrink_row(r, rows.delta[row], row, input + (size_t)row * cols, linears, count, 0, 1);
+    }
+    for (int row = 0; !by_row && row < rows.count; row++)
+        shrink_row(r, rows.delta[row], row, input + (size_t)row * cols, linears, count, worker, workers);
     pool_barrier(r->pool);
+}
+
+/* Whole panels go straight to y; a last one that is not whole goes through scratch. */
+static void multiply_packed(struct model_run *r, const struct linear *l, int row, int rows, int tokens,
+                            float *y, int stride, float *scratch)
+{
+    const struct packed *w = &l->packed;
+    struct activation x = r->activation;
+    x.cols_padded = w->cols_padded;
+    const struct r16_kernels *k = r->model->kernels;
+    int begin = row / R16_ROWS, whole = rows / R16_ROWS, rest = rows % R16_ROWS;
+    if (whole > 0)
+        (w->bits == R16_INT8 ? k->multiply_int8 : k->multiply_int4)(w, begin, begin + whole, &x, tokens,
+                                                                    y + row, stride);
+    if (rest == 0)
+        return;
+    (w->bits == R16_INT8 ? k->multiply_int8 : k->multiply_int4)(w, begin + whole, begin + whole + 1, &x,
+                                                                tokens, scratch, R16_ROWS);
+    for (int t = 0; t < tokens; t++)
+        memcpy(y + (size_t)t * (size_t)stride + row + whole * R16_ROWS, scratch + (size_t)t * R16_ROWS,
+               (size_t)rest * sizeof *y);
+}
+
+/* A block of output rows: W x, then + bias, then + B t. y points at the layer's row 0; `which` is the layer's
+ * place among those that read the same input. */
+static void linear_rows(struct model_run *r, const struct linear *l, int which, struct rows rows,
+                        const float *input, float *y, int stride, int block, int worker)
+{
+    int first = linear_block_row(block), count = linear_block_rows(&l->weight, block);
+    if (l->packed.bits)
+        multiply_packed(r, l, first, count, rows.count, y, stride, r->scratch[worker]);
+    else
+        linear_block(&l->weight, block, input, rows.count, y, stride, r->scratch[worker]);
+    for (int t = 0; t < rows.count; t++) {
+        float *out = y + (size_t)t * (size_t)stride + first;
+        if (l->bias)
+            vector_add(out, l->bias + first, count);
+        const struct lowrank *part = delta_at(rows.delta[t], l->site);
+        if (part)
+            lowrank_expand(part, low_at(r, t, which), out, l->weight.rows, first, count);
+    }
+}
+
+static void linear_all(struct model_run *r, const struct linear *l, int which, struct rows rows,
+                       const float *input, float *y, int stride, int worker, int workers)
+{
+    for (int block = worker; block < linear_blocks(&l->weight); block += workers)
+        linear_rows(r, l, which, rows, input, y, stride, block, worker);
 }
 
 /* ---- phases ---- */
@@ -137,12 +158,25 @@ static void normalize(const struct model *m, const struct norm *n, const float *
         vector_rms_norm(y, x, n->weight, m->config.eps, m->config.hidden);
 }
 
-/* h = norm(x), token by token. */
-static void norm_phase(struct model_run *r, const struct norm *n, int worker, int workers)
+/* h = norm(x), and h made ready for the layers that read it. */
+static void norm_phase(struct model_run *r, const struct norm *n, const struct linear *const *linears,
+                       int count, int worker, int workers)
 {
     size_t hidden = (size_t)r->model->config.hidden;
-    for (int t = worker; t < r->batch->count; t += workers)
-        normalize(r->model, n, r->x + (size_t)t * hidden, r->h + (size_t)t * hidden);
+    struct rows rows = all_tokens(r);
+    bool by_row = rows.count >= workers;
+    for (int t = worker; t < rows.count; t += workers) {
+        float *h = r->h + (size_t)t * hidden;
+        normalize(r->model, n, r->x + (size_t)t * hidden, h);
+        quantize_row(r, t, h, linears[0]);
+        if (by_row)
+            shrink_row(r, rows.delta[t], t, h, linears, count, 0, 1);
+    }
+    pool_barrier(r->pool);
+    if (by_row || !r->any_delta)
+        return;
+    for (int t = 0; t < rows.count; t++)
+        shrink_row(r, rows.delta[t], t, r->h + (size_t)t * hidden, linears, count, worker, workers);
     pool_barrier(r->pool);
 }
 
@@ -151,8 +185,9 @@ static void place_token(struct model_run *r, const struct layer *l, int layer, i
 {
     const struct model *m = r->model;
     const struct config *c = &m->config;
-    int dim = c->head_dim, kv_size = model_kv_size(m), heads = c->heads + c->kv_heads;
-    float *q = r->qkv + (size_t)t * (size_t)model_qkv_size(m), *k = q + model_q_size(m), *v = k + kv_size;
+    int dim = c->head_dim, heads = c->heads + c->kv_heads;
+    float *q = r->qkv + (size_t)t * (size_t)model_qkv_size(m), *k = q + model_q_size(m),
+          *v = k + model_kv_size(m);
     for (int head = 0; head < heads; head++) {
         float *x = q + (size_t)head * (size_t)dim; /* k's heads follow q's */
         const float *weight = head < c->heads ? l->q_norm : l->k_norm;
@@ -163,34 +198,50 @@ static void place_token(struct model_run *r, const struct layer *l, int layer, i
                           r->sine + (size_t)t * (size_t)(dim / 2), dim);
     }
     int position = r->batch->position[t], page = r->batch->sequence[t]->pages[position / KV_PAGE_TOKENS];
-    size_t at = (size_t)(position % KV_PAGE_TOKENS) * (size_t)kv_size;
-    memcpy(kvcache_key_page(r->kv, layer, page) + at, k, (size_t)kv_size * sizeof *k);
-    memcpy(kvcache_value_page(r->kv, layer, page) + at, v, (size_t)kv_size * sizeof *v);
+    for (int head = 0; head < c->kv_heads; head++)
+        attention_put(kvcache_type(r->kv), kvcache_keys(r->kv, layer, page, head),
+                      kvcache_values(r->kv, layer, page, head), position % KV_PAGE_TOKENS, k + head * dim,
+                      v + head * dim, dim);
 }
 
-/* softmax(q K^T / sqrt(dim)) V of one head of one token, over its own sequence from the first position on. */
-static void attend(struct model_run *r, int layer, int t, int head, float *scores)
+/* softmax(q K^T / sqrt(dim)) V of `count` heads from `head` on, which share a KV head, of one token, over its
+ * own sequence from the first position on. */
+static void attend(struct model_run *r, int layer, int t, int head, int count, float *scores)
 {
     const struct model *m = r->model;
     const struct config *c = &m->config;
-    int dim = c->head_dim, kv_size = model_kv_size(m), length = r->batch->position[t] + 1;
-    size_t offset = (size_t)(head / (c->heads / c->kv_heads)) * (size_t)dim;
-    const float *q = r->qkv + (size_t)t * (size_t)model_qkv_size(m) + (size_t)head * (size_t)dim;
-    float *out = r->attention + (size_t)t * (size_t)model_q_size(m) + (size_t)head * (size_t)dim;
+    int dim = c->head_dim, length = r->batch->position[t] + 1, kv_head = head / (c->heads / c->kv_heads);
+    int stride = (length + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS * KV_PAGE_TOKENS;
+    size_t at = (size_t)head * (size_t)dim;
+    const float *q = r->qkv + (size_t)t * (size_t)model_qkv_size(m) + at;
+    float *out = r->attention + (size_t)t * (size_t)model_q_size(m) + at;
     const int32_t *pages = r->batch->sequence[t]->pages;
-    float scale = 1.0f / sqrtf((float)dim);
+    enum kv_type type = kvcache_type(r->kv);
+    for (int start = 0; start < length; start += KV_PAGE_TOKENS)
+        attention_scores(type, q, dim, count,
+                         kvcache_keys(r->kv, layer, pages[start / KV_PAGE_TOKENS], kv_head), dim,
+                         1.0f / sqrtf((float)dim), scores + start, stride);
+    memset(out, 0, (size_t)(count * dim) * sizeof *out);
+    for (int i = 0; i < count; i++)
+        vector_softmax(scores + (size_t)i * (size_t)stride, length);
     for (int start = 0; start < length; start += KV_PAGE_TOKENS) {
-        const float *keys = kvcache_key_page(r->kv, layer, pages[start / KV_PAGE_TOKENS]) + offset;
-        for (int i = 0; i < KV_PAGE_TOKENS && start + i < length; i++)
-            scores[start + i] = scale * vector_dot(q, keys + (size_t)i * (size_t)kv_size, dim);
+        int used = length - start < KV_PAGE_TOKENS ? length - start : KV_PAGE_TOKENS;
+        const void *values = kvcache_values(r->kv, layer, pages[start / KV_PAGE_TOKENS], kv_head);
+        for (int i = 0; i < count; i++)
+            attention_mix(type, scores + (size_t)i * (size_t)stride + start, used, values, dim,
+                          out + i * dim);
     }
-    vector_softmax(scores, length);
-    memset(out, 0, (size_t)dim * sizeof *out);
-    for (int start = 0; start < length; start += KV_PAGE_TOKENS) {
-        const float *values = kvcache_value_page(r->kv, layer, pages[start / KV_PAGE_TOKENS]) + offset;
-        for (int i = 0; i < KV_PAGE_TOKENS && start + i < length; i++)
-            vector_add_scaled(out, values + (size_t)i * (size_t)kv_size, scores[start + i], dim);
-    }
+}
+
+/* Units of work: the heads of a token that share a KV head; single heads where that gives too few. */
+static void attend_phase(struct model_run *r, int layer, int worker, int workers)
+{
+    const struct config *c = &r->model->config;
+    int shared = c->heads / c->kv_heads;
+    int count = (long)r->batch->count * c->kv_heads >= workers ? shared : 1, units = c->heads / count;
+    for (long i = worker; i < (long)r->batch->count * units; i += workers)
+        attend(r, layer, (int)(i / units), (int)(i % units) * count, count, r->scratch[worker]);
+    pool_barrier(r->pool);
 }
 
 /* x += y, each worker the rows it just computed. */
@@ -206,10 +257,9 @@ static void add_rows(struct model_run *r, const struct linear *l, int block)
 static void residual_phase(struct model_run *r, const struct linear *l, const float *input, int worker,
                            int workers)
 {
-    shrink_phase(r, l, input, worker, workers);
+    input_phase(r, all_tokens(r), input, &l, 1, worker, workers);
     for (int block = worker; block < linear_blocks(&l->weight); block += workers) {
-        linear_rows(r, l, 0, r->delta, r->batch->count, input, r->branch, r->model->config.hidden, block,
-                    worker);
+        linear_rows(r, l, 0, all_tokens(r), input, r->branch, r->model->config.hidden, block, worker);
         add_rows(r, l, block);
     }
     pool_barrier(r->pool);
@@ -219,23 +269,16 @@ static void attention_block(struct model_run *r, int layer, int worker, int work
 {
     const struct model *m = r->model;
     const struct layer *l = &m->layers[layer];
-    const struct linear *linears[3] = {&l->qkv[0], &l->qkv[1], &l->qkv[2]};
-    int tokens = r->batch->count, heads = m->config.heads, hidden = m->config.hidden, column = 0;
-    norm_phase(r, &l->attention_norm, worker, workers);
-    if (r->any_delta) {
-        shrink(r, r->delta, tokens, r->h, hidden, linears, l->qkv_count, worker, workers);
-        pool_barrier(r->pool);
-    }
-    for (int i = 0; i < l->qkv_count; column += l->qkv[i].weight.rows, i++)
-        linear_all(r, &l->qkv[i], i, r->delta, tokens, r->h, r->qkv + column, model_qkv_size(m), worker,
+    const struct linear *linears[INPUT_SITES_MAX] = {&l->qkv[0], &l->qkv[1], &l->qkv[2]};
+    norm_phase(r, &l->attention_norm, linears, l->qkv_count, worker, workers);
+    for (int i = 0, column = 0; i < l->qkv_count; column += l->qkv[i].weight.rows, i++)
+        linear_all(r, &l->qkv[i], i, all_tokens(r), r->h, r->qkv + column, model_qkv_size(m), worker,
                    workers);
     pool_barrier(r->pool);
-    for (int t = worker; t < tokens; t += workers)
+    for (int t = worker; t < r->batch->count; t += workers)
         place_token(r, l, layer, t);
     pool_barrier(r->pool);
-    for (long i = worker; i < (long)tokens * heads; i += workers)
-        attend(r, layer, (int)(i / heads), (int)(i % heads), r->scratch[worker]);
-    pool_barrier(r->pool);
+    attend_phase(r, layer, worker, workers);
     residual_phase(r, &l->o, r->attention, worker, workers);
 }
 
@@ -256,18 +299,14 @@ static void mlp_block(struct model_run *r, int layer, int worker, int workers)
 {
     const struct model *m = r->model;
     const struct layer *l = &m->layers[layer];
-    const struct linear *linears[2] = {&l->up, &l->gate};
+    const struct linear *linears[] = {&l->up, &l->gate};
     bool gated = l->gate.weight.data != NULL;
-    int tokens = r->batch->count, width = m->config.intermediate;
-    norm_phase(r, &l->mlp_norm, worker, workers);
-    if (r->any_delta) {
-        shrink(r, r->delta, tokens, r->h, m->config.hidden, linears, gated ? 2 : 1, worker, workers);
-        pool_barrier(r->pool);
-    }
+    int width = m->config.intermediate;
+    norm_phase(r, &l->mlp_norm, linears, gated ? 2 : 1, worker, workers);
     for (int block = worker; block < linear_blocks(&l->up.weight); block += workers) {
-        linear_rows(r, &l->up, 0, r->delta, tokens, r->h, r->up, width, block, worker);
+        linear_rows(r, &l->up, 0, all_tokens(r), r->h, r->up, width, block, worker);
         if (gated)
-            linear_rows(r, &l->gate, 1, r->delta, tokens, r->h, r->gate, width, block, worker);
+            linear_rows(r, &l->gate, 1, all_tokens(r), r->h, r->gate, width, block, worker);
         activate_rows(r, l, block);
     }
     pool_barrier(r->pool);
@@ -278,9 +317,10 @@ static void mlp_block(struct model_run *r, int layer, int worker, int workers)
 static void head_phase(struct model_run *r, int worker, int workers)
 {
     const struct model *m = r->model;
+    const struct linear *head = &m->lm_head;
+    struct rows rows = {r->wanted, r->head_delta};
     size_t hidden = (size_t)m->config.hidden;
-    int row = 0;
-    for (int t = 0; t < r->batch->count; t++) {
+    for (int t = 0, row = 0; t < r->batch->count; t++) {
         if (!r->batch->want_logits[t])
             continue;
         if (row % workers == worker)
@@ -288,13 +328,8 @@ static void head_phase(struct model_run *r, int worker, int workers)
         row++;
     }
     pool_barrier(r->pool);
-    const struct linear *head = &m->lm_head;
-    if (r->any_delta) {
-        shrink(r, r->head_delta, r->wanted, r->head_input, (int)hidden, &head, 1, worker, workers);
-        pool_barrier(r->pool);
-    }
-    linear_all(r, head, 0, r->head_delta, r->wanted, r->head_input, r->logits, m->config.vocab, worker,
-               workers);
+    input_phase(r, rows, r->head_input, &head, 1, worker, workers);
+    linear_all(r, head, 0, rows, r->head_input, r->logits, m->config.vocab, worker, workers);
 }
 
 static void decoder_work(void *arg, int worker, int workers)
@@ -316,15 +351,15 @@ static void numeric_work(void *arg, int worker, int workers)
 {
     struct model_run *r = arg;
     const struct model *m = r->model;
-    int last = m->config.mlp_layers - 1, rows = r->batch->count;
+    int last = m->config.mlp_layers - 1;
     for (int i = 0; i <= last; i++) {
         const struct linear *l = &m->mlp[i];
         const float *input = i % 2 ? r->h : r->x;
         float *y = i == last ? r->logits : i % 2 ? r->x : r->h;
-        shrink_phase(r, l, input, worker, workers);
+        input_phase(r, all_tokens(r), input, &l, 1, worker, workers);
         for (int block = worker; block < linear_blocks(&l->weight); block += workers) {
-            linear_rows(r, l, 0, r->delta, rows, input, y, l->weight.rows, block, worker);
-            for (int t = 0; i < last && t < rows; t++)
+            linear_rows(r, l, 0, all_tokens(r), input, y, l->weight.rows, block, worker);
+            for (int t = 0; i < last && t < r->batch->count; t++)
                 vector_relu(y + (size_t)t * (size_t)l->weight.rows + linear_block_row(block),
                             linear_block_rows(&l->weight, block));
         }
@@ -338,7 +373,6 @@ const float *model_step(struct model_run *r, const struct batch *b)
 {
     const struct model *m = r->model;
     r->batch = b;
-    r->delta = b->delta;
     r->wanted = 0;
     r->any_delta = false;
     for (int t = 0; t < b->count; t++) {
@@ -350,103 +384,4 @@ const float *model_step(struct model_run *r, const struct batch *b)
         memcpy(r->x, b->input, (size_t)b->count * (size_t)m->info.input_size * sizeof *r->x);
     pool_run(r->pool, m->info.numeric ? numeric_work : decoder_work, r);
     return r->logits;
-}
-
-/* ---- memory ---- */
-
-/* Floats of each array, in the order of `targets`; rows padded to whole blocks. */
-static void *carve(float **targets[], const size_t sizes[], int count)
-{
-    size_t total = 0;
-    for (int i = 0; i < count; i++)
-        total += (sizes[i] + 15) / 16 * 16;
-    float *memory = calloc(total, sizeof *memory), *next = memory;
-    for (int i = 0; memory && i < count; i++) {
-        *targets[i] = next;
-        next += (sizes[i] + 15) / 16 * 16;
-    }
-    return memory;
-}
-
-static int allocate_arrays(struct model_run *r, struct err *e)
-{
-    const struct model *m = r->model;
-    const struct config *c = &m->config;
-    size_t tokens = (size_t)linear_pad(r->batch_tokens), rows = (size_t)linear_pad(r->logit_rows), widest = 1;
-    size_t hidden = (size_t)c->hidden, vocab = (size_t)m->info.vocab_size;
-    for (int i = 0; i <= c->mlp_layers; i++)
-        widest = (size_t)c->mlp_sizes[i] > widest ? (size_t)c->mlp_sizes[i] : widest;
-    if (c->family)
-        widest = hidden;
-    else
-        rows = tokens;
-    float **targets[] = {&r->x,  &r->h,      &r->qkv,  &r->attention, &r->branch,     &r->gate,
-                         &r->up, &r->cosine, &r->sine, &r->low,       &r->head_input, &r->logits};
-    size_t sizes[] = {tokens * widest,
-                      tokens * widest,
-                      tokens * (size_t)model_qkv_size(m),
-                      tokens * (size_t)model_q_size(m),
-                      tokens * hidden,
-                      tokens * (size_t)c->intermediate,
-                      tokens * (size_t)c->intermediate,
-                      tokens * (size_t)(c->head_dim / 2),
-                      tokens * (size_t)(c->head_dim / 2),
-                      (tokens > rows ? tokens : rows) * SHRINK_SITES_MAX * DELTA_RANK_MAX,
-                      rows * hidden,
-                      rows * vocab};
-    r->memory = carve(targets, sizes, sizeof sizes / sizeof *sizes);
-    r->head_delta = calloc(rows + tokens, sizeof *r->head_delta);
-    return r->memory && r->head_delta ? 0 : err_memory(e);
-}
-
-static size_t scratch_floats(const struct model *m)
-{
-    size_t floats = (size_t)m->config.context + 1;
-    size_t cols =
-        (size_t)(m->config.hidden > m->config.intermediate ? m->config.hidden : m->config.intermediate);
-    size_t q = (size_t)model_q_size(m);
-    cols = q > cols ? q : cols;
-    for (int i = 0; i <= m->config.mlp_layers; i++)
-        cols = (size_t)m->config.mlp_sizes[i] > cols ? (size_t)m->config.mlp_sizes[i] : cols;
-    return floats > cols * LINEAR_ROWS ? floats : cols * LINEAR_ROWS;
-}
-
-static int allocate_scratch(struct model_run *r, struct err *e)
-{
-    int workers = pool_threads(r->pool);
-    r->scratch = calloc((size_t)workers, sizeof *r->scratch);
-    if (!r->scratch)
-        return err_memory(e);
-    for (int i = 0; i < workers; i++)
-        if (!(r->scratch[i] = malloc(scratch_floats(r->model) * sizeof **r->scratch)))
-            return err_memory(e);
-    return 0;
-}
-
-int model_run_new(struct model_run **out, const struct model *m, struct pool *pool, struct kvcache *kv,
-                  int batch_tokens, int logit_rows, struct err *e)
-{
-    struct model_run *r = calloc(1, sizeof *r);
-    if (!r)
-        return err_memory(e);
-    *r = (struct model_run){
-        .model = m, .pool = pool, .kv = kv, .batch_tokens = batch_tokens, .logit_rows = logit_rows};
-    if (allocate_arrays(r, e) != 0 || allocate_scratch(r, e) != 0) {
-        model_run_free(r);
-        return -1;
-    }
-    *out = r;
-    return 0;
-}
-
-void model_run_free(struct model_run *r)
-{
-    if (!r)
-        return;
-    for (int i = 0; r->scratch && i < pool_threads(r->pool); i++)
-        free(r->scratch[i]);
-    free(r->scratch);
-    free(r->head_delta);
-    free(r->memory);
-    free(r);
 }

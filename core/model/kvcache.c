@@ -1,35 +1,38 @@
 #include "core/model/kvcache.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 struct kvcache {
-    int layers, kv_size, pages;
-    float *memory; /* owned: [pages, layers, 2, KV_PAGE_TOKENS, kv_size] */
-    size_t bytes;
-    int32_t *free_list; /* owned: stack of free pages */
+    struct kv_shape shape;
+    int pages;
+    char *memory;             /* owned: [pages, layers, heads, keys and values] */
+    size_t bytes, head_bytes; /* in all; of one head's keys in one page */
+    int32_t *free_list;       /* owned: stack of free pages */
     int free_count;
+    int32_t *references; /* owned, [pages] */
 };
 
-static size_t page_floats(const struct kvcache *k)
+size_t kvcache_page_bytes(const struct kv_shape *s)
 {
-    return (size_t)k->layers * 2 * KV_PAGE_TOKENS * (size_t)k->kv_size;
+    return (size_t)s->layers * (size_t)s->heads * 2 * KV_PAGE_TOKENS * (size_t)s->dim * kv_type_size(s->type);
 }
 
-int kvcache_new(struct kvcache **out, int layers, int kv_size, size_t bytes, struct err *e)
+int kvcache_new(struct kvcache **out, const struct kv_shape *s, size_t bytes, struct err *e)
 {
     struct kvcache *k = calloc(1, sizeof *k);
     if (!k)
         return err_memory(e);
-    *k = (struct kvcache){.layers = layers, .kv_size = kv_size};
-    size_t page_bytes = page_floats(k) * sizeof(float), pages = bytes / page_bytes;
+    size_t page_bytes = kvcache_page_bytes(s), pages = bytes / page_bytes;
+    k->shape = *s;
+    k->head_bytes = KV_PAGE_TOKENS * (size_t)s->dim * kv_type_size(s->type);
     k->pages = pages < 1 ? 1 : pages > INT32_MAX / KV_PAGE_TOKENS ? INT32_MAX / KV_PAGE_TOKENS : (int)pages;
     k->bytes = (size_t)k->pages * page_bytes;
     k->free_list = calloc((size_t)k->pages, sizeof *k->free_list);
+    k->references = calloc((size_t)k->pages, sizeof *k->references);
     void *memory = mmap(NULL, k->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     k->memory = memory == MAP_FAILED ? NULL : memory;
-    if (!k->free_list || !k->memory) {
+    if (!k->free_list || !k->references || !k->memory) {
         kvcache_free(k);
         return err_set(e, "out_of_memory", "cannot get %zu bytes of memory for the KV cache", bytes);
     }
@@ -47,6 +50,7 @@ void kvcache_free(struct kvcache *k)
     if (k->memory)
         munmap(k->memory, k->bytes);
     free(k->free_list);
+    free(k->references);
     free(k);
 }
 
@@ -60,42 +64,79 @@ int kvcache_pages_free(const struct kvcache *k)
     return k->free_count;
 }
 
+static bool grow(struct kv_sequence *s, int count)
+{
+    int32_t *pages = realloc(s->pages, (size_t)count * sizeof *pages);
+    if (pages)
+        s->pages = pages;
+    return pages != NULL;
+}
+
 bool kvcache_reserve(struct kvcache *k, struct kv_sequence *s, int tokens)
 {
     int wanted = (tokens + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS, more = wanted - s->page_count;
     if (more <= 0)
         return true;
-    if (more > k->free_count)
+    if (more > k->free_count || !grow(s, wanted))
         return false;
-    int32_t *pages = realloc(s->pages, (size_t)wanted * sizeof *pages);
-    if (!pages)
+    while (s->page_count < wanted) {
+        int32_t page = k->free_list[--k->free_count];
+        k->references[page] = 1;
+        s->pages[s->page_count++] = page;
+    }
+    return true;
+}
+
+bool kvcache_share(struct kvcache *k, struct kv_sequence *s, const int32_t *pages, int count)
+{
+    if (count == 0)
+        return true;
+    if (!grow(s, count))
         return false;
-    s->pages = pages;
-    while (s->page_count < wanted)
-        s->pages[s->page_count++] = k->free_list[--k->free_count];
+    for (; s->page_count < count; s->page_count++) {
+        s->pages[s->page_count] = pages[s->page_count];
+        kvcache_page_ref(k, pages[s->page_count]);
+    }
     return true;
 }
 
 void kvcache_release(struct kvcache *k, struct kv_sequence *s)
 {
     while (s->page_count > 0)
-        k->free_list[k->free_count++] = s->pages[--s->page_count];
+        kvcache_page_unref(k, s->pages[--s->page_count]);
     free(s->pages);
     s->pages = NULL;
 }
 
-static float *page_at(struct kvcache *k, int layer, int page, int which)
+void kvcache_page_ref(struct kvcache *k, int32_t page)
 {
-    size_t index = ((size_t)page * (size_t)k->layers + (size_t)layer) * 2 + (size_t)which;
-    return k->memory + index * KV_PAGE_TOKENS * (size_t)k->kv_size;
+    k->references[page]++;
 }
 
-float *kvcache_key_page(struct kvcache *k, int layer, int page)
+void kvcache_page_unref(struct kvcache *k, int32_t page)
 {
-    return page_at(k, layer, page, 0);
+    if (--k->references[page] == 0)
+        k->free_list[k->free_count++] = page;
 }
 
-float *kvcache_value_page(struct kvcache *k, int layer, int page)
+static char *head_at(struct kvcache *k, int layer, int page, int head)
 {
-    return page_at(k, layer, page, 1);
+    size_t index =
+        ((size_t)page * (size_t)k->shape.layers + (size_t)layer) * (size_t)k->shape.heads + (size_t)head;
+    return k->memory + index * 2 * k->head_bytes;
+}
+
+void *kvcache_keys(struct kvcache *k, int layer, int page, int head)
+{
+    return head_at(k, layer, page, head);
+}
+
+void *kvcache_values(struct kvcache *k, int layer, int page, int head)
+{
+    return head_at(k, layer, page, head) + k->head_bytes;
+}
+
+enum kv_type kvcache_type(const struct kvcache *k)
+{
+    return k->shape.type;
 }

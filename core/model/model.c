@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/kernels/cpu.h"
 #include "core/model/model_internal.h"
+#include "core/model/pack.h"
 
 enum { PATH_BYTES = 128 };
 
@@ -334,7 +336,11 @@ static void fill_info(struct model *m)
         .input_size = numeric ? c->mlp_sizes[0] : 0,
         .layers = numeric ? c->mlp_layers : c->layers,
         .hidden_size = c->hidden,
-        .kv_size = numeric ? 0 : model_kv_size(m),
+        .precision = m->precision,
+        .kv = {.layers = numeric ? 0 : c->layers,
+               .heads = c->kv_heads,
+               .dim = c->head_dim,
+               .type = m->precision == PRECISION_EXACT ? KV_F32 : KV_BF16},
         .eos_count = c->eos_count,
         .weight_bytes = weights_bytes(m->weights),
     };
@@ -360,7 +366,7 @@ static int check_matrices(const struct model *m, struct err *e)
     return 0;
 }
 
-static int load(struct model *m, const char *directory, struct err *e)
+static int load(struct model *m, const char *directory, const struct model_options *o, struct err *e)
 {
     if (config_read(&m->config, directory, e) != 0 || weights_open(&m->weights, directory, e) != 0)
         return -1;
@@ -375,16 +381,18 @@ static int load(struct model *m, const char *directory, struct err *e)
     if (f && !f->learned_positions && fill_frequencies(m, e) != 0)
         return -1;
     fill_info(m);
-    return check_matrices(m, e);
+    return o->precision == PRECISION_EXACT ? check_matrices(m, e) : pack_model(m, o, e);
 }
 
-int model_open(struct model **out, const char *directory, struct err *e)
+int model_open(struct model **out, const char *directory, const struct model_options *o, struct err *e)
 {
     struct model *m = calloc(1, sizeof *m);
     if (!m)
         return err_memory(e);
     linear_init();
-    if (load(m, directory, e) != 0) {
+    m->precision = o->precision;
+    m->kernels = cpu_kernels();
+    if (cpu_check(e) != 0 || load(m, directory, o, e) != 0) {
         model_close(m);
         return -1;
     }
@@ -410,6 +418,7 @@ void model_close(struct model *m)
     free(m->layers);
     free(m->mlp);
     free(m->inverse_frequency);
+    pack_free(m->pack);
     weights_close(m->weights);
     free(m);
 }

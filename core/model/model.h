@@ -39,16 +39,35 @@ struct site {
 
 enum { MODEL_EOS_MAX = 16 };
 
+/* How the weights of linear layers are kept and multiplied. */
+enum precision {
+    PRECISION_EXACT, /* as stored, in f32 arithmetic: the reference */
+    PRECISION_INT8,  /* language models only */
+    PRECISION_INT4   /* the same; the output head stays int8 */
+};
+
+struct model_options {
+    enum precision precision;
+    int threads;              /* that pack the weights; 0: as many as the process may use */
+    const char *packed_cache; /* directory that keeps packed weights for the next start; NULL: none */
+    void (*progress)(void *arg, double share); /* while packing, 0..1; may be NULL */
+    void *progress_arg;
+};
+
 struct model_info {
-    const char *family;               /* "llama", "mistral", "qwen2", "qwen3", "gpt2", "mlp" */
-    bool numeric;                     /* true: not a language model; takes rows of numbers */
-    int vocab_size;                   /* logits per row; of a numeric model: outputs per row */
-    int context_length;               /* tokens of one sequence at most; of a numeric model 0 */
-    int input_size;                   /* numbers per input row of a numeric model, otherwise 0 */
-    int layers, hidden_size, kv_size; /* kv_size: floats of K (and of V) per token and layer */
+    const char *family; /* "llama", "mistral", "qwen2", "qwen3", "gpt2", "mlp" */
+    bool numeric;       /* true: not a language model; takes rows of numbers */
+    int vocab_size;     /* logits per row; of a numeric model: outputs per row */
+    int context_length; /* tokens of one sequence at most; of a numeric model 0 */
+    int input_size;     /* numbers per input row of a numeric model, otherwise 0 */
+    int layers, hidden_size;
+    enum precision precision;
+    struct kv_shape kv; /* of the keys and values that a sequence leaves */
     int eos[MODEL_EOS_MAX], eos_count;
     int64_t parameters;
     uint64_t weight_bytes;             /* as stored, each tensor once */
+    uint64_t packed_bytes;             /* of int8 and int4: what is kept in memory instead */
+    char packed_state[256];            /* where they came from, for people */
     uint8_t fingerprint[SHA256_BYTES]; /* of config and weights' names, shapes and sampled content */
 };
 
@@ -56,7 +75,7 @@ struct model;
 
 /* Open a Hugging Face directory. What the config switches on and this code does not have is refused by field
  * and value (code "model_unsupported"); damaged files are "model_malformed" or "safetensors_malformed". */
-int model_open(struct model **out, const char *directory, struct err *e);
+int model_open(struct model **out, const char *directory, const struct model_options *o, struct err *e);
 void model_close(struct model *m);
 const struct model_info *model_info(const struct model *m);
 
@@ -82,7 +101,7 @@ struct batch {
 
 struct model_run;
 /* Scratch for steps of up to `batch_tokens` tokens of which up to `logit_rows` want logits. `kv`: of this
- * model's layers and kv_size; NULL for a numeric model. Borrows model, pool and cache. */
+ * model's shape; NULL for a numeric model. Borrows model, pool and cache. */
 int model_run_new(struct model_run **out, const struct model *m, struct pool *pool, struct kvcache *kv,
                   int batch_tokens, int logit_rows, struct err *e);
 void model_run_free(struct model_run *r); /* NULL is fine */

@@ -1,14 +1,15 @@
 /* What a model is made of. For core/model only. */
 #pragma once
-#include "core/kernels/linear.h"
+#include "core/kernels/r16.h"
 #include "core/model/config.h"
 #include "core/model/model.h"
 #include "core/model/weights.h"
 
 struct linear {
-    struct matrix weight;
-    const float *bias; /* [out], or NULL */
-    int site;          /* index into sites */
+    struct matrix weight; /* as stored */
+    struct packed packed; /* bits 0: none, the stored weight is multiplied */
+    const float *bias;    /* [out], or NULL */
+    int site;             /* index into sites */
 };
 
 struct norm {
@@ -27,10 +28,13 @@ struct layer {
 struct model {
     struct config config;
     struct model_info info;
-    struct weights *weights; /* owned; matrices point into it */
-    struct matrix embed;     /* [vocab, hidden] */
-    struct matrix positions; /* [context, hidden] of learned positions */
-    struct layer *layers;    /* owned, [config.layers] */
+    enum precision precision;
+    const struct r16_kernels *kernels; /* of packed layers */
+    struct pack *pack;                 /* owned: memory of the packed weights, or NULL */
+    struct weights *weights;           /* owned; matrices point into it */
+    struct matrix embed;               /* [vocab, hidden] */
+    struct matrix positions;           /* [context, hidden] of learned positions */
+    struct layer *layers;              /* owned, [config.layers] */
     struct norm final_norm;
     struct linear lm_head;
     struct linear *mlp;       /* owned, [config.mlp_layers] of a numeric model */

@@ -312,3 +312,9 @@ void weights_fingerprint(const struct weights *w, uint8_t out[SHA256_BYTES])
         }
     sha256_final(&hash, out);
 }
+
+void weights_forget(struct weights *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        madvise(w->shards[i].map, w->shards[i].map_bytes, MADV_DONTNEED);
+}

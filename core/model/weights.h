@@ -24,3 +24,5 @@ uint64_t weights_bytes(const struct weights *w);     /* of all tensors, as store
 int64_t weights_parameters(const struct weights *w); /* elements of all tensors */
 /* Hash of names, dtypes, shapes and a sample of every tensor's bytes. */
 void weights_fingerprint(const struct weights *w, uint8_t out[SHA256_BYTES]);
+/* Let the kernel take the mapped pages back: they are read again when they are touched. */
+void weights_forget(struct weights *w);

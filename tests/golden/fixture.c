@@ -14,6 +14,8 @@
 #include "adapters/peft.h"
 #include "core/base/file.h"
 
+enum precision fixture_precision = PRECISION_EXACT;
+
 const char *fixture_path(const char *format, ...)
 {
     static char paths[4][1024];
@@ -46,7 +48,7 @@ struct model *fixture_model(const char *directory)
 {
     struct model *m = NULL;
     struct err e;
-    if (model_open(&m, directory, &e) != 0)
+    if (model_open(&m, directory, &(struct model_options){.precision = fixture_precision}, &e) != 0)
         fail_msg("%s: %s: %s", directory, e.code, e.message);
     return m;
 }

@@ -14,14 +14,26 @@
 enum { CROWD = 16, NEW_TOKENS = 12, PROMPT_MAX = 90 };
 
 struct subject {
+    const char *name;
+    enum precision precision;
     const char *model;
     const char *adapters[4]; /* NULL: the bare base */
 };
 
+#define IN_EVERY_PRECISION(MODEL, ...)                       \
+    {MODEL " exact", PRECISION_EXACT, MODEL, __VA_ARGS__},   \
+        {MODEL " int8", PRECISION_INT8, MODEL, __VA_ARGS__}, \
+    {                                                        \
+        MODEL " int4", PRECISION_INT4, MODEL, __VA_ARGS__    \
+    }
+
 static const struct subject subjects[] = {
-    {"llama", {"r8-all", "r24-odd", "lm-head", NULL}}, {"llama3-rope", {"r8-all", NULL, NULL, NULL}},
-    {"mistral", {"r8-all", NULL, NULL, NULL}},         {"qwen2", {"r8-all", "tied-head", NULL, NULL}},
-    {"qwen3", {"r8-all", NULL, NULL, NULL}},           {"gpt2", {"r8-conv1d", "r4-attn", NULL, NULL}},
+    IN_EVERY_PRECISION("llama", {"r8-all", "r24-odd", "lm-head", NULL}),
+    IN_EVERY_PRECISION("llama3-rope", {"r8-all", NULL, NULL, NULL}),
+    IN_EVERY_PRECISION("mistral", {"r8-all", NULL, NULL, NULL}),
+    IN_EVERY_PRECISION("qwen2", {"r8-all", "tied-head", NULL, NULL}),
+    IN_EVERY_PRECISION("qwen3", {"r8-all", NULL, NULL, NULL}),
+    IN_EVERY_PRECISION("gpt2", {"r8-conv1d", "r4-attn", NULL, NULL}),
 };
 
 /* Another prompt for every member of the crowd; the first is the one that is watched. */
@@ -41,7 +53,9 @@ struct bench {
 static void open_bench(struct bench *b, const struct subject *s)
 {
     struct err e;
+    fixture_precision = s->precision;
     b->m = fixture_model(fixture_path("models/%s", s->model));
+    fixture_precision = PRECISION_EXACT;
     for (int i = 0; i < 4; i++) {
         b->deltas[i] = NULL;
         if (s->adapters[i] && !(b->deltas[i] = fixture_delta(
@@ -158,7 +172,7 @@ int main(void)
     size_t count = 0;
     for (; count < sizeof subjects / sizeof *subjects; count++)
         tests[count] =
-            (struct CMUnitTest){subjects[count].model, check_subject, NULL, NULL, (void *)&subjects[count]};
+            (struct CMUnitTest){subjects[count].name, check_subject, NULL, NULL, (void *)&subjects[count]};
     tests[count] = (struct CMUnitTest)cmocka_unit_test(check_numeric);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,31 @@
+/* The scratch of one caller of the forward pass. For core/model only. */
+#pragma once
+#include "core/kernels/r16.h"
+#include "core/model/model_internal.h"
+
+enum { INPUT_SITES_MAX = 3 }; /* linear layers that read one input: q, k, v */
+
+struct model_run {
+    const struct model *model;
+    struct pool *pool;
+    struct kvcache *kv;
+    int batch_tokens, logit_rows; /* as promised at the start */
+    float *memory;                /* owned: the float arrays */
+    float *x;                     /* [tokens, hidden] residual stream */
+    float *h;                     /* [tokens, widest] input of the next linear layers */
+    float *qkv;                   /* [tokens, q + 2 kv] */
+    float *attention;             /* [tokens, q] */
+    float *branch;                /* [tokens, hidden] what is added to x */
+    float *gate, *up;             /* [tokens, intermediate] */
+    float *cosine, *sine;         /* [tokens, head_dim / 2] */
+    float *low;                   /* [tokens, INPUT_SITES_MAX, DELTA_RANK_MAX] */
+    float *head_input;            /* [logit_rows, hidden] */
+    float *logits;                /* [logit_rows, vocab] */
+    struct activation activation; /* owned: the input of packed layers, quantized */
+    float **scratch; /* owned, [workers] widened weights, attention scores, a packed layer's last rows */
+    const struct delta **head_delta; /* owned, [logit_rows] */
+
+    const struct batch *batch; /* of the step in hand */
+    int wanted;
+    bool any_delta;
+};
