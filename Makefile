@@ -12,7 +12,8 @@ SANITIZE ?=
 ifeq ($(SANITIZE),)
 HARDENING := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero
 else
-HARDENING := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+# GCC sees uninitialized variables where there are none once it instruments the code.
+HARDENING := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-maybe-uninitialized
 endif
 ARCH := $(shell uname -m)
 ifeq ($(ARCH),x86_64)
