@@ -12,7 +12,8 @@ SANITIZE ?=
 ifeq ($(SANITIZE),)
 HARDENING := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero
 else
-HARDENING := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+# GCC sees uninitialized variables where there are none once it instruments the code.
+HARDENING := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-maybe-uninitialized
 endif
 ARCH := $(shell uname -m)
 ifeq ($(ARCH),x86_64)
@@ -27,11 +28,21 @@ CFLAGS_ALL := -std=gnu17 -D_GNU_SOURCE -DADAPTERD_VERSION='"$(VERSION)"' -I. -O2
 LDFLAGS_ALL := -pthread -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
+LIBRARIES := libmicrohttpd jansson sqlite3 libpcre2-8 libutf8proc nettle openblas libcurl
+
+# Whatever compiles needs the packages; these goals do not, or install them first.
+NOT_COMPILING := run test test-asan test-tsan docker-test deps clean format format-check
+ifneq ($(filter-out $(NOT_COMPILING),$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell command -v $(CC) >/dev/null && pkg-config --exists $(LIBRARIES) 2>/dev/null && echo yes),yes)
+$(error packages are missing: run `make deps` as root (scripts/deps.sh lists them))
+endif
+endif
+
 PKG_CFLAGS = $(shell pkg-config --cflags $(1) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(1) 2>/dev/null)
 DAEMON_LIBS = $(call PKG_LIBS,libmicrohttpd jansson sqlite3 libpcre2-8 libutf8proc nettle openblas) -lm
 CTL_LIBS    = $(call PKG_LIBS,libcurl jansson nettle) -lm
-CFLAGS_ALL += $(call PKG_CFLAGS,libmicrohttpd jansson sqlite3 libpcre2-8 libutf8proc nettle openblas libcurl)
+CFLAGS_ALL += $(call PKG_CFLAGS,$(LIBRARIES))
 
 sources = $(sort $(shell find $(1) -name '*.c' 2>/dev/null))
 # `make V=1` shows the commands.
@@ -44,14 +55,15 @@ CORE_SRC     := $(call sources,core)
 ADAPTERS_SRC := $(call sources,adapters)
 SERVER_SRC   := $(call sources,server)
 CLI_SRC      := $(call sources,cli)
-TEST_SRC     := $(call sources,tests/unit tests/kernels tests/golden)
+TEST_SRC     := $(call sources,tests/unit tests/kernels tests/golden tests/fault)
 TESTS        := $(patsubst %.c,$(BUILD)/%,$(filter %_test.c,$(TEST_SRC)))
 TEST_HELPERS := $(call objects,$(filter-out %_test.c,$(TEST_SRC)))
 MIGRATIONS   := $(sort $(wildcard migrations/*.sql))
 
 LIB_OBJ := $(call objects,$(CORE_SRC) $(ADAPTERS_SRC)) $(BUILD)/gen/migrations.o
+SERVER_LIB_OBJ := $(call objects,$(filter-out server/main.c,$(SERVER_SRC)))
 
-.PHONY: all run test test-unit test-e2e test-asan test-tsan docker-test deps install clean format format-check
+.PHONY: all run test check test-asan test-tsan docker-test deps install clean format format-check
 all: $(BUILD)/adapterd $(BUILD)/adapterctl
 
 $(BUILD)/adapterd: $(call objects,$(SERVER_SRC)) $(BUILD)/libadapterd.a
@@ -63,6 +75,12 @@ $(BUILD)/adapterctl: $(call objects,$(CLI_SRC)) $(call objects,$(call sources,co
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(CTL_LIBS)
 
 $(BUILD)/libadapterd.a: $(LIB_OBJ)
+	@rm -f $@
+	$(call say,AR)
+	$(Q)ar rcs $@ $^
+
+# The daemon without its main, for tests.
+$(BUILD)/libserver.a: $(SERVER_LIB_OBJ)
 	@rm -f $@
 	$(call say,AR)
 	$(Q)ar rcs $@ $^
@@ -87,12 +105,47 @@ $(BUILD)/gen/migrations.o: $(BUILD)/gen/migrations.c
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-$(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELPERS) $(BUILD)/libadapterd.a
+$(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELPERS) $(BUILD)/libserver.a $(BUILD)/libadapterd.a
 	$(call say,LD)
-	$(Q)$(CC) -o $@ $(filter-out %.a,$^) $(BUILD)/libadapterd.a $(LDFLAGS_ALL) $(DAEMON_LIBS) -lcmocka
+	$(Q)$(CC) -o $@ $(filter-out %.a,$^) $(BUILD)/libserver.a $(BUILD)/libadapterd.a $(LDFLAGS_ALL) $(DAEMON_LIBS) -lcmocka
 
 tests: $(TESTS)
 .PHONY: tests
+
+# Packages may be missing when make reads this file, so run and test start it again once they are there.
+deps:
+	scripts/deps.sh build run test
+
+run:
+	@scripts/deps.sh build run
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) demo/run.sh
+
+test:
+	@scripts/deps.sh build test
+	@$(MAKE) --no-print-directory -j$$(nproc) all tests
+	@$(MAKE) --no-print-directory check
+
+# The tests alone, of what is built.
+check:
+	@tests/run.sh $(BUILD) $(TESTS)
+
+# The whole suite, C tests and daemon, under sanitizers.
+test-asan:
+	@ADAPTERD_TIMEOUT_SCALE=4 $(MAKE) --no-print-directory test BUILD=build-asan SANITIZE=address,undefined
+test-tsan:
+	@ADAPTERD_TIMEOUT_SCALE=10 $(MAKE) --no-print-directory test BUILD=build-tsan SANITIZE=thread
+
+docker-test:
+	@tests/docker_test.sh
+
+DESTDIR ?=
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/adapterd
+	install -m 755 $(BUILD)/adapterd $(BUILD)/adapterctl $(DESTDIR)$(PREFIX)/bin
+	sed 's|/usr/local/bin|$(PREFIX)/bin|g' deploy/adapterd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/adapterd.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/adapterd.service
+	install -m 644 deploy/adapterd.conf README.md CHANGELOG.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/adapterd
 
 clean:
 	rm -rf build build-*

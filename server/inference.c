@@ -108,6 +108,8 @@ static ssize_t read_stream(struct request *r, char *out, size_t max)
             return REPLY_STREAM_BROKEN;
     }
     size_t count = q->event.length - q->event_sent;
+    if (count == 0)
+        return 0; /* asleep */
     if (count > max)
         count = max;
     memcpy(out, q->event.data + q->event_sent, count);

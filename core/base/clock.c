@@ -27,7 +27,7 @@ void clock_format(int64_t unix_ms, char *out, size_t size)
     int rest = (int)(unix_ms % 1000);
     if (rest < 0) /* before 1970: round down */
         rest += 1000;
-    time_t seconds = (time_t)((unix_ms - rest) / 1000);
+    time_t seconds = (time_t)(unix_ms / 1000 - (unix_ms % 1000 < 0));
     struct tm tm;
     gmtime_r(&seconds, &tm);
     char day[40] = "";

@@ -186,7 +186,7 @@ static void enqueue_locked(struct engine *g, struct sequence *q)
 
 int engine_submit(struct engine *g, const struct engine_request *r, uint64_t *id, struct err *e)
 {
-    struct sequence *q;
+    struct sequence *q = NULL;
     if (sequence_new(g, r, &q, e) != 0)
         return -1;
     pthread_mutex_lock(&g->lock);

@@ -296,7 +296,7 @@ int safetensors_open(struct safetensors **out, int fd, size_t header_limit, stru
     if (fstat(fd, &status) != 0)
         return err_errno(e, "cannot look at the weights file");
     uint64_t file_bytes = (uint64_t)status.st_size;
-    size_t header_bytes;
+    size_t header_bytes = 0;
     json_t *header = NULL;
     if (read_header_length(fd, file_bytes, header_limit, &header_bytes, e) != 0 ||
         read_header(fd, header_bytes, &header, e) != 0)

@@ -56,9 +56,10 @@ static int trie_add(struct added_trie *t, const struct added *a, int32_t token, 
             return err_memory(e);
         node = child;
     }
-    if (t->nodes[node].token >= 0)
-        return err_set(e, "tokenizer_malformed", "added_tokens: \"%.*s\" is what two of them match",
-                       (int)(length < 64 ? length : 64), text);
+    /* Normalizing made two equal, or left nothing of one: what the reference does then is not defined. */
+    if (t->nodes[node].token >= 0 || length == 0)
+        return err_set(e, "tokenizer_unsupported", "added_tokens: \"%.64s\" %s once it is normalized",
+                       a->tokens[token].content, length ? "equals another one" : "is empty");
     t->nodes[node].token = token;
     return 0;
 }
@@ -75,10 +76,8 @@ int added_index(struct added *a, struct err *e)
     if (trie_init(&a->raw, e) != 0 || trie_init(&a->normalized, e) != 0)
         return -1;
     for (size_t i = 0; i < a->count; i++) {
-        size_t length;
-        added_pattern(&a->tokens[i], &length);
         struct added_trie *trie = a->tokens[i].normalized ? &a->normalized : &a->raw;
-        if (length > 0 && trie_add(trie, a, (int32_t)i, e) != 0)
+        if (trie_add(trie, a, (int32_t)i, e) != 0)
             return -1;
     }
     return 0;

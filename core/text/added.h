@@ -38,7 +38,7 @@ struct added {
     struct added_trie normalized; /* looked for in the normalized text */
 };
 
-/* Build both tries. Errors: "tokenizer_malformed" (two tokens would match the same text), "out_of_memory". */
+/* Build both tries. Errors: "tokenizer_unsupported" (no telling what would match), "out_of_memory". */
 int added_index(struct added *a, struct err *e);
 void added_fini(struct added *a);
 /* The string that is looked for and that the id decodes to. */

@@ -50,24 +50,30 @@ void bpe_work_fini(struct bpe_work *w)
     *w = (struct bpe_work){0};
 }
 
-/* A word of n bytes has at most n symbols and never more than 3n candidates: n - 1 pairs at first, and two
- * more for each of at most n - 1 merges. */
-static int reserve(struct bpe_work *w, size_t length, struct err *e)
+/* A word of n bytes has at most n symbols. */
+static int reserve_symbols(struct bpe_work *w, size_t count, struct err *e)
 {
-    if (length > w->symbol_capacity) {
-        struct bpe_symbol *symbols = realloc(w->symbols, length * sizeof *symbols);
-        if (!symbols)
-            return err_memory(e);
-        w->symbols = symbols;
-        w->symbol_capacity = length;
-    }
-    if (length * 3 > w->candidate_capacity) {
-        struct bpe_candidate *candidates = realloc(w->candidates, length * 3 * sizeof *candidates);
-        if (!candidates)
-            return err_memory(e);
-        w->candidates = candidates;
-        w->candidate_capacity = length * 3;
-    }
+    if (count <= w->symbol_capacity)
+        return 0;
+    struct bpe_symbol *symbols = realloc(w->symbols, count * sizeof *symbols);
+    if (!symbols)
+        return err_memory(e);
+    w->symbols = symbols;
+    w->symbol_capacity = count;
+    return 0;
+}
+
+/* Of n symbols at most n - 1 pairs wait at first, and each of at most n - 1 merges takes one and adds up to
+ * two. */
+static int reserve_candidates(struct bpe_work *w, size_t symbols, struct err *e)
+{
+    if (symbols * 2 <= w->candidate_capacity)
+        return 0;
+    struct bpe_candidate *candidates = realloc(w->candidates, symbols * 2 * sizeof *candidates);
+    if (!candidates)
+        return err_memory(e);
+    w->candidates = candidates;
+    w->candidate_capacity = symbols * 2;
     return 0;
 }
 
@@ -209,10 +215,11 @@ int bpe_encode(const struct bpe *b, struct bpe_work *w, const char *word, size_t
     int32_t whole = b->ignore_merges ? vocab_find(&b->vocab, word, length) : NONE;
     if (whole >= 0)
         return token_list_push(out, whole) == 0 ? 0 : err_memory(e);
-    if (reserve(w, length, e) != 0)
+    if (reserve_symbols(w, length, e) != 0)
         return -1;
     struct word symbols = {.symbols = w->symbols, .pending_unk = NONE};
-    if (split_characters(b, &symbols, word, length, e) != 0)
+    if (split_characters(b, &symbols, word, length, e) != 0 ||
+        reserve_candidates(w, (size_t)symbols.count, e) != 0)
         return -1;
     merge_all(b, w, symbols.count);
     for (int32_t i = symbols.count ? 0 : NONE; i != NONE; i = w->symbols[i].next)

@@ -88,6 +88,9 @@ int normalizer_apply(const struct normalizer *n, struct pattern_work *w, struct 
             return err_memory(e);
         if (apply_step(&n->steps[i], w, p, &buffers[i % 2], e) != 0)
             return -1;
+        if (p->length > PIECE_BYTES_MAX)
+            return err_set(e, "text_too_long", "the normalized text has %zu bytes, at most %d are taken",
+                           p->length, PIECE_BYTES_MAX);
     }
     return 0;
 }

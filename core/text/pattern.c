@@ -86,6 +86,12 @@ void pattern_free(struct pattern *p)
     free(p);
 }
 
+bool pattern_can_be_empty(const struct pattern *p)
+{
+    uint32_t empty = 0;
+    return p->code && (pcre2_pattern_info(p->code, PCRE2_INFO_MATCHEMPTY, &empty) != 0 || empty);
+}
+
 int pattern_work_new(struct pattern_work **out, struct err *e)
 {
     struct pattern_work *w = calloc(1, sizeof *w);

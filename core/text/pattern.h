@@ -16,6 +16,7 @@ int pattern_new_regex(struct pattern **out, const char *regex, size_t length, st
 int pattern_new_literal(struct pattern **out, const char *text, size_t length,
                         struct err *e); /* length > 0 */
 void pattern_free(struct pattern *p);
+bool pattern_can_be_empty(const struct pattern *p); /* it may match nothing between two characters */
 
 int pattern_work_new(struct pattern_work **out, struct err *e);
 void pattern_work_free(struct pattern_work *w);

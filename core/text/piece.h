@@ -6,6 +6,8 @@
 /* Where Metaspace puts its character in front: nowhere, at the start of the text, before every piece. */
 enum prepend_scheme { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS };
 
+enum { PIECE_BYTES_MAX = 1 << 28 }; /* of a whole text: positions in words have 31 bits */
+
 struct piece {
     const char *text; /* borrowed, valid UTF-8 */
     size_t length;

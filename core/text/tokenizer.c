@@ -7,8 +7,6 @@
 #include "core/text/tokenizer_parts.h"
 #include "core/text/utf8.h"
 
-enum { TEXT_MAX = 1 << 28 }; /* bytes of one text: positions in words are 32 bits, candidates three a byte */
-
 int token_list_push(struct token_list *l, int32_t id)
 {
     if (l->count == l->capacity) {
@@ -99,9 +97,6 @@ static int take_raw(void *arg, size_t from, size_t to, int32_t id)
     struct piece whole = x->piece;
     x->piece = piece_slice(whole, from, to);
     int result = normalizer_apply(&t->normalizer, x->pattern_work, x->buffers, &x->piece, x->e);
-    if (result == 0 && x->piece.length > TEXT_MAX)
-        result = err_set(x->e, "text_too_long", "the normalized text has %zu bytes, at most %d are taken",
-                         x->piece.length, TEXT_MAX);
     if (result == 0)
         result =
             added_split(&t->added, &t->added.normalized, x->piece.text, x->piece.length, take_normalized, x);
@@ -137,8 +132,9 @@ static int push_all(struct encoder *x, const struct token_list *tokens)
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length, bool add_special_tokens,
                      struct token_list *out, struct err *e)
 {
-    if (length > TEXT_MAX)
-        return err_set(e, "text_too_long", "the text has %zu bytes, at most %d are taken", length, TEXT_MAX);
+    if (length > PIECE_BYTES_MAX)
+        return err_set(e, "text_too_long", "the text has %zu bytes, at most %d are taken", length,
+                       PIECE_BYTES_MAX);
     if (!utf8_valid(text, length))
         return err_set(e, "invalid_utf8", "the text is not valid UTF-8");
     struct encoder x = {.tokenizer = t, .out = out, .e = e};

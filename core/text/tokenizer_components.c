@@ -48,7 +48,13 @@ static int load_replace(struct normalizer_step *step, json_t *component, struct 
         component_string(component, "normalizer Replace", "content", &text, &step->content_length, e) != 0)
         return -1;
     step->content = component_copy(text, step->content_length);
-    return step->content ? new_pattern(component, "normalizer Replace", &step->pattern, e) : err_memory(e);
+    if (!step->content)
+        return err_memory(e);
+    if (new_pattern(component, "normalizer Replace", &step->pattern, e) != 0)
+        return -1;
+    return pattern_can_be_empty(step->pattern)
+               ? err_set(e, "tokenizer_unsupported", "normalizer Replace: a Regex that can match nothing")
+               : 0;
 }
 
 static int load_nfc(struct normalizer_step *step, json_t *component, struct err *e)

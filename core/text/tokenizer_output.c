@@ -142,16 +142,6 @@ int tokenizer_load_decoder(struct decoder *d, json_t *component, struct err *e)
 
 /* ---- post-processors ---- */
 
-static int insert_ids(struct token_list *list, size_t at, const struct token_list *ids, struct err *e)
-{
-    for (size_t i = 0; i < ids->count; i++)
-        if (token_list_push(list, 0) != 0)
-            return err_memory(e);
-    memmove(list->ids + at + ids->count, list->ids + at, (list->count - ids->count - at) * sizeof *list->ids);
-    memcpy(list->ids + at, ids->ids, ids->count * sizeof *list->ids);
-    return 0;
-}
-
 /* The ids of a special token of the template. */
 static int read_special(json_t *special_tokens, const char *name, struct token_list *out, struct err *e)
 {
@@ -172,13 +162,7 @@ static int read_special(json_t *special_tokens, const char *name, struct token_l
     return 0;
 }
 
-struct template
-{ /* what stands before and behind the text */
-    struct token_list before, behind;
-    int sequences; /* times the text stands there */
-};
-
-static int read_piece(struct template *t, json_t *piece, json_t *special_tokens, struct err *e)
+static int read_piece(struct tokenizer *t, json_t *piece, bool *behind, json_t *special_tokens, struct err *e)
 {
     const char *where = "post_processor TemplateProcessing", *name;
     size_t length;
@@ -188,38 +172,38 @@ static int read_piece(struct template *t, json_t *piece, json_t *special_tokens,
     if (component_string(sequence ? sequence : special, where, "id", &name, &length, e) != 0)
         return -1;
     if (special)
-        return read_special(special_tokens, name, t->sequences ? &t->behind : &t->before, e);
-    if (strcmp(name, "A") != 0 || ++t->sequences > 1)
+        return read_special(special_tokens, name, *behind ? &t->suffix : &t->prefix, e);
+    if (strcmp(name, "A") != 0 || *behind)
         return err_set(e, "tokenizer_unsupported", "%s.single: expected Sequence A once, found %.64s", where,
-                       t->sequences > 1 ? "it twice" : name);
+                       *behind ? "a second one" : name);
+    *behind = true;
     return 0;
 }
 
-static int load_template(struct tokenizer *t, json_t *component, struct err *e)
+struct postprocessors { /* what load_postprocessor works on */
+    struct tokenizer *tokenizer;
+    bool has_template;
+};
+
+static int load_template(struct postprocessors *p, json_t *component, struct err *e)
 {
     static const char *const known[] = {"type", "single", "pair", "special_tokens", NULL};
     const char *where = "post_processor TemplateProcessing";
-    json_t *single, *piece;
+    json_t *single, *piece, *special_tokens = json_object_get(component, "special_tokens");
     size_t index;
-    struct template template = {0};
+    bool behind = false;
+    if (p->has_template)
+        return err_set(e, "tokenizer_unsupported", "%s: more than one in a Sequence", where);
+    p->has_template = true;
     if (component_check(component, where, known, e) != 0 ||
         component_array(component, where, "single", &single, e) != 0)
         return -1;
-    int result = 0;
     json_array_foreach(single, index, piece)
     {
-        if (result == 0)
-            result = read_piece(&template, piece, json_object_get(component, "special_tokens"), e);
+        if (read_piece(p->tokenizer, piece, &behind, special_tokens, e) != 0)
+            return -1;
     }
-    if (result == 0 && template.sequences != 1)
-        result = err_set(e, "tokenizer_unsupported", "%s.single: it does not have Sequence A", where);
-    if (result == 0) /* a later template stands around what the earlier ones made */
-        result = insert_ids(&t->prefix, 0, &template.before, e);
-    if (result == 0)
-        result = insert_ids(&t->suffix, t->suffix.count, &template.behind, e);
-    token_list_fini(&template.before);
-    token_list_fini(&template.behind);
-    return result;
+    return behind ? 0 : err_set(e, "tokenizer_unsupported", "%s.single: it does not have Sequence A", where);
 }
 
 static int load_postprocessor(void *arg, json_t *component, int depth, struct err *e)
@@ -240,5 +224,6 @@ static int load_postprocessor(void *arg, json_t *component, int depth, struct er
 
 int tokenizer_load_postprocessor(struct tokenizer *t, json_t *component, struct err *e)
 {
-    return !component || json_is_null(component) ? 0 : load_postprocessor(t, component, 0, e);
+    struct postprocessors p = {.tokenizer = t};
+    return !component || json_is_null(component) ? 0 : load_postprocessor(&p, component, 0, e);
 }
