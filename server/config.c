@@ -14,6 +14,7 @@ enum option {
     OPTION_DATA,
     OPTION_LISTEN,
     OPTION_PRECISION,
+    OPTION_PACKED_CACHE,
     OPTION_THREADS,
     OPTION_KV_MEMORY,
     OPTION_ADAPTER_MEMORY,
@@ -36,7 +37,8 @@ static const struct {
     [OPTION_MODEL] = {"model", "ADAPTERD_MODEL", false, NULL},
     [OPTION_DATA] = {"data", "ADAPTERD_DATA", false, NULL},
     [OPTION_LISTEN] = {"listen", "ADAPTERD_LISTEN", false, "127.0.0.1:8080"},
-    [OPTION_PRECISION] = {"precision", "ADAPTERD_PRECISION", false, "exact"},
+    [OPTION_PRECISION] = {"precision", "ADAPTERD_PRECISION", false, NULL},
+    [OPTION_PACKED_CACHE] = {"packed-cache", "ADAPTERD_PACKED_CACHE", false, NULL},
     [OPTION_THREADS] = {"threads", "ADAPTERD_THREADS", false, "0"},
     [OPTION_KV_MEMORY] = {"kv-memory", "ADAPTERD_KV_MEMORY", false, NULL},
     [OPTION_ADAPTER_MEMORY] = {"adapter-memory", "ADAPTERD_ADAPTER_MEMORY", false, NULL},
@@ -64,7 +66,8 @@ const char *config_help(void)
            "  --model DIR             base model, a Hugging Face directory (required)\n"
            "  --data DIR              adapters, tenants, keys (required; created when missing)\n"
            "  --listen ADDRESS        host:port, port 0 takes a free one (127.0.0.1:8080)\n"
-           "  --precision KIND        exact (the only one in this version)\n"
+           "  --precision KIND        exact, int8 or int4 (int8; exact for numeric models)\n"
+           "  --packed-cache DIR|off  keeps int8 and int4 weights for the next start (DATA/packed)\n"
            "  --threads N             compute threads (0: as many as the process may use)\n"
            "  --kv-memory SIZE        memory for keys and values (from the machine's memory)\n"
            "  --adapter-memory SIZE   memory for loaded adapters (from the machine's memory)\n"
@@ -290,15 +293,27 @@ static int take_switch(const struct values *v, enum option o, bool *out, struct 
     return usage(e, v->origin[o], "expected true or false");
 }
 
-static int take_precision(const struct values *v, struct err *e)
+static int take_precision(struct config *c, const struct values *v, struct err *e)
 {
     const char *text = v->text[OPTION_PRECISION];
-    if (strcmp(text, "exact") == 0)
+    for (enum precision p = PRECISION_EXACT; text && p <= PRECISION_INT4; p++)
+        if (strcmp(text, precision_name(p)) == 0)
+            c->precision = p;
+    if (text && c->precision == PRECISION_DEFAULT)
+        return usage(e, v->origin[OPTION_PRECISION], "expected exact, int8 or int4");
+    return 0;
+}
+
+/* DATA/packed unless it is told otherwise. */
+static int take_packed_cache(struct config *c, struct values *v, struct err *e)
+{
+    const char *text = v->text[OPTION_PACKED_CACHE];
+    if (text && strcmp(text, "off") == 0)
         return 0;
-    if (strcmp(text, "int8") == 0 || strcmp(text, "int4") == 0)
-        return err_set(e, "usage", "%s: %s is not available in this version; use exact",
-                       v->origin[OPTION_PRECISION], text);
-    return usage(e, v->origin[OPTION_PRECISION], "expected exact, int8 or int4");
+    if (!text && !c->data)
+        return 0;
+    c->packed_cache = text ? strdup(text) : file_join(c->data, "packed");
+    return c->packed_cache ? 0 : err_memory(e);
 }
 
 static int take_words(struct config *c, const struct values *v, struct err *e)
@@ -309,7 +324,7 @@ static int take_words(struct config *c, const struct values *v, struct err *e)
         return usage(e, v->origin[OPTION_LOG_FORMAT], "expected text or json");
     if (config_parse_address(v->text[OPTION_LISTEN], &c->host, &c->port) != 0)
         return usage(e, v->origin[OPTION_LISTEN], "expected host:port, such as 127.0.0.1:8080 or [::1]:8080");
-    return take_precision(v, e);
+    return take_precision(c, v, e);
 }
 
 static void take_text(struct values *v, enum option o, char **out)
@@ -339,9 +354,8 @@ static int take_values(struct config *c, struct values *v, struct err *e)
     take_text(v, OPTION_MODEL, &c->model);
     take_text(v, OPTION_DATA, &c->data);
     take_text(v, OPTION_LISTEN, &c->listen);
-    take_text(v, OPTION_PRECISION, &c->precision);
     take_text(v, OPTION_ADMIN_KEY_FILE, &c->admin_key_file);
-    return 0;
+    return take_packed_cache(c, v, e);
 }
 
 static int gather(struct values *v, int argc, char *const *argv, char *const *environment, struct err *e)
@@ -382,7 +396,7 @@ void config_fini(struct config *c)
     free(c->listen);
     free(c->host);
     free(c->port);
-    free(c->precision);
+    free(c->packed_cache);
     free(c->admin_key_file);
     *c = (struct config){0};
 }

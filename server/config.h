@@ -7,12 +7,14 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
+#include "core/model/model.h"
 
 struct config {
     char *model, *data; /* directories; owned, as all strings here */
     char *listen;       /* as given: "127.0.0.1:8080" */
     char *host, *port;  /* its two halves, brackets of IPv6 removed */
-    char *precision;
+    enum precision precision;
+    char *packed_cache;               /* directory; NULL: none */
     char *admin_key_file;             /* NULL: DATA/admin.key */
     int threads;                      /* 0: as many as the process may use */
     int max_batch;                    /* sequences that run at the same time */

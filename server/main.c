@@ -41,13 +41,16 @@ static void report(const struct server *s)
     engine_stats(s->engine, &stats);
     log_message("info", "model %s: %s, %lld parameters, %.1f MiB of weights, precision %s", s->model_name,
                 s->info->family, (long long)s->info->parameters, (double)s->info->weight_bytes / (1 << 20),
-                s->config.precision);
+                precision_name(s->info->precision));
     log_message("info",
                 "memory: keys and values %.1f MiB (%d tokens in a sequence at most), adapters %.1f MiB",
                 (double)s->config.kv_bytes / (1 << 20), stats.context_length,
                 (double)s->config.adapter_bytes / (1 << 20));
     log_message("info", "%d compute threads, %d requests at the same time", stats.threads,
                 s->config.max_batch);
+    if (s->info->packed_bytes)
+        log_message("info", "packed weights: %.1f MiB, %s", (double)s->info->packed_bytes / (1 << 20),
+                    s->info->packed_state);
     if (s->config.no_auth)
         log_message("warning", "--no-auth: every caller is admin");
 }
@@ -64,7 +67,7 @@ static int check(struct server *s)
         "kv-memory        %llu bytes\nadapter-memory   %llu bytes\nmax-batch        %d\n",
         s->model_name, s->config.model, s->info->family, (long long)s->info->parameters,
         (unsigned long long)s->info->weight_bytes, s->info->context_length, s->info->vocab_size,
-        s->config.precision, s->config.listen, (unsigned long long)s->config.kv_bytes,
+        precision_name(s->info->precision), s->config.listen, (unsigned long long)s->config.kv_bytes,
         (unsigned long long)s->config.adapter_bytes, s->config.max_batch);
     return EXIT_SUCCESS;
 }

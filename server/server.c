@@ -34,10 +34,24 @@ static void name_model(struct server *s)
     snprintf(s->model_name, sizeof s->model_name, "%.100s", name);
 }
 
+/* Every tenth, as it is passed. */
+static void log_progress(void *arg, double share)
+{
+    int *tenths = arg;
+    for (; share * 10 >= *tenths + 1; ++*tenths)
+        log_message("info", "packing the weights: %d %%", (*tenths + 1) * 10);
+}
+
 int server_open_model(struct server *s, struct err *e)
 {
+    int tenths = 0;
+    struct model_options options = {.precision = s->config.precision,
+                                    .threads = s->config.threads,
+                                    .packed_cache = s->config.packed_cache,
+                                    .progress = log_progress,
+                                    .progress_arg = &tenths};
     name_model(s);
-    if (model_open(&s->model, s->config.model, e) != 0)
+    if (model_open(&s->model, s->config.model, &options, e) != 0)
         return -1;
     s->info = model_info(s->model);
     if (s->info->numeric)
@@ -57,9 +71,8 @@ void server_size_memory(struct server *s)
     uint64_t share = memory_available() / 4;
     const struct model_info *m = s->info;
     if (!s->config.kv_bytes) {
-        uint64_t sequence =
-            (uint64_t)m->context_length * (uint64_t)m->layers * (uint64_t)m->kv_size * 2 * sizeof(float);
-        uint64_t all = sequence * (uint64_t)s->config.max_batch;
+        uint64_t pages = ((uint64_t)m->context_length + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+        uint64_t all = pages * kvcache_page_bytes(&m->kv) * (uint64_t)s->config.max_batch;
         s->config.kv_bytes = m->numeric ? MIB : clamp(all, MIB, clamp(share, 16 * MIB, UINT64_MAX));
     }
     if (!s->config.adapter_bytes)

@@ -366,11 +366,18 @@ static int check_matrices(const struct model *m, struct err *e)
     return 0;
 }
 
+const char *precision_name(enum precision p)
+{
+    static const char *const names[] = {"default", "exact", "int8", "int4"};
+    return names[p];
+}
+
 static int load(struct model *m, const char *directory, const struct model_options *o, struct err *e)
 {
     if (config_read(&m->config, directory, e) != 0 || weights_open(&m->weights, directory, e) != 0)
         return -1;
     const struct family *f = m->config.family;
+    m->precision = o->precision != PRECISION_DEFAULT ? o->precision : f ? PRECISION_INT8 : PRECISION_EXACT;
     if ((f ? load_decoder(m, e) : load_mlp(m, e)) != 0)
         return -1;
     const char *left = weights_left(m->weights, is_buffer);
@@ -381,7 +388,7 @@ static int load(struct model *m, const char *directory, const struct model_optio
     if (f && !f->learned_positions && fill_frequencies(m, e) != 0)
         return -1;
     fill_info(m);
-    return o->precision == PRECISION_EXACT ? check_matrices(m, e) : pack_model(m, o, e);
+    return m->precision == PRECISION_EXACT ? check_matrices(m, e) : pack_model(m, o, e);
 }
 
 int model_open(struct model **out, const char *directory, const struct model_options *o, struct err *e)
@@ -390,7 +397,6 @@ int model_open(struct model **out, const char *directory, const struct model_opt
     if (!m)
         return err_memory(e);
     linear_init();
-    m->precision = o->precision;
     m->kernels = cpu_kernels();
     if (cpu_check(e) != 0 || load(m, directory, o, e) != 0) {
         model_close(m);

@@ -41,10 +41,12 @@ enum { MODEL_EOS_MAX = 16 };
 
 /* How the weights of linear layers are kept and multiplied. */
 enum precision {
-    PRECISION_EXACT, /* as stored, in f32 arithmetic: the reference */
-    PRECISION_INT8,  /* language models only */
-    PRECISION_INT4   /* the same; the output head stays int8 */
+    PRECISION_DEFAULT, /* int8 for language models, exact for numeric ones; a model is never in it */
+    PRECISION_EXACT,   /* as stored, in f32 arithmetic: the reference */
+    PRECISION_INT8,    /* language models only */
+    PRECISION_INT4     /* the same; the output head stays int8 */
 };
+const char *precision_name(enum precision p); /* "exact", "int8", "int4"; "default" */
 
 struct model_options {
     enum precision precision;

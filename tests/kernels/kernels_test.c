@@ -270,7 +270,8 @@ static void check_lowrank(int rank, int in, int out)
     float *a = guarded(ranks * ins, 20), *bt = guarded(ranks * outs, 21), *x = guarded(ins, 22),
           *t = guarded(ranks, 23), *split = guarded(ranks, 24), *y = guarded(outs, 25),
           *before = guarded(outs, 25);
-    lowrank_shrink(a, x, t, in, 0, rank);
+    struct lowrank l = {.rank = rank, .a = a, .bt = bt};
+    lowrank_shrink(&l, x, t, in, 0, rank);
     for (int r = 0; r < rank; r++) {
         double sum = 0, magnitude = 0;
         for (int k = 0; k < in; k++) {
@@ -279,13 +280,14 @@ static void check_lowrank(int rank, int in, int out)
         }
         assert_near("shrink", in, r, t[r], sum, magnitude);
     }
-    lowrank_shrink(a, x, split, in, 0, rank / 2); /* divided over workers: the same bits, only its own rows */
+    lowrank_shrink(&l, x, split, in, 0,
+                   rank / 2); /* divided over workers: the same bits, only its own rows */
     for (int r = rank / 2; r < rank; r++)
         assert_true(memcmp(&split[r], &t[r], sizeof *t) != 0);
-    lowrank_shrink(a, x, split, in, rank / 2, rank);
+    lowrank_shrink(&l, x, split, in, rank / 2, rank);
     assert_memory_equal(split, t, ranks * sizeof *t);
     for (int row = 0; row < out; row += LINEAR_ROWS)
-        lowrank_expand(bt, t, y + row, rank, out, row, out - row < LINEAR_ROWS ? out - row : LINEAR_ROWS);
+        lowrank_expand(&l, t, y + row, out, row, out - row < LINEAR_ROWS ? out - row : LINEAR_ROWS);
     for (int j = 0; j < out; j++) {
         double sum = 0, magnitude = fabs((double)before[j]);
         for (int r = 0; r < rank; r++) {

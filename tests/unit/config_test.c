@@ -35,7 +35,7 @@ static void defaults(void **state)
     assert_string_equal(c.data, "d");
     assert_string_equal(c.host, "127.0.0.1");
     assert_string_equal(c.port, "8080");
-    assert_string_equal(c.precision, "exact");
+    assert_int_equal(c.precision, PRECISION_DEFAULT);
     assert_int_equal(c.threads, 0);
     assert_int_equal(c.max_batch, CONFIG_MAX_BATCH_DEFAULT);
     assert_int_equal(c.kv_bytes, 0);
@@ -92,8 +92,6 @@ static void mistakes_are_named(void **state)
         {"--model m --data d --kv-memory 12X", "--kv-memory"},
         {"--model m --data d --kv-memory 1K", "1M"},
         {"--model m --data d --adapter-memory 99999999G", "--adapter-memory"},
-        {"--model m --data d --precision int8", "not available"},
-        {"--model m --data d --precision int4", "not available"},
         {"--model m --data d --precision f8", "exact"},
         {"--model m --data d --log-format xml", "--log-format"},
         {"--model m --data d --listen 8080", "--listen"},
