@@ -14,7 +14,9 @@ int cache_new(struct cache **out, struct registry *r, const struct model *m, siz
 /* Waits for loads under way; their `ready` is called. */
 void cache_free(struct cache *c);
 
-/* Calls `ready` exactly once: with a delta (the receiver owns a reference) or NULL and the error. */
+/* Calls `ready` exactly once: with a delta (the receiver owns a reference) or NULL and the error:
+ * "loader_busy" (too many cold versions wait), "adapter_broken", "adapter_not_found" (deleted meanwhile),
+ * "shutting_down", or what peft_load says where the base is another one now. `ready` must not block. */
 void cache_lease(struct cache *c, const struct version *v,
                  void (*ready)(void *arg, struct delta *d, const struct err *e), void *arg);
 /* Put a delta that was just compiled for an upload in, so that its first request is warm. */

@@ -46,8 +46,9 @@ void version_ref(const struct version *v);
 void version_unref(const struct version *v); /* NULL is fine */
 
 /* Opens or creates DATA (lock file, database, migrations, blobs), sweeps what no row refers to, marks
- * versions whose blobs are missing or have the wrong size as broken. Errors: "data_locked", "registry_newer",
- * "io_error", ... */
+ * versions whose blobs are missing or have the wrong size as broken. Errors: "data_locked" (another daemon),
+ * "registry_newer", "registry_malformed" (damaged, or another program's file), "registry_missing" (blobs
+ * without their database), "storage_failed", "storage_full", "io_error". */
 int registry_open(struct registry **out, const char *data_directory, struct err *e);
 void registry_close(struct registry *r); /* NULL is fine; nobody else uses it any more */
 
@@ -115,6 +116,7 @@ int registry_admin_key(struct registry *r, const char *path, bool *created, stru
 /* An upload on its way: two files in DATA/tmp that grow as the bytes arrive, hashed as they are written. */
 struct staged;
 enum staged_part { STAGED_CONFIG, STAGED_WEIGHTS };
+/* Errors: "upload_too_large", "storage_full", "io_error". One thread at a time. */
 int staged_new(struct staged **out, struct registry *r, struct err *e);
 int staged_write(struct staged *s, enum staged_part part, const void *data, size_t length, struct err *e);
 int staged_sync(struct staged *s, struct err *e);             /* fsync both, finish the hashes */

@@ -68,7 +68,7 @@ void print_answer(const struct answer *a)
 
 int print_json(const json_t *value, struct err *e)
 {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     if (!text)
         return err_memory(e);
     print_output(stdout, text, strlen(text));

@@ -83,6 +83,7 @@ int scheduler_add(struct scheduler *s, struct schedulable *q)
     if (!queue && !(queue = add_queue(s, q->tenant)))
         return -1;
     append(&queue->first, &queue->last, q);
+    q->waiting = true;
     s->waiting++;
     return 0;
 }
@@ -90,6 +91,7 @@ int scheduler_add(struct scheduler *s, struct schedulable *q)
 static void leave_queue(struct scheduler *s, struct tenant_queue *queue, struct schedulable *q)
 {
     unlink_from(&queue->first, &queue->last, q);
+    q->waiting = false;
     s->waiting--;
     if (!queue->first)
         drop_queue(s, queue);
@@ -117,7 +119,7 @@ void scheduler_remove(struct scheduler *s, struct schedulable *q)
         unlink_from(&s->first, &s->last, q);
         q->running = false;
         s->running--;
-    } else if (find_queue(s, q->tenant)) {
+    } else if (q->waiting) {
         leave_queue(s, find_queue(s, q->tenant), q);
     }
     if (s->kv)

@@ -22,7 +22,7 @@ struct schedulable { /* embedded in a sequence; zero-initialize, then fill in th
     struct kv_sequence kv;
     int planned;                         /* tokens in the coming step, from scheduler_plan */
     struct schedulable *next, *previous; /* in the list it is in */
-    bool running;
+    bool waiting, running;               /* neither: the scheduler does not know it */
 };
 
 struct scheduler_limits {
@@ -46,7 +46,7 @@ void scheduler_init(struct scheduler *s, const struct scheduler_limits *limits, 
 int scheduler_add(struct scheduler *s, struct schedulable *q);
 /* Admit the next in turn; NULL when nobody waits or the next one does not fit now. */
 struct schedulable *scheduler_admit(struct scheduler *s);
-/* Take a sequence out, waiting or running, and give its pages back. */
+/* Take a sequence out, waiting or running, and give its pages back; one that is not in is fine. */
 void scheduler_remove(struct scheduler *s, struct schedulable *q);
 /* Set `planned` of all running sequences; returns the sum. Decodes come first, then prompts in order of
  * admission. */
