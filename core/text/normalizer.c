@@ -1,7 +1,6 @@
 #include "core/text/normalizer.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/text/nfc.h"
 #include "core/text/utf8.h"
@@ -53,13 +52,25 @@ int normalizer_replace(const struct pattern *pattern, const char *content, size_
     return 0;
 }
 
+/* How many bytes of the composed text stand for the start of the text: what did not change up to there, or
+ * else that and the character which the first change made. */
+static size_t start_of_composed(const struct piece *p, const struct buf *composed)
+{
+    size_t same = 0;
+    while (same < p->start_bytes && same < composed->length && p->text[same] == composed->data[same])
+        same++;
+    if (same == p->start_bytes || same == composed->length)
+        return same;
+    while (same > 0 && ((unsigned char)composed->data[same] & 0xC0) == 0x80)
+        same--;
+    return same + utf8_size(composed->data[same]);
+}
+
 static int compose(struct piece *p, struct buf *out, struct err *e)
 {
     if (nfc_append(p->text, p->length, out, e) != 0)
         return -1;
-    if (p->start_bytes > 0 &&
-        (out->length < p->start_bytes || memcmp(out->data, p->text, p->start_bytes) != 0))
-        p->start_bytes = out->length ? utf8_size(out->data[0]) : 0;
+    p->start_bytes = start_of_composed(p, out);
     p->text = out->data;
     p->length = out->length;
     return 0;
