@@ -8,14 +8,15 @@
 
 #include "core/model/kvcache.h"
 
-enum { LAYERS = 3, KV_SIZE = 10 };
-static const size_t page_bytes = (size_t)LAYERS * 2 * KV_PAGE_TOKENS * KV_SIZE * sizeof(float);
+enum { LAYERS = 3, HEADS = 2, DIM = 5 };
+static const struct kv_shape shape = {.layers = LAYERS, .heads = HEADS, .dim = DIM, .type = KV_F32};
+static const size_t page_bytes = (size_t)LAYERS * HEADS * 2 * KV_PAGE_TOKENS * DIM * sizeof(float);
 
 static struct kvcache *open_cache(size_t bytes)
 {
     struct kvcache *k = NULL;
     struct err e;
-    if (kvcache_new(&k, LAYERS, KV_SIZE, bytes, &e) != 0)
+    if (kvcache_new(&k, &shape, bytes, &e) != 0)
         fail_msg("%s", e.message);
     return k;
 }
@@ -42,7 +43,8 @@ static void budget_decides_pages(void **state)
     kvcache_free(NULL);
     struct kvcache *k = NULL;
     struct err e;
-    assert_int_equal(kvcache_new(&k, 1024, 1 << 20, (size_t)1 << 62, &e), -1);
+    const struct kv_shape huge = {.layers = 1024, .heads = 1 << 10, .dim = 1 << 10, .type = KV_F32};
+    assert_int_equal(kvcache_new(&k, &huge, (size_t)1 << 62, &e), -1);
     assert_string_equal(e.code, "out_of_memory");
     assert_null(k);
 }
@@ -79,14 +81,15 @@ static void reserve_takes_whole_pages(void **state)
 static void pages_do_not_overlap(void **state)
 {
     (void)state;
-    enum { PAGES = 7, FLOATS = KV_PAGE_TOKENS * KV_SIZE };
+    enum { PAGES = 7, FLOATS = KV_PAGE_TOKENS * DIM };
     struct kvcache *k = open_cache(PAGES * page_bytes);
     for (int pass = 0; pass < 2; pass++)
         for (int page = 0; page < PAGES; page++)
             for (int layer = 0; layer < LAYERS; layer++)
-                for (int which = 0; which < 2; which++) {
-                    float *at = which ? kvcache_value_page(k, layer, page) : kvcache_key_page(k, layer, page);
-                    float mark = (float)((page * LAYERS + layer) * 2 + which);
+                for (int which = 0; which < 2 * HEADS; which++) {
+                    float *at = which % 2 ? kvcache_values(k, layer, page, which / 2)
+                                          : kvcache_keys(k, layer, page, which / 2);
+                    float mark = (float)((page * LAYERS + layer) * 2 * HEADS + which);
                     for (int i = 0; i < FLOATS; i++) {
                         if (pass == 0)
                             at[i] = mark;
@@ -94,6 +97,26 @@ static void pages_do_not_overlap(void **state)
                             assert_true(at[i] == mark);
                     }
                 }
+    kvcache_free(k);
+}
+
+/* A page that two sequences share goes back when the last of them lets it go. */
+static void shared_pages_are_counted(void **state)
+{
+    (void)state;
+    struct kvcache *k = open_cache(6 * page_bytes);
+    struct kv_sequence a = {0}, b = {0};
+    assert_true(kvcache_reserve(k, &a, 3 * KV_PAGE_TOKENS));
+    assert_true(kvcache_share(k, &b, a.pages, 2));
+    assert_int_equal(kvcache_pages_free(k), 3);
+    assert_true(kvcache_reserve(k, &b, 4 * KV_PAGE_TOKENS));
+    assert_int_equal(kvcache_pages_free(k), 1);
+    assert_memory_equal(a.pages, b.pages, 2 * sizeof *a.pages);
+    assert_int_not_equal(a.pages[2], b.pages[2]);
+    kvcache_release(k, &a);
+    assert_int_equal(kvcache_pages_free(k), 2);
+    kvcache_release(k, &b);
+    assert_int_equal(kvcache_pages_free(k), 6);
     kvcache_free(k);
 }
 
@@ -136,9 +159,8 @@ static void random_use_conserves_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(budget_decides_pages),
-        cmocka_unit_test(reserve_takes_whole_pages),
-        cmocka_unit_test(pages_do_not_overlap),
+        cmocka_unit_test(budget_decides_pages),       cmocka_unit_test(reserve_takes_whole_pages),
+        cmocka_unit_test(pages_do_not_overlap),       cmocka_unit_test(shared_pages_are_counted),
         cmocka_unit_test(random_use_conserves_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

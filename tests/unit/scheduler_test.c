@@ -15,7 +15,8 @@ static struct kvcache *open_cache(int pages)
 {
     struct kvcache *k = NULL;
     struct err e;
-    assert_int_equal(kvcache_new(&k, 1, 1, (size_t)pages * 2 * KV_PAGE_TOKENS * sizeof(float), &e), 0);
+    const struct kv_shape shape = {.layers = 1, .heads = 1, .dim = 1, .type = KV_F32};
+    assert_int_equal(kvcache_new(&k, &shape, (size_t)pages * kvcache_page_bytes(&shape), &e), 0);
     assert_int_equal(kvcache_pages(k), pages);
     return k;
 }
