@@ -142,17 +142,28 @@ int32_t sampler_next(struct sampler *s, const struct sampling *how, const float 
     return s->candidates[vocab_size - kept].token;
 }
 
-static double log_sum(const float *logits, int vocab_size)
+/* Of the softmax: logprob = (logit - top) - log_sum, which keeps its digits whatever the logits' size. */
+struct softmax {
+    double top, log_sum;
+};
+
+static struct softmax softmax_of(const float *logits, int vocab_size)
 {
     double top = (double)logits[largest(logits, vocab_size)], sum = 0;
     for (int i = 0; i < vocab_size; i++)
         sum += exp((double)logits[i] - top);
-    return top + log(sum);
+    return (struct softmax){.top = top, .log_sum = log(sum)};
+}
+
+static float logprob(const struct softmax *s, float logit)
+{
+    return (float)((double)logit - s->top - s->log_sum);
 }
 
 float engine_logprob_of(const float *logits, int vocab_size, int32_t token)
 {
-    return (float)((double)logits[token] - log_sum(logits, vocab_size));
+    struct softmax s = softmax_of(logits, vocab_size);
+    return logprob(&s, logits[token]);
 }
 
 /* Insert into a short list that is kept in order. */
@@ -168,13 +179,13 @@ static void insert_top(struct engine_token *t, int limit, struct engine_logprob 
 
 void sampler_logprobs(const struct sampling *how, const float *logits, int vocab_size, struct engine_token *t)
 {
-    double total = log_sum(logits, vocab_size);
-    t->logprob = (float)((double)logits[t->token] - total);
+    struct softmax s = softmax_of(logits, vocab_size);
+    t->logprob = logprob(&s, logits[t->token]);
     t->top_count = 0;
     int limit = how->logprobs < ENGINE_LOGPROBS_MAX ? how->logprobs : ENGINE_LOGPROBS_MAX;
     limit = limit < vocab_size ? limit : vocab_size;
     for (int i = 0; limit > 0 && i < vocab_size; i++)
         insert_top(t, limit, (struct engine_logprob){.token = i, .logprob = logits[i]});
     for (int i = 0; i < t->top_count; i++)
-        t->top[i].logprob = (float)((double)t->top[i].logprob - total);
+        t->top[i].logprob = logprob(&s, t->top[i].logprob);
 }
