@@ -143,7 +143,7 @@ DESTDIR ?=
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/adapterd
 	install -m 755 $(BUILD)/adapterd $(BUILD)/adapterctl $(DESTDIR)$(PREFIX)/bin
-	sed 's|/usr/local/bin|$(PREFIX)/bin|g' deploy/adapterd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/adapterd.service
+	sed 's|/usr/local|$(PREFIX)|g' deploy/adapterd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/adapterd.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/adapterd.service
 	install -m 644 deploy/adapterd.conf README.md CHANGELOG.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/adapterd
 
