@@ -227,8 +227,9 @@ static int choose_input(const struct inference *q, const json_t *body, const cha
     }
     bool numeric = q->r->server->info->numeric;
     if (!*name)
-        return err_set(e, "input_required", "exactly one of %s is required",
-                       numeric ? "\"input\"" : "\"prompt\", \"messages\" and \"tokens\"");
+        return err_set(e, "input_required", "%s",
+                       numeric ? "\"input\" is required"
+                               : "exactly one of \"prompt\", \"messages\" and \"tokens\" is required");
     if (numeric == (strcmp(*name, "input") == 0))
         return 0;
     err_set(e, "input_unsupported", "the model \"%s\" takes %s, not \"%s\"", q->r->server->model_name,
