@@ -1,5 +1,6 @@
 #include "core/engine/engine.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,7 +14,9 @@ enum {
     STEP_TOKENS_DEFAULT = 256,
     CHUNK_TOKENS_DEFAULT = 128,
     LOGIT_ROWS_MORE = 32,
-    INPUT_ROWS_MAX = 1 << 20
+    INPUT_ROWS_MAX = 1 << 20,
+    STEP_US_MAX = 100000, /* of a step that decodes for somebody */
+    PREFILL_TOKENS_MIN = 16
 };
 
 struct sequence {
@@ -22,7 +25,6 @@ struct sequence {
     struct engine_request request; /* tokens, input and delta are owned */
     struct sampler sampler;
     int new_tokens, new_tokens_max;
-    int32_t last_token;
     uint64_t submitted_us, admitted_us, prefilled_us;
     atomic_bool cancelled;
     bool taken;                                 /* the engine thread's own: the scheduler knows it */
@@ -37,6 +39,7 @@ struct engine {
     struct engine_options options;
     struct pool *pool;
     struct kvcache *kv;
+    struct prefix *prefix;
     struct model_run *run;
     pthread_t thread;
     bool started;
@@ -57,6 +60,7 @@ struct engine {
     struct kv_sequence **kv_of;
     const struct delta **delta_of;
     uint8_t *want;
+    double token_us; /* what a prompt token costs */
 };
 
 /* ---- sequences ---- */
@@ -97,11 +101,11 @@ static int check_rows(const struct engine_request *r, struct err *e)
     return 0;
 }
 
-/* Copy what belongs to the caller. */
+/* Copy what belongs to the caller. New tokens are put behind those of the prompt. */
 static int copy_request(struct engine *g, struct sequence *q, const struct engine_request *r, struct err *e)
 {
     size_t numbers = r->input_rows * (size_t)g->info->input_size;
-    int32_t *tokens = malloc((r->token_count + 1) * sizeof *tokens);
+    int32_t *tokens = malloc((r->token_count + (size_t)q->new_tokens_max + 1) * sizeof *tokens);
     float *input = malloc((numbers + 1) * sizeof *input);
     q->request = *r;
     q->request.tokens = tokens;
@@ -111,15 +115,18 @@ static int copy_request(struct engine *g, struct sequence *q, const struct engin
         return err_memory(e);
     if (r->token_count)
         memcpy(tokens, r->tokens, r->token_count * sizeof *tokens);
+    if (r->cache_root && !r->on_logits)
+        q->s.tokens = tokens;
+    if (q->s.tokens)
+        memcpy(q->s.chain.key, r->cache_root, SHA256_BYTES);
     if (numbers)
         memcpy(input, r->input, numbers * sizeof *input);
     return g->info->numeric ? 0 : sampler_init(&q->sampler, &r->sampling, g->info->vocab_size, e);
 }
 
 /* How long it may get. The last token's own keys and values are never needed. */
-static void set_lengths(const struct engine *g, struct sequence *q)
+static void set_lengths(const struct engine *g, struct sequence *q, const struct engine_request *r)
 {
-    const struct engine_request *r = &q->request;
     q->s.tenant = r->tenant;
     q->s.wants_all_logits = r->on_logits != NULL && !g->info->numeric;
     q->s.prompt_tokens = (int)(g->info->numeric ? r->input_rows : r->token_count);
@@ -138,11 +145,11 @@ static int sequence_new(struct engine *g, const struct engine_request *r, struct
     struct sequence *q = calloc(1, sizeof *q);
     if (!q)
         return err_memory(e);
+    set_lengths(g, q, r);
     if (copy_request(g, q, r, e) != 0) {
         sequence_free(q);
         return -1;
     }
-    set_lengths(g, q);
     q->submitted_us = clock_us();
     *out = q;
     return 0;
@@ -234,6 +241,14 @@ const struct model *engine_model(const struct engine *g)
 static void note_pages_locked(struct engine *g)
 {
     g->stats.kv_pages_free = g->kv ? kvcache_pages_free(g->kv) : 0;
+    g->stats.kv_pages_cached = g->prefix ? prefix_pages(g->prefix) : 0;
+}
+
+/* Let others of the same root find the pages that are full by now. */
+static void keep_prefix(struct engine *g, struct sequence *q)
+{
+    if (g->prefix && q->s.tokens)
+        prefix_keep(g->prefix, &q->s.chain, q->request.tokens, q->s.kv.pages, q->s.computed / KV_PAGE_TOKENS);
 }
 
 static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
@@ -244,7 +259,9 @@ static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
     struct engine_done done = {.finish = how,
                                .queue_ms = (double)(admitted - q->submitted_us) / 1000.0,
                                .prefill_ms = (double)(prefilled - admitted) / 1000.0,
-                               .decode_ms = (double)(now - prefilled) / 1000.0};
+                               .decode_ms = (double)(now - prefilled) / 1000.0,
+                               .cached_tokens = q->s.shared_tokens};
+    keep_prefix(g, q);
     scheduler_remove(&g->scheduler, &q->s);
     pthread_mutex_lock(&g->lock);
     if (q->previous_live)
@@ -278,7 +295,7 @@ static void emit_token(struct engine *g, struct sequence *q, const float *logits
     }
     if (how->logprobs >= 0)
         sampler_logprobs(how, logits, g->info->vocab_size, &t);
-    q->last_token = t.token;
+    ((int32_t *)q->request.tokens)[q->s.prompt_tokens + q->new_tokens] = t.token;
     q->new_tokens++;
     if (!q->request.on_token(q->request.arg, &t))
         finish(g, q, ENGINE_STOP);
@@ -299,8 +316,10 @@ static int use_logits(struct engine *g, struct sequence *q, const float *logits)
     if (every_row && q->request.on_logits)
         for (int i = 0; i < planned; i++)
             q->request.on_logits(q->request.arg, (size_t)(first + i), logits + (size_t)i * vocab);
-    if (prefilled)
+    if (prefilled) {
         q->prefilled_us = clock_us();
+        keep_prefix(g, q);
+    }
     if (prefilled && q->new_tokens_max == 0)
         finish(g, q, g->info->numeric ? ENGINE_STOP : ENGINE_LENGTH);
     else if (!prefill || prefilled)
@@ -337,12 +356,29 @@ static void put_token(struct engine *g, struct sequence *q, int at, int place)
         memcpy(g->input + (size_t)at * (size_t)columns, q->request.input + (size_t)place * (size_t)columns,
                (size_t)columns * sizeof *g->input);
     else
-        g->token[at] = place < prompt ? q->request.tokens[place] : q->last_token;
+        g->token[at] = q->request.tokens[place];
+}
+
+/* Prompt tokens that may go with decodes in one step, so that a step takes about STEP_US_MAX. */
+static int prefill_budget(const struct engine *g)
+{
+    double tokens = g->token_us > 0 ? STEP_US_MAX / g->token_us : g->options.chunk_tokens;
+    return tokens < PREFILL_TOKENS_MIN ? PREFILL_TOKENS_MIN : tokens < INT_MAX ? (int)tokens : INT_MAX;
+}
+
+/* A running mean of what a prompt token costs; steps of few tokens say little. */
+static void note_speed(struct engine *g, int prompt_tokens, uint64_t us)
+{
+    if (prompt_tokens >= PREFILL_TOKENS_MIN) {
+        double cost = (double)us / prompt_tokens;
+        g->token_us = g->token_us > 0 ? 0.75 * g->token_us + 0.25 * cost : cost;
+    }
 }
 
 static void step(struct engine *g)
 {
-    int planned = scheduler_plan(&g->scheduler), count = order_running(g), at = 0, decoded = 0;
+    int planned = scheduler_plan(&g->scheduler, prefill_budget(g)), count = order_running(g), at = 0,
+        decoded = 0;
     if (planned == 0)
         return;
     for (int i = 0; i < count; i++) {
@@ -358,7 +394,9 @@ static void step(struct engine *g)
                           .sequence = g->kv_of,
                           .delta = g->delta_of,
                           .want_logits = g->want};
+    uint64_t before = clock_us();
     const float *logits = model_step(g->run, &batch);
+    note_speed(g, at - decoded, clock_us() - before);
     pthread_mutex_lock(&g->lock); /* before the callbacks: who is done finds itself counted */
     g->stats.steps++;
     g->stats.tokens_decode += (uint64_t)decoded;
@@ -376,6 +414,7 @@ static void admit_all(struct engine *g)
         q->admitted_us = clock_us();
         pthread_mutex_lock(&g->lock);
         q->admitted = true;
+        g->stats.tokens_cached += (uint64_t)s->shared_tokens;
         note_pages_locked(g);
         pthread_mutex_unlock(&g->lock);
     }
@@ -466,6 +505,8 @@ static int prepare_kv(struct engine *g, struct err *e)
         return 0;
     if (kvcache_new(&g->kv, &g->info->kv, kv_bytes(g), e) != 0)
         return -1;
+    if (prefix_new(&g->prefix, g->kv, e) != 0)
+        return -1;
     long capacity = (long)kvcache_pages(g->kv) * KV_PAGE_TOKENS;
     g->stats.kv_pages = g->stats.kv_pages_free = kvcache_pages(g->kv);
     g->stats.context_length = capacity < g->info->context_length ? (int)capacity : g->info->context_length;
@@ -489,7 +530,7 @@ static int prepare(struct engine *g, struct err *e)
         model_run_new(&g->run, g->model, g->pool, g->kv, o->step_tokens, limits.logit_rows, e) != 0)
         return -1;
     g->stats.threads = pool_threads(g->pool);
-    scheduler_init(&g->scheduler, &limits, g->kv);
+    scheduler_init(&g->scheduler, &limits, g->kv, g->prefix);
     if (pthread_create(&g->thread, NULL, engine_main, g) != 0)
         return err_set(e, "out_of_memory", "cannot start the engine thread");
     g->started = true;
@@ -528,6 +569,7 @@ void engine_free(struct engine *g)
     scheduler_fini(&g->scheduler);
     model_run_free(g->run);
     pool_free(g->pool);
+    prefix_free(g->prefix);
     kvcache_free(g->kv);
     free(g->order);
     free(g->token);

@@ -49,6 +49,9 @@ struct engine_request {
     struct delta *delta;   /* the engine takes a reference of its own; NULL: bare base */
     const int32_t *tokens; /* [token_count], copied */
     size_t token_count;
+    /* [SHA256_BYTES] separates prefix caches: derived from tenant, adapter version and base; copied. NULL: no
+     * use of the prefix cache. */
+    const uint8_t *cache_root;
     const float *input; /* numeric models: [input_rows, input_size], copied */
     size_t input_rows;
     struct sampling sampling;
@@ -75,10 +78,11 @@ struct engine_options {
 struct engine_stats {
     int running, waiting;
     int kv_pages, kv_pages_free;
-    int context_length; /* tokens that one sequence may have: the model's limit, or what the KV budget holds
-                         */
+    int kv_pages_cached; /* held by the prefix cache; given up when a sequence needs them */
+    int context_length;  /* tokens that one sequence may have: the model's limit, or what the KV budget holds
+                          */
     int threads;
-    uint64_t steps, tokens_prefill, tokens_decode;
+    uint64_t steps, tokens_prefill, tokens_decode, tokens_cached;
 };
 
 struct engine;

@@ -8,9 +8,10 @@ struct tenant_queue {
     struct tenant_queue *next, *previous; /* ring */
 };
 
-void scheduler_init(struct scheduler *s, const struct scheduler_limits *limits, struct kvcache *kv)
+void scheduler_init(struct scheduler *s, const struct scheduler_limits *limits, struct kvcache *kv,
+                    struct prefix *prefix)
 {
-    *s = (struct scheduler){.limits = *limits, .kv = kv};
+    *s = (struct scheduler){.limits = *limits, .kv = kv, .prefix = prefix};
 }
 
 void scheduler_fini(struct scheduler *s)
@@ -97,13 +98,48 @@ static void leave_queue(struct scheduler *s, struct tenant_queue *queue, struct 
         drop_queue(s, queue);
 }
 
+/* Begin with the pages that are in the prefix cache already. The last token is always computed: its logits
+ * are wanted. */
+static void share_prefix(struct scheduler *s, struct schedulable *q)
+{
+    int limit = (q->prompt_tokens - 1) / KV_PAGE_TOKENS;
+    if (!s->prefix || !q->tokens || limit == 0)
+        return;
+    int32_t *pages = malloc((size_t)limit * sizeof *pages);
+    struct prefix_chain chain = q->chain;
+    int count = pages ? prefix_match(s->prefix, &chain, q->tokens, limit, pages) : 0;
+    if (count > 0 && kvcache_share(s->kv, &q->kv, pages, count)) {
+        q->chain = chain;
+        q->computed = q->shared_tokens = count * KV_PAGE_TOKENS;
+    }
+    free(pages);
+}
+
+/* Pages for its whole possible length, those of the prefix cache given up where need be. */
+static bool take_pages(struct scheduler *s, struct schedulable *q)
+{
+    if (q->reserve_tokens == 0)
+        return true;
+    struct prefix_chain root = q->chain;
+    share_prefix(s, q);
+    int pages = (q->reserve_tokens + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+    if (s->prefix)
+        prefix_make_room(s->prefix, pages - q->kv.page_count);
+    if (kvcache_reserve(s->kv, &q->kv, q->reserve_tokens))
+        return true;
+    kvcache_release(s->kv, &q->kv);
+    q->chain = root;
+    q->computed = q->shared_tokens = 0;
+    return false;
+}
+
 struct schedulable *scheduler_admit(struct scheduler *s)
 {
     struct tenant_queue *queue = s->turn;
     if (!queue || s->running >= s->limits.sequences_max)
         return NULL;
     struct schedulable *q = queue->first;
-    if (q->reserve_tokens > 0 && !kvcache_reserve(s->kv, &q->kv, q->reserve_tokens))
+    if (!take_pages(s, q))
         return NULL;
     s->turn = queue->next;
     leave_queue(s, queue, q);
@@ -131,25 +167,52 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
-int scheduler_plan(struct scheduler *s)
+/* What a step can still hold. */
+struct room {
+    int tokens, rows;
+    int prompts; /* sequences whose prompts wait for tokens */
+};
+
+static void plan_decodes(struct scheduler *s, struct room *room)
 {
-    int tokens = s->limits.step_tokens, rows = s->limits.logit_rows;
     for (struct schedulable *q = s->first; q; q = q->next) {
         bool decodes = q->computed >= q->prompt_tokens;
         q->planned = decodes ? 1 : 0;
-        tokens -= q->planned;
-        rows--; /* every sequence may want the logits of its last token */
+        room->tokens -= q->planned;
+        room->prompts += !decodes;
+        room->rows--; /* every sequence may want the logits of its last token */
     }
+}
+
+/* Up to `share` more tokens of each prompt. */
+static void plan_prompts(struct scheduler *s, struct room *room, int share)
+{
     for (struct schedulable *q = s->first; q; q = q->next) {
-        if (q->planned > 0)
+        int left = least(q->prompt_tokens - q->computed, s->limits.chunk_tokens) - q->planned;
+        if (q->computed >= q->prompt_tokens)
             continue;
-        int count = least(least(q->prompt_tokens - q->computed, s->limits.chunk_tokens), tokens);
-        if (q->wants_all_logits) {
-            count = least(count, rows + 1);
-            rows -= count - 1;
+        int more = least(least(left, share), room->tokens);
+        if (q->wants_all_logits) { /* its first row is counted already */
+            more = least(more, room->rows + (q->planned == 0));
+            room->rows -= more > 0 ? more - (q->planned == 0) : 0;
         }
-        q->planned = count;
-        tokens -= count;
+        q->planned += more;
+        room->tokens -= more;
     }
-    return s->limits.step_tokens - tokens;
+}
+
+int scheduler_plan(struct scheduler *s, int prefill_tokens)
+{
+    struct room room = {.tokens = s->limits.step_tokens, .rows = s->limits.logit_rows};
+    plan_decodes(s, &room);
+    int decodes = s->limits.step_tokens - room.tokens, before;
+    if (decodes > 0)
+        room.tokens = least(room.tokens, prefill_tokens);
+    before = room.tokens;
+    if (room.prompts > 0 && room.tokens > 0) {
+        int share = room.tokens / room.prompts;
+        plan_prompts(s, &room, share > 0 ? share : 1);
+        plan_prompts(s, &room, s->limits.chunk_tokens); /* what short prompts left over */
+    }
+    return decodes + before - room.tokens;
 }

@@ -119,6 +119,11 @@ void kvcache_page_unref(struct kvcache *k, int32_t page)
         k->free_list[k->free_count++] = page;
 }
 
+int kvcache_page_references(const struct kvcache *k, int32_t page)
+{
+    return k->references[page];
+}
+
 static char *head_at(struct kvcache *k, int layer, int page, int head)
 {
     size_t index =

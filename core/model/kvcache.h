@@ -38,6 +38,7 @@ bool kvcache_share(struct kvcache *k, struct kv_sequence *s, const int32_t *page
 void kvcache_release(struct kvcache *k, struct kv_sequence *s);
 void kvcache_page_ref(struct kvcache *k, int32_t page);
 void kvcache_page_unref(struct kvcache *k, int32_t page);
+int kvcache_page_references(const struct kvcache *k, int32_t page);
 /* One head's part of a page in one layer: keys [dim, KV_PAGE_TOKENS], values [KV_PAGE_TOKENS, dim]. */
 void *kvcache_keys(struct kvcache *k, int layer, int page, int head);
 void *kvcache_values(struct kvcache *k, int layer, int page, int head);

@@ -51,7 +51,7 @@ static void admission_is_round_robin(void **state)
         struct schedulable q[32];
         char order[33] = "", numbers[33];
         size_t count = strlen(cases[i].came), admitted = 0;
-        scheduler_init(&s, &wide, NULL);
+        scheduler_init(&s, &wide, NULL, NULL);
         for (size_t k = 0; k < count; k++) {
             q[k] = make((uint32_t)cases[i].came[k], 1, 0);
             assert_int_equal(scheduler_add(&s, &q[k]), 0);
@@ -84,7 +84,7 @@ static void a_flood_does_not_hold_up_a_trickle(void **state)
     struct scheduler_limits limits = wide;
     limits.sequences_max = 1;
     static struct schedulable flood[FLOOD], trickle[TRICKLE];
-    scheduler_init(&s, &limits, NULL);
+    scheduler_init(&s, &limits, NULL, NULL);
     for (int i = 0; i < FLOOD; i++) {
         flood[i] = make(1, 1, 0);
         assert_int_equal(scheduler_add(&s, &flood[i]), 0);
@@ -115,7 +115,7 @@ static void nobody_overtakes_who_waits_for_pages(void **state)
     struct scheduler s;
     struct schedulable running = make(1, 1, 6), large = make(2, 1, 5), small = make(3, 1, 1),
                        behind = make(2, 1, 1);
-    scheduler_init(&s, &wide, kv);
+    scheduler_init(&s, &wide, kv, NULL);
     scheduler_add(&s, &running);
     assert_ptr_equal(scheduler_admit(&s), &running);
     assert_int_equal(kvcache_pages_free(kv), 4);
@@ -146,7 +146,7 @@ static void a_waiting_one_can_leave(void **state)
     struct kvcache *kv = open_cache(4);
     struct scheduler s;
     struct schedulable a = make(1, 1, 4), b = make(2, 1, 3), c = make(2, 1, 1), d = make(3, 1, 1);
-    scheduler_init(&s, &wide, kv);
+    scheduler_init(&s, &wide, kv, NULL);
     scheduler_add(&s, &a);
     scheduler_admit(&s);
     scheduler_add(&s, &b);
@@ -181,6 +181,7 @@ struct plan_case {
         bool all_logits;
         int planned; /* expected */
     } q[PLAN_MAX];
+    int prefill; /* tokens of prompts beside decodes; 0: any number */
 };
 
 static const struct plan_case plans[] = {
@@ -197,12 +198,26 @@ static const struct plan_case plans[] = {
      100,
      4,
      {{20, 0, false, 3}, {5, 5, false, 1}, {5, 6, false, 1}, {5, 7, false, 1}}},
-    {"prompts in order of admission",
+    {"prompts share evenly, the rest goes by order of admission",
      10,
      6,
      100,
      3,
-     {{20, 0, false, 6}, {20, 0, false, 4}, {20, 0, false, 0}}},
+     {{20, 0, false, 4}, {20, 0, false, 3}, {20, 0, false, 3}}},
+    {"what a short prompt leaves goes to the long one",
+     100,
+     80,
+     100,
+     2,
+     {{90, 0, false, 80}, {10, 0, false, 10}}},
+    {"beside a decode, prompts get their part only",
+     100,
+     100,
+     100,
+     3,
+     {{90, 0, false, 4}, {5, 5, false, 1}, {90, 0, false, 4}},
+     8},
+    {"without a decode, the whole step", 100, 100, 100, 1, {{90, 0, false, 90}}, 8},
     {"a full step of decodes leaves nothing",
      3,
      6,
@@ -238,7 +253,7 @@ static void plans_keep_to_the_budgets(void **state)
         struct scheduler s;
         struct schedulable q[PLAN_MAX];
         int sum = 0;
-        scheduler_init(&s, &limits, NULL);
+        scheduler_init(&s, &limits, NULL, NULL);
         for (int k = 0; k < c->count; k++) {
             q[k] = (struct schedulable){.tenant = 1,
                                         .prompt_tokens = c->q[k].prompt,
@@ -248,7 +263,7 @@ static void plans_keep_to_the_budgets(void **state)
             scheduler_admit(&s);
             sum += c->q[k].planned;
         }
-        assert_int_equal(scheduler_plan(&s), sum);
+        assert_int_equal(scheduler_plan(&s, c->prefill ? c->prefill : 1000), sum);
         for (int k = 0; k < c->count; k++)
             if (q[k].planned != c->q[k].planned)
                 fail_msg("%s: sequence %d gets %d tokens, expected %d", c->what, k, q[k].planned,
@@ -300,7 +315,7 @@ static void check_world(const struct world *w)
 
 static void check_plan(struct world *w)
 {
-    int planned = scheduler_plan(&w->s), sum = 0, rows = 0;
+    int planned = scheduler_plan(&w->s, 1000000), sum = 0, rows = 0;
     for (const struct schedulable *q = w->s.first; q; q = q->next) {
         bool decodes = q->computed >= q->prompt_tokens;
         assert_in_range(q->planned, decodes ? 1 : 0, decodes ? 1 : q->prompt_tokens - q->computed);
@@ -347,7 +362,7 @@ static void random_operations_keep_the_books(void **state)
     struct scheduler_limits limits = {
         .sequences_max = 9, .step_tokens = 40, .chunk_tokens = 17, .logit_rows = 21};
     w = (struct world){.kv = open_cache(PAGES), .random = 5};
-    scheduler_init(&w.s, &limits, w.kv);
+    scheduler_init(&w.s, &limits, w.kv, NULL);
     for (int n = 0; n < OPERATIONS; n++) {
         int i = draw(&w, POOL), what = draw(&w, 10);
         if (what < 4 && w.is[i] == IDLE) {
