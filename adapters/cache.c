@@ -321,6 +321,7 @@ static int start_threads(struct cache *c, struct err *e)
     while (c->thread_count < CACHE_THREADS) {
         if (pthread_create(&c->threads[c->thread_count], NULL, loader_main, c) != 0)
             return err_set(e, "out_of_memory", "cannot start a loader thread");
+        pthread_setname_np(c->threads[c->thread_count], "loader");
         c->thread_count++;
     }
     return 0;

@@ -230,7 +230,7 @@ static int check_status(struct client *c, const struct answer *a, struct err *e)
     const json_t *error = json_object_get(a->json, "error");
     if (json_is_object(error) && *text_of(error, "message")) {
         client_refusal(c, error, e);
-        if (a->status == 401 && !e->hint[0])
+        if (a->status == 401 && (!c->headers || !e->hint[0])) /* the daemon speaks to all clients */
             err_hint(e, "give the key with --key-file FILE or in ADAPTERD_KEY");
         return -1;
     }

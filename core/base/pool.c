@@ -111,6 +111,7 @@ static int start_workers(struct pool *p, struct err *e)
             p->threads = i;
             return err_set(e, "out_of_memory", "cannot start compute thread %d", i);
         }
+        pthread_setname_np(p->workers[i].thread, "compute");
     }
     return 0;
 }

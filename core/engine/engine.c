@@ -533,6 +533,7 @@ static int prepare(struct engine *g, struct err *e)
     scheduler_init(&g->scheduler, &limits, g->kv, g->prefix);
     if (pthread_create(&g->thread, NULL, engine_main, g) != 0)
         return err_set(e, "out_of_memory", "cannot start the engine thread");
+    pthread_setname_np(g->thread, "engine");
     g->started = true;
     return 0;
 }

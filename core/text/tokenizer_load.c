@@ -1,22 +1,13 @@
 /* Opening tokenizer.json: reading it, checking it as a whole, and handing each component to its loader. */
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/file.h"
 #include "core/text/component.h"
 #include "core/text/tokenizer_parts.h"
+#include "core/text/utf8.h"
 
 enum { FILE_BYTES_MAX = 64 * 1024 * 1024 };
-
-static json_t *parse(const struct buf *file, const char *path, struct err *e)
-{
-    json_error_t error;
-    json_t *json = json_loadb(file->data, file->length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    if (!json)
-        err_set(e, "tokenizer_malformed", "%s, line %d: %s", path, error.line, error.text);
-    return json;
-}
 
 static int refuse_set(json_t *json, const char *name, struct err *e)
 {
@@ -35,7 +26,7 @@ static int check_template_ids(const struct tokenizer *t, const struct token_list
     return 0;
 }
 
-static int load(struct tokenizer *t, json_t *json, struct err *e)
+static int load(struct tokenizer *t, json_t *json, const struct model_text *text, struct err *e)
 {
     static const char *const known[] = {
         "version",       "truncation",     "padding", "added_tokens", "normalizer",
@@ -46,7 +37,7 @@ static int load(struct tokenizer *t, json_t *json, struct err *e)
         return -1;
     if (version && !(json_is_string(version) && strcmp(json_string_value(version), "1.0") == 0))
         return err_set(e, "tokenizer_unsupported", "version: only \"1.0\" is supported");
-    if (tokenizer_load_model(t, json_object_get(json, "model"), e) != 0 ||
+    if (tokenizer_load_model(t, json_object_get(json, "model"), text, e) != 0 ||
         tokenizer_load_normalizer(&t->normalizer, json_object_get(json, "normalizer"), e) != 0 ||
         tokenizer_load_added(t, json_object_get(json, "added_tokens"), e) != 0 ||
         tokenizer_load_pretokenizer(&t->pretokenizer, json_object_get(json, "pre_tokenizer"), e) != 0 ||
@@ -56,15 +47,31 @@ static int load(struct tokenizer *t, json_t *json, struct err *e)
     return check_template_ids(t, &t->prefix, e) != 0 ? -1 : check_template_ids(t, &t->suffix, e);
 }
 
+/* The small rest of the file is parsed as JSON; the vocabulary and the merges are read where they stand. */
+static int load_text(struct tokenizer *t, const struct buf *file, const char *path, struct err *e)
+{
+    struct model_text text;
+    json_error_t error;
+    if (!utf8_valid(file->data, file->length))
+        return err_set(e, "tokenizer_malformed", "%s is not valid UTF-8", path);
+    if (model_scan_cut(file->data, file->length, &text, e) != 0)
+        return -1;
+    json_t *json =
+        json_loadb(text.rest.data, text.rest.length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    int result =
+        json ? load(t, json, &text, e) : err_set(e, "tokenizer_malformed", "%s: %s", path, error.text);
+    json_decref(json);
+    model_text_fini(&text);
+    return result;
+}
+
 static int load_file(struct tokenizer *t, const char *path, struct err *e)
 {
     struct buf file = {0};
     int result = file_read(path, FILE_BYTES_MAX, &file, e);
-    json_t *json = result == 0 ? parse(&file, path, e) : NULL;
+    if (result == 0)
+        result = load_text(t, &file, path, e);
     buf_fini(&file);
-    result = json ? load(t, json, e) : -1;
-    json_decref(json);
-    malloc_trim(0); /* the JSON of a large vocabulary took many times the memory of the tables made from it */
     return result;
 }
 

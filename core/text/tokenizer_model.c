@@ -7,106 +7,86 @@
 
 /* ---- vocabulary ---- */
 
-static int id_range(json_t *vocab, size_t *size, struct err *e)
+struct extent { /* of a vocabulary */
+    size_t count, size;
+};
+
+static int measure(void *arg, const char *key, size_t length, int64_t id, struct err *e)
 {
-    const char *key;
-    json_t *value;
-    *size = 0;
-    json_object_foreach(vocab, key, value)
-    {
-        json_int_t id = json_integer_value(value);
-        if (!json_is_integer(value) || id < 0 || id >= VOCAB_ID_LIMIT)
-            return err_set(e, "tokenizer_malformed",
-                           "model.vocab: the id of \"%.64s\" is not an integer from 0 to %d", key,
-                           VOCAB_ID_LIMIT - 1);
-        if ((size_t)id >= *size)
-            *size = (size_t)id + 1;
-    }
+    struct extent *extent = arg;
+    if (id < 0 || id >= VOCAB_ID_LIMIT)
+        return err_set(e, "tokenizer_malformed", "model.vocab: the id of \"%.*s\" is %lld, expected 0 to %d",
+                       (int)(length < 64 ? length : 64), key, (long long)id, VOCAB_ID_LIMIT - 1);
+    extent->count++;
+    if ((size_t)id >= extent->size)
+        extent->size = (size_t)id + 1;
     return 0;
 }
 
-static int load_vocab(struct bpe *b, json_t *vocab, struct err *e)
+static int add_string(void *arg, const char *key, size_t length, int64_t id, struct err *e)
 {
-    const char *key;
-    size_t length, size;
-    json_t *value;
-    if (!json_is_object(vocab))
+    return vocab_add(arg, key, length, id, e);
+}
+
+static int load_vocab(struct bpe *b, struct span vocab, struct err *e)
+{
+    struct extent extent = {0};
+    if (!vocab.text)
         return err_set(e, "tokenizer_malformed", "model.vocab: expected an object");
-    if (id_range(vocab, &size, e) != 0 || vocab_init(&b->vocab, json_object_size(vocab), size, e) != 0)
+    if (model_scan_vocab(vocab, measure, &extent, e) != 0 ||
+        vocab_init(&b->vocab, extent.count, extent.size, e) != 0)
         return -1;
-    json_object_keylen_foreach(vocab, key, length, value)
-    {
-        if (vocab_add(&b->vocab, key, length, json_integer_value(value), e) != 0)
-            return -1;
-    }
-    return 0;
+    return model_scan_vocab(vocab, add_string, &b->vocab, e);
 }
 
 /* ---- merges ---- */
 
-struct halves {
-    const char *left, *right;
-    size_t left_length, right_length;
+struct merge_loader {
+    struct bpe *bpe;
+    struct buf joined;
+    size_t rank;
 };
 
-/* ["a", "b"] or "a b" */
-static bool read_halves(json_t *merge, struct halves *h)
+static int count_merge(void *arg, struct span left, struct span right, struct err *e)
 {
-    if (json_is_array(merge)) {
-        json_t *left = json_array_get(merge, 0), *right = json_array_get(merge, 1);
-        *h = (struct halves){json_string_value(left), json_string_value(right), json_string_length(left),
-                             json_string_length(right)};
-        return json_array_size(merge) == 2 && json_is_string(left) && json_is_string(right);
-    }
-    const char *text = json_string_value(merge);
-    size_t length = json_string_length(merge);
-    const char *space = text ? memchr(text, ' ', length) : NULL;
-    if (!space)
-        return false;
-    *h = (struct halves){text, space + 1, (size_t)(space - text), length - 1 - (size_t)(space - text)};
-    return !memchr(h->right, ' ', h->right_length);
-}
-
-static int add_merge(struct bpe *b, const struct halves *h, size_t rank, struct buf *joined, struct err *e)
-{
-    buf_clear(joined);
-    if (buf_append(joined, h->left, h->left_length) != 0 ||
-        buf_append(joined, h->right, h->right_length) != 0)
-        return err_memory(e);
-    int32_t left = vocab_find(&b->vocab, h->left, h->left_length);
-    int32_t right = vocab_find(&b->vocab, h->right, h->right_length);
-    int32_t id = vocab_find(&b->vocab, joined->data, joined->length);
-    if (left < 0 || right < 0 || id < 0)
-        return err_set(e, "tokenizer_malformed",
-                       "model.merges: number %zu needs \"%.64s\", which is not in the vocab", rank,
-                       left < 0    ? h->left
-                       : right < 0 ? h->right
-                                   : joined->data);
-    merges_add(&b->merges, left, right, (uint32_t)rank, id);
+    (void)left;
+    (void)right;
+    (void)e;
+    ++*(size_t *)arg;
     return 0;
 }
 
-static int load_merges(struct bpe *b, json_t *list, struct err *e)
+static int add_merge(void *arg, struct span left, struct span right, struct err *e)
 {
-    if (merges_init(&b->merges, json_array_size(list), e) != 0)
+    struct merge_loader *l = arg;
+    const struct vocab *vocab = &l->bpe->vocab;
+    buf_clear(&l->joined);
+    if (buf_append(&l->joined, left.text, left.length) != 0 ||
+        buf_append(&l->joined, right.text, right.length) != 0)
+        return err_memory(e);
+    struct span both = {l->joined.data, l->joined.length};
+    int32_t left_id = vocab_find(vocab, left.text, left.length);
+    int32_t right_id = vocab_find(vocab, right.text, right.length);
+    int32_t id = vocab_find(vocab, both.text, both.length);
+    struct span missing = left_id < 0 ? left : right_id < 0 ? right : both;
+    if (left_id < 0 || right_id < 0 || id < 0)
+        return err_set(e, "tokenizer_malformed",
+                       "model.merges: number %zu needs \"%.*s\", which is not in the vocab", l->rank,
+                       (int)(missing.length < 64 ? missing.length : 64), missing.text);
+    merges_add(&l->bpe->merges, left_id, right_id, (uint32_t)l->rank++, id);
+    return 0;
+}
+
+static int load_merges(struct bpe *b, struct span merges, struct err *e)
+{
+    size_t count = 0;
+    struct merge_loader loader = {.bpe = b};
+    if (!merges.text)
+        return err_set(e, "tokenizer_malformed", "model.merges: expected an array");
+    if (model_scan_merges(merges, count_merge, &count, e) != 0 || merges_init(&b->merges, count, e) != 0)
         return -1;
-    struct buf joined = {0};
-    struct halves halves;
-    size_t index, rank = 0;
-    json_t *merge;
-    int result = 0;
-    json_array_foreach(list, index, merge)
-    {
-        const char *text = json_string_value(merge);
-        if (text && strncmp(text, "#version", 8) == 0)
-            continue; /* the first line of a merges.txt */
-        result = read_halves(merge, &halves)
-                     ? add_merge(b, &halves, rank++, &joined, e)
-                     : err_set(e, "tokenizer_malformed", "model.merges: number %zu is not a pair", index);
-        if (result != 0)
-            break;
-    }
-    buf_fini(&joined);
+    int result = model_scan_merges(merges, add_merge, &loader, e);
+    buf_fini(&loader.joined);
     return result;
 }
 
@@ -151,15 +131,13 @@ static int load_unk(struct bpe *b, json_t *model, struct err *e)
     return 0;
 }
 
-int tokenizer_load_model(struct tokenizer *t, json_t *model, struct err *e)
+int tokenizer_load_model(struct tokenizer *t, json_t *model, const struct model_text *text, struct err *e)
 {
     struct bpe *b = &t->bpe;
-    json_t *merges;
-    if (check_model(model, e) != 0 || component_array(model, "model", "merges", &merges, e) != 0 ||
-        component_bool(model, "model", "fuse_unk", &b->fuse_unk, e) != 0 ||
+    if (check_model(model, e) != 0 || component_bool(model, "model", "fuse_unk", &b->fuse_unk, e) != 0 ||
         component_bool(model, "model", "byte_fallback", &b->byte_fallback, e) != 0 ||
         component_bool(model, "model", "ignore_merges", &b->ignore_merges, e) != 0 ||
-        load_vocab(b, json_object_get(model, "vocab"), e) != 0 || load_merges(b, merges, e) != 0 ||
+        load_vocab(b, text->vocab, e) != 0 || load_merges(b, text->merges, e) != 0 ||
         load_unk(b, model, e) != 0)
         return -1;
     bpe_index(b);

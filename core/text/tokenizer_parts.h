@@ -5,6 +5,7 @@
 #include "core/text/added.h"
 #include "core/text/bpe.h"
 #include "core/text/decoder.h"
+#include "core/text/model_scan.h"
 #include "core/text/normalizer.h"
 #include "core/text/pretokenizer.h"
 #include "core/text/tokenizer.h"
@@ -31,7 +32,7 @@ const char *tokenizer_string(const struct tokenizer *t, int32_t id, size_t *leng
 
 /* Fill the parts from tokenizer.json. Errors: "tokenizer_malformed", "tokenizer_unsupported",
  * "out_of_memory". */
-int tokenizer_load_model(struct tokenizer *t, json_t *model, struct err *e);
+int tokenizer_load_model(struct tokenizer *t, json_t *model, const struct model_text *text, struct err *e);
 int tokenizer_load_added(struct tokenizer *t, json_t *list, struct err *e); /* behind model and normalizer */
 int tokenizer_load_normalizer(struct normalizer *n, json_t *component, struct err *e);
 int tokenizer_load_pretokenizer(struct pretokenizer *p, json_t *component, struct err *e);
