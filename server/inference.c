@@ -161,10 +161,27 @@ static int prepare(struct inference *q, struct err *e)
     return q->prompt_logprob ? 0 : err_memory(e);
 }
 
+/* What decides a prompt's keys and values besides its tokens; the tenant is in it, so that nobody finds
+ * another's. */
+static void cache_root(const struct inference *q, uint8_t out[SHA256_BYTES])
+{
+    const struct model_info *info = q->r->server->info;
+    struct sha256 s;
+    sha256_init(&s);
+    sha256_update(&s, &q->tenant.number, sizeof q->tenant.number);
+    sha256_update(&s, info->fingerprint, sizeof info->fingerprint);
+    if (q->version)
+        sha256_update(&s, q->version->digest, sizeof q->version->digest);
+    sha256_final(&s, out);
+}
+
 static int submit(struct inference *q, struct delta *delta, struct err *e)
 {
     bool numeric = q->r->server->info->numeric;
+    uint8_t root[SHA256_BYTES];
+    cache_root(q, root);
     struct engine_request request = {.tenant = q->tenant.number,
+                                     .cache_root = root,
                                      .delta = delta,
                                      .tokens = q->tokens.ids,
                                      .token_count = q->tokens.count,
