@@ -60,6 +60,10 @@ TESTS        := $(patsubst %.c,$(BUILD)/%,$(filter %_test.c,$(TEST_SRC)))
 TEST_HELPERS := $(call objects,$(filter-out %_test.c,$(TEST_SRC)))
 MIGRATIONS   := $(sort $(wildcard migrations/*.sql))
 
+# Programs that measure; bench/*.py drives them.
+BENCH_PROGRAMS := $(addprefix $(BUILD)/bench/,make_model make_gguf kernels engine accuracy registered streams)
+BENCH_HELPERS  := $(call objects,$(filter-out $(patsubst $(BUILD)/%,%.c,$(BENCH_PROGRAMS)),$(call sources,bench)))
+
 LIB_OBJ := $(call objects,$(CORE_SRC) $(ADAPTERS_SRC)) $(BUILD)/gen/migrations.o
 SERVER_LIB_OBJ := $(call objects,$(filter-out server/main.c,$(SERVER_SRC)))
 
@@ -111,6 +115,19 @@ $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELPERS) $(BUILD)/libserver.a $(BUILD)
 
 tests: $(TESTS)
 .PHONY: tests
+
+$(BUILD)/bench/peaks.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
+$(BENCH_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(BENCH_HELPERS) $(BUILD)/libadapterd.a
+	$(call say,LD)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(DAEMON_LIBS)
+
+# BENCH_MODELS: the shapes to measure (0.5b 1.5b); models and results go to BENCH_DIR.
+BENCH_MODELS ?= 0.5b 1.5b
+BENCH_DIR    ?= /tmp/bench-models
+bench-programs: $(BENCH_PROGRAMS)
+bench: all bench-programs
+	@BUILD=$(BUILD) bench/report --models "$(BENCH_MODELS)" --directory $(BENCH_DIR)
+.PHONY: bench bench-programs
 
 # Packages may be missing when make reads this file, so run and test start it again once they are there.
 deps:

@@ -1,0 +1,379 @@
+/* Measures the compute kernels of every family that this CPU runs, beside what the machine can do at most.
+ *
+ *   kernels [--shape 0.5b] [--tokens 1,2,4,8,16,32,64,128,512] [--quick] */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "bench/bench.h"
+#include "bench/noise.h"
+#include "bench/peaks.h"
+#include "bench/shape.h"
+#include "core/base/clock.h"
+#include "core/base/pool.h"
+#include "core/kernels/attention.h"
+#include "core/kernels/bf16.h"
+#include "core/kernels/cpu.h"
+#include "core/kernels/lowrank.h"
+
+enum { TOKENS_MAX = 512, SIZES_MAX = 16, MATRICES_MAX = 1024, FAMILIES = 4, PLAIN_TOKENS_MAX = 8 };
+static const char *const families[FAMILIES] = {"plain", "avx2", "avxvnni", "avx512"};
+
+struct limits { /* [0] one thread, [1] all */
+    struct pool *pool[2];
+    double int8[2], f32[2], read[2];
+};
+
+struct options {
+    struct shape shape;
+    int sizes[SIZES_MAX], size_count;
+    bool quick;
+};
+
+/* Copies of one block's linear layers, more than a cache holds. */
+struct set {
+    struct packed matrix[MATRICES_MAX];
+    struct activation input[2]; /* of hidden and of intermediate columns */
+    int count, hidden;
+    double products; /* of one token, over all matrices */
+    double bytes;
+    void *memory;
+    size_t memory_bytes;
+    float *y; /* [TOKENS_MAX, widest]: results, overwritten */
+    size_t y_bytes;
+};
+
+/* ---- what is multiplied ---- */
+
+static void *map_bytes(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        bench_fail("out of memory");
+    madvise(memory, bytes, MADV_HUGEPAGE);
+    return memory;
+}
+
+static void fill_bytes(void *memory, size_t bytes)
+{
+    struct bench_random r = bench_seeded(7, 7);
+    for (size_t i = 0; i + 8 <= bytes; i += 8) {
+        uint64_t bits = bench_random(&r);
+        memcpy((char *)memory + i, &bits, sizeof bits);
+    }
+}
+
+/* Scales must be finite numbers: all 2^-6. */
+static void fill_scales(const struct packed *p, size_t bytes)
+{
+    size_t lines = (size_t)((const uint8_t *)p->scale - p->q), count = (bytes - lines) / sizeof(uint16_t);
+    for (size_t i = 0; i < count; i++)
+        ((uint16_t *)(uintptr_t)p->scale)[i] = 0x2400;
+}
+
+static void new_input(struct activation *a, int cols, struct noise *n)
+{
+    size_t padded = (size_t)r16_pad(cols);
+    float *x = malloc(padded * sizeof *x);
+    a->cols_padded = (int)padded;
+    a->q = aligned_alloc(R16_LINE, TOKENS_MAX * padded);
+    a->scale = calloc(TOKENS_MAX * padded / R16_K, sizeof *a->scale);
+    a->sum = calloc(TOKENS_MAX * padded / R16_SUM_K, sizeof *a->sum);
+    if (!x || !a->q || !a->scale || !a->sum)
+        bench_fail("out of memory");
+    for (size_t t = 0; t < TOKENS_MAX; t++) {
+        noise_f32(n, 1, x, (size_t)cols);
+        r16_plain.quantize(x, cols, a->q + t * padded, a->scale + t * padded / R16_K,
+                           a->sum + t * padded / R16_SUM_K);
+    }
+    free(x);
+}
+
+static struct set *set_new(const struct shape *s, enum r16_bits bits, size_t least, struct noise *n)
+{
+    struct shape_linear linears[SHAPE_LINEARS];
+    struct set *set = calloc(1, sizeof *set);
+    size_t block = 0, copies, at = 0;
+    shape_linears(s, linears);
+    for (int i = 0; i < SHAPE_LINEARS; i++)
+        block += (r16_bytes(bits, linears[i].rows, linears[i].cols) + R16_LINE) / R16_LINE * R16_LINE;
+    copies = least / block + 1;
+    if (copies > MATRICES_MAX / SHAPE_LINEARS)
+        copies = MATRICES_MAX / SHAPE_LINEARS;
+    set->memory_bytes = copies * block;
+    set->memory = map_bytes(set->memory_bytes);
+    set->hidden = s->hidden;
+    fill_bytes(set->memory, set->memory_bytes);
+    for (size_t c = 0; c < copies; c++)
+        for (int i = 0; i < SHAPE_LINEARS; i++) {
+            struct packed *p = &set->matrix[set->count++];
+            size_t bytes = r16_bytes(bits, linears[i].rows, linears[i].cols);
+            r16_view(p, bits, linears[i].rows, linears[i].cols, (char *)set->memory + at);
+            fill_scales(p, bytes);
+            at += (bytes + R16_LINE) / R16_LINE * R16_LINE;
+            set->products += (double)p->rows * p->cols;
+            set->bytes += (double)bytes;
+        }
+    new_input(&set->input[0], s->hidden, n);
+    new_input(&set->input[1], s->intermediate, n);
+    set->y_bytes = (size_t)TOKENS_MAX * (size_t)(s->intermediate + s->hidden + 32) * sizeof(float);
+    set->y = map_bytes(set->y_bytes);
+    return set;
+}
+
+static void set_free(struct set *s)
+{
+    for (int i = 0; i < 2; i++) {
+        free(s->input[i].q);
+        free(s->input[i].scale);
+        free(s->input[i].sum);
+    }
+    munmap(s->memory, s->memory_bytes);
+    munmap(s->y, s->y_bytes);
+    free(s);
+}
+
+/* ---- products ---- */
+
+struct product {
+    const struct set *set;
+    const struct r16_kernels *kernels;
+    int tokens, first, count; /* which matrices */
+};
+
+static void multiply_share(void *arg, int worker, int workers)
+{
+    const struct product *p = arg;
+    for (int i = 0; i < p->count; i++) {
+        const struct packed *w = &p->set->matrix[(p->first + i) % p->set->count];
+        int begin = w->panels * worker / workers, end = w->panels * (worker + 1) / workers;
+        float *y = p->set->y + begin * R16_ROWS;
+        const struct activation *x = &p->set->input[w->cols == p->set->hidden ? 0 : 1];
+        (w->bits == R16_INT8 ? p->kernels->multiply_int8 : p->kernels->multiply_int4)(
+            w, begin, end, x, p->tokens, y, w->panels * R16_ROWS);
+    }
+}
+
+/* Milliseconds of one pass over one block's layers: the median of several. */
+static double block_ms(const struct set *set, const struct r16_kernels *k, struct pool *pool, int tokens,
+                       bool quick)
+{
+    double times[64];
+    int count = 0, blocks = set->count / SHAPE_LINEARS, at = 0;
+    double least = quick ? 1 : 150, spent = 0;
+    while (count < 3 || (spent < least && count < 64)) {
+        int step = tokens == 1 ? (blocks < 8 ? blocks : 8) : 1;
+        struct product p = {set, k, tokens, at * SHAPE_LINEARS, step * SHAPE_LINEARS};
+        double begin = clock_ms();
+        pool_run(pool, multiply_share, &p);
+        times[count] = (clock_ms() - begin) / step;
+        spent += times[count++] * step;
+        at = (at + step) % blocks;
+    }
+    return bench_median(times, count);
+}
+
+/* NULL where this CPU has no such kernels. */
+static const struct r16_kernels *kernels_named(const char *name)
+{
+    struct err e;
+    setenv("ADAPTERD_KERNELS", name, 1);
+    const struct r16_kernels *k = cpu_check(&e) == 0 ? cpu_kernels() : NULL;
+    unsetenv("ADAPTERD_KERNELS");
+    return k && strcmp(k->name, name) == 0 ? k : NULL;
+}
+
+static void measure_products(const struct options *o, const char *shape, enum r16_bits bits,
+                             const struct limits *l, struct noise *n)
+{
+    char title[160];
+    struct set *set = set_new(&o->shape, bits, (size_t)(o->quick ? 1 : 200) << 20, n);
+    int blocks = set->count / SHAPE_LINEARS;
+    double products = set->products / blocks, bytes = set->bytes / blocks;
+    snprintf(title, sizeof title, "Linear layers of one %s block, int%d", shape, bits);
+    bench_table(title,
+                "kernels|tokens|1 thread, GOP/s|of peak|all threads, GOP/s|of peak|read, GB/s|of read");
+    for (int f = FAMILIES - 1; f >= 0; f--) {
+        const struct r16_kernels *k = kernels_named(families[f]);
+        for (int i = 0; k && i < o->size_count; i++) {
+            int tokens = o->sizes[i];
+            double gops[2], ms = 0;
+            if (f == 0 && tokens > PLAIN_TOKENS_MAX)
+                continue;
+            for (int t = 0; t < 2; t++) {
+                ms = block_ms(set, k, l->pool[t], tokens, o->quick);
+                gops[t] = 2 * products * tokens / ms / 1e6;
+            }
+            bench_row("%s|%d|%.1f|%.0f %%|%.1f|%.0f %%|%.1f|%.0f %%", families[f], tokens, gops[0],
+                      100 * gops[0] / l->int8[0], gops[1], 100 * gops[1] / l->int8[1], bytes / ms / 1e6,
+                      100 * bytes / ms / 1e6 / l->read[1]);
+        }
+    }
+    set_free(set);
+}
+
+/* ---- the smaller kernels, one thread, data in the cache ---- */
+
+static volatile float sink;
+
+/* Calls a second, over at least `least_ms`. */
+#define CALLS_PER_SECOND(least_ms, call)              \
+    ({                                                \
+        double begin_ = clock_ms(), spent_;           \
+        long calls_ = 0;                              \
+        do {                                          \
+            for (int i_ = 0; i_ < 16; i_++, calls_++) \
+                call;                                 \
+            spent_ = clock_ms() - begin_;             \
+        } while (spent_ < (least_ms));                \
+        (double)calls_ / spent_ * 1000;               \
+    })
+
+static void measure_quantize(const struct options *o, struct noise *n, double least)
+{
+    int cols = o->shape.intermediate;
+    size_t padded = (size_t)r16_pad(cols);
+    float *x = calloc(padded, sizeof *x), *scale = calloc(padded / R16_K, sizeof *scale);
+    int8_t *q = aligned_alloc(R16_LINE, padded);
+    int32_t *sum = calloc(padded / R16_SUM_K, sizeof *sum);
+    if (!x || !scale || !q || !sum)
+        bench_fail("out of memory");
+    noise_f32(n, 1, x, (size_t)cols);
+    for (int f = FAMILIES - 1; f >= 0; f--) {
+        const struct r16_kernels *k = kernels_named(families[f]);
+        if (k)
+            bench_row("quantize a token, %s|%d columns|%.1f|GB/s of f32", families[f], cols,
+                      CALLS_PER_SECOND(least, k->quantize(x, cols, q, scale, sum)) * cols * 4 / 1e9);
+    }
+    free(x);
+    free(scale);
+    free(q);
+    free(sum);
+}
+
+static void measure_lowrank(const struct options *o, struct noise *n, double least)
+{
+    static const int ranks[] = {8, 16, 64};
+    int in = o->shape.hidden, out = o->shape.intermediate;
+    size_t size = 64 * (size_t)(in + out);
+    uint16_t *memory = calloc(size, sizeof *memory);
+    float *x = calloc((size_t)in, sizeof *x), *y = calloc((size_t)out, sizeof *y), low[64];
+    if (!memory || !x || !y)
+        bench_fail("out of memory");
+    noise_half(n, NOISE_BF16, 0.02f, memory, size);
+    noise_f32(n, 1, x, (size_t)in);
+    for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+        int rank = ranks[i];
+        struct lowrank l = {
+            .rank = rank, .bf16 = true, .a = memory, .bt = memory + (size_t)rank * (size_t)in};
+        double calls = CALLS_PER_SECOND(least, lowrank_shrink(&l, x, low, in, 0, rank));
+        bench_row("lowrank_shrink, r = %d|%d columns|%.1f|GFLOP/s", rank, in, calls * 2 * rank * in / 1e9);
+        calls = CALLS_PER_SECOND(
+            least, for (int row = 0; row < out; row += LINEAR_ROWS) lowrank_expand(
+                       &l, low, y + row, out, row, out - row < LINEAR_ROWS ? out - row : LINEAR_ROWS));
+        bench_row("lowrank_expand, r = %d|%d rows|%.1f|GFLOP/s", rank, out, calls * 2 * rank * out / 1e9);
+    }
+    sink = y[0];
+    free(memory);
+    free(x);
+    free(y);
+}
+
+static void measure_attention(const struct options *o, struct noise *n, double least)
+{
+    int dim = o->shape.hidden / o->shape.heads, group = o->shape.heads / o->shape.kv_heads;
+    size_t page = (size_t)dim * ATTENTION_KEYS;
+    uint16_t *keys = calloc(page, sizeof *keys), *values = calloc(page, sizeof *values);
+    float *queries = calloc((size_t)(group * dim), sizeof *queries),
+          *scores = calloc((size_t)group * ATTENTION_KEYS, sizeof *scores),
+          *out = calloc((size_t)dim, sizeof *out);
+    if (!keys || !values || !queries || !scores || !out)
+        bench_fail("out of memory");
+    noise_half(n, NOISE_BF16, 0.02f, keys, page);
+    noise_half(n, NOISE_BF16, 0.02f, values, page);
+    noise_f32(n, 1, queries, (size_t)(group * dim));
+    double calls = CALLS_PER_SECOND(
+        least, attention_scores(KV_BF16, queries, dim, group, keys, dim, 0.1f, scores, ATTENTION_KEYS));
+    bench_row("attention_scores, %d queries|%d dimensions|%.1f|GFLOP/s", group, dim,
+              calls * 2 * group * dim * ATTENTION_KEYS / 1e9);
+    calls = CALLS_PER_SECOND(least, attention_mix(KV_BF16, scores, ATTENTION_KEYS, values, dim, out));
+    bench_row("attention_mix, one query|%d dimensions|%.1f|GFLOP/s", dim,
+              calls * 2 * dim * ATTENTION_KEYS / 1e9);
+    sink = out[0];
+    free(keys);
+    free(values);
+    free(queries);
+    free(scores);
+    free(out);
+}
+
+/* ---- the whole ---- */
+
+static void measure_limits(struct limits *l)
+{
+    const char *best = cpu_kernels()->name;
+    struct err e;
+    bench_check(pool_new(&l->pool[0], 1, &e), &e);
+    bench_check(pool_new(&l->pool[1], 0, &e), &e);
+    for (int i = 0; i < 2; i++) {
+        l->int8[i] = peaks_int8(l->pool[i], best);
+        l->f32[i] = peaks_f32(l->pool[i]);
+        l->read[i] = peaks_read(l->pool[i]);
+    }
+    char columns[64];
+    snprintf(columns, sizeof columns, "what|1 thread|%d threads|unit", pool_threads(l->pool[1]));
+    bench_table("What this machine can do at most", columns);
+    bench_row("int8 multiply-add (%s)|%.0f|%.0f|GOP/s", peaks_int8_mix(best), l->int8[0], l->int8[1]);
+    bench_row("f32 multiply-add (256-bit FMA)|%.0f|%.0f|GFLOP/s", l->f32[0], l->f32[1]);
+    bench_row("reading memory|%.1f|%.1f|GB/s", l->read[0], l->read[1]);
+}
+
+static void read_options(struct options *o, const char **shape, int argc, char **argv)
+{
+    static const struct option known[] = {
+        SHAPE_OPTIONS, {"tokens", required_argument, NULL, 't'}, {"quick", no_argument, NULL, 'q'}, {0}};
+    int index;
+    for (int c; (c = getopt_long(argc, argv, "", known, &index)) != -1;) {
+        if (c == 's') {
+            shape_option(&o->shape, known[index].name, optarg);
+            *shape = strcmp(known[index].name, "shape") == 0 ? optarg : "changed";
+        } else if (c == 't')
+            o->size_count = bench_numbers("tokens", optarg, o->sizes, SIZES_MAX);
+        else if (c == 'q')
+            o->quick = true;
+        else
+            bench_fail("kernels [--shape 0.5b|1.5b|tiny ...] [--tokens N,N,...] [--quick]");
+    }
+    shape_check(&o->shape);
+    for (int i = 0; i < o->size_count; i++)
+        if (o->sizes[i] > TOKENS_MAX)
+            bench_fail("--tokens %d: at most %d", o->sizes[i], TOKENS_MAX);
+}
+
+int main(int argc, char **argv)
+{
+    static const int sizes[] = {1, 2, 4, 8, 16, 32, 64, 128, 512};
+    struct options o = {.size_count = sizeof sizes / sizeof *sizes};
+    struct limits limits;
+    const char *shape = "0.5b";
+    struct err e;
+    memcpy(o.sizes, sizes, sizeof sizes);
+    shape_named(shape, &o.shape);
+    read_options(&o, &shape, argc, argv);
+    bench_check(cpu_check(&e), &e);
+    struct noise *n = noise_new(1, 0);
+    measure_limits(&limits);
+    measure_products(&o, shape, R16_INT8, &limits, n);
+    measure_products(&o, shape, R16_INT4, &limits, n);
+    double least = o.quick ? 0.1 : 100;
+    bench_table("Smaller kernels, one thread, data in the cache", "kernel|size|rate|unit");
+    measure_quantize(&o, n, least);
+    measure_lowrank(&o, n, least);
+    measure_attention(&o, n, least);
+    noise_free(n);
+    pool_free(limits.pool[0]);
+    pool_free(limits.pool[1]);
+    return 0;
+}
