@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "core/kernels/vector.h"
+
 int sampler_init(struct sampler *s, const struct sampling *how, int vocab_size, struct err *e)
 {
     *s = (struct sampler){.state = how->seed};
@@ -32,15 +34,6 @@ static uint64_t next_random(struct sampler *s)
 static double next_uniform(struct sampler *s)
 {
     return (double)(next_random(s) >> 11) * 0x1p-53;
-}
-
-static int32_t largest(const float *logits, int vocab_size)
-{
-    int32_t best = 0;
-    for (int32_t i = 1; i < vocab_size; i++)
-        if (logits[i] > logits[best])
-            best = i;
-    return best;
 }
 
 /* Likelier first; equal ones by id, so that the order is the same everywhere. */
@@ -75,7 +68,7 @@ static struct engine_logprob pop(struct engine_logprob *heap, int count)
 /* Fill the candidates with logits / temperature as a heap; returns the sum of exp(value - largest). */
 static double fill_heap(struct engine_logprob *heap, const float *logits, int vocab_size, float temperature)
 {
-    float top = logits[largest(logits, vocab_size)];
+    float top = logits[vector_argmax(logits, vocab_size)];
     double sum = 0;
     for (int i = 0; i < vocab_size; i++) {
         heap[i] = (struct engine_logprob){.token = i, .logprob = (logits[i] - top) / temperature};
@@ -127,7 +120,7 @@ static int32_t draw_from_all(const struct engine_logprob *heap, int vocab_size, 
 int32_t sampler_next(struct sampler *s, const struct sampling *how, const float *logits, int vocab_size)
 {
     if (how->temperature <= 0)
-        return largest(logits, vocab_size);
+        return vector_argmax(logits, vocab_size);
     double sum = fill_heap(s->candidates, logits, vocab_size, how->temperature), mass;
     bool filtered = how->top_k > 0 || how->top_p < 1 || how->min_p > 0;
     if (!filtered)
@@ -149,7 +142,7 @@ struct softmax {
 
 static struct softmax softmax_of(const float *logits, int vocab_size)
 {
-    double top = (double)logits[largest(logits, vocab_size)], sum = 0;
+    double top = (double)logits[vector_argmax(logits, vocab_size)], sum = 0;
     for (int i = 0; i < vocab_size; i++)
         sum += exp((double)logits[i] - top);
     return (struct softmax){.top = top, .log_sum = log(sum)};

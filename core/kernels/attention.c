@@ -77,37 +77,64 @@ void attention_scores(enum kv_type type, const float *queries, int query_stride,
         scores_of(KV_BF16, queries, query_stride, count, keys, dim, scale, scores, score_stride);
 }
 
-static inline __attribute__((always_inline)) void mix_of(enum kv_type type, const float *weights, int used,
-                                                         const void *values, int dim, float *out)
+enum { MIX = 4 }; /* registers along the dimensions, for each of two queries */
+
+/* One or two queries: the sums stay in registers while the keys pass. */
+static inline __attribute__((always_inline)) void mix_tile(enum kv_type type, const float *w0,
+                                                           const float *w1, const int two, int used,
+                                                           const void *values, int dim, float *o0, float *o1)
 {
     int d = 0;
-    for (; d + 4 * LANES <= dim; d += 4 * LANES) {
-        lanes sum[4];
-        for (int i = 0; i < 4; i++)
-            sum[i] = lanes_load(out + d + i * LANES);
-        for (int j = 0; j < used; j++)
-            for (int i = 0; i < 4; i++)
-                sum[i] = lanes_fma(lanes_all(weights[j]),
-                                   load(type, values, (size_t)(j * dim + d + i * LANES)), sum[i]);
-        for (int i = 0; i < 4; i++)
-            lanes_store(out + d + i * LANES, sum[i]);
+    for (; d + MIX * LANES <= dim; d += MIX * LANES) {
+        lanes a[MIX], b[MIX];
+        for (int i = 0; i < MIX; i++) {
+            a[i] = lanes_load(o0 + d + i * LANES);
+            b[i] = two ? lanes_load(o1 + d + i * LANES) : a[i];
+        }
+        for (int j = 0; j < used; j++) {
+            lanes x = lanes_all(w0[j]), y = lanes_all(two ? w1[j] : 0);
+            for (int i = 0; i < MIX; i++) {
+                lanes v = load(type, values, (size_t)(j * dim + d + i * LANES));
+                a[i] = lanes_fma(x, v, a[i]);
+                if (two)
+                    b[i] = lanes_fma(y, v, b[i]);
+            }
+        }
+        for (int i = 0; i < MIX; i++) {
+            lanes_store(o0 + d + i * LANES, a[i]);
+            if (two)
+                lanes_store(o1 + d + i * LANES, b[i]);
+        }
     }
-    for (; d + LANES <= dim; d += LANES) {
-        lanes sum = lanes_load(out + d);
-        for (int j = 0; j < used; j++)
-            sum = lanes_fma(lanes_all(weights[j]), load(type, values, (size_t)(j * dim + d)), sum);
-        lanes_store(out + d, sum);
-    }
-    for (; d < dim; d++)
-        for (int j = 0; j < used; j++)
-            out[d] += weights[j] * (type == KV_F32 ? ((const float *)values)[j * dim + d]
-                                                   : bf16_widen(((const uint16_t *)values)[j * dim + d]));
+    for (; d < dim; d++) /* what is left of an odd head */
+        for (int j = 0; j < used; j++) {
+            float v = type == KV_F32 ? ((const float *)values)[j * dim + d]
+                                     : bf16_widen(((const uint16_t *)values)[j * dim + d]);
+            o0[d] += w0[j] * v;
+            if (two)
+                o1[d] += w1[j] * v;
+        }
 }
 
-void attention_mix(enum kv_type type, const float *weights, int used, const void *values, int dim, float *out)
+static inline __attribute__((always_inline)) void mix_of(enum kv_type type, const float *weights, int stride,
+                                                         int count, int used, const void *values, int dim,
+                                                         float *out)
+{
+    for (int i = 0; i < count; i += 2) {
+        const float *w = weights + (size_t)i * (size_t)stride;
+        float *o = out + (size_t)i * (size_t)dim;
+        if (i + 1 < count)
+            mix_tile(type, w, w + stride, 1, used, values, dim, o, o + dim);
+        else
+            mix_tile(type, w, NULL, 0, used, values, dim, o, NULL);
+    }
+}
+
+void attention_mix(enum kv_type type, const float *weights, int weight_stride, int count, int used,
+                   const void *values, int dim, float *out)
 {
     if (type == KV_F32)
-        mix_of(KV_F32, weights, used, values, dim, out);
+        mix_of(KV_F32, weights, weight_stride, count, used, values, dim, out);
     else
-        mix_of(KV_BF16, weights, used, values, dim, out);
+        mix_of(KV_BF16, weights, weight_stride, count, used, values, dim, out);
 }

@@ -16,6 +16,6 @@ void attention_put(enum kv_type type, void *keys, void *values, int slot, const 
 /* scores[i][j] = scale * (query i . key j), for all 32 keys. */
 void attention_scores(enum kv_type type, const float *queries, int query_stride, int count, const void *keys,
                       int dim, float scale, float *scores, int score_stride);
-/* out += sum over the first `used` keys of weights[j] * value j. */
-void attention_mix(enum kv_type type, const float *weights, int used, const void *values, int dim,
-                   float *out);
+/* out[i] += sum over the first `used` keys of weights[i][j] * value j; out: [count, dim]. */
+void attention_mix(enum kv_type type, const float *weights, int weight_stride, int count, int used,
+                   const void *values, int dim, float *out);

@@ -121,3 +121,28 @@ void vector_rotate(float *x, const float *cosine, const float *sine, int n)
         x[i + half] = b * cosine[i] + a * sine[i];
     }
 }
+
+int vector_argmax(const float *x, int n)
+{
+    lanes best = lanes_all(-INFINITY);
+    lanes_int at = {0}, index = {0, 1, 2, 3, 4, 5, 6, 7};
+    int i = 0, winner = 0;
+    for (; i + LANES <= n; i += LANES, index += LANES) {
+        lanes v = lanes_load(x + i);
+        lanes_int above = v > best;
+        best = (lanes)((above & (lanes_int)v) | (~above & (lanes_int)best));
+        at = (above & index) | (~above & at);
+    }
+    float largest = -INFINITY;
+    for (int l = 0; l < LANES; l++)
+        if (best[l] > largest || (best[l] == largest && best[l] > -INFINITY && at[l] < winner)) {
+            largest = best[l];
+            winner = at[l];
+        }
+    for (; i < n; i++)
+        if (x[i] > largest) {
+            largest = x[i];
+            winner = i;
+        }
+    return winner;
+}

@@ -24,3 +24,7 @@ void vector_relu(float *y, int n);
 void vector_softmax(float *y, int n);
 /* Rotate the pairs (x[i], x[i + n/2]) by angles given as cosines and sines [n/2] (Su et al. 2021). */
 void vector_rotate(float *x, const float *cosine, const float *sine, int n);
+
+/* Index of the largest element, the lowest of equal ones; NaN is never the largest. 0 where nothing is above
+ * -infinity. */
+int vector_argmax(const float *x, int n);

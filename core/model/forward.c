@@ -227,9 +227,7 @@ static void attend(struct model_run *r, int layer, int t, int head, int count, f
     for (int start = 0; start < length; start += KV_PAGE_TOKENS) {
         int used = length - start < KV_PAGE_TOKENS ? length - start : KV_PAGE_TOKENS;
         const void *values = kvcache_values(r->kv, layer, pages[start / KV_PAGE_TOKENS], kv_head);
-        for (int i = 0; i < count; i++)
-            attention_mix(type, scores + (size_t)i * (size_t)stride + start, used, values, dim,
-                          out + i * dim);
+        attention_mix(type, scores + start, stride, count, used, values, dim, out);
     }
 }
 
