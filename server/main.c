@@ -24,6 +24,21 @@ static int fail(const struct err *e)
     return strcmp(e->code, "usage") == 0 ? EXIT_USAGE : EXIT_FAILED;
 }
 
+static void quit(int number)
+{
+    (void)number;
+    _exit(EXIT_SUCCESS);
+}
+
+/* As long as only the model is being read there is nothing to drain: a stop is the end at once. */
+static void quit_on_signals(void)
+{
+    signal(SIGTERM, quit);
+    signal(SIGINT, quit);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+}
+
 /* Signals go to the main thread alone, which waits for them; every thread started later inherits the mask. */
 static void block_signals(sigset_t *set)
 {
@@ -31,8 +46,6 @@ static void block_signals(sigset_t *set)
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
     pthread_sigmask(SIG_BLOCK, set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
 }
 
 static void report(const struct server *s)
@@ -134,7 +147,26 @@ static int run_http(struct server *s, int fd, const char *path, const sigset_t *
     return status;
 }
 
-static int run(struct server *s, const sigset_t *signals)
+static int serve_data(struct server *s, int fd)
+{
+    struct err e;
+    sigset_t signals;
+    char *path = file_join(s->config.data, "address");
+    block_signals(&signals);
+    if (!path || server_open(s, &e) != 0) {
+        if (!path)
+            err_memory(&e);
+        free(path);
+        close(fd);
+        return fail(&e);
+    }
+    unlink(path); /* of a daemon that was killed; the data is ours now */
+    int status = run_http(s, fd, path, &signals);
+    free(path);
+    return status;
+}
+
+static int run(struct server *s)
 {
     struct err e;
     int fd;
@@ -145,22 +177,14 @@ static int run(struct server *s, const sigset_t *signals)
         return fail(&e);
     }
     server_size_memory(s);
-    char *path = NULL;
-    if (server_open(s, &e) != 0 || (!(path = file_join(s->config.data, "address")) && err_memory(&e) != 0)) {
-        close(fd);
-        return fail(&e);
-    }
-    int status = run_http(s, fd, path, signals);
-    free(path);
-    return status;
+    return serve_data(s, fd);
 }
 
 int main(int argc, char **argv)
 {
     static struct server server;
-    sigset_t signals;
     struct err e;
-    block_signals(&signals);
+    quit_on_signals();
     json_object_seed(0);
     if (config_load(&server.config, argc, argv, environ, &e) != 0)
         return fail(&e);
@@ -171,7 +195,7 @@ int main(int argc, char **argv)
     else if (server.config.version)
         printf("adapterd %s\n", ADAPTERD_VERSION);
     else
-        status = server.config.check ? check(&server) : run(&server, &signals);
+        status = server.config.check ? check(&server) : run(&server);
     server_close(&server);
     return status;
 }

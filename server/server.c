@@ -123,11 +123,11 @@ void server_close(struct server *s)
 {
     jobs_free(s->text_jobs);
     jobs_free(s->disk_jobs);
+    if (s->cache)
+        cache_free(s->cache);
     if (s->engine)
         engine_free(s->engine);
     watch_free(s->watch);
-    if (s->cache)
-        cache_free(s->cache);
     registry_close(s->registry);
     if (s->tokenizer)
         tokenizer_close(s->tokenizer);
