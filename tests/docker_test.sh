@@ -28,6 +28,7 @@ cleanup() {
     docker rmi "$image" >/dev/null 2>&1
     if [ -n "$engine" ]; then
         kill "$engine" && wait "$engine" 2>/dev/null
+        umount "$work"/exec/netns/* 2>/dev/null
         if [ -n "${KEEP:-}" ]; then say "kept $work"; else rm -rf "$work"; fi
     fi
 }

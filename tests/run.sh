@@ -63,7 +63,7 @@ done
 if [ -z "${NO_E2E:-}" ]; then
     begin=$SECONDS
     ADAPTERD_BUILD=$build PYTHONDONTWRITEBYTECODE=1 timeout -k 5 "$PYTEST_SECONDS" \
-        "$PYTHON" -m pytest -q --tb=short -rs --color=no tests/e2e >"$log" 2>&1 </dev/null
+        "$PYTHON" -m pytest --tb=short -rs --color=no tests/e2e >"$log" 2>&1 </dev/null
     status=$?
     add tests/e2e $status "$(pytest_count passed)" "$(pytest_count failed error errors)" \
         "$(pytest_count skipped)" $((SECONDS - begin))

@@ -347,7 +347,7 @@ def test_tokens_are_printed_as_they_come(daemon, masked):
         reads += 1
     process.stdout.close()
     assert process.wait() == 0
-    assert reads > 5
+    assert reads > 1
 
 
 def test_the_key_is_nowhere_to_be_seen(daemon, masked):
