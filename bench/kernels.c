@@ -257,7 +257,7 @@ static void measure_lowrank(const struct options *o, struct noise *n, double lea
 {
     static const int ranks[] = {8, 16, 64};
     int in = o->shape.hidden, out = o->shape.intermediate;
-    size_t size = 64 * (size_t)(in + out);
+    size_t size = 64 * (size_t)in + lowrank_b_elements(64, out);
     uint16_t *memory = calloc(size, sizeof *memory);
     float *x = calloc((size_t)in, sizeof *x), *y = calloc((size_t)out, sizeof *y), low[64];
     if (!memory || !x || !y)
@@ -267,12 +267,12 @@ static void measure_lowrank(const struct options *o, struct noise *n, double lea
     for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
         int rank = ranks[i];
         struct lowrank l = {
-            .rank = rank, .bf16 = true, .a = memory, .bt = memory + (size_t)rank * (size_t)in};
+            .rank = rank, .bf16 = true, .a = memory, .b = memory + (size_t)rank * (size_t)in};
         double calls = CALLS_PER_SECOND(least, lowrank_shrink(&l, x, low, in, 0, rank));
         bench_row("lowrank_shrink, r = %d|%d columns|%.1f|GFLOP/s", rank, in, calls * 2 * rank * in / 1e9);
         calls = CALLS_PER_SECOND(
             least, for (int row = 0; row < out; row += LINEAR_ROWS) lowrank_expand(
-                       &l, low, y + row, out, row, out - row < LINEAR_ROWS ? out - row : LINEAR_ROWS));
+                       &l, low, y + row, row, out - row < LINEAR_ROWS ? out - row : LINEAR_ROWS));
         bench_row("lowrank_expand, r = %d|%d rows|%.1f|GFLOP/s", rank, out, calls * 2 * rank * out / 1e9);
     }
     sink = y[0];

@@ -2,7 +2,6 @@
 
 #include "core/kernels/bf16.h"
 #include "core/kernels/lanes.h"
-#include "core/kernels/linear.h"
 
 static inline lanes load(bool bf16, const void *p, size_t index)
 {
@@ -40,9 +39,10 @@ void lowrank_shrink(const struct lowrank *l, const float *x, float *t, int in, i
                        : dot(false, l->a, (size_t)r * (size_t)in, x, in);
 }
 
-/* The block's sums stay in registers while r runs, 32 rows at a time. */
-static inline __attribute__((always_inline)) void expand(bool bf16, const struct lowrank *l, const float *t,
-                                                         float *y, int out, int row, int rows)
+/* The block's sums stay in registers while r runs, 32 rows at a time. `at` is where the block's part of B
+ * begins. */
+static inline __attribute__((always_inline)) void expand(bool bf16, const struct lowrank *l, size_t at,
+                                                         const float *t, float *y, int rows)
 {
     enum { PARTS = 4 };
     int j = 0;
@@ -50,7 +50,7 @@ static inline __attribute__((always_inline)) void expand(bool bf16, const struct
         lanes sum[PARTS] = {0};
         for (int r = 0; r < l->rank; r++)
             for (int i = 0; i < PARTS; i++)
-                sum[i] = lanes_fma(load(bf16, l->bt, (size_t)r * (size_t)out + (size_t)(row + j + i * LANES)),
+                sum[i] = lanes_fma(load(bf16, l->b, at + (size_t)(r * LINEAR_ROWS + j + i * LANES)),
                                    lanes_all(t[r]), sum[i]);
         for (int i = 0; i < PARTS; i++)
             lanes_store(y + j + i * LANES, lanes_load(y + j + i * LANES) + sum[i]);
@@ -58,15 +58,16 @@ static inline __attribute__((always_inline)) void expand(bool bf16, const struct
     for (; j < rows; j++) {
         float sum = 0;
         for (int r = 0; r < l->rank; r++)
-            sum += load_one(bf16, l->bt, (size_t)r * (size_t)out + (size_t)(row + j)) * t[r];
+            sum += load_one(bf16, l->b, at + (size_t)(r * LINEAR_ROWS + j)) * t[r];
         y[j] += sum;
     }
 }
 
-void lowrank_expand(const struct lowrank *l, const float *t, float *y, int out, int row, int rows)
+void lowrank_expand(const struct lowrank *l, const float *t, float *y, int row, int rows)
 {
+    size_t at = lowrank_b_at(l->rank, row, 0);
     if (l->bf16)
-        expand(true, l, t, y, out, row, rows);
+        expand(true, l, at, t, y, rows);
     else
-        expand(false, l, t, y, out, row, rows);
+        expand(false, l, at, t, y, rows);
 }

@@ -4,15 +4,30 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/kernels/linear.h"
+
 /* A and B of one linear layer, f32 or bf16. */
 struct lowrank {
     int rank;
     bool bf16;
-    const void *a;  /* [rank, in] */
-    const void *bt; /* [rank, out]: B transposed, the scale folded in */
+    const void *a; /* [rank, in] */
+    const void *b; /* [blocks of LINEAR_ROWS rows, rank, LINEAR_ROWS]: B with the scale folded in; a block's
+                    * part, which one worker reads, lies together. lowrank_b_at says where B[row][r] is */
 };
+
+static inline size_t lowrank_b_at(int rank, int row, int r)
+{
+    return ((size_t)(row / LINEAR_ROWS) * (size_t)rank + (size_t)r) * LINEAR_ROWS +
+           (size_t)(row % LINEAR_ROWS);
+}
+
+/* Elements of B in that layout; those behind the last row are not used. */
+static inline size_t lowrank_b_elements(int rank, int out)
+{
+    return (size_t)((out + LINEAR_ROWS - 1) / LINEAR_ROWS) * LINEAR_ROWS * (size_t)rank;
+}
 
 /* t[r] = a[r] . x[in], for the rows [begin, end) of a. */
 void lowrank_shrink(const struct lowrank *l, const float *x, float *t, int in, int begin, int end);
-/* y[j] += sum over r of bt[r][row + j] * t[r], j < rows <= LINEAR_ROWS: a block of output rows. */
-void lowrank_expand(const struct lowrank *l, const float *t, float *y, int out, int row, int rows);
+/* y[j] += sum over r of B[row + j][r] * t[r], j < rows: a block of output rows, `row` its first. */
+void lowrank_expand(const struct lowrank *l, const float *t, float *y, int row, int rows);

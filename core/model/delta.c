@@ -18,7 +18,7 @@ struct delta {
 
 static size_t part_elements(const struct site *s, const struct delta_part *p)
 {
-    return (size_t)p->rank * ((size_t)s->in + (size_t)s->out);
+    return (size_t)p->rank * (size_t)s->in + lowrank_b_elements(p->rank, s->out);
 }
 
 static bool put(const struct delta *d, size_t index, float value)
@@ -31,7 +31,7 @@ static bool put(const struct delta *d, size_t index, float value)
     return isfinite(value);
 }
 
-/* Puts A and the transposed, scaled B behind the first `at` elements; false where one is not finite. */
+/* Puts A and the scaled B behind the first `at` elements; false where one is not finite. */
 static bool fill_part(struct delta *d, const struct site *s, const struct delta_part *p, size_t at)
 {
     size_t rank = (size_t)p->rank, in = (size_t)s->in, rows = (size_t)s->out, b = at + rank * in;
@@ -41,9 +41,9 @@ static bool fill_part(struct delta *d, const struct site *s, const struct delta_
         finite &= put(d, at + i, p->a[i]);
     for (size_t row = 0; row < rows; row++)
         for (size_t r = 0; r < rank; r++)
-            finite &= put(d, b + r * rows + row, p->scale * p->b[row * rank + r]);
+            finite &= put(d, b + lowrank_b_at(p->rank, (int)row, (int)r), p->scale * p->b[row * rank + r]);
     d->sites[p->site] = (struct lowrank){
-        .rank = p->rank, .bf16 = d->bf16, .a = d->memory + at * size, .bt = d->memory + b * size};
+        .rank = p->rank, .bf16 = d->bf16, .a = d->memory + at * size, .b = d->memory + b * size};
     return finite;
 }
 
@@ -73,7 +73,7 @@ int delta_new(struct delta **out, const struct model *m, const struct delta_sour
     d->bf16 = model_info(m)->precision != PRECISION_EXACT;
     size_t bytes = elements * (d->bf16 ? sizeof(uint16_t) : sizeof(float));
     d->sites = calloc(site_count, sizeof *d->sites);
-    d->memory = malloc(bytes + 1);
+    d->memory = calloc(1, bytes + 1);
     d->bytes = sizeof *d + site_count * sizeof *d->sites + bytes;
     int result = d->sites && d->memory ? fill(d, sites, s, e) : err_memory(e);
     if (result != 0) {

@@ -108,7 +108,7 @@ static void linear_rows(struct model_run *r, const struct linear *l, int which, 
             vector_add(out, l->bias + first, count);
         const struct lowrank *part = delta_at(rows.delta[t], l->site);
         if (part)
-            lowrank_expand(part, low_at(r, t, which), out, l->weight.rows, first, count);
+            lowrank_expand(part, low_at(r, t, which), out, first, count);
     }
 }
 

@@ -267,10 +267,10 @@ static void rotation(void **state)
 static void check_lowrank(int rank, int in, int out)
 {
     size_t ranks = (size_t)rank, ins = (size_t)in, outs = (size_t)out;
-    float *a = guarded(ranks * ins, 20), *bt = guarded(ranks * outs, 21), *x = guarded(ins, 22),
-          *t = guarded(ranks, 23), *split = guarded(ranks, 24), *y = guarded(outs, 25),
+    float *a = guarded(ranks * ins, 20), *b = guarded(lowrank_b_elements(rank, out), 21),
+          *x = guarded(ins, 22), *t = guarded(ranks, 23), *split = guarded(ranks, 24), *y = guarded(outs, 25),
           *before = guarded(outs, 25);
-    struct lowrank l = {.rank = rank, .a = a, .bt = bt};
+    struct lowrank l = {.rank = rank, .a = a, .b = b};
     lowrank_shrink(&l, x, t, in, 0, rank);
     for (int r = 0; r < rank; r++) {
         double sum = 0, magnitude = 0;
@@ -287,17 +287,17 @@ static void check_lowrank(int rank, int in, int out)
     lowrank_shrink(&l, x, split, in, rank / 2, rank);
     assert_memory_equal(split, t, ranks * sizeof *t);
     for (int row = 0; row < out; row += LINEAR_ROWS)
-        lowrank_expand(&l, t, y + row, out, row, out - row < LINEAR_ROWS ? out - row : LINEAR_ROWS);
+        lowrank_expand(&l, t, y + row, row, out - row < LINEAR_ROWS ? out - row : LINEAR_ROWS);
     for (int j = 0; j < out; j++) {
         double sum = 0, magnitude = fabs((double)before[j]);
         for (int r = 0; r < rank; r++) {
-            sum += (double)bt[r * out + j] * (double)t[r];
-            magnitude += fabs((double)bt[r * out + j] * (double)t[r]);
+            sum += (double)b[lowrank_b_at(rank, j, r)] * (double)t[r];
+            magnitude += fabs((double)b[lowrank_b_at(rank, j, r)] * (double)t[r]);
         }
         assert_near("expand", out, j, y[j], (double)before[j] + sum, magnitude);
     }
     release(a, ranks * ins);
-    release(bt, ranks * outs);
+    release(b, lowrank_b_elements(rank, out));
     release(x, ins);
     release(t, ranks);
     release(split, ranks);
