@@ -29,7 +29,7 @@ def start(tmp_path):
 
     def run(model="demo", data=None, *arguments, **options):
         data = data or tmp_path / f"data-{len(started)}"
-        started.append(daemons.Daemon(model_path(model), data, *arguments, **options))
+        started.append(daemons.Daemon(daemons.model_path(model), data, *arguments, **options))
         return started[-1]
 
     yield run
@@ -43,17 +43,10 @@ def start(tmp_path):
     assert not failures, "\n".join(failures)
 
 
-def model_path(model):
-    if model == "demo":
-        return os.path.join(daemons.DEMO, "base")
-    fixture = os.path.join(daemons.FIXTURES, "models", str(model))
-    return fixture if os.path.isdir(fixture) else model
-
-
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
     """One daemon with the demo's base for all tests of a file; give tenants names of the test's own."""
-    d = daemons.Daemon(model_path("demo"), tmp_path_factory.mktemp("daemon") / "data")
+    d = daemons.Daemon(daemons.model_path("demo"), tmp_path_factory.mktemp("daemon") / "data")
     yield d
     d.stop()
 

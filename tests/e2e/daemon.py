@@ -15,6 +15,15 @@ ADAPTERCTL = os.path.join(BUILD, "adapterctl")
 DEMO = os.path.join(ROOT, "demo")
 FIXTURES = os.path.join(ROOT, "tests", "fixtures")
 
+
+def model_path(model):
+    """"demo", a name under tests/fixtures/models, or a path."""
+    if model == "demo":
+        return os.path.join(DEMO, "base")
+    fixture = os.path.join(FIXTURES, "models", str(model))
+    return fixture if os.path.isdir(fixture) else model
+
+
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:")
 
 
@@ -81,6 +90,24 @@ class Daemon:
         answer = admin.post(f"/tenants/{name}/keys", {"label": "test"})
         assert answer.status == 201, answer
         return self.client(answer.json["key"])
+
+    def memory(self):
+        """Resident bytes."""
+        with open(f"/proc/{self.process.pid}/statm") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def files(self):
+        """What lies in the data directory's blobs and tmp: relative path -> size."""
+        found = {}
+        for top in ("blobs", "tmp"):
+            for directory, _, names in os.walk(os.path.join(self.data, top)):
+                for name in names:
+                    path = os.path.join(directory, name)
+                    found[os.path.relpath(path, self.data)] = os.path.getsize(path)
+        return found
 
     def kill(self):
         """SIGKILL, as a crash."""
