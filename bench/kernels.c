@@ -266,8 +266,7 @@ static void measure_lowrank(const struct options *o, struct noise *n, double lea
     noise_f32(n, 1, x, (size_t)in);
     for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
         int rank = ranks[i];
-        struct lowrank l = {
-            .rank = rank, .bf16 = true, .a = memory, .b = memory + (size_t)rank * (size_t)in};
+        struct lowrank l = {.rank = rank, .bf16 = true, .a = memory, .b = memory + (size_t)rank * (size_t)in};
         double calls = CALLS_PER_SECOND(least, lowrank_shrink(&l, x, low, in, 0, rank));
         bench_row("lowrank_shrink, r = %d|%d columns|%.1f|GFLOP/s", rank, in, calls * 2 * rank * in / 1e9);
         calls = CALLS_PER_SECOND(
@@ -288,7 +287,7 @@ static void measure_attention(const struct options *o, struct noise *n, double l
     uint16_t *keys = calloc(page, sizeof *keys), *values = calloc(page, sizeof *values);
     float *queries = calloc((size_t)(group * dim), sizeof *queries),
           *scores = calloc((size_t)group * ATTENTION_KEYS, sizeof *scores),
-          *out = calloc((size_t)dim, sizeof *out);
+          *out = calloc((size_t)(group * dim), sizeof *out);
     if (!keys || !values || !queries || !scores || !out)
         bench_fail("out of memory");
     noise_half(n, NOISE_BF16, 0.02f, keys, page);
@@ -298,9 +297,10 @@ static void measure_attention(const struct options *o, struct noise *n, double l
         least, attention_scores(KV_BF16, queries, dim, group, keys, dim, 0.1f, scores, ATTENTION_KEYS));
     bench_row("attention_scores, %d queries|%d dimensions|%.1f|GFLOP/s", group, dim,
               calls * 2 * group * dim * ATTENTION_KEYS / 1e9);
-    calls = CALLS_PER_SECOND(least, attention_mix(KV_BF16, scores, ATTENTION_KEYS, values, dim, out));
-    bench_row("attention_mix, one query|%d dimensions|%.1f|GFLOP/s", dim,
-              calls * 2 * dim * ATTENTION_KEYS / 1e9);
+    calls = CALLS_PER_SECOND(
+        least, attention_mix(KV_BF16, scores, ATTENTION_KEYS, group, ATTENTION_KEYS, values, dim, out));
+    bench_row("attention_mix, %d queries|%d dimensions|%.1f|GFLOP/s", group, dim,
+              calls * 2 * group * dim * ATTENTION_KEYS / 1e9);
     sink = out[0];
     free(keys);
     free(values);
