@@ -37,6 +37,18 @@ static inline lanes lanes_fma(lanes a, lanes b, lanes c)
 #endif
 }
 
+static inline lanes lanes_min(lanes a, lanes b)
+{
+    lanes_int less = a < b;
+    return (lanes)((less & (lanes_int)a) | (~less & (lanes_int)b));
+}
+
+static inline lanes lanes_max(lanes a, lanes b)
+{
+    lanes_int more = a > b;
+    return (lanes)((more & (lanes_int)a) | (~more & (lanes_int)b));
+}
+
 /* Eight bf16, widened. */
 static inline lanes lanes_load_bf16(const uint16_t *p)
 {

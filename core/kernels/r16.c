@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/kernels/lanes.h"
+
 int r16_pad(int cols)
 {
     return (cols + R16_K - 1) / R16_K * R16_K;
@@ -90,28 +92,33 @@ static float scale_int8(const float *x, int count)
     return largest / 127.0f;
 }
 
-static float squared_error(const float *x, int count, float scale)
+/* What rounding a group of 32 to -8..7 times the scale loses. x: [32] */
+static float squared_error(const float *x, float scale)
 {
-    float inverse = scale != 0 ? 1.0f / scale : 0.0f, error = 0;
-    for (int i = 0; i < count; i++) {
-        float d = x[i] - scale * (float)quantized(x[i], inverse, -8, 7);
+    const lanes magic = lanes_all(12582912.0f); /* 1.5 * 2^23: adding it rounds */
+    lanes inverse = lanes_all(1.0f / scale), error = {0};
+    for (int i = 0; i < R16_INT4_GROUP; i += LANES) {
+        lanes v = lanes_load(x + i), q = (v * inverse + magic) - magic;
+        lanes d = v - scale * lanes_min(lanes_max(q, lanes_all(-8)), lanes_all(7));
         error += d * d;
     }
-    return error;
+    return lanes_sum(error);
 }
 
 /* int4: -8..7. The value of the largest magnitude sets the sign of the scale, so that it meets -8; of some
  * scales around that, the one with the least squared error. */
 static float scale_int4(const float *x, int count)
 {
-    float extreme = 0, best = 0, best_error = INFINITY;
-    for (int i = 0; i < count; i++)
+    float group[R16_INT4_GROUP] = {0}, extreme = 0, best = 0, best_error = INFINITY;
+    for (int i = 0; i < count; i++) {
+        group[i] = x[i];
         extreme = fabsf(x[i]) > fabsf(extreme) ? x[i] : extreme;
+    }
     if (extreme == 0)
         return 0;
     for (int step = -9; step <= 9; step++) {
         float scale = from_half(to_half(extreme / (-8.0f + 0.1f * (float)step)));
-        float error = squared_error(x, count, scale);
+        float error = scale != 0 ? squared_error(group, scale) : INFINITY;
         if (error < best_error) {
             best_error = error;
             best = scale;

@@ -12,7 +12,7 @@
 
 #include "core/base/file.h"
 
-enum { ALIGNMENT = 4096, HEADER_BYTES = 4096, CHUNK_BYTES = 8 << 20, PANELS_AT_ONCE = 4 };
+enum { ALIGNMENT = 4096, HEADER_BYTES = 4096, CHUNK_BYTES = 8 << 20, PANELS_AT_ONCE = 64 };
 static const char magic[] = "adapterd packed weights 1\n";
 
 struct pack {
@@ -82,13 +82,38 @@ static void lay_views(const struct plan *p, const char *memory)
 
 struct work {
     const struct plan *plan;
+    struct weights *weights;
     const struct model_options *options;
     atomic_int done;
     atomic_size_t item;
     atomic_bool failed;
 };
 
-/* Workers take whole layers in turn; the next layer waits for nobody. */
+/* What is packed need not stay in memory beside its packed form. */
+static void forget_rows(struct work *w, const struct matrix *m, int begin, int end)
+{
+    size_t row = (size_t)m->cols * dtype_size(m->dtype);
+    if (end > m->rows)
+        end = m->rows;
+    if (!m->transposed)
+        weights_forget(w->weights, (const char *)m->data + (size_t)begin * row, (size_t)(end - begin) * row);
+    else if (end == m->rows)
+        weights_forget(w->weights, m->data, (size_t)m->rows * row);
+}
+
+static void pack_layer(struct work *w, const struct linear *l, float *scratch, bool report)
+{
+    for (int panel = 0; panel < l->packed.panels; panel += PANELS_AT_ONCE) {
+        int left = l->packed.panels - panel, count = left < PANELS_AT_ONCE ? left : PANELS_AT_ONCE;
+        r16_pack(&l->packed, &l->weight, panel, panel + count, scratch);
+        forget_rows(w, &l->weight, panel * R16_ROWS, (panel + count) * R16_ROWS);
+        int done = atomic_fetch_add(&w->done, count) + count;
+        if (report && w->options->progress)
+            w->options->progress(w->options->progress_arg, (double)done / w->plan->panels);
+    }
+}
+
+/* Workers take layers in turn. */
 static void pack_layers(void *arg, int worker, int workers)
 {
     (void)workers;
@@ -100,20 +125,15 @@ static void pack_layers(void *arg, int worker, int workers)
             atomic_store(&w->failed, true);
             return;
         }
-        for (int panel = 0; panel < l->packed.panels; panel += PANELS_AT_ONCE) {
-            int left = l->packed.panels - panel, count = left < PANELS_AT_ONCE ? left : PANELS_AT_ONCE;
-            r16_pack(&l->packed, &l->weight, panel, panel + count, scratch);
-            int done = atomic_fetch_add(&w->done, count) + count;
-            if (worker == 0 && w->options->progress)
-                w->options->progress(w->options->progress_arg, (double)done / w->plan->panels);
-        }
+        pack_layer(w, l, scratch, worker == 0);
         free(scratch);
     }
 }
 
-static int pack_all(const struct plan *p, const struct model_options *o, struct pool *pool, struct err *e)
+static int pack_all(const struct plan *p, struct weights *weights, const struct model_options *o,
+                    struct pool *pool, struct err *e)
 {
-    struct work w = {.plan = p, .options = o};
+    struct work w = {.plan = p, .weights = weights, .options = o};
     pool_run(pool, pack_layers, &w);
     return atomic_load(&w.failed) ? err_memory(e) : 0;
 }
@@ -249,7 +269,7 @@ static int write_cache(struct pack *p, struct model *m, const struct plan *plan,
     if (file_make_directories(o->packed_cache, e) != 0 || new_file(p, temporary, plan->bytes, e) != 0)
         return -1;
     lay_views(plan, p->memory);
-    int result = pack_all(plan, o, pool, e);
+    int result = pack_all(plan, m->weights, o, pool, e);
     if (result == 0)
         result = seal_file(p, m, temporary, path, pool, e);
     if (result != 0) {
@@ -285,7 +305,7 @@ static int fill_pack(struct pack *p, struct model *m, const struct plan *plan, c
     if (anonymous_block(p, plan->bytes, e) != 0)
         return -1;
     lay_views(plan, p->memory);
-    return pack_all(plan, o, pool, e);
+    return pack_all(plan, m->weights, o, pool, e);
 }
 
 int pack_model(struct model *m, const struct model_options *o, struct err *e)
@@ -306,7 +326,7 @@ int pack_model(struct model *m, const struct model_options *o, struct err *e)
     pool_free(pool);
     free(plan.items);
     if (result == 0)
-        weights_forget(m->weights);
+        weights_forget_all(m->weights);
     return result;
 }
 

@@ -301,7 +301,29 @@ static void hash_tensor(struct sha256 *hash, const struct tensor *t, const unsig
     }
 }
 
-void weights_fingerprint(const struct weights *w, uint8_t out[SHA256_BYTES])
+/* Only whole pages, and only of the map: a tensor that was copied lives on the heap. */
+void weights_forget(struct weights *w, const void *data, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data, end = begin + bytes;
+    for (size_t i = 0; i < w->count; i++) {
+        uintptr_t map = (uintptr_t)w->shards[i].map;
+        if (begin < map || end > map + w->shards[i].map_bytes)
+            continue;
+        begin = (begin + page - 1) / page * page;
+        end = end / page * page;
+        if (begin < end)
+            madvise((void *)begin, end - begin, MADV_DONTNEED);
+        return;
+    }
+}
+
+void weights_forget_all(struct weights *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        madvise(w->shards[i].map, w->shards[i].map_bytes, MADV_DONTNEED);
+}
+
+void weights_fingerprint(struct weights *w, uint8_t out[SHA256_BYTES])
 {
     struct sha256 hash;
     sha256_init(&hash);
@@ -309,12 +331,8 @@ void weights_fingerprint(const struct weights *w, uint8_t out[SHA256_BYTES])
         for (size_t j = 0; j < safetensors_count(w->shards[i].file); j++) {
             const struct tensor *t = safetensors_at(w->shards[i].file, j);
             hash_tensor(&hash, t, tensor_data(&w->shards[i], j, t));
+            weights_forget(w, tensor_data(&w->shards[i], j, t),
+                           t->bytes); /* a sample brings whole stretches with it */
         }
     sha256_final(&hash, out);
-}
-
-void weights_forget(struct weights *w)
-{
-    for (size_t i = 0; i < w->count; i++)
-        madvise(w->shards[i].map, w->shards[i].map_bytes, MADV_DONTNEED);
 }

@@ -23,6 +23,8 @@ const char *weights_left(const struct weights *w, int (*may_be_left)(const char 
 uint64_t weights_bytes(const struct weights *w);     /* of all tensors, as stored */
 int64_t weights_parameters(const struct weights *w); /* elements of all tensors */
 /* Hash of names, dtypes, shapes and a sample of every tensor's bytes. */
-void weights_fingerprint(const struct weights *w, uint8_t out[SHA256_BYTES]);
-/* Let the kernel take the mapped pages back: they are read again when they are touched. */
-void weights_forget(struct weights *w);
+void weights_fingerprint(struct weights *w, uint8_t out[SHA256_BYTES]);
+/* Let the kernel take mapped pages back: those of `bytes` bytes at `data`, which lies in a tensor, or all.
+ * They are read again when they are touched. Any thread. */
+void weights_forget(struct weights *w, const void *data, size_t bytes);
+void weights_forget_all(struct weights *w);
