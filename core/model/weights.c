@@ -116,7 +116,7 @@ static int add_shard(struct weights *w, const char *directory, const char *name,
     for (size_t i = 0; i < w->count; i++)
         if (strcmp(w->shards[i].name, name) == 0)
             return 0;
-    if (strchr(name, '/') || name[0] == '.' || w->count == SHARDS_MAX)
+    if (!name[0] || strchr(name, '/') || name[0] == '.' || w->count == SHARDS_MAX)
         return err_set(e, "model_malformed",
                        "model.safetensors.index.json: %.100s is not the name of a shard", name);
     struct shard *shards = realloc(w->shards, (w->count + 1) * sizeof *shards);

@@ -1,10 +1,11 @@
-"""The demo's messages over HTTP: base and adapters answer exactly what transformers and PEFT answered (demo/expected.json)."""
+"""The demo's messages over HTTP: base and adapters answer exactly what transformers and PEFT answered (demo/expected.json),
+in the exact precision and in the one that the daemon takes by default."""
 import json
 import os
 
 import pytest
 
-from daemon import DEMO
+from daemon import DEMO, Daemon, model_path
 
 with open(os.path.join(DEMO, "expected.json"), encoding="utf-8") as expected_file:
     EXPECTED = json.load(expected_file)
@@ -12,14 +13,16 @@ with open(os.path.join(DEMO, "expected.json"), encoding="utf-8") as expected_fil
 END = 2  # <|im_end|>
 
 
-@pytest.fixture(scope="module")
-def support(daemon):
+@pytest.fixture(scope="module", params=[["--precision", "exact"], []], ids=["exact", "default"])
+def support(request, tmp_path_factory):
     """A tenant with the three adapters of the demo."""
+    daemon = Daemon(model_path("demo"), tmp_path_factory.mktemp("demo") / "data", *request.param)
     client = daemon.tenant("support")
     for name in ("mask", "ticket", "voice"):
         answer = client.upload(os.path.join(DEMO, "adapters", name), name=name)
         assert answer.status == 201, answer
-    return client
+    yield client
+    daemon.stop()
 
 
 def check(answer, expected):
