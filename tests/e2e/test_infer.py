@@ -191,7 +191,7 @@ def test_stop_strings_wherever_they_begin_and_end(acme):
     text = whole["text"]
     assert len(text) > 20
     for begin in range(0, len(text) - 1):
-        for length in (1, 3, 20):
+        for length in (1, 2, 3, 7, 20):
             stop = text[begin : begin + length]
             a = good(acme, adapter="mask", prompt="Hello, my name is", max_tokens=24, ignore_eos=True, stop=stop)
             assert a["text"] == text[: text.index(stop)], repr(stop)
@@ -384,7 +384,7 @@ def test_a_model_of_numbers(start):
 
 def test_more_requests_than_places(start):
     """What does not fit waits; all are answered, and as they are alone."""
-    d = start("demo", None, "--max-batch", "2")
+    d = start("demo", None, "--max-batch", "2", "--threads", "2")
     tenant = d.tenant("acme")
     wanted = [good(tenant, prompt=f"Hello {i}", max_tokens=16, logprobs=2, seed=1) for i in range(12)]
     answers = [None] * 12
