@@ -145,7 +145,7 @@ run:
 
 test:
 	@scripts/deps.sh build test
-	@$(MAKE) --no-print-directory -j$$(nproc) all tests
+	@$(MAKE) --no-print-directory -j$$(nproc) all tests bench-programs
 	@$(MAKE) --no-print-directory check
 
 # The tests alone, of what is built.
