@@ -2,7 +2,7 @@
 import math
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 360, 70, 180, 44, 56
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 780, 360, 70, 240, 44, 56
 COLOURS = ["#3b82c4", "#d9822b", "#3a9a5b", "#b5559b", "#8a7a2f", "#c0504d"]
 STYLE = """<style>
 text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 600; font-size: 15px }
