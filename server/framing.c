@@ -7,13 +7,23 @@
 
 struct headers {
     int hosts, lengths, codings, authorizations, types;
+    bool malformed;
     const char *length, *coding, *expect;
 };
+
+/* RFC 9110, 5.6.2: what a header's name may consist of. */
+static bool is_token(const char *text)
+{
+    size_t length = strspn(text, "!#$%&'*+-.^_`|~0123456789"
+                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+    return length > 0 && !text[length];
+}
 
 static enum MHD_Result count(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
 {
     (void)kind;
     struct headers *h = arg;
+    h->malformed |= !is_token(name);
     if (strcasecmp(name, "Host") == 0) {
         h->hosts++;
     } else if (strcasecmp(name, "Content-Length") == 0) {
@@ -54,6 +64,8 @@ int framing_read(struct MHD_Connection *connection, const char *version, struct 
     bool newer = strcmp(version, "HTTP/1.1") == 0;
     if (!newer && strcmp(version, "HTTP/1.0") != 0)
         return refuse(e, "the version must be HTTP/1.0 or HTTP/1.1");
+    if (h.malformed)
+        return refuse(e, "the name of a header is not a token");
     if (h.hosts > 1 || (newer && h.hosts == 0))
         return refuse(e, "exactly one Host header is expected");
     if (h.lengths > 1 || h.codings > 1 || h.authorizations > 1 || h.types > 1)

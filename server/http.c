@@ -27,7 +27,8 @@ enum {
     SWALLOW_MAX = 1 << 20, /* what is read and dropped so that a refused client can keep its connection */
     EXCESS_MAX = 64 << 20, /* what is dropped of a body of unknown length after its refusal */
     STREAM_BLOCK = 16 << 10,
-    CANCEL_WAIT_MS = 5000
+    CANCEL_WAIT_MS = 5000,
+    FRAMING_IS_OURS = -1 /* libmicrohttpd refuses in HTML; what it leaves, framing.c refuses in JSON */
 };
 
 struct http {
@@ -259,6 +260,14 @@ static enum MHD_Result take_body(struct request *r, const char *data, size_t len
     return MHD_YES;
 }
 
+static bool is_pending(struct request *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool pending = r->pending;
+    pthread_mutex_unlock(&r->lock);
+    return pending;
+}
+
 static enum MHD_Result access_handler(void *arg, struct MHD_Connection *connection, const char *url,
                                       const char *method, const char *version, const char *data,
                                       size_t *length, void **context)
@@ -274,6 +283,10 @@ static enum MHD_Result access_handler(void *arg, struct MHD_Connection *connecti
     }
     if (*length == 0)
         return advance(r);
+    /* libmicrohttpd goes on to the next chunk that it has although the connection was suspended; while
+     * another thread has the body, nothing is taken of it and it comes again. */
+    if (is_pending(r))
+        return MHD_YES;
     /* Refused while a slice of it was being stored. */
     if (r->reply.ready && !r->discard)
         refuse_midway(r, NULL);
@@ -388,7 +401,7 @@ int http_start(struct http **out, struct server *s, int fd, struct err *e)
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
         MHD_OPTION_THREAD_STACK_SIZE, (size_t)HTTP_STACK_BYTES, MHD_OPTION_CONNECTION_LIMIT,
         connection_limit(), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_S, MHD_OPTION_STRICT_FOR_CLIENT, FRAMING_IS_OURS,
         MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
     if (!h->daemon) {

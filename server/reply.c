@@ -107,6 +107,15 @@ static void deliver(struct request *r, struct reply *reply)
     request_wake(r);
 }
 
+/* What has been set of the answer so far, without a body. */
+static struct reply reply_begin(const struct request *r, int status)
+{
+    struct reply reply = r->reply;
+    reply.status = status;
+    reply.body = (struct buf){0};
+    return reply;
+}
+
 static int append(const char *text, size_t length, void *out)
 {
     return buf_append(out, text, length);
@@ -114,8 +123,7 @@ static int append(const char *text, size_t length, void *out)
 
 void reply_json(struct request *r, int status, json_t *body)
 {
-    struct reply reply = r->reply;
-    reply.status = status;
+    struct reply reply = reply_begin(r, status);
     reply.content_type = "application/json";
     if (body && json_dump_callback(body, append, &reply.body, REPLY_JSON_FLAGS) == 0 &&
         buf_append(&reply.body, "\n", 1) == 0) {
@@ -132,8 +140,7 @@ void reply_json(struct request *r, int status, json_t *body)
 
 void reply_empty(struct request *r)
 {
-    struct reply reply = r->reply;
-    reply.status = 204;
+    struct reply reply = reply_begin(r, 204);
     deliver(r, &reply);
 }
 
@@ -159,8 +166,7 @@ int reply_format_error(const struct err *e, struct buf *out)
 
 void reply_error(struct request *r, const struct err *e)
 {
-    struct reply reply = r->reply;
-    reply.status = reply_status(e->code);
+    struct reply reply = reply_begin(r, reply_status(e->code));
     reply.content_type = "application/json";
     reply.retry = reply.status == 503 || reply.status == 429;
     reply.challenge = reply.status == 401;
@@ -178,8 +184,7 @@ void reply_error(struct request *r, const struct err *e)
 
 void reply_stream(struct request *r, ssize_t (*read)(struct request *r, char *out, size_t max))
 {
-    struct reply reply = r->reply;
-    reply.status = 200;
+    struct reply reply = reply_begin(r, 200);
     reply.content_type = "text/event-stream";
     reply.no_store = true;
     reply.stream = read;
