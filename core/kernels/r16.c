@@ -93,35 +93,49 @@ static float scale_int8(const float *x, int count)
 }
 
 /* What rounding a group of 32 to -8..7 times the scale loses. x: [32] */
-static float squared_error(const float *x, float scale)
+/* A rounding error counts by its square, and more where the weight is large: such a weight moves its output
+ * more than the small ones around it. `least`: what a weight of 0 counts, the mean square. */
+static float rounding_error(const float *x, int count, float scale, float least)
 {
-    const lanes magic = lanes_all(12582912.0f); /* 1.5 * 2^23: adding it rounds */
-    lanes inverse = lanes_all(1.0f / scale), error = {0};
-    for (int i = 0; i < R16_INT4_GROUP; i += LANES) {
-        lanes v = lanes_load(x + i), q = (v * inverse + magic) - magic;
-        lanes d = v - scale * lanes_min(lanes_max(q, lanes_all(-8)), lanes_all(7));
-        error += d * d;
+    float inverse = scale != 0 ? 1.0f / scale : 0.0f, error = 0;
+    for (int i = 0; i < count; i++) {
+        float d = x[i] - scale * (float)quantized(x[i], inverse, -8, 7);
+        error += (x[i] * x[i] + least) * d * d;
     }
-    return lanes_sum(error);
+    return error;
+}
+
+/* The best scale for the integers that `scale` gives: weighted least squares. */
+static float refined(const float *x, int count, float scale, float least)
+{
+    float inverse = scale != 0 ? 1.0f / scale : 0.0f, product = 0, square = 0;
+    for (int i = 0; i < count; i++) {
+        float q = (float)quantized(x[i], inverse, -8, 7), weight = x[i] * x[i] + least;
+        product += weight * x[i] * q;
+        square += weight * q * q;
+    }
+    return square > 0 ? from_half(to_half(product / square)) : scale;
 }
 
 /* int4: -8..7. The value of the largest magnitude sets the sign of the scale, so that it meets -8; of some
- * scales around that, the one with the least squared error. */
+ * scales around that, each also refined, the one with the least error. */
 static float scale_int4(const float *x, int count)
 {
-    float group[R16_INT4_GROUP] = {0}, extreme = 0, best = 0, best_error = INFINITY;
+    float extreme = 0, best = 0, best_error = INFINITY, least = 0;
     for (int i = 0; i < count; i++) {
-        group[i] = x[i];
         extreme = fabsf(x[i]) > fabsf(extreme) ? x[i] : extreme;
+        least += x[i] * x[i] / (float)count;
     }
     if (extreme == 0)
         return 0;
     for (int step = -9; step <= 9; step++) {
         float scale = from_half(to_half(extreme / (-8.0f + 0.1f * (float)step)));
-        float error = scale != 0 ? squared_error(group, scale) : INFINITY;
-        if (error < best_error) {
-            best_error = error;
-            best = scale;
+        for (int k = 0; k < 2; k++, scale = refined(x, count, scale, least)) {
+            float error = rounding_error(x, count, scale, least);
+            if (error < best_error) {
+                best_error = error;
+                best = scale;
+            }
         }
     }
     return best;

@@ -13,7 +13,7 @@
 #include "core/base/file.h"
 
 enum { ALIGNMENT = 4096, HEADER_BYTES = 4096, CHUNK_BYTES = 8 << 20, PANELS_AT_ONCE = 64 };
-static const char magic[] = "adapterd packed weights 1\n";
+static const char magic[] = "adapterd packed weights 2\n";
 
 struct pack {
     char *memory; /* the block */
