@@ -190,12 +190,6 @@ static enum MHD_Result advance(struct request *r)
     }
 }
 
-static void body_deadline(struct request *r)
-{
-    watch_deadline(r->peer, r->body_clock_us + DEADLINE_BODY_MS * UINT64_C(1000) +
-                                r->received * UINT64_C(1000000) / BODY_RATE_MIN);
-}
-
 /* A refusal before the body: small bodies are swallowed, so that the connection lives on; otherwise the
  * answer goes out now and what the client still sends is drained after the connection's end. */
 static enum MHD_Result refuse(struct request *r, const struct err *e)
@@ -219,7 +213,7 @@ static enum MHD_Result begin(struct request *r, const char *method, const char *
     snprintf(r->method, sizeof r->method, "%s", method);
     int result = admission_check(r, r->connection, version, &e);
     r->body_clock_us = clock_us();
-    body_deadline(r);
+    request_body_deadline(r);
     if (result != 0)
         return refuse(r, &e);
     if (r->match.route->body == BODY_FORM && upload_form_begin(r, r->connection, &e) != 0)
@@ -243,7 +237,7 @@ static enum MHD_Result take_body(struct request *r, const char *data, size_t len
     struct err e;
     if (r->discard) {
         r->received += length;
-        body_deadline(r);
+        request_body_deadline(r);
         return r->content_length < 0 && r->received > route_body_limit(r->match.route) + EXCESS_MAX ? MHD_NO
                                                                                                     : MHD_YES;
     }
@@ -252,7 +246,7 @@ static enum MHD_Result take_body(struct request *r, const char *data, size_t len
         refuse_midway(r, &e);
         return MHD_YES;
     }
-    body_deadline(r);
+    request_body_deadline(r);
     if (r->match.route->body == BODY_FORM) {
         upload_form_more(r);
         suspend_if_pending(r);
@@ -327,7 +321,7 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connectio
     if (!r)
         return NULL;
     r->peer = p;
-    watch_deadline(p, from_now(DEADLINE_HEADERS_MS));
+    watch_deadline_at_most(p, from_now(DEADLINE_HEADERS_MS));
     watch_attach(h->server->watch, p, r);
     return r;
 }

@@ -8,6 +8,7 @@
 #include "core/base/clock.h"
 #include "core/base/sha256.h"
 #include "server/fields.h"
+#include "server/watch.h"
 
 /* "http://host/path" names the same thing as "/path". */
 static const char *skip_authority(const char *uri)
@@ -78,6 +79,12 @@ void request_hold(struct request *r)
     pthread_mutex_unlock(&r->lock);
 }
 
+void request_body_deadline(struct request *r)
+{
+    watch_body_deadline(r->peer, r->body_clock_us + DEADLINE_BODY_MS * UINT64_C(1000) +
+                                     r->received * UINT64_C(1000000) / BODY_RATE_MIN);
+}
+
 void request_wake(struct request *r)
 {
     pthread_mutex_lock(&r->lock);
@@ -86,6 +93,8 @@ void request_wake(struct request *r)
         r->suspended = false;
         if (r->body_clock_us)
             r->body_clock_us += clock_us() - r->suspended_us;
+        if (!r->handled)
+            request_body_deadline(r);
         atomic_fetch_sub(&r->server->suspended, 1);
         MHD_resume_connection(r->connection);
     }

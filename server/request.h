@@ -78,6 +78,9 @@ struct request *request_new(struct server *s, const char *uri);
 void request_ref(struct request *r);
 void request_unref(struct request *r);
 
+/* The body is arriving: when it must be complete, by what came of it so far. */
+void request_body_deadline(struct request *r);
+
 /* Another thread goes on with this request: takes a reference for it. */
 void request_hold(struct request *r);
 /* That thread is done for now; request_unref is still to be called. */

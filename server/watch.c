@@ -20,8 +20,9 @@ struct peer {
     struct request *request; /* not referenced: detached before its connection lets it go */
     uint64_t serial;
     _Atomic uint64_t deadline_us;
+    _Atomic uint64_t body_us; /* when a part of a body came last; 0: none is arriving */
+    uint64_t gone_us;         /* when the client closed its side; 0: it did not */
     int fd;
-    bool gone; /* the client closed its side */
 };
 
 struct farewell {
@@ -48,7 +49,7 @@ static void client_left_locked(struct watch *w, uint64_t serial)
     for (struct peer *p = w->first; p; p = p->next) {
         if (p->serial != serial)
             continue;
-        p->gone = true;
+        p->gone_us = clock_us();
         if (p->request)
             request_cancel(p->request);
         return;
@@ -97,6 +98,15 @@ void watch_linger(struct watch *w, const struct peer *p)
 
 /* ---- deadlines ---- */
 
+static bool overdue_locked(const struct peer *p, uint64_t now)
+{
+    uint64_t deadline = atomic_load(&p->deadline_us), body = atomic_load(&p->body_us);
+    if (deadline && now >= deadline)
+        return true;
+    uint64_t last = body > p->gone_us ? body : p->gone_us;
+    return body && p->gone_us && now >= last + DEADLINE_GONE_MS * UINT64_C(1000);
+}
+
 static void sign_of_life_locked(struct peer *p, uint64_t now)
 {
     struct request *r = p->request;
@@ -112,9 +122,8 @@ static void sign_of_life_locked(struct peer *p, uint64_t now)
 static void check_times_locked(struct watch *w, uint64_t now)
 {
     for (struct peer *p = w->first; p; p = p->next) {
-        uint64_t deadline = atomic_load(&p->deadline_us);
-        if (deadline && now >= deadline) {
-            atomic_store(&p->deadline_us, 0);
+        if (overdue_locked(p, now)) {
+            watch_deadline(p, 0);
             shutdown(p->fd, SHUT_RDWR);
         }
         sign_of_life_locked(p, now);
@@ -190,14 +199,28 @@ void watch_attach(struct watch *w, struct peer *p, struct request *r)
 {
     pthread_mutex_lock(&w->lock);
     p->request = r;
-    if (r && p->gone)
+    if (r && p->gone_us)
         request_cancel(r);
     pthread_mutex_unlock(&w->lock);
 }
 
 void watch_deadline(struct peer *p, uint64_t at_us)
 {
+    atomic_store(&p->body_us, 0);
     atomic_store(&p->deadline_us, at_us);
+}
+
+void watch_body_deadline(struct peer *p, uint64_t at_us)
+{
+    atomic_store(&p->body_us, clock_us());
+    atomic_store(&p->deadline_us, at_us);
+}
+
+void watch_deadline_at_most(struct peer *p, uint64_t at_us)
+{
+    uint64_t deadline = atomic_load(&p->deadline_us);
+    if (!deadline || deadline > at_us)
+        watch_deadline(p, at_us);
 }
 
 int watch_fd(const struct peer *p)

@@ -11,11 +11,12 @@ struct watch;
 struct peer; /* one connection */
 
 enum {
-    DEADLINE_HEADERS_MS = 5000, /* from accept or from the request line to the end of the headers */
+    DEADLINE_HEADERS_MS = 5000, /* from accept, or from a later request line, to the end of the headers */
     DEADLINE_BODY_MS = 10000,   /* and one second per BODY_RATE_MIN bytes that came */
     DEADLINE_WRITE_MS =
         30000, /* a client that does not read; and one second per BODY_RATE_MIN bytes of answer */
     DEADLINE_IDLE_MS = 75000, /* between two requests */
+    DEADLINE_GONE_MS = 1000,  /* for the rest of a body whose client closed its side */
     BODY_RATE_MIN = 64 << 10, /* bytes per second */
     KEEPALIVE_MS = 10000,     /* a comment in a stream that has nothing to say */
     LINGER_MS = 5000,
@@ -34,6 +35,12 @@ void watch_remove(struct watch *w, struct peer *p);
 void watch_attach(struct watch *w, struct peer *p, struct request *r);
 /* Cut the connection at that time of clock_us(); 0: no deadline. */
 void watch_deadline(struct peer *p, uint64_t at_us);
+/* The same while a body is arriving, and cut DEADLINE_GONE_MS after the last of it when its client has closed
+ * its side: what is not in the socket by then never comes. libmicrohttpd can miss an end that comes together
+ * with data. */
+void watch_body_deadline(struct peer *p, uint64_t at_us);
+/* Shorten the time that is left. */
+void watch_deadline_at_most(struct peer *p, uint64_t at_us);
 int watch_fd(const struct peer *p);
 /* The connection closes while its client may still be sending: read and drop for LINGER_MS, so that the
  * answer is not lost to a reset. */
