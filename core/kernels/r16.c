@@ -92,37 +92,46 @@ static float scale_int8(const float *x, int count)
     return largest / 127.0f;
 }
 
-/* What rounding a group of 32 to -8..7 times the scale loses. x: [32] */
-/* A rounding error counts by its square, and more where the weight is large: such a weight moves its output
- * more than the small ones around it. `least`: what a weight of 0 counts, the mean square. */
-static float rounding_error(const float *x, int count, float scale, float least)
+static lanes rounded(lanes x, float scale)
 {
-    float inverse = scale != 0 ? 1.0f / scale : 0.0f, error = 0;
-    for (int i = 0; i < count; i++) {
-        float d = x[i] - scale * (float)quantized(x[i], inverse, -8, 7);
-        error += (x[i] * x[i] + least) * d * d;
+    const lanes magic = lanes_all(12582912.0f); /* 1.5 * 2^23: adding it rounds */
+    lanes q = (x * lanes_all(1.0f / scale) + magic) - magic;
+    return lanes_min(lanes_max(q, lanes_all(-8)), lanes_all(7));
+}
+
+/* What rounding a group of 32 to -8..7 times the scale loses. An error counts by its square, and more where
+ * the weight is large: such a weight moves its output more than the small ones around it. `least`: what a
+ * weight of 0 counts, the mean square. x: [32] */
+static float rounding_error(const float *x, float scale, float least)
+{
+    lanes error = {0};
+    for (int i = 0; i < R16_INT4_GROUP; i += LANES) {
+        lanes v = lanes_load(x + i), d = v - scale * rounded(v, scale);
+        error += (v * v + least) * d * d;
     }
-    return error;
+    return lanes_sum(error);
 }
 
 /* The best scale for the integers that `scale` gives: weighted least squares. */
-static float refined(const float *x, int count, float scale, float least)
+static float refined(const float *x, float scale, float least)
 {
-    float inverse = scale != 0 ? 1.0f / scale : 0.0f, product = 0, square = 0;
-    for (int i = 0; i < count; i++) {
-        float q = (float)quantized(x[i], inverse, -8, 7), weight = x[i] * x[i] + least;
-        product += weight * x[i] * q;
-        square += weight * q * q;
+    lanes product = {0}, square = {0};
+    for (int i = 0; i < R16_INT4_GROUP; i += LANES) {
+        lanes v = lanes_load(x + i), q = rounded(v, scale), weighted = (v * v + least) * q;
+        product += weighted * v;
+        square += weighted * q;
     }
-    return square > 0 ? from_half(to_half(product / square)) : scale;
+    float total = lanes_sum(square);
+    return total > 0 ? from_half(to_half(lanes_sum(product) / total)) : scale;
 }
 
 /* int4: -8..7. The value of the largest magnitude sets the sign of the scale, so that it meets -8; of some
  * scales around that, each also refined, the one with the least error. */
 static float scale_int4(const float *x, int count)
 {
-    float extreme = 0, best = 0, best_error = INFINITY, least = 0;
+    float group[R16_INT4_GROUP] = {0}, extreme = 0, best = 0, best_error = INFINITY, least = 0;
     for (int i = 0; i < count; i++) {
+        group[i] = x[i];
         extreme = fabsf(x[i]) > fabsf(extreme) ? x[i] : extreme;
         least += x[i] * x[i] / (float)count;
     }
@@ -130,8 +139,8 @@ static float scale_int4(const float *x, int count)
         return 0;
     for (int step = -9; step <= 9; step++) {
         float scale = from_half(to_half(extreme / (-8.0f + 0.1f * (float)step)));
-        for (int k = 0; k < 2; k++, scale = refined(x, count, scale, least)) {
-            float error = rounding_error(x, count, scale, least);
+        for (int k = 0; k < 2 && scale != 0; k++, scale = refined(group, scale, least)) {
+            float error = rounding_error(group, scale, least);
             if (error < best_error) {
                 best_error = error;
                 best = scale;
