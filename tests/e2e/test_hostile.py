@@ -156,7 +156,7 @@ def test_framing_that_is_unusual_and_right(daemon, raw):
     created(post(CHUNKED, body=chunk('f;name="value"') + b"0\r\nTrailer: x\r\n\r\n"))
     created(post(CHUNKED.replace("chunked", "Chunked"), body=b"".join(chunk("1", bytes([b])) for b in JSON) + END))
     created(post(CHUNKED, body=chunk("00000000F") + END))
-    created(post("content-length:  15  ", path="http://other/tenants"))
+    created(post("content-length:  15", path="http://other/tenants"))
     created(b"\r\n\r\n" + post(LENGTH))
 
 
