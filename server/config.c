@@ -14,6 +14,7 @@ enum option {
     OPTION_DATA,
     OPTION_LISTEN,
     OPTION_PRECISION,
+    OPTION_KV_PRECISION,
     OPTION_PACKED_CACHE,
     OPTION_THREADS,
     OPTION_KV_MEMORY,
@@ -38,6 +39,7 @@ static const struct {
     [OPTION_DATA] = {"data", "ADAPTERD_DATA", false, NULL},
     [OPTION_LISTEN] = {"listen", "ADAPTERD_LISTEN", false, "127.0.0.1:8080"},
     [OPTION_PRECISION] = {"precision", "ADAPTERD_PRECISION", false, NULL},
+    [OPTION_KV_PRECISION] = {"kv-precision", "ADAPTERD_KV_PRECISION", false, "bf16"},
     [OPTION_PACKED_CACHE] = {"packed-cache", "ADAPTERD_PACKED_CACHE", false, NULL},
     [OPTION_THREADS] = {"threads", "ADAPTERD_THREADS", false, "0"},
     [OPTION_KV_MEMORY] = {"kv-memory", "ADAPTERD_KV_MEMORY", false, NULL},
@@ -67,6 +69,7 @@ const char *config_help(void)
            "  --data DIR              adapters, tenants, keys (required; created when missing)\n"
            "  --listen ADDRESS        host:port, port 0 takes a free one (127.0.0.1:8080)\n"
            "  --precision KIND        exact, int8 or int4 (int8; exact for numeric models)\n"
+           "  --kv-precision KIND     bf16 or int8: keys and values, where precision is not exact (bf16)\n"
            "  --packed-cache DIR|off  keeps int8 and int4 weights for the next start (DATA/packed)\n"
            "  --threads N             compute threads (0: as many as the process may use)\n"
            "  --kv-memory SIZE        memory for keys and values (from the machine's memory)\n"
@@ -301,6 +304,10 @@ static int take_precision(struct config *c, const struct values *v, struct err *
             c->precision = p;
     if (text && c->precision == PRECISION_DEFAULT)
         return usage(e, v->origin[OPTION_PRECISION], "expected exact, int8 or int4");
+    const char *kv = v->text[OPTION_KV_PRECISION];
+    c->kv_int8 = strcmp(kv, "int8") == 0;
+    if (!c->kv_int8 && strcmp(kv, "bf16") != 0)
+        return usage(e, v->origin[OPTION_KV_PRECISION], "expected bf16 or int8");
     return 0;
 }
 

@@ -16,16 +16,7 @@ static const char *const known[] = {
     "stream", "max_tokens",  "top_p",    "top_k",      "min_p",           "seed",
     "stop",   "temperature", "logprobs", "ignore_eos", "prompt_logprobs", NULL};
 
-/* ---- whose, and with which adapter ---- */
-
-static int parse_tenant(struct inference *q, const json_t *body, struct err *e)
-{
-    const char *named = NULL;
-    size_t length = 0;
-    if (field_string(body, "tenant", 1024, &named, &length, e) < 0)
-        return -1;
-    return request_tenant(q->r, named, &q->tenant, e);
-}
+/* ---- with which adapter ---- */
 
 static int parse_adapter(struct inference *q, const json_t *body, struct err *e)
 {
@@ -257,7 +248,7 @@ static int parse_content(struct inference *q, const json_t *body, struct err *e)
 
 static int parse_body(struct inference *q, const json_t *body, struct err *e)
 {
-    if (fields_known(body, known, e) != 0 || parse_tenant(q, body, e) != 0 ||
+    if (fields_known(body, known, e) != 0 || request_body_tenant(q->r, body, &q->tenant, e) != 0 ||
         parse_adapter(q, body, e) != 0 || parse_numbers(q, body, e) != 0 || parse_stop(q, body, e) != 0 ||
         field_bool(body, "ignore_eos", &q->sampling.ignore_eos, e) < 0 ||
         field_bool(body, "stream", &q->stream, e) < 0 ||

@@ -7,6 +7,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/sha256.h"
+#include "server/fields.h"
 
 /* "http://host/path" names the same thing as "/path". */
 static const char *skip_authority(const char *uri)
@@ -269,4 +270,15 @@ int request_tenant(struct request *r, const char *named, struct tenant_row *out,
     snprintf(r->tenant_log, sizeof r->tenant_log, "%s", out->id);
     pthread_mutex_unlock(&r->lock);
     return 0;
+}
+
+int request_body_tenant(struct request *r, const json_t *body, struct tenant_row *out, struct err *e)
+{
+    const char *named = NULL;
+    size_t length = 0;
+    if (field_string(body, "tenant", 1024, &named, &length, e) < 0)
+        return -1;
+    if (named && strlen(named) != length)
+        named = ""; /* a name with U+0000 in it is nobody's */
+    return request_tenant(r, named, out, e);
 }

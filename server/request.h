@@ -5,6 +5,7 @@
  * lets another thread go on, which ends in request_wake (reply_* wakes too). Only http.c touches the
  * connection. */
 #pragma once
+#include <jansson.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -94,5 +95,7 @@ int request_defer(struct request *r, struct jobs *jobs, void (*work)(struct requ
 /* Whose things are meant: the key's tenant, or what an admin named in the body (`named`, may be NULL) or the
  * query. Errors: "tenant_required", "tenant_conflict", "forbidden", "tenant_not_found". */
 int request_tenant(struct request *r, const char *named, struct tenant_row *out, struct err *e);
+/* The same, named in the field "tenant" of a JSON body. */
+int request_body_tenant(struct request *r, const json_t *body, struct tenant_row *out, struct err *e);
 /* ?tenant=, ?limit= and ?after= as far as the route takes them. */
 int request_read_query(struct request *r, struct err *e);

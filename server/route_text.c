@@ -16,12 +16,8 @@ static int check_language(struct request *r, struct err *e)
 /* Both need a tenant only to know whose request it is; the tokenizer is the base's. */
 static int check_tenant(struct request *r, const json_t *body, struct err *e)
 {
-    const char *named = NULL;
-    size_t length = 0;
     struct tenant_row tenant;
-    if (field_string(body, "tenant", 1024, &named, &length, e) < 0)
-        return -1;
-    return request_tenant(r, named, &tenant, e);
+    return request_body_tenant(r, body, &tenant, e);
 }
 
 static int missing(const char *name, struct err *e)

@@ -46,6 +46,7 @@ int server_open_model(struct server *s, struct err *e)
 {
     int tenths = 0;
     struct model_options options = {.precision = s->config.precision,
+                                    .kv_int8 = s->config.kv_int8,
                                     .threads = s->config.threads,
                                     .packed_cache = s->config.packed_cache,
                                     .progress = log_progress,

@@ -1,34 +1,76 @@
 #include "core/kernels/attention.h"
 
+#include <math.h>
+
 #include "core/kernels/bf16.h"
 #include "core/kernels/lanes.h"
 
 enum { PARTS = ATTENTION_KEYS / LANES };
 
-size_t kv_type_size(enum kv_type t)
+size_t attention_page_bytes(enum kv_type t, int dim)
 {
-    return t == KV_F32 ? sizeof(float) : sizeof(uint16_t);
+    static const size_t sizes[] = {[KV_F32] = sizeof(float), [KV_BF16] = sizeof(uint16_t), [KV_INT8] = 1};
+    return ATTENTION_KEYS * ((size_t)dim * sizes[t] + (t == KV_INT8 ? sizeof(float) : 0));
+}
+
+/* The scales of an int8 page. */
+static float *scales_of(void *page, int dim)
+{
+    return (float *)((char *)page + ATTENTION_KEYS * (size_t)dim);
+}
+
+/* Put number `index` of the page, divided by the scale where it is int8. */
+static void put(enum kv_type type, void *page, size_t index, float x, float inverse)
+{
+    if (type == KV_F32)
+        ((float *)page)[index] = x;
+    else if (type == KV_BF16)
+        ((uint16_t *)page)[index] = bf16_of(x);
+    else
+        ((int8_t *)page)[index] = (int8_t)lrintf(x * inverse);
+}
+
+/* One token's vector into its slot; `first` and `step` say where its numbers lie. */
+static void put_vector(enum kv_type type, void *page, int slot, const float *x, int dim, size_t first,
+                       size_t step)
+{
+    float largest = 0;
+    for (int d = 0; type == KV_INT8 && d < dim; d++)
+        largest = fabsf(x[d]) > largest ? fabsf(x[d]) : largest;
+    float inverse = largest > 0 ? 127.0f / largest : 0;
+    if (type == KV_INT8)
+        scales_of(page, dim)[slot] = largest / 127.0f;
+    for (int d = 0; d < dim; d++)
+        put(type, page, first + (size_t)d * step, x[d], inverse);
 }
 
 void attention_put(enum kv_type type, void *keys, void *values, int slot, const float *key,
                    const float *value, int dim)
 {
-    if (type == KV_F32) {
-        for (int d = 0; d < dim; d++)
-            ((float *)keys)[d * ATTENTION_KEYS + slot] = key[d];
-        memcpy((float *)values + (size_t)slot * (size_t)dim, value, (size_t)dim * sizeof *value);
-        return;
-    }
-    for (int d = 0; d < dim; d++)
-        ((uint16_t *)keys)[d * ATTENTION_KEYS + slot] = bf16_of(key[d]);
-    for (int d = 0; d < dim; d++)
-        ((uint16_t *)values)[slot * dim + d] = bf16_of(value[d]);
+    put_vector(type, keys, slot, key, dim, (size_t)slot, ATTENTION_KEYS);
+    put_vector(type, values, slot, value, dim, (size_t)slot * (size_t)dim, 1);
+}
+
+static inline lanes load_int8(const int8_t *p)
+{
+    typedef int8_t bytes __attribute__((vector_size(8)));
+    bytes b;
+    memcpy(&b, p, sizeof b);
+    return __builtin_convertvector(b, lanes);
 }
 
 static inline lanes load(enum kv_type type, const void *p, size_t index)
 {
-    return type == KV_F32 ? lanes_load((const float *)p + index)
-                          : lanes_load_bf16((const uint16_t *)p + index);
+    return type == KV_F32    ? lanes_load((const float *)p + index)
+           : type == KV_BF16 ? lanes_load_bf16((const uint16_t *)p + index)
+                             : load_int8((const int8_t *)p + index);
+}
+
+static inline float load_one(enum kv_type type, const void *p, size_t index)
+{
+    return type == KV_F32    ? ((const float *)p)[index]
+           : type == KV_BF16 ? bf16_widen(((const uint16_t *)p)[index])
+                             : (float)((const int8_t *)p)[index];
 }
 
 /* One or two queries by all keys of the page, the keys in the lanes. */
@@ -47,9 +89,12 @@ static inline __attribute__((always_inline)) void score_tile(enum kv_type type, 
         }
     }
     for (int i = 0; i < PARTS; i++) {
-        lanes_store(s0 + i * LANES, a[i] * scale);
+        lanes factor = lanes_all(scale);
+        if (type == KV_INT8)
+            factor *= lanes_load(scales_of((void *)keys, dim) + i * LANES);
+        lanes_store(s0 + i * LANES, a[i] * factor);
         if (two)
-            lanes_store(s1 + i * LANES, b[i] * scale);
+            lanes_store(s1 + i * LANES, b[i] * factor);
     }
 }
 
@@ -73,8 +118,10 @@ void attention_scores(enum kv_type type, const float *queries, int query_stride,
 {
     if (type == KV_F32)
         scores_of(KV_F32, queries, query_stride, count, keys, dim, scale, scores, score_stride);
-    else
+    else if (type == KV_BF16)
         scores_of(KV_BF16, queries, query_stride, count, keys, dim, scale, scores, score_stride);
+    else
+        scores_of(KV_INT8, queries, query_stride, count, keys, dim, scale, scores, score_stride);
 }
 
 enum { MIX = 4 }; /* registers along the dimensions, for each of two queries */
@@ -92,7 +139,8 @@ static inline __attribute__((always_inline)) void mix_tile(enum kv_type type, co
             b[i] = two ? lanes_load(o1 + d + i * LANES) : a[i];
         }
         for (int j = 0; j < used; j++) {
-            lanes x = lanes_all(w0[j]), y = lanes_all(two ? w1[j] : 0);
+            float factor = type == KV_INT8 ? scales_of((void *)values, dim)[j] : 1;
+            lanes x = lanes_all(w0[j] * factor), y = lanes_all(two ? w1[j] * factor : 0);
             for (int i = 0; i < MIX; i++) {
                 lanes v = load(type, values, (size_t)(j * dim + d + i * LANES));
                 a[i] = lanes_fma(x, v, a[i]);
@@ -108,8 +156,9 @@ static inline __attribute__((always_inline)) void mix_tile(enum kv_type type, co
     }
     for (; d < dim; d++) /* what is left of an odd head */
         for (int j = 0; j < used; j++) {
-            float v = type == KV_F32 ? ((const float *)values)[j * dim + d]
-                                     : bf16_widen(((const uint16_t *)values)[j * dim + d]);
+            float v = load_one(type, values, (size_t)(j * dim + d));
+            if (type == KV_INT8)
+                v *= scales_of((void *)values, dim)[j];
             o0[d] += w0[j] * v;
             if (two)
                 o1[d] += w1[j] * v;
@@ -135,6 +184,8 @@ void attention_mix(enum kv_type type, const float *weights, int weight_stride, i
 {
     if (type == KV_F32)
         mix_of(KV_F32, weights, weight_stride, count, used, values, dim, out);
-    else
+    else if (type == KV_BF16)
         mix_of(KV_BF16, weights, weight_stride, count, used, values, dim, out);
+    else
+        mix_of(KV_INT8, weights, weight_stride, count, used, values, dim, out);
 }

@@ -6,7 +6,10 @@
 
 #include "core/kernels/r16.h"
 
-enum { TOKENS = 4 };
+enum {
+    TOKENS = 4,
+    STRETCH_K = 512 /* of k: 8 KiB of int8 weights */
+};
 
 static __m256 absolute(__m256 v)
 {
@@ -85,19 +88,50 @@ static inline __m256 add_group(__m256 total, __m256i integers, __m256 scale, flo
                            total);
 }
 
-/* `count` tokens (a constant where this is inlined) by the 16 rows of one panel. */
-static inline __attribute__((always_inline)) void tile_int8(const uint8_t *lines, const uint16_t *scale,
-                                                            int groups, const struct activation *x, int token,
-                                                            const int count, float *y, int stride)
+/* A stretch of one panel's groups, [first, last), for all tokens. */
+struct stretch {
+    const uint8_t *lines;  /* of the panel */
+    const uint16_t *scale; /* of the panel */
+    int groups, first, last;
+    const struct activation *x;
+    float *y; /* where the panel's first row goes; holds the sums of the groups before `first` */
+    int stride;
+};
+
+/* The sums so far of `count` tokens. */
+static inline __attribute__((always_inline)) void load_totals(const struct stretch *s, int token,
+                                                              const int count, __m256 total[TOKENS][2])
+{
+    for (int t = 0; t < count; t++) {
+        const float *y = s->y + (size_t)(token + t) * (size_t)s->stride;
+        total[t][0] = s->first ? _mm256_loadu_ps(y) : _mm256_setzero_ps();
+        total[t][1] = s->first ? _mm256_loadu_ps(y + 8) : _mm256_setzero_ps();
+    }
+}
+
+static inline __attribute__((always_inline)) void store_totals(const struct stretch *s, int token,
+                                                               const int count, __m256 total[TOKENS][2])
+{
+    for (int t = 0; t < count; t++) {
+        float *y = s->y + (size_t)(token + t) * (size_t)s->stride;
+        _mm256_storeu_ps(y, total[t][0]);
+        _mm256_storeu_ps(y + 8, total[t][1]);
+    }
+}
+
+/* `count` tokens (a constant where this is inlined) by the 16 rows of the panel. */
+static inline __attribute__((always_inline)) void tile_int8(const struct stretch *s, int token,
+                                                            const int count)
 {
     const __m256i ones = _mm256_set1_epi16(1), top = _mm256_set1_epi8((char)0x80);
+    const struct activation *x = s->x;
     const int8_t *q[TOKENS];
     __m256 total[TOKENS][2];
-    for (int t = 0; t < count; t++) {
+    for (int t = 0; t < count; t++)
         q[t] = x->q + (size_t)(token + t) * (size_t)x->cols_padded;
-        total[t][0] = total[t][1] = _mm256_setzero_ps();
-    }
-    for (int g = 0; g < groups; g++, lines += R16_INT8_GROUP * R16_ROWS, scale += R16_ROWS) {
+    load_totals(s, token, count, total);
+    for (int g = s->first; g < s->last; g++) {
+        const uint8_t *lines = s->lines + (size_t)g * R16_INT8_GROUP * R16_ROWS;
         __m256i sum[TOKENS][2];
         for (int t = 0; t < count; t++)
             sum[t][0] = sum[t][1] = _mm256_setzero_si256();
@@ -114,33 +148,30 @@ static inline __attribute__((always_inline)) void tile_int8(const uint8_t *lines
                 sum[t][1] = _mm256_add_epi32(sum[t][1], _mm256_madd_epi16(p1, ones));
             }
         }
-        __m256 s0 = half_to_float(scale), s1 = half_to_float(scale + 8);
+        __m256 s0 = half_to_float(s->scale + g * R16_ROWS), s1 = half_to_float(s->scale + g * R16_ROWS + 8);
 #pragma GCC unroll 4
         for (int t = 0; t < count; t++) {
-            float x_scale = x->scale[(size_t)(token + t) * (size_t)groups + (size_t)g];
+            float x_scale = x->scale[(size_t)(token + t) * (size_t)s->groups + (size_t)g];
             total[t][0] = add_group(total[t][0], sum[t][0], s0, x_scale);
             total[t][1] = add_group(total[t][1], sum[t][1], s1, x_scale);
         }
     }
-    for (int t = 0; t < count; t++) {
-        _mm256_storeu_ps(y + (size_t)(token + t) * (size_t)stride, total[t][0]);
-        _mm256_storeu_ps(y + (size_t)(token + t) * (size_t)stride + 8, total[t][1]);
-    }
+    store_totals(s, token, count, total);
 }
 
 /* Nibbles are at most 15, so eight products of pairs fit into 16 bits: 8 x 2 x 15 x 127 < 2^15. */
-static inline __attribute__((always_inline)) void tile_int4(const uint8_t *lines, const uint16_t *scale,
-                                                            int groups, const struct activation *x, int token,
-                                                            const int count, float *y, int stride)
+static inline __attribute__((always_inline)) void tile_int4(const struct stretch *s, int token,
+                                                            const int count)
 {
     const __m256i ones = _mm256_set1_epi16(1), low = _mm256_set1_epi8(15);
+    const struct activation *x = s->x;
     const int8_t *q[TOKENS];
     __m256 total[TOKENS][2];
-    for (int t = 0; t < count; t++) {
+    for (int t = 0; t < count; t++)
         q[t] = x->q + (size_t)(token + t) * (size_t)x->cols_padded;
-        total[t][0] = total[t][1] = _mm256_setzero_ps();
-    }
-    for (int g = 0; g < groups; g++, lines += R16_INT4_GROUP * R16_ROWS / 2, scale += R16_ROWS) {
+    load_totals(s, token, count, total);
+    for (int g = s->first; g < s->last; g++) {
+        const uint8_t *lines = s->lines + (size_t)g * R16_INT4_GROUP * R16_ROWS / 2;
         __m256i sum[TOKENS][2];
         for (int t = 0; t < count; t++)
             sum[t][0] = sum[t][1] = _mm256_setzero_si256();
@@ -151,67 +182,79 @@ static inline __attribute__((always_inline)) void tile_int4(const uint8_t *lines
             __m256i l1 = _mm256_and_si256(v1, low), h1 = _mm256_and_si256(_mm256_srli_epi16(v1, 4), low);
 #pragma GCC unroll 4
             for (int t = 0; t < count; t++) {
-                __m256i a = broadcast4(q[t] + g * R16_INT4_GROUP + 8 * j),
-                        b = broadcast4(q[t] + g * R16_INT4_GROUP + 8 * j + 4);
-                sum[t][0] = _mm256_add_epi16(
-                    sum[t][0], _mm256_add_epi16(_mm256_maddubs_epi16(l0, a), _mm256_maddubs_epi16(h0, b)));
-                sum[t][1] = _mm256_add_epi16(
-                    sum[t][1], _mm256_add_epi16(_mm256_maddubs_epi16(l1, a), _mm256_maddubs_epi16(h1, b)));
+                const int8_t *at = q[t] + g * R16_INT4_GROUP + 8 * j;
+                __m256i a = broadcast4(at), b = broadcast4(at + 4);
+                __m256i p0 = _mm256_add_epi16(_mm256_maddubs_epi16(l0, a), _mm256_maddubs_epi16(h0, b));
+                __m256i p1 = _mm256_add_epi16(_mm256_maddubs_epi16(l1, a), _mm256_maddubs_epi16(h1, b));
+                sum[t][0] = _mm256_add_epi16(sum[t][0], p0);
+                sum[t][1] = _mm256_add_epi16(sum[t][1], p1);
             }
         }
-        __m256 s0 = half_to_float(scale), s1 = half_to_float(scale + 8);
+        __m256 s0 = half_to_float(s->scale + g * R16_ROWS), s1 = half_to_float(s->scale + g * R16_ROWS + 8);
 #pragma GCC unroll 4
         for (int t = 0; t < count; t++) {
-            size_t at = (size_t)(token + t) * (size_t)groups + (size_t)g;
+            size_t at = (size_t)(token + t) * (size_t)s->groups + (size_t)g;
             __m256i offset = _mm256_set1_epi32(-8 * x->sum[at]);
-            total[t][0] = add_group(total[t][0], _mm256_add_epi32(_mm256_madd_epi16(sum[t][0], ones), offset),
-                                    s0, x->scale[at / 2]);
-            total[t][1] = add_group(total[t][1], _mm256_add_epi32(_mm256_madd_epi16(sum[t][1], ones), offset),
-                                    s1, x->scale[at / 2]);
+            __m256i i0 = _mm256_add_epi32(_mm256_madd_epi16(sum[t][0], ones), offset);
+            __m256i i1 = _mm256_add_epi32(_mm256_madd_epi16(sum[t][1], ones), offset);
+            total[t][0] = add_group(total[t][0], i0, s0, x->scale[at / 2]);
+            total[t][1] = add_group(total[t][1], i1, s1, x->scale[at / 2]);
         }
     }
-    for (int t = 0; t < count; t++) {
-        _mm256_storeu_ps(y + (size_t)(token + t) * (size_t)stride, total[t][0]);
-        _mm256_storeu_ps(y + (size_t)(token + t) * (size_t)stride + 8, total[t][1]);
-    }
+    store_totals(s, token, count, total);
 }
 
-typedef void tile(const uint8_t *lines, const uint16_t *scale, int groups, const struct activation *x,
-                  int token, const int count, float *y, int stride);
+typedef void tile(const struct stretch *s, int token, const int count);
 
-/* All tokens by one panel, four at a time: the panel stays in the cache. */
-static inline __attribute__((always_inline)) void panel(tile *multiply, const uint8_t *lines,
-                                                        const uint16_t *scale, int groups,
-                                                        const struct activation *x, int tokens, float *y,
-                                                        int stride)
+/* All tokens by one stretch, four at a time. */
+static inline __attribute__((always_inline)) void all_tokens(tile *multiply, const struct stretch *s,
+                                                             int tokens)
 {
     int t = 0;
     for (; t + TOKENS <= tokens; t += TOKENS)
-        multiply(lines, scale, groups, x, t, TOKENS, y, stride);
+        multiply(s, t, TOKENS);
     if (tokens - t == 3)
-        multiply(lines, scale, groups, x, t, 3, y, stride);
+        multiply(s, t, 3);
     else if (tokens - t == 2)
-        multiply(lines, scale, groups, x, t, 2, y, stride);
+        multiply(s, t, 2);
     else if (tokens - t == 1)
-        multiply(lines, scale, groups, x, t, 1, y, stride);
+        multiply(s, t, 1);
+}
+
+/* Panel by panel; a panel in stretches that stay in the first-level cache while many tokens pass. Sums go on
+ * from stretch to stretch in the order of the groups, so the stretches do not show in the result. */
+static inline __attribute__((always_inline)) void multiply_panels(tile *multiply, const enum r16_bits bits,
+                                                                  const struct packed *w, int begin, int end,
+                                                                  const struct activation *x, int tokens,
+                                                                  float *y, int stride)
+{
+    int groups = w->cols_padded / (bits == R16_INT8 ? R16_INT8_GROUP : R16_INT4_GROUP);
+    int length = tokens > TOKENS ? STRETCH_K * groups / w->cols_padded : groups;
+    size_t bytes = (size_t)w->cols_padded * R16_ROWS * bits / 8;
+    for (int i = begin; i < end; i++) {
+        struct stretch s = {.lines = w->q + (size_t)i * bytes,
+                            .scale = w->scale + (size_t)i * (size_t)groups * R16_ROWS,
+                            .groups = groups,
+                            .x = x,
+                            .y = y + (i - begin) * R16_ROWS,
+                            .stride = stride};
+        for (; s.first < groups; s.first = s.last) {
+            s.last = s.first + length < groups ? s.first + length : groups;
+            all_tokens(multiply, &s, tokens);
+        }
+    }
 }
 
 static void multiply_int8(const struct packed *w, int begin, int end, const struct activation *x, int tokens,
                           float *y, int stride)
 {
-    size_t groups = (size_t)w->cols_padded / R16_INT8_GROUP, bytes = (size_t)w->cols_padded * R16_ROWS;
-    for (int i = begin; i < end; i++)
-        panel(tile_int8, w->q + (size_t)i * bytes, w->scale + (size_t)i * groups * R16_ROWS, (int)groups, x,
-              tokens, y + (i - begin) * R16_ROWS, stride);
+    multiply_panels(tile_int8, R16_INT8, w, begin, end, x, tokens, y, stride);
 }
 
 static void multiply_int4(const struct packed *w, int begin, int end, const struct activation *x, int tokens,
                           float *y, int stride)
 {
-    size_t groups = (size_t)w->cols_padded / R16_INT4_GROUP, bytes = (size_t)w->cols_padded * R16_ROWS / 2;
-    for (int i = begin; i < end; i++)
-        panel(tile_int4, w->q + (size_t)i * bytes, w->scale + (size_t)i * groups * R16_ROWS, (int)groups, x,
-              tokens, y + (i - begin) * R16_ROWS, stride);
+    multiply_panels(tile_int4, R16_INT4, w, begin, end, x, tokens, y, stride);
 }
 
 const struct r16_kernels r16_avx2 = {.name = "avx2",

@@ -15,7 +15,7 @@ struct kvcache {
 
 size_t kvcache_page_bytes(const struct kv_shape *s)
 {
-    return (size_t)s->layers * (size_t)s->heads * 2 * KV_PAGE_TOKENS * (size_t)s->dim * kv_type_size(s->type);
+    return (size_t)s->layers * (size_t)s->heads * 2 * attention_page_bytes(s->type, s->dim);
 }
 
 int kvcache_new(struct kvcache **out, const struct kv_shape *s, size_t bytes, struct err *e)
@@ -25,7 +25,7 @@ int kvcache_new(struct kvcache **out, const struct kv_shape *s, size_t bytes, st
         return err_memory(e);
     size_t page_bytes = kvcache_page_bytes(s), pages = bytes / page_bytes;
     k->shape = *s;
-    k->head_bytes = KV_PAGE_TOKENS * (size_t)s->dim * kv_type_size(s->type);
+    k->head_bytes = attention_page_bytes(s->type, s->dim);
     k->pages = pages < 1 ? 1 : pages > INT32_MAX / KV_PAGE_TOKENS ? INT32_MAX / KV_PAGE_TOKENS : (int)pages;
     k->bytes = (size_t)k->pages * page_bytes;
     k->free_list = calloc((size_t)k->pages, sizeof *k->free_list);

@@ -407,7 +407,9 @@ static void fill_info(struct model *m)
         .kv = {.layers = numeric ? 0 : c->layers,
                .heads = c->kv_heads,
                .dim = c->head_dim,
-               .type = m->precision == PRECISION_EXACT ? KV_F32 : KV_BF16},
+               .type = m->precision == PRECISION_EXACT ? KV_F32
+                       : m->kv_int8                    ? KV_INT8
+                                                       : KV_BF16},
         .eos_count = c->eos_count,
         .weight_bytes = weights_bytes(m->weights),
     };
@@ -445,6 +447,12 @@ static int load(struct model *m, const char *directory, const struct model_optio
         return -1;
     const struct family *f = m->config.family;
     m->precision = o->precision != PRECISION_DEFAULT ? o->precision : f ? PRECISION_INT8 : PRECISION_EXACT;
+    m->kv_int8 = o->kv_int8;
+    if (m->kv_int8 && m->precision == PRECISION_EXACT) {
+        err_set(e, "precision_unsupported",
+                "keys and values are int8 only where the weights are int8 or int4");
+        return err_param(e, "kv-precision");
+    }
     if ((f ? load_decoder(m, e) : load_mlp(m, e)) != 0 || index_linears(m, e) != 0)
         return -1;
     const char *left = weights_left(m->weights, is_buffer);

@@ -60,6 +60,7 @@ const char *precision_name(enum precision p); /* "exact", "int8", "int4"; "defau
 
 struct model_options {
     enum precision precision;
+    bool kv_int8;             /* keys and values as int8 rather than bf16; not in precision exact */
     int threads;              /* that pack the weights; 0: as many as the process may use */
     const char *packed_cache; /* directory that keeps packed weights for the next start; NULL: none */
     void (*progress)(void *arg, double share); /* while packing, 0..1; may be NULL */

@@ -36,6 +36,7 @@ struct model {
     struct config config;
     struct model_info info;
     enum precision precision;
+    bool kv_int8;
     const struct r16_kernels *kernels; /* of packed layers */
     struct pack *pack;                 /* owned: memory of the packed weights, or NULL */
     struct weights *weights;           /* owned; matrices point into it */

@@ -45,8 +45,9 @@ def start(tmp_path):
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
-    """One daemon with the demo's base for all tests of a file; give tenants names of the test's own."""
-    d = daemons.Daemon(daemons.model_path("demo"), tmp_path_factory.mktemp("daemon") / "data")
+    """One daemon with the demo's base for all tests of a file; give tenants names of the test's own. It has one compute
+    thread: the answers are the same, and on a busy machine they come much sooner than from several that wait for each other."""
+    d = daemons.Daemon(daemons.model_path("demo"), tmp_path_factory.mktemp("daemon") / "data", "--threads", "1")
     yield d
     d.stop()
 

@@ -5,7 +5,7 @@ import threading
 
 class Impostor:
     """`answers`: (method, path without its query) -> (status, headers, body, or a function of the request's path that
-    gives such a triple). `seen` is the list of (method, path, headers, body) that came."""
+    gives such a triple); a body is text, bytes, or a list of them, sent one by one. `seen` is the list of (method, path, headers, body) that came."""
 
     def __init__(self, answers):
         impostor = self
@@ -19,12 +19,15 @@ class Impostor:
                 impostor.seen.append((self.command, self.path, self.headers, body))
                 found = answers[self.command, self.path.split("?")[0]]
                 status, headers, body = found(self.path) if callable(found) else found
-                body = body if isinstance(body, bytes) else body.encode()
+                pieces = body if isinstance(body, list) else [body]
+                pieces = [p if isinstance(p, bytes) else p.encode() for p in pieces]
                 self.send_response(status)
-                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                for name, value in {"Content-Length": str(sum(map(len, pieces))), **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body)
+                for piece in pieces:
+                    self.wfile.write(piece)
+                    self.wfile.flush()
                 self.close_connection = True
 
             do_GET = do_POST = do_DELETE = answer

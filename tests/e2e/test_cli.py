@@ -488,6 +488,21 @@ def test_streams_that_break(impostor, stream, message):
     assert message in err
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_stream_in_single_bytes(impostor, line_end):
+    lines = [": keepalive", "", 'data: {"text": "caf\u00e9 "}', "", 'data:{"text":', 'data: "two lines"}', "", "", "id: 5", "",
+             'data: {"text": "", "tokens": [1]}', "", 'data: {"finish_reason": "stop"}', "", "data: [DONE]", ""]
+    stream = "".join(line + line_end for line in lines).encode()
+    i = impostor({("POST", "/infer"): (200, {"Content-Type": "text/event-stream"}, [bytes([b]) for b in stream])})
+    assert run(i.url, "infer", "--prompt", "x") == (0, "café two lines\n", "")
+
+
+def test_a_line_without_end(impostor):
+    i = impostor({("POST", "/infer"): (200, {"Content-Type": "text/event-stream"}, "data: " + "x" * (5 << 20))})
+    status, _, err = run(i.url, "infer", "--prompt", "x")
+    assert status == 1 and "longer than" in err
+
+
 def test_a_connection_that_breaks_in_a_stream(impostor):
     i = impostor({("POST", "/infer"): (200, {"Content-Length": "1000"}, 'data: {"text": "half"}\n\n')})
     status, out, err = run(i.url, "infer", "--prompt", "x")

@@ -15,7 +15,7 @@ class Served:
 
     def __init__(self, model, data):
         self.model = model
-        self.daemon = Daemon(model_path(model), data, "--precision", "exact")
+        self.daemon = Daemon(model_path(model), data, "--precision", "exact", "--threads", "1")
         self.tenant = self.daemon.tenant("golden")
         self.uploads = {name: self.tenant.upload(adapter(model, name), name=name) for name in adapters(model)}
 

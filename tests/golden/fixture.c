@@ -15,6 +15,7 @@
 #include "core/base/file.h"
 
 enum precision fixture_precision = PRECISION_EXACT;
+bool fixture_kv_int8;
 
 const char *fixture_path(const char *format, ...)
 {
@@ -48,7 +49,9 @@ struct model *fixture_model(const char *directory)
 {
     struct model *m = NULL;
     struct err e;
-    if (model_open(&m, directory, &(struct model_options){.precision = fixture_precision}, &e) != 0)
+    if (model_open(&m, directory,
+                   &(struct model_options){.precision = fixture_precision, .kv_int8 = fixture_kv_int8},
+                   &e) != 0)
         fail_msg("%s: %s: %s", directory, e.code, e.message);
     return m;
 }

@@ -15,6 +15,7 @@ const char *fixture_path(const char *format, ...) __attribute__((format(printf, 
 bool fixture_exists(const char *path);
 json_t *fixture_json(const char *path); /* fails the test where it cannot be read */
 
+extern bool fixture_kv_int8;
 extern enum precision fixture_precision; /* of models opened from now on */
 struct model *fixture_model(const char *directory);
 /* NULL, with the error, where the adapter is refused. */

@@ -199,7 +199,7 @@ static void check_size(const struct r16_kernels *k, enum r16_bits bits, int rows
 static void equals_plain(void **state)
 {
     const struct r16_kernels *k = *state;
-    static const int shapes[][2] = {{16, 64}, {1, 1}, {17, 65}, {48, 160}, {33, 448}};
+    static const int shapes[][2] = {{16, 64}, {1, 1}, {17, 65}, {48, 160}, {33, 448}, {16, 1100}};
     check_quantize(k);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int tokens = 1; tokens <= 26; tokens += tokens < 14 ? 1 : 6) {

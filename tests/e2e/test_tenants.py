@@ -1,0 +1,222 @@
+"""Tenants cannot see each other: every route under every kind of key, and nothing of one tenant in an answer to another."""
+import itertools
+import json
+import os
+import re
+from collections import namedtuple
+
+import pytest
+
+from client import Client, form_body, read
+from daemon import DEMO, ROOT
+
+MASK = os.path.join(DEMO, "adapters", "mask")
+VOICE = os.path.join(DEMO, "adapters", "voice")
+
+# Strings of tenant beta that nobody else may ever read. Others ask for NAME, so that errors may repeat it, and never for UNASKED.
+NAME, UNASKED, LABEL, PROMPT, CONFIG = "canary-name", "canary-unasked", "canary label", "canary prompt", "canary config"
+CALLERS = ("nobody", "bad", "revoked", "alpha", "beta", "admin")
+
+
+class Recorder(Client):
+    """A client that keeps everything it was ever answered."""
+
+    seen = b""
+
+    def request(self, *arguments, **more):
+        answer = super().request(*arguments, **more)
+        self.seen += str(answer.status).encode() + str(answer.headers).encode() + answer.body
+        return answer
+
+
+class House:
+    """A daemon with two tenants, and one client for each kind of caller."""
+
+    def __init__(self, daemon):
+        self.daemon, self.admin, self.numbers = daemon, daemon.client(), itertools.count()
+        self.kid_of_beta = None
+        keys = {"nobody": None, "bad": "0" * len(daemon.admin_key), "admin": daemon.admin_key}
+        for tenant in ("alpha", "beta"):
+            assert self.admin.post("/tenants", {"id": tenant}).status == 201
+            keys[tenant] = self.admin.post(f"/tenants/{tenant}/keys", {"label": LABEL if tenant == "beta" else ""}).json["key"]
+        row = self.admin.post("/tenants/beta/keys", {"label": LABEL}).json
+        assert self.admin.delete(f"/tenants/beta/keys/{row['kid']}").status == 204
+        keys["revoked"] = row["key"]
+        self.keys = keys
+        self.clients = {caller: Recorder(daemon.address, key) for caller, key in keys.items()}
+        config = {**json.loads(read(os.path.join(MASK, "adapter_config.json"))), "base_model_name_or_path": CONFIG}
+        self.upload = {"config": json.dumps(config).encode(), "weights": read(os.path.join(MASK, "adapter_model.safetensors"))}
+        for name in (NAME, UNASKED):
+            assert self.clients["beta"].upload(**self.upload, name=name).status == 201
+        assert self.clients["beta"].infer(adapter=NAME, prompt=PROMPT, max_tokens=8).status == 200
+        assert self.clients["alpha"].upload(VOICE, name="own").status == 201
+
+    def fresh(self):
+        return f"fresh-{next(self.numbers)}"
+
+    def new_tenant(self):
+        name = f"passing-{next(self.numbers)}"
+        assert self.admin.post("/tenants", {"id": name}).status == 201
+        return name
+
+    def new_adapter(self):
+        """Of beta."""
+        name = self.fresh()
+        assert self.clients["beta"].upload(**self.upload, name=name).status == 201
+        return name
+
+    def new_key(self):
+        return self.admin.post("/tenants/beta/keys", {"label": LABEL}).json["kid"]
+
+
+@pytest.fixture(scope="module")
+def house(daemon):
+    return House(daemon)
+
+
+# ---- the matrix ----
+
+Row = namedtuple("Row", "route method path body statuses")
+OPEN, ADMINS = (200,) * 6, (401, 401, 401, 403, 403)
+
+
+def keyed(alpha, beta, admin):
+    return (401, 401, 401, alpha, beta, admin)
+
+
+def form(house, **fields):
+    return form_body([*((k, v, None) for k, v in fields.items()), ("config", house.upload["config"], "a"),
+                      ("weights", house.upload["weights"], "b")])
+
+
+# Path and body may be functions of the house, called for each cell. An admin says ?tenant=beta; "{q}" is the place.
+MATRIX = [
+    Row("/infer", "POST", "/infer{q}", {"prompt": "a", "max_tokens": 1}, keyed(200, 200, 200)),
+    Row("/infer", "POST", "/infer{q}", {"prompt": "a", "max_tokens": 1, "adapter": NAME}, keyed(404, 200, 200)),
+    Row("/infer", "POST", "/infer", {"tenant": "beta", "prompt": "a", "max_tokens": 1, "adapter": NAME}, keyed(403, 200, 200)),
+    Row("/infer", "POST", "/infer?tenant=beta", {"prompt": "a", "max_tokens": 1}, keyed(403, 200, 200)),
+    Row("/infer", "POST", "/infer", {"tenant": "nobody-there", "prompt": "a"}, keyed(403, 403, 404)),
+    Row("/adapters", "POST", "/adapters{q}", lambda h: form(h, name=h.fresh()), keyed(201, 201, 201)),
+    Row("/adapters", "POST", "/adapters", lambda h: form(h, name=h.fresh(), tenant="beta"), keyed(403, 201, 201)),
+    Row("/adapters", "POST", "/adapters?tenant=beta", lambda h: form(h, name=h.fresh()), keyed(403, 201, 201)),
+    Row("/adapters", "GET", "/adapters{q}", None, keyed(200, 200, 200)),
+    Row("/adapters", "GET", "/adapters?tenant=beta", None, keyed(403, 200, 200)),
+    Row("/adapters/{name}", "GET", f"/adapters/{NAME}{{q}}", None, keyed(404, 200, 200)),
+    Row("/adapters/{name}", "GET", f"/adapters/{NAME}?tenant=beta", None, keyed(403, 200, 200)),
+    Row("/adapters/{name}", "DELETE", lambda h: f"/adapters/{h.new_adapter()}{{q}}", None, keyed(404, 204, 204)),
+    Row("/adapters/{name}", "DELETE", lambda h: f"/adapters/{h.new_adapter()}?tenant=beta", None, keyed(403, 204, 204)),
+    Row("/tenants", "POST", "/tenants", lambda h: {"id": f"made-{next(h.numbers)}"}, ADMINS + (201,)),
+    Row("/tenants", "GET", "/tenants", None, ADMINS + (200,)),
+    Row("/tenants/{id}", "GET", "/tenants/beta", None, ADMINS + (200,)),
+    Row("/tenants/{id}", "GET", "/tenants/nobody-there", None, ADMINS + (404,)),
+    Row("/tenants/{id}", "DELETE", lambda h: f"/tenants/{h.new_tenant()}", None, ADMINS + (204,)),
+    Row("/tenants/{id}/keys", "POST", "/tenants/beta/keys", {"label": LABEL}, ADMINS + (201,)),
+    Row("/tenants/{id}/keys", "GET", "/tenants/beta/keys", None, ADMINS + (200,)),
+    Row("/tenants/{id}/keys/{kid}", "DELETE", lambda h: f"/tenants/beta/keys/{h.new_key()}", None, ADMINS + (204,)),
+    Row("/tokenize", "POST", "/tokenize{q}", {"text": "a"}, keyed(200, 200, 200)),
+    Row("/tokenize", "POST", "/tokenize", {"text": "a", "tenant": "beta"}, keyed(403, 200, 200)),
+    Row("/detokenize", "POST", "/detokenize{q}", {"tokens": [20]}, keyed(200, 200, 200)),
+    Row("/detokenize", "POST", "/detokenize", {"tokens": [20], "tenant": "beta"}, keyed(403, 200, 200)),
+    Row("/healthz", "GET", "/healthz", None, OPEN),
+    Row("/readyz", "GET", "/readyz", None, OPEN),
+    Row("/version", "GET", "/version", None, OPEN),
+]
+
+
+def cell(house, row, caller, method):
+    """Ask as that caller."""
+    path = row.path(house) if callable(row.path) else row.path
+    path = path.replace("{q}", "?tenant=beta" if caller == "admin" else "")
+    body, headers = row.body(house) if callable(row.body) else row.body, {}
+    if isinstance(body, tuple):
+        body, headers = body[0], {"Content-Type": body[1]}
+    return house.clients[caller].request(method, path, body, headers)
+
+
+def test_the_matrix_has_every_route():
+    with open(os.path.join(ROOT, "server", "routes.c")) as f:
+        routes = set(re.findall(r'\{"([A-Z]+)", "([^"]+)", ROLE_', f.read()))
+    assert len(routes) > 10 and routes == {(row.method, row.route) for row in MATRIX}
+
+
+@pytest.mark.parametrize("row", MATRIX, ids=lambda row: f"{row.method} {row.route}")
+def test_every_route_under_every_key(house, row):
+    for method in (row.method, "HEAD") if row.method == "GET" else (row.method,):
+        found = tuple(cell(house, row, caller, method).status for caller in CALLERS)
+        assert found == row.statuses, (method, row.path)
+
+
+# ---- a foreign thing is an unknown thing ----
+
+def test_what_belongs_to_others_answers_as_what_does_not_exist(house):
+    """Byte for byte, but for the name that was asked for and the request's id."""
+    alpha, version = house.clients["alpha"], house.clients["beta"].get(f"/adapters/{NAME}").json["version"]
+    digits = version.removeprefix("sha256:")[:16]
+    unknown = "nobody-name"
+    assert len(unknown) == len(NAME)
+    for ask in (lambda name: alpha.get(f"/adapters/{name}"),
+                lambda name: alpha.delete(f"/adapters/{name}"),
+                lambda name: alpha.infer(adapter=name, prompt="a"),
+                lambda name: alpha.infer(adapter=f"{name}@{digits}", prompt="a"),
+                lambda name: alpha.infer(adapter=name, prompt="a", stream=True),
+                lambda name: alpha.infer(tenant=name, prompt="a"),
+                lambda name: alpha.get("/adapters", tenant=name)):
+        foreign, none = ask(NAME), ask(unknown)
+        assert foreign.status == none.status and foreign.body.replace(NAME.encode(), unknown.encode()) == none.body
+        names = [name for name, _ in foreign.headers.items()]
+        assert names == [name for name, _ in none.headers.items()]
+    # A tenant that exists and one that does not, under another tenant's key.
+    there, none = alpha.infer(tenant="beta", prompt="a"), alpha.infer(tenant="none", prompt="a")
+    assert (there.status, there.body) == (none.status, none.body)
+    # A version of beta under a name of alpha.
+    answer = alpha.infer(adapter=f"own@{digits}", prompt="a")
+    assert (answer.status, answer.code) == (404, "version_not_found")
+
+
+def test_the_same_content_is_new_to_each_tenant(house):
+    """An upload does not tell that somebody has the same files; both work, and deleting one leaves the other."""
+    name = house.fresh()
+    assert house.clients["alpha"].upload(**house.upload, name=name).status == 201
+    assert house.clients["alpha"].delete(f"/adapters/{name}").status == 204
+    assert house.clients["beta"].infer(adapter=NAME, prompt="a", max_tokens=1).status == 200
+
+
+def test_nobody_profits_from_the_cached_prompts_of_others(house):
+    """cached_tokens counts a tenant's own earlier requests only, also with the same adapter's content."""
+    alpha, beta = house.clients["alpha"], house.clients["beta"]
+    name = house.fresh()
+    assert alpha.upload(**house.upload, name=name).status == 201
+    prompt = "A prompt that is long enough to be worth keeping, since it has many words. " * 8
+    for mine, theirs in ((None, None), (name, NAME)):
+        def cached(client, adapter, prompt=prompt):
+            return client.infer(adapter=adapter, prompt=prompt, max_tokens=1).json["usage"]["cached_tokens"]
+
+        cached(beta, theirs)
+        assert cached(beta, theirs) > 0
+        assert cached(alpha, mine) == 0
+        assert cached(alpha, mine) > 0
+        assert cached(beta, theirs) > 0
+
+
+# ---- canaries: last, when everything has been asked ----
+
+@pytest.mark.parametrize("caller", ["nobody", "bad", "revoked", "alpha"])
+def test_nothing_of_beta_in_any_answer_to_others(house, caller):
+    seen = house.clients[caller].seen
+    assert len(seen) > 5000
+    for canary in (UNASKED, LABEL, PROMPT, CONFIG):
+        assert canary.encode() not in seen
+
+
+def test_beta_itself_sees_its_things(house):
+    seen = house.clients["beta"].seen
+    assert UNASKED.encode() in seen
+    assert LABEL.encode() in house.admin.get("/tenants/beta/keys").body
+
+
+def test_the_log_has_no_prompts_labels_or_keys(house):
+    log = house.daemon.read_log()
+    assert "/infer" in log and "tenant=beta" in log
+    text = house.clients["beta"].infer(adapter=NAME, prompt=PROMPT, max_tokens=8).json["text"]
+    for secret in (LABEL, PROMPT, CONFIG, text, *filter(None, house.keys.values())):
+        assert secret not in house.daemon.read_log()
