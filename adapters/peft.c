@@ -180,6 +180,22 @@ static int read_tensors(struct peft_load *l, struct sha256 *version, struct err 
     return 0;
 }
 
+/* The slot that shares its matrix with this one, or -1. */
+static int partner(const struct peft_load *l, int slot)
+{
+    if (!model_is_tied(l->model) || l->slots[slot].site < 0)
+        return -1;
+    enum site_kind kind = l->sites[l->slots[slot].site].kind;
+    for (size_t i = 0; i < l->slot_count; i++) {
+        enum site_kind other = l->slots[i].site < 0 ? SITE_KINDS : l->sites[l->slots[i].site].kind;
+        bool pair = (kind == SITE_LM_HEAD && other == SITE_EMBEDDING) ||
+                    (kind == SITE_EMBEDDING && other == SITE_LM_HEAD);
+        if (pair && strcmp(l->slots[i].tensor, l->slots[slot].tensor) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
 /* Where lm_head and the embedding are one matrix, a saved module is a copy of its own, and another tensor
  * changes both. */
 static void add_saved(const struct peft_load *l, struct sha256 *version)
@@ -189,7 +205,7 @@ static void add_saved(const struct peft_load *l, struct sha256 *version)
         struct peft_place place;
         struct err ignored;
         if (peft_place_find(l, t, &place, &ignored) == 0 && place.role == PEFT_ROLE_BASE &&
-            l->saved[place.index] && (l->slot_found[place.index].differs || model_is_tied(l->model)))
+            l->saved[place.index] && partner(l, place.index) >= 0)
             add_line(version, "saved %s\n", t->name);
     }
 }
@@ -270,22 +286,6 @@ static int check_effect(const struct peft_load *l, struct err *e)
 }
 
 /* ---- replaced tensors ---- */
-
-/* The slot that shares its matrix with this one, or -1. */
-static int partner(const struct peft_load *l, int slot)
-{
-    if (!model_is_tied(l->model) || l->slots[slot].site < 0)
-        return -1;
-    enum site_kind kind = l->sites[l->slots[slot].site].kind;
-    for (size_t i = 0; i < l->slot_count; i++) {
-        enum site_kind other = l->slots[i].site < 0 ? SITE_KINDS : l->sites[l->slots[i].site].kind;
-        bool pair = (kind == SITE_LM_HEAD && other == SITE_EMBEDDING) ||
-                    (kind == SITE_EMBEDDING && other == SITE_LM_HEAD);
-        if (pair && strcmp(l->slots[i].tensor, l->slots[slot].tensor) == 0)
-            return (int)i;
-    }
-    return -1;
-}
 
 /* What stands in a slot at last: its own values or, of a shared matrix, its partner's; NULL: the base's. */
 static const float *final_values(const struct peft_load *l, int slot)
