@@ -650,6 +650,21 @@ static void test_version_of_other_effect(void **state)
     assert_string_not_equal(first, other);
 }
 
+/* Without modules_to_save the same tensor changes both sides of a tied base: another adapter. */
+static void test_version_of_saved(void **state)
+{
+    (void)state;
+    struct model *qwen2 = fixture_model(fixture_path("models/qwen2"));
+    char saved[SHA256_HEX + 1], shared[SHA256_HEX + 1];
+    version_of(qwen2, fixture_path("adapters/qwen2/tied-save-head"), "{}", saved);
+    version_of(qwen2, fixture_path("adapters/qwen2/tied-save-head"), "{\"modules_to_save\":null}", shared);
+    assert_string_not_equal(saved, shared);
+    version_of(llama, fixture_path("adapters/llama/save-head"), "{}", saved);
+    version_of(llama, fixture_path("adapters/llama/save-head"), "{\"modules_to_save\":null}", shared);
+    assert_string_equal(saved, shared);
+    model_close(qwen2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -667,6 +682,7 @@ int main(void)
         cmocka_unit_test(test_version_definition),
         cmocka_unit_test(test_version_of_same_effect),
         cmocka_unit_test(test_version_of_other_effect),
+        cmocka_unit_test(test_version_of_saved),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
