@@ -122,12 +122,16 @@ $(BENCH_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(BENCH_HELPERS) $(BUILD)/libadapter
 	$(call say,LD)
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(DAEMON_LIBS)
 
-# BENCH_MODELS: the shapes to measure (0.5b 1.5b); models and results go to BENCH_DIR.
-BENCH_MODELS ?= 0.5b 1.5b
-BENCH_DIR    ?= /tmp/bench-models
+# Shapes to measure (0.5b, 1.5b; the first in full); where random models are made (about 5 GB); a small model that writes
+# stories, for accuracy; other servers, NAME=DIRECTORY of llama-server and llama-bench.
+BENCH_MODELS  ?= 0.5b 1.5b
+BENCH_DIR     ?= /tmp/bench-models
+BENCH_STORIES ?=
+BENCH_PEERS   ?=
 bench-programs: $(BENCH_PROGRAMS)
 bench: all bench-programs
-	@BUILD=$(BUILD) bench/report --models "$(BENCH_MODELS)" --directory $(BENCH_DIR)
+	@BUILD=$(BUILD) bench/report --models "$(BENCH_MODELS)" --directory $(BENCH_DIR) \
+		$(if $(BENCH_STORIES),--stories $(BENCH_STORIES)) $(addprefix --peer ,$(BENCH_PEERS))
 .PHONY: bench bench-programs
 
 # Packages may be missing when make reads this file, so run and test start it again once they are there.
@@ -141,7 +145,7 @@ run:
 
 test:
 	@scripts/deps.sh build test
-	@$(MAKE) --no-print-directory -j$$(nproc) all tests
+	@$(MAKE) --no-print-directory -j$$(nproc) all tests bench-programs
 	@$(MAKE) --no-print-directory check
 
 # The tests alone, of what is built.

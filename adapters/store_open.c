@@ -199,12 +199,14 @@ static int migrate(struct store *s, int64_t version, struct err *e)
 static int open_connection(struct store *s, const char *path, bool *created, struct err *e)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    char opening[256];
+    snprintf(opening, sizeof opening, "open %s", path);
     if (sqlite3_open_v2(path, &s->connection, flags, NULL) != SQLITE_OK)
-        return s->connection ? store_error(s, "open the database", e) : err_memory(e);
+        return s->connection ? store_error(s, opening, e) : err_memory(e);
     sqlite3_busy_timeout(s->connection, BUSY_TIMEOUT_MS);
     sqlite3_db_config(s->connection, SQLITE_DBCONFIG_DEFENSIVE, 1, (int *)NULL);
-    if (store_execute(s, PRAGMAS, e) != 0)
-        return -1;
+    if (sqlite3_exec(s->connection, PRAGMAS, NULL, NULL, NULL) != SQLITE_OK)
+        return store_error(s, opening, e);
     int64_t version, keys_enforced;
     if (read_integer(s, "PRAGMA foreign_keys", &keys_enforced, e) != 0)
         return -1;

@@ -254,17 +254,22 @@ int config_parse_address(const char *text, char **host, char **port)
     return -1;
 }
 
+static int unexpected(const struct values *v, enum option o, const char *expected, struct err *e)
+{
+    return err_set(e, "usage", "%s: expected %s, found \"%.64s\"", v->origin[o], expected, v->text[o]);
+}
+
 static int take_int(const struct values *v, enum option o, int low, int high, int *out, struct err *e)
 {
-    char *end, problem[96];
+    char *end, expected[64];
     const char *text = v->text[o];
     if (!text)
         return 0;
     errno = 0;
     long value = strtol(text, &end, 10);
     if (!isdigit((unsigned char)*text) || *end || errno || value < low || value > high) {
-        snprintf(problem, sizeof problem, "expected a number from %d to %d, got \"%.32s\"", low, high, text);
-        return usage(e, v->origin[o], problem);
+        snprintf(expected, sizeof expected, "a number from %d to %d", low, high);
+        return unexpected(v, o, expected, e);
     }
     *out = (int)value;
     return 0;
@@ -272,15 +277,11 @@ static int take_int(const struct values *v, enum option o, int low, int high, in
 
 static int take_size(const struct values *v, enum option o, uint64_t *out, struct err *e)
 {
-    char problem[128];
     const char *text = v->text[o];
     if (!text)
         return 0;
-    if (config_parse_size(text, out) != 0 || *out < 1 << 20 || *out > UINT64_C(1) << 46) {
-        snprintf(problem, sizeof problem, "expected a size from 1M to 65536G, such as 512M, got \"%.32s\"",
-                 text);
-        return usage(e, v->origin[o], problem);
-    }
+    if (config_parse_size(text, out) != 0 || *out < 1 << 20 || *out > UINT64_C(1) << 46)
+        return unexpected(v, o, "a size from 1M to 65536G, such as 512M", e);
     return 0;
 }
 
@@ -293,7 +294,7 @@ static int take_switch(const struct values *v, enum option o, bool *out, struct 
             return 0;
         }
     }
-    return usage(e, v->origin[o], "expected true or false");
+    return unexpected(v, o, "true or false", e);
 }
 
 static int take_precision(struct config *c, const struct values *v, struct err *e)
@@ -303,11 +304,11 @@ static int take_precision(struct config *c, const struct values *v, struct err *
         if (strcmp(text, precision_name(p)) == 0)
             c->precision = p;
     if (text && c->precision == PRECISION_DEFAULT)
-        return usage(e, v->origin[OPTION_PRECISION], "expected exact, int8 or int4");
+        return unexpected(v, OPTION_PRECISION, "exact, int8 or int4", e);
     const char *kv = v->text[OPTION_KV_PRECISION];
     c->kv_int8 = strcmp(kv, "int8") == 0;
     if (!c->kv_int8 && strcmp(kv, "bf16") != 0)
-        return usage(e, v->origin[OPTION_KV_PRECISION], "expected bf16 or int8");
+        return unexpected(v, OPTION_KV_PRECISION, "bf16 or int8", e);
     return 0;
 }
 
@@ -328,9 +329,9 @@ static int take_words(struct config *c, const struct values *v, struct err *e)
     const char *format = v->text[OPTION_LOG_FORMAT];
     c->log_json = strcmp(format, "json") == 0;
     if (!c->log_json && strcmp(format, "text") != 0)
-        return usage(e, v->origin[OPTION_LOG_FORMAT], "expected text or json");
+        return unexpected(v, OPTION_LOG_FORMAT, "text or json", e);
     if (config_parse_address(v->text[OPTION_LISTEN], &c->host, &c->port) != 0)
-        return usage(e, v->origin[OPTION_LISTEN], "expected host:port, such as 127.0.0.1:8080 or [::1]:8080");
+        return unexpected(v, OPTION_LISTEN, "host:port, such as 127.0.0.1:8080 or [::1]:8080", e);
     return take_precision(c, v, e);
 }
 

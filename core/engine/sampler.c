@@ -42,77 +42,101 @@ static bool before(const struct engine_logprob *a, const struct engine_logprob *
     return a->logprob > b->logprob || (a->logprob == b->logprob && a->token < b->token);
 }
 
-static void sift_down(struct engine_logprob *heap, int count, int at)
-{
-    for (int child; (child = 2 * at + 1) < count; at = child) {
-        if (child + 1 < count && before(&heap[child + 1], &heap[child]))
-            child++;
-        if (!before(&heap[child], &heap[at]))
-            return;
-        struct engine_logprob swap = heap[at];
-        heap[at] = heap[child];
-        heap[child] = swap;
-    }
-}
-
-/* Take the likeliest candidate off the heap; it is put behind the `count - 1` that stay. */
-static struct engine_logprob pop(struct engine_logprob *heap, int count)
-{
-    struct engine_logprob top = heap[0];
-    heap[0] = heap[count - 1];
-    heap[count - 1] = top;
-    sift_down(heap, count - 1, 0);
-    return top;
-}
-
-/* Fill the candidates with logits / temperature as a heap; returns the sum of exp(value - largest). */
-static double fill_heap(struct engine_logprob *heap, const float *logits, int vocab_size, float temperature)
+/* Fill the candidates with exp((logit - largest) / temperature), in the order of ids; returns their sum. What
+ * is not a number is never drawn. */
+static double fill_candidates(struct candidate *c, const float *logits, int vocab_size, float temperature)
 {
     float top = logits[vector_argmax(logits, vocab_size)];
     double sum = 0;
     for (int i = 0; i < vocab_size; i++) {
-        heap[i] = (struct engine_logprob){.token = i, .logprob = (logits[i] - top) / temperature};
-        sum += exp((double)heap[i].logprob);
+        float x = (logits[i] - top) / temperature;
+        c[i] = (struct candidate){.token = i, .weight = x <= 0 ? expf(x) : 0};
+        sum += (double)c[i].weight;
     }
-    for (int i = vocab_size / 2 - 1; i >= 0; i--)
-        sift_down(heap, vocab_size, i);
     return sum;
 }
 
-/* Pop candidates, likeliest first, until the filters say that the rest is out; how many were kept. They end
- * up at the end of the array, likeliest last. `*mass` becomes the sum of their exp values, `sum` is that of
- * all. */
-static int filter(struct engine_logprob *heap, int vocab_size, const struct sampling *how, double sum,
-                  double *mass)
+static bool heavier(const struct candidate *a, const struct candidate *b)
 {
-    bool limited = how->top_k > 0 && how->top_k < vocab_size;
-    int limit = limited ? how->top_k : vocab_size, kept = 0;
-    if (limited) { /* top_p counts what top_k left */
-        sum = 0;
-        for (int i = 0; i < limit; i++)
-            sum += exp((double)pop(heap, vocab_size - i).logprob);
-    }
-    for (*mass = 0; kept < limit; kept++) {
-        double p = exp((double)(limited ? heap[vocab_size - 1 - kept] : heap[0]).logprob);
-        if (kept > 0 && (*mass >= (double)how->top_p * sum || p < (double)how->min_p))
-            break;
-        if (!limited)
-            pop(heap, vocab_size - kept);
-        *mass += p;
-    }
-    return kept;
+    return a->weight > b->weight || (a->weight == b->weight && a->token < b->token);
 }
 
-/* Without filters no order is needed: one walk over the vocabulary. */
-static int32_t draw_from_all(const struct engine_logprob *heap, int vocab_size, double target)
+static void swap(struct candidate *a, struct candidate *b)
 {
-    int32_t last = 0;
-    for (int i = 0; i < vocab_size; i++) {
-        double p = exp((double)heap[i].logprob);
-        if (p > 0)
-            last = heap[i].token;
-        if ((target -= p) < 0)
-            return heap[i].token;
+    struct candidate c = *a;
+    *a = *b;
+    *b = c;
+}
+
+/* Put the candidates of [begin, end) that are heavier than a pivot among them before it; where the pivot ends
+ * up. */
+static int partition(struct candidate *c, int begin, int end)
+{
+    int length = end - begin, at = begin;
+    swap(&c[begin + (int)((uint32_t)length * 2654435761u % (uint32_t)length)], &c[end - 1]);
+    for (int i = begin; i < end - 1; i++)
+        if (heavier(&c[i], &c[end - 1]))
+            swap(&c[i], &c[at++]);
+    swap(&c[at], &c[end - 1]);
+    return at;
+}
+
+/* Bring to the front the fewest of the heaviest candidates, at least one, that are `limit` in number, or with
+ * `by_mass` weigh `limit` together; how many. Quickselect: time in proportion to count, whatever the
+ * distribution. */
+static int select_heaviest(struct candidate *c, int count, double limit, bool by_mass)
+{
+    int begin = 0, end = count; /* all before begin are kept, all from end on are not */
+    double kept = 0;
+    while (begin < end && (begin == 0 || kept < limit)) {
+        int pivot = partition(c, begin, end);
+        double mass = 0;
+        for (int i = begin; i <= pivot; i++)
+            mass += by_mass ? (double)c[i].weight : 1;
+        double before_pivot = kept + mass - (by_mass ? (double)c[pivot].weight : 1);
+        if (pivot > begin && before_pivot >= limit) {
+            end = pivot;
+        } else {
+            kept += mass;
+            begin = pivot + 1;
+        }
+    }
+    return begin;
+}
+
+/* Bring to the front what top_k, top_p and min_p leave, each of what the one before left; how many. */
+static int filter(struct candidate *c, int vocab_size, const struct sampling *how, double sum)
+{
+    int kept = vocab_size, within = 0;
+    if (how->top_k > 0 && how->top_k < vocab_size) {
+        kept = select_heaviest(c, kept, how->top_k, false);
+        sum = 0;
+        for (int i = 0; i < kept; i++)
+            sum += (double)c[i].weight;
+    }
+    if (how->top_p < 1)
+        kept = select_heaviest(c, kept, (double)how->top_p * sum, true);
+    float least = how->min_p < 1 ? how->min_p : 1; /* the largest weighs 1 */
+    for (int i = 0; i < kept; i++)
+        if (c[i].weight >= least)
+            swap(&c[i], &c[within++]);
+    return within;
+}
+
+/* One of the first `count`, each with a chance in proportion to its weight. */
+static int32_t draw(struct sampler *s, int count)
+{
+    const struct candidate *c = s->candidates;
+    double mass = 0;
+    int32_t last = c[0].token;
+    for (int i = 0; i < count; i++)
+        mass += (double)c[i].weight;
+    double target = next_uniform(s) * mass;
+    for (int i = 0; i < count; i++) {
+        if (c[i].weight > 0)
+            last = c[i].token;
+        if ((target -= (double)c[i].weight) < 0)
+            return last;
     }
     return last;
 }
@@ -121,18 +145,9 @@ int32_t sampler_next(struct sampler *s, const struct sampling *how, const float 
 {
     if (how->temperature <= 0)
         return vector_argmax(logits, vocab_size);
-    double sum = fill_heap(s->candidates, logits, vocab_size, how->temperature), mass;
-    bool filtered = how->top_k > 0 || how->top_p < 1 || how->min_p > 0;
-    if (!filtered)
-        return draw_from_all(s->candidates, vocab_size, next_uniform(s) * sum);
-    int kept = filter(s->candidates, vocab_size, how, sum, &mass);
-    double target = next_uniform(s) * mass;
-    for (int i = 0; i < kept; i++) {
-        const struct engine_logprob *c = &s->candidates[vocab_size - 1 - i];
-        if ((target -= exp((double)c->logprob)) < 0)
-            return c->token;
-    }
-    return s->candidates[vocab_size - kept].token;
+    double sum = fill_candidates(s->candidates, logits, vocab_size, how->temperature);
+    int kept = filter(s->candidates, vocab_size, how, sum);
+    return draw(s, kept > 0 ? kept : 1);
 }
 
 /* Of the softmax: logprob = (logit - top) - log_sum, which keeps its digits whatever the logits' size. */

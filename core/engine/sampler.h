@@ -4,9 +4,14 @@
 
 #include "core/engine/engine.h"
 
+struct candidate {
+    int32_t token;
+    float weight; /* exp of the logit over the temperature, the largest 1 */
+};
+
 struct sampler {
-    uint64_t state;                    /* of the random generator (SplitMix64) */
-    struct engine_logprob *candidates; /* owned: [vocab_size] scratch */
+    uint64_t state;               /* of the random generator (SplitMix64) */
+    struct candidate *candidates; /* owned: [vocab_size] scratch */
 };
 
 /* The same seed gives the same tokens. Memory is taken only where sampling needs it. */

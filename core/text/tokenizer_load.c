@@ -32,7 +32,7 @@ static int load(struct tokenizer *t, json_t *json, const struct model_text *text
         "version",       "truncation",     "padding", "added_tokens", "normalizer",
         "pre_tokenizer", "post_processor", "decoder", "model",        NULL};
     json_t *version = json_object_get(json, "version");
-    if (component_check(json, "tokenizer.json", known, e) != 0 || refuse_set(json, "truncation", e) != 0 ||
+    if (component_check(json, "the file", known, e) != 0 || refuse_set(json, "truncation", e) != 0 ||
         refuse_set(json, "padding", e) != 0)
         return -1;
     if (version && !(json_is_string(version) && strcmp(json_string_value(version), "1.0") == 0))
@@ -47,6 +47,14 @@ static int load(struct tokenizer *t, json_t *json, const struct model_text *text
     return check_template_ids(t, &t->prefix, e) != 0 ? -1 : check_template_ids(t, &t->suffix, e);
 }
 
+/* What is wrong with a component, said with the file that it stands in. */
+static int in_file(const char *path, struct err *e)
+{
+    const struct err inner = *e;
+    err_set(e, inner.code, "%s: %s", path, inner.message);
+    return inner.hint[0] ? err_hint(e, "%s", inner.hint) : -1;
+}
+
 /* The small rest of the file is parsed as JSON; the vocabulary and the merges are read where they stand. */
 static int load_text(struct tokenizer *t, const struct buf *file, const char *path, struct err *e)
 {
@@ -55,14 +63,13 @@ static int load_text(struct tokenizer *t, const struct buf *file, const char *pa
     if (!utf8_valid(file->data, file->length))
         return err_set(e, "tokenizer_malformed", "%s is not valid UTF-8", path);
     if (model_scan_cut(file->data, file->length, &text, e) != 0)
-        return -1;
+        return in_file(path, e);
     json_t *json =
         json_loadb(text.rest.data, text.rest.length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    int result =
-        json ? load(t, json, &text, e) : err_set(e, "tokenizer_malformed", "%s: %s", path, error.text);
+    int result = json ? load(t, json, &text, e) : err_set(e, "tokenizer_malformed", "%s", error.text);
     json_decref(json);
     model_text_fini(&text);
-    return result;
+    return result == 0 ? 0 : in_file(path, e);
 }
 
 static int load_file(struct tokenizer *t, const char *path, struct err *e)

@@ -113,6 +113,7 @@ class Daemon:
         """SIGKILL, as a crash."""
         self.process.kill()
         self.process.wait()
+        self.process.stdout.close()
         self.check_log()
 
     def stop(self, timeout=30):

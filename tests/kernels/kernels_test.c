@@ -139,40 +139,45 @@ static void sums(void **state)
     }
 }
 
+/* Values around 3 * scale: small ones feel eps. */
+static void check_norms(int n, float scale)
+{
+    float *x = guarded((size_t)n, 4), *w = guarded((size_t)n, 5), *bias = guarded((size_t)n, 6),
+          *y = guarded((size_t)n, 7), *same = guarded((size_t)n, 8);
+    double squares = 0, mean = 0, variance = 0, eps = (double)1e-5f;
+    for (int i = 0; i < n; i++) {
+        x[i] = (x[i] + 3.0f) * scale; /* a mean that matters */
+        squares += (double)x[i] * (double)x[i];
+        mean += (double)x[i] / n;
+    }
+    for (int i = 0; i < n; i++)
+        variance += ((double)x[i] - mean) * ((double)x[i] - mean) / n;
+    vector_rms_norm(y, x, w, 1e-5f, n);
+    for (int i = 0; i < n; i++)
+        assert_near("rms_norm", n, i, y[i], (double)x[i] / sqrt(squares / n + eps) * (double)w[i], 0);
+    memcpy(same, x, (size_t)n * sizeof *x); /* in place gives the same bits */
+    vector_rms_norm(same, same, w, 1e-5f, n);
+    assert_memory_equal(same, y, (size_t)n * sizeof *y);
+    vector_layer_norm(y, x, w, bias, 1e-5f, n);
+    double deviation = sqrt(variance + eps);
+    for (int i = 0; i < n; i++) /* the mean is rounded once: up to 2^-23 of 4 before the division */
+        assert_near("layer_norm", n, i, y[i],
+                    ((double)x[i] - mean) / deviation * (double)w[i] + (double)bias[i],
+                    2 + 0.5 * (double)scale / deviation);
+    release(same, (size_t)n);
+    release(x, (size_t)n);
+    release(w, (size_t)n);
+    release(bias, (size_t)n);
+    release(y, (size_t)n);
+}
+
 static void norms(void **state)
 {
     (void)state;
     for (int s = 0; s < SIZES; s++) {
-        int n = sizes[s];
-        float *x = guarded((size_t)n, 4), *w = guarded((size_t)n, 5), *bias = guarded((size_t)n, 6),
-              *y = guarded((size_t)n, 7);
-        double squares = 0, mean = 0, variance = 0, eps = (double)1e-5f;
-        for (int i = 0; i < n; i++) {
-            x[i] += 3.0f; /* a mean that matters */
-            squares += (double)x[i] * (double)x[i];
-            mean += (double)x[i] / n;
-        }
-        for (int i = 0; i < n; i++)
-            variance += ((double)x[i] - mean) * ((double)x[i] - mean) / n;
-        vector_rms_norm(y, x, w, 1e-5f, n);
-        for (int i = 0; i < n; i++)
-            assert_near("rms_norm", n, i, y[i], (double)x[i] / sqrt(squares / n + eps) * (double)w[i], 0);
-        vector_layer_norm(y, x, w, bias, 1e-5f, n);
-        double deviation = sqrt(variance + eps);
-        for (int i = 0; i < n; i++) /* the mean is rounded once: up to 2^-23 of 4 before the division */
-            assert_near("layer_norm", n, i, y[i],
-                        ((double)x[i] - mean) / deviation * (double)w[i] + (double)bias[i],
-                        2 + 0.5 / deviation);
-        float *same = guarded((size_t)n, 8); /* in place gives the same bits */
-        memcpy(same, x, (size_t)n * sizeof *x);
-        vector_rms_norm(y, x, w, 1e-5f, n);
-        vector_rms_norm(same, same, w, 1e-5f, n);
-        assert_memory_equal(same, y, (size_t)n * sizeof *y);
-        release(same, (size_t)n);
-        release(x, (size_t)n);
-        release(w, (size_t)n);
-        release(bias, (size_t)n);
-        release(y, (size_t)n);
+        check_norms(sizes[s], 1);
+        check_norms(sizes[s], 1e-3f);
+        check_norms(sizes[s], 0);
     }
 }
 

@@ -11,6 +11,7 @@
 
 #include "core/base/buf.h"
 #include "core/model/model.h"
+#include "core/model/weights.h"
 #include "tests/golden/fixture.h"
 #include "tests/unit/scratch.h"
 
@@ -238,6 +239,29 @@ static void header_lengths_do_not_matter(void **state)
         if (remainder == 0)
             first = found;
         assert_same_logits(&first, &found);
+        scratch_remove(directory);
+    }
+}
+
+static void data_is_aligned_to_its_elements(void **state)
+{
+    (void)state;
+    struct list l = llama_list(true);
+    for (size_t remainder = 0; remainder < 8; remainder++) {
+        char *directory = scratch_new();
+        struct weights *w = NULL;
+        struct err e;
+        write_weights(directory, "model.safetensors", l.entries, l.count, remainder);
+        assert_int_equal(weights_open(&w, directory, &e), 0);
+        for (int i = 0; i < l.count; i++) {
+            const void *data = NULL;
+            const struct tensor *t = weights_find(w, l.entries[i].name, &data);
+            assert_non_null(t);
+            assert_int_equal((uintptr_t)data % dtype_size(t->dtype), 0);
+            uint32_t random = l.entries[i].seed * 1664525u + 1013904223u; /* the first number written */
+            assert_true(*(const float *)data == (float)(random >> 8) / 8388608.0f - 1.0f);
+        }
+        weights_close(w);
         scratch_remove(directory);
     }
 }
@@ -562,6 +586,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(header_lengths_do_not_matter),
+        cmocka_unit_test(data_is_aligned_to_its_elements),
         cmocka_unit_test(every_tensor_is_needed),
         cmocka_unit_test(every_shape_is_checked),
         cmocka_unit_test(nothing_is_left_over),

@@ -301,6 +301,21 @@ static void what_is_impossible_never_comes(void **state)
     }
 }
 
+/* Filters that nothing passes leave the likeliest. */
+static void one_always_stays(void **state)
+{
+    (void)state;
+    static const struct {
+        float top_p, min_p;
+        int top_k;
+    } cases[] = {{0, 0, 0}, {-1, 0, 0}, {0, 0, 5}, {1, 2, 0}, {1, 2, 5}, {0, 2, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sampling how = sampled(1, cases[i].top_k, cases[i].top_p, cases[i].min_p);
+        for (how.seed = 0; how.seed < 20; how.seed++)
+            assert_int_equal(next_of(&how, logits, VOCAB), 6);
+    }
+}
+
 static void extreme_temperatures(void **state)
 {
     (void)state;
@@ -330,6 +345,7 @@ int main(void)
         cmocka_unit_test(logprobs_do_not_overflow),
         cmocka_unit_test(broken_logits_give_some_token),
         cmocka_unit_test(what_is_impossible_never_comes),
+        cmocka_unit_test(one_always_stays),
         cmocka_unit_test(extreme_temperatures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
