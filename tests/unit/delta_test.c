@@ -139,6 +139,52 @@ static void a_row_of_norm_zero_is_refused(void **state)
     model_close(m);
 }
 
+/* Each tensor of the base, replaced by itself: nothing may change, to the last bit. */
+static struct delta *own_tensors(const struct model *m)
+{
+    size_t count;
+    struct err e;
+    struct delta *d = NULL;
+    const struct slot *slots = model_slots(m, &count);
+    struct delta_replacement *all = calloc(count, sizeof *all);
+    for (size_t i = 0; i < count; i++) {
+        size_t size = (size_t)slots[i].rows * (size_t)(slots[i].cols ? slots[i].cols : 1);
+        float *values = calloc(size, sizeof *values);
+        model_slot_values(m, (int)i, 0, size, values);
+        all[i] = (struct delta_replacement){(int)i, values};
+    }
+    if (delta_new(&d, m, &(struct delta_source){.replacements = all, .replacement_count = count}, &e) != 0)
+        fail_msg("%s", e.message);
+    for (size_t i = 0; i < count; i++)
+        free((void *)all[i].values);
+    free(all);
+    return d;
+}
+
+static void replacing_tensors_by_themselves_changes_nothing(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"llama", "llama3-rope", "mistral", "qwen2", "qwen3", "gpt2"};
+    static const int32_t prompt[] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 89, 79, 32, 38, 46, 26, 43, 38, 32, 79};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        struct model *m = open_model(models[i], PRECISION_EXACT);
+        struct engine *g = fixture_engine(m, 2, 0, 4);
+        struct delta *d = own_tensors(m);
+        struct runs *all = runs_new();
+        struct run base = {0}, own = {0};
+        run_submit(all, &base, g, NULL, prompt, sizeof prompt / sizeof *prompt, 4, true, NULL, 1);
+        run_submit(all, &own, g, d, prompt, sizeof prompt / sizeof *prompt, 4, true, NULL, 2);
+        runs_free(all);
+        if (memcmp(base.logits, own.logits, base.rows * base.vocab * sizeof(float)) != 0)
+            fail_msg("%s: other logits", models[i]);
+        run_fini(&base);
+        run_fini(&own);
+        delta_unref(d);
+        engine_free(g);
+        model_close(m);
+    }
+}
+
 /* B A of a site, by element, from what the delta keeps. */
 static double product(const struct delta *d, const struct site *s, int site, int row, int k)
 {
@@ -214,6 +260,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dora_norms_are_of_the_served_weights),
         cmocka_unit_test(a_row_of_norm_zero_is_refused),
+        cmocka_unit_test(replacing_tensors_by_themselves_changes_nothing),
         cmocka_unit_test(sums_are_exact),
         cmocka_unit_test(what_does_not_add_up_is_refused),
     };
