@@ -9,246 +9,48 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "adapters/peft_config.h"
-#include "adapters/peft_match.h"
+#include "adapters/peft_private.h"
 #include "core/base/file.h"
-#include "core/model/safetensors.h"
 
-enum { HEADER_BYTES_MAX = 1 << 20, READ_BYTES = 16384, PATH_BYTES = 256 };
-static const char prefix[] = "base_model.model.";
+enum { HEADER_BYTES_MAX = 1 << 20, READ_BYTES = 16384, COMPARE = 4096 };
 
 struct peft {
     struct delta_source source;
-    struct delta_part *parts; /* owned, in order of site */
-    float *values;            /* owned: all A and B */
+    struct delta_part *parts;               /* owned, in order of site */
+    struct delta_replacement *replacements; /* owned, in order of slot */
+    float *values;                          /* owned: all A, B and magnitudes */
+    float **replaced;                       /* owned, [replaced_count]: values of replaced tensors */
+    size_t replaced_count;
     struct peft_info info;
 };
 
-/* One site's tensors and what was found in them. */
-struct slot {
-    const struct tensor *a, *b, *base; /* base: a copy of the base's own weight */
-    float *a_values, *b_values;
-    double a_max, b_max; /* largest magnitudes */
-};
-
-/* Which tensor of which site a name stands for. */
-enum role { ROLE_A, ROLE_B, ROLE_BASE };
-struct place {
-    int site;
-    enum role role;
-};
-
-struct load {
-    const struct model *model;
-    const struct site *sites;
-    size_t site_count;
-    struct peft_target *targets; /* owned, [site_count] */
-    struct slot *slots;          /* owned, [site_count] */
-    struct safetensors *weights; /* owned */
-    int weights_fd;
-    struct peft *result; /* owned until it is handed over */
-};
-
-/* ---- names: every tensor of the file has one place, or the upload is refused ---- */
-
-static int refuse_name(const struct tensor *t, const char *code, const char *why, const char *hint,
-                       struct err *e)
-{
-    err_set(e, code, "tensor %s: %s", t->name, why);
-    return hint ? err_hint(e, "%s", hint) : -1;
-}
-
-static bool has_suffix(const char *text, size_t length, const char *suffix)
-{
-    size_t suffix_length = strlen(suffix);
-    return length > suffix_length && memcmp(text + length - suffix_length, suffix, suffix_length) == 0;
-}
-
-static bool is_module(const struct model *m, const char *path)
-{
-    size_t count;
-    const char *const *modules = model_modules(m, &count);
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(modules[i], path) == 0)
-            return true;
-    return false;
-}
-
-static const struct {
-    const char *suffix;
-    enum role role;
-} roles[] = {
-    {".lora_A.weight", ROLE_A},
-    {".lora_B.weight", ROLE_B},
-    {".base_layer.weight", ROLE_BASE},
-    {".weight", ROLE_BASE},
-};
-
-/* A name that ends like one of ours, for a module that takes no adapter. */
-static int refuse_module(const struct load *l, const struct tensor *t, const char *path, enum role role,
-                         struct err *e)
-{
-    if (!is_module(l->model, path))
-        return refuse_name(t, "adapter_unknown_module", "the base has no such module", NULL, e);
-    if (role != ROLE_BASE)
-        return refuse_name(t, "adapter_unexpected_tensor", "adapter_config.json does not target this module",
-                           "Check target_modules, exclude_modules and layers_to_transform.", e);
-    const char *dot = strrchr(path, '.'), *last = dot ? dot + 1 : path;
-    bool embedding = strcmp(last, "embed_tokens") == 0 || strcmp(last, "lm_head") == 0 ||
-                     strcmp(last, "wte") == 0 || strcmp(last, "wpe") == 0;
-    if (embedding)
-        return refuse_name(t, "adapter_unsupported_feature",
-                           "weights that replace the base's cannot be served yet",
-                           "Save the adapter with save_embedding_layers=False.", e);
-    return refuse_name(t, "adapter_unexpected_tensor", "it is not part of a LoRA on this module", NULL, e);
-}
-
-/* Only lm_head comes with a copy of the base's weight: PEFT saves it where lm_head is a target. */
-static bool takes(const struct load *l, int site, enum role role)
-{
-    return role == ROLE_BASE ? l->sites[site].kind == SITE_LM_HEAD : l->targets[site].targeted;
-}
-
-static int find_place(const struct load *l, const struct tensor *t, struct place *out, struct err *e)
-{
-    if (strncmp(t->name, prefix, sizeof prefix - 1) != 0)
-        return refuse_name(t, "adapter_unexpected_tensor", "the name does not start with base_model.model.",
-                           NULL, e);
-    const char *name = t->name + sizeof prefix - 1;
-    size_t length = strlen(name);
-    if (has_suffix(name, length, ".lora_embedding_A") || has_suffix(name, length, ".lora_embedding_B"))
-        return refuse_name(t, "adapter_unsupported_feature", "LoRA on embeddings cannot be served yet",
-                           "Train without embeddings among target_modules.", e);
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
-        if (!has_suffix(name, length, roles[i].suffix))
-            continue;
-        char path[PATH_BYTES + 1]; /* longer names were refused on opening */
-        snprintf(path, sizeof path, "%.*s", (int)(length - strlen(roles[i].suffix)), name);
-        if (roles[i].role == ROLE_BASE && strstr(path, ".lora_"))
-            break; /* DoRA's magnitudes, or a name with an adapter's name in it */
-        *out = (struct place){model_find_site(l->model, path), roles[i].role};
-        if (out->site >= 0 && takes(l, out->site, out->role))
-            return 0;
-        return refuse_module(l, t, path, out->role, e);
-    }
-    return refuse_name(t, "adapter_unexpected_tensor", "it is not a tensor of plain LoRA as PEFT names them",
-                       "Save the adapter with save_pretrained of PEFT.", e);
-}
-
-static int place_tensors(struct load *l, struct err *e)
-{
-    for (size_t i = 0; i < safetensors_count(l->weights); i++) {
-        const struct tensor *t = safetensors_at(l->weights, i);
-        struct place place;
-        if (find_place(l, t, &place, e) != 0)
-            return -1;
-        struct slot *s = &l->slots[place.site];
-        const struct tensor **slot = place.role == ROLE_A ? &s->a : place.role == ROLE_B ? &s->b : &s->base;
-        if (*slot)
-            return refuse_name(t, "adapter_unexpected_tensor", "the same weight is there under another name",
-                               NULL, e);
-        *slot = t;
-    }
-    return 0;
-}
-
-static int check_complete(const struct load *l, struct err *e)
-{
-    for (size_t i = 0; i < l->site_count; i++) {
-        const struct slot *s = &l->slots[i];
-        if (!l->targets[i].targeted || (s->a && s->b))
-            continue;
-        err_set(e, "adapter_missing_tensor",
-                "tensor %s%s.lora_%c.weight is missing; adapter_config.json targets %s", prefix,
-                l->sites[i].path, s->a ? 'B' : 'A', l->sites[i].path);
-        return err_hint(e, "Check target_modules and layers_to_transform, or save the adapter again.");
-    }
-    return 0;
-}
-
-/* ---- shapes ---- */
-
-static int check_shape(const struct tensor *t, long long rows, long long columns, const char *meaning,
-                       struct err *e)
-{
-    if (t->dimensions == 2 && t->shape[0] == rows && t->shape[1] == columns)
-        return 0;
-    char shape[128];
-    tensor_shape_text(t, shape, sizeof shape);
-    return err_set(e, "adapter_shape_mismatch", "tensor %s: expected [%lld, %lld] (%s), found %s", t->name,
-                   rows, columns, meaning, shape);
-}
-
-static int check_shapes(const struct load *l, struct err *e)
-{
-    for (size_t i = 0; i < l->site_count; i++) {
-        const struct slot *s = &l->slots[i];
-        const struct site *site = &l->sites[i];
-        int rank = l->targets[i].rank;
-        if (s->a && (check_shape(s->a, rank, site->in, "rank, inputs of the base's layer", e) != 0 ||
-                     check_shape(s->b, site->out, rank, "outputs of the base's layer, rank", e) != 0))
-            return -1;
-        if (s->base &&
-            check_shape(s->base, site->out, site->in, "outputs, inputs of the base's layer", e) != 0)
-            return -1;
-    }
-    return 0;
-}
-
 /* ---- values ---- */
 
-static int check_equal(const struct load *l, int site, const struct tensor *t, float *stored, float *base,
-                       struct err *e)
+static int64_t site_elements(const struct peft_site *s)
 {
-    if (safetensors_read(l->weights_fd, t, stored, 1, e) != 0)
-        return -1;
-    model_site_weight(l->model, site, base);
-    for (int64_t i = 0; i < tensor_elements(t); i++)
-        if (stored[i] != base[i])
-            return refuse_name(
-                t, "adapter_unsupported_feature",
-                "it differs from the base's own weight, and replaced weights cannot be served yet",
-                "Save the adapter with save_embedding_layers=False if this weight was not trained.", e);
-    return 0;
+    return tensor_elements(s->a) + tensor_elements(s->b) + (s->magnitude ? tensor_elements(s->magnitude) : 0);
 }
 
-/* A copy of the base's weight that equals it changes nothing. */
-static int check_base_copies(const struct load *l, struct err *e)
-{
-    for (size_t i = 0; i < l->site_count; i++) {
-        const struct tensor *t = l->slots[i].base;
-        if (!t)
-            continue;
-        size_t elements = (size_t)tensor_elements(t);
-        float *stored = calloc(elements, sizeof *stored), *base = calloc(elements, sizeof *base);
-        int result = stored && base ? check_equal(l, (int)i, t, stored, base, e) : err_memory(e);
-        free(stored);
-        free(base);
-        if (result != 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* Room for all A and B, and which part of it each has. */
-static int make_room(struct load *l, struct err *e)
+/* Room for all A, B and magnitudes, and which part of it each has. */
+static int make_room(struct peft_load *l, struct err *e)
 {
     struct peft *p = l->result;
     int64_t total = 0;
     for (size_t i = 0; i < l->site_count; i++)
         if (l->targets[i].targeted)
-            total += tensor_elements(l->slots[i].a) + tensor_elements(l->slots[i].b);
+            total += site_elements(&l->site_found[i]);
     p->values = calloc((size_t)total, sizeof *p->values);
     if (!p->values)
         return err_memory(e);
     float *next = p->values;
     for (size_t i = 0; i < l->site_count; i++) {
-        struct slot *s = &l->slots[i];
+        struct peft_site *s = &l->site_found[i];
         if (!l->targets[i].targeted)
             continue;
         s->a_values = next;
-        s->b_values = next + tensor_elements(s->a);
-        next = s->b_values + tensor_elements(s->b);
+        s->b_values = s->a_values + tensor_elements(s->a);
+        s->magnitude_values = s->b_values + tensor_elements(s->b);
+        next += site_elements(s);
     }
     p->info.parameters = total;
     return 0;
@@ -310,25 +112,102 @@ static void add_tensor(struct sha256 *version, const struct tensor *t, const uin
     add_line(version, "tensor %s %s %s %s\n", t->name, dtype_name(t->dtype), shape, hex);
 }
 
-/* Reads every A and B in order of name. */
-static int read_tensors(struct load *l, struct sha256 *version, struct err *e)
+static bool equals_base(const struct model *m, int slot, const float *values, size_t count)
+{
+    float base[COMPARE];
+    for (size_t at = 0; at < count; at += COMPARE) {
+        size_t length = count - at < COMPARE ? count - at : COMPARE;
+        model_slot_values(m, slot, at, length, base);
+        for (size_t i = 0; i < length; i++)
+            if (values[at + i] != base[i])
+                return false;
+    }
+    return true;
+}
+
+/* A tensor that equals the base's is dropped. */
+static int read_slot(struct peft_load *l, int slot, struct sha256 *version, struct err *e)
+{
+    struct peft_slot *s = &l->slot_found[slot];
+    size_t count = (size_t)tensor_elements(s->tensor);
+    uint8_t digest[SHA256_BYTES];
+    double largest = 0;
+    float *values = malloc(count * sizeof *values);
+    if (!values)
+        return err_memory(e);
+    int result = read_tensor(l->weights_fd, s->tensor, values, &largest, digest, e);
+    s->differs = result == 0 && !equals_base(l->model, slot, values, count);
+    if (s->differs) {
+        s->values = l->result->replaced[l->result->replaced_count++] = values;
+        l->result->info.parameters += (int64_t)count;
+        add_tensor(version, s->tensor, digest);
+    } else {
+        free(values);
+    }
+    return result;
+}
+
+static int read_site(struct peft_load *l, struct peft_place place, const struct tensor *t,
+                     struct sha256 *version, struct err *e)
+{
+    struct peft_site *s = &l->site_found[place.index];
+    uint8_t digest[SHA256_BYTES];
+    double ignored = 0;
+    float *out = place.role == PEFT_ROLE_A   ? s->a_values
+                 : place.role == PEFT_ROLE_B ? s->b_values
+                                             : s->magnitude_values;
+    double *largest = place.role == PEFT_ROLE_A   ? &s->a_max
+                      : place.role == PEFT_ROLE_B ? &s->b_max
+                                                  : &ignored;
+    if (read_tensor(l->weights_fd, t, out, largest, digest, e) != 0)
+        return -1;
+    add_tensor(version, t, digest);
+    return 0;
+}
+
+/* Reads every tensor in order of name. */
+static int read_tensors(struct peft_load *l, struct sha256 *version, struct err *e)
 {
     for (size_t i = 0; i < safetensors_count(l->weights); i++) {
         const struct tensor *t = safetensors_at(l->weights, i);
-        struct place place;
-        if (find_place(l, t, &place, e) != 0)
+        struct peft_place place;
+        if (peft_place_find(l, t, &place, e) != 0)
             return -1;
-        if (place.role == ROLE_BASE)
-            continue;
-        struct slot *s = &l->slots[place.site];
-        bool is_a = place.role == ROLE_A;
-        uint8_t digest[SHA256_BYTES];
-        if (read_tensor(l->weights_fd, t, is_a ? s->a_values : s->b_values, is_a ? &s->a_max : &s->b_max,
-                        digest, e) != 0)
+        if ((place.role == PEFT_ROLE_BASE ? read_slot(l, place.index, version, e)
+                                          : read_site(l, place, t, version, e)) != 0)
             return -1;
-        add_tensor(version, t, digest);
     }
     return 0;
+}
+
+/* The slot that shares its matrix with this one, or -1. */
+static int partner(const struct peft_load *l, int slot)
+{
+    if (!model_is_tied(l->model) || l->slots[slot].site < 0)
+        return -1;
+    enum site_kind kind = l->sites[l->slots[slot].site].kind;
+    for (size_t i = 0; i < l->slot_count; i++) {
+        enum site_kind other = l->slots[i].site < 0 ? SITE_KINDS : l->sites[l->slots[i].site].kind;
+        bool pair = (kind == SITE_LM_HEAD && other == SITE_EMBEDDING) ||
+                    (kind == SITE_EMBEDDING && other == SITE_LM_HEAD);
+        if (pair && strcmp(l->slots[i].tensor, l->slots[slot].tensor) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+/* Where lm_head and the embedding are one matrix, a saved module is a copy of its own, and another tensor
+ * changes both. */
+static void add_saved(const struct peft_load *l, struct sha256 *version)
+{
+    for (size_t i = 0; i < safetensors_count(l->weights); i++) {
+        const struct tensor *t = safetensors_at(l->weights, i);
+        struct peft_place place;
+        struct err ignored;
+        if (peft_place_find(l, t, &place, &ignored) == 0 && place.role == PEFT_ROLE_BASE &&
+            l->saved[place.index] && partner(l, place.index) >= 0)
+            add_line(version, "saved %s\n", t->name);
+    }
 }
 
 static int compare_paths(const void *left, const void *right)
@@ -337,7 +216,7 @@ static int compare_paths(const void *left, const void *right)
     return strcmp((*a)->path, (*b)->path);
 }
 
-static int add_sites(const struct load *l, struct sha256 *version, struct err *e)
+static int add_sites(const struct peft_load *l, struct sha256 *version, struct err *e)
 {
     const struct site **order = malloc(l->site_count * sizeof *order);
     if (!order)
@@ -355,13 +234,14 @@ static int add_sites(const struct load *l, struct sha256 *version, struct err *e
     return 0;
 }
 
-static int read_values(struct load *l, struct err *e)
+static int read_values(struct peft_load *l, struct err *e)
 {
     struct sha256 version;
     sha256_init(&version);
     add_line(&version, "adapterd adapter 1\n");
     if (read_tensors(l, &version, e) != 0 || add_sites(l, &version, e) != 0)
         return -1;
+    add_saved(l, &version);
     sha256_final(&version, l->result->info.version);
     return 0;
 }
@@ -369,10 +249,10 @@ static int read_values(struct load *l, struct err *e)
 /* ---- effect ---- */
 
 /* Finite factors whose product may not be: bounds for scale * B and for the entries of scale * B A. */
-static int check_products(const struct load *l, struct err *e)
+static int check_products(const struct peft_load *l, struct err *e)
 {
     for (size_t i = 0; i < l->site_count; i++) {
-        const struct slot *s = &l->slots[i];
+        const struct peft_site *s = &l->site_found[i];
         double scaled = fabs(l->targets[i].scale) * s->b_max,
                product = scaled * s->a_max * l->targets[i].rank;
         if (!l->targets[i].targeted || (scaled <= FLT_MAX && product <= FLT_MAX))
@@ -386,21 +266,75 @@ static int check_products(const struct load *l, struct err *e)
     return 0;
 }
 
-static int check_effect(const struct load *l, struct err *e)
+static bool has_effect(const struct peft_load *l)
 {
     for (size_t i = 0; i < l->site_count; i++)
-        if (l->targets[i].targeted && l->targets[i].scale != 0 && l->slots[i].a_max > 0 &&
-            l->slots[i].b_max > 0)
-            return 0;
+        if (l->targets[i].targeted && l->targets[i].scale != 0 && l->site_found[i].a_max > 0 &&
+            l->site_found[i].b_max > 0)
+            return true;
+    return l->result->source.replacement_count > 0;
+}
+
+static int check_effect(const struct peft_load *l, struct err *e)
+{
+    if (has_effect(l))
+        return 0;
     err_set(e, "adapter_no_effect",
             "the adapter changes nothing: in every module lora_A, lora_B or the scale is zero");
     return err_hint(
         e, "An adapter saved before training has lora_B = 0. To store it all the same, set allow_no_effect.");
 }
 
+/* ---- replaced tensors ---- */
+
+/* What stands in a slot at last: its own values or, of a shared matrix, its partner's; NULL: the base's. */
+static const float *final_values(const struct peft_load *l, int slot)
+{
+    const struct peft_slot *own = &l->slot_found[slot];
+    int other = partner(l, slot);
+    if (own->tensor || other < 0 || l->saved[other])
+        return own->values;
+    return l->slot_found[other].values;
+}
+
+/* A shared matrix that is given twice, and not the same. PEFT would keep the one that it loads last. */
+static int check_shared(const struct peft_load *l, struct err *e)
+{
+    for (size_t i = 0; i < l->slot_count; i++) {
+        const struct peft_slot *own = &l->slot_found[i];
+        int index = own->tensor ? partner(l, (int)i) : -1;
+        const struct peft_slot *other = index < 0 ? NULL : &l->slot_found[index];
+        if (!other || !other->tensor || l->saved[i] || l->saved[index] || (!own->values && !other->values))
+            continue;
+        size_t bytes = (size_t)tensor_elements(own->tensor) * sizeof *own->values;
+        if (!own->values || !other->values || memcmp(own->values, other->values, bytes) != 0)
+            return err_set(e, "adapter_unsupported_feature",
+                           "tensors %s and %s differ, but are one matrix in this base", own->tensor->name,
+                           other->tensor->name);
+    }
+    return 0;
+}
+
+static int make_replacements(struct peft_load *l, struct err *e)
+{
+    struct peft *p = l->result;
+    p->replacements = calloc(l->slot_count + 1, sizeof *p->replacements);
+    if (!p->replacements)
+        return err_memory(e);
+    size_t count = 0;
+    for (size_t i = 0; i < l->slot_count; i++) {
+        const float *values = final_values(l, (int)i);
+        if (values)
+            p->replacements[count++] = (struct delta_replacement){(int)i, values};
+    }
+    p->source.replacements = p->replacements;
+    p->source.replacement_count = count;
+    return 0;
+}
+
 /* ---- putting it together ---- */
 
-static int open_weights(struct load *l, struct err *e)
+static int open_weights(struct peft_load *l, struct err *e)
 {
     struct stat status;
     if (fstat(l->weights_fd, &status) != 0)
@@ -411,7 +345,7 @@ static int open_weights(struct load *l, struct err *e)
     return safetensors_open(&l->weights, l->weights_fd, HEADER_BYTES_MAX, e);
 }
 
-static int make_parts(struct load *l, struct err *e)
+static int make_parts(struct peft_load *l, struct err *e)
 {
     struct peft *p = l->result;
     p->parts = calloc(l->site_count, sizeof *p->parts);
@@ -425,24 +359,26 @@ static int make_parts(struct load *l, struct err *e)
         p->parts[count++] = (struct delta_part){.site = (int)i,
                                                 .rank = t->rank,
                                                 .scale = (float)t->scale,
-                                                .a = l->slots[i].a_values,
-                                                .b = l->slots[i].b_values};
+                                                .a = l->site_found[i].a_values,
+                                                .b = l->site_found[i].b_values};
+        if (l->config.dora)
+            p->parts[count - 1].magnitude = l->site_found[i].magnitude_values;
         if (t->rank > p->info.rank_max)
             p->info.rank_max = t->rank;
     }
-    p->source = (struct delta_source){p->parts, count};
+    p->source.parts = p->parts;
+    p->source.count = count;
     p->info.sites = (int)count;
     return 0;
 }
 
 /* Everything about the weights file, in the order in which a person would want to hear of it. */
-static int load_weights(struct load *l, int allow_no_effect, struct err *e)
+static int load_weights(struct peft_load *l, int allow_no_effect, struct err *e)
 {
-    if (place_tensors(l, e) != 0 || check_complete(l, e) != 0 || check_shapes(l, e) != 0)
+    if (peft_place_all(l, e) != 0 || make_room(l, e) != 0 || read_values(l, e) != 0 ||
+        check_products(l, e) != 0)
         return -1;
-    if (make_room(l, e) != 0 || read_values(l, e) != 0 || check_products(l, e) != 0)
-        return -1;
-    if (check_base_copies(l, e) != 0)
+    if (check_shared(l, e) != 0 || make_replacements(l, e) != 0)
         return -1;
     if (!allow_no_effect && check_effect(l, e) != 0)
         return -1;
@@ -455,34 +391,44 @@ static int in_file(struct err *e, const char *file)
     return e->param[0] ? -1 : err_param(e, file);
 }
 
-static int load(struct load *l, int config_fd, int allow_no_effect, struct err *e)
+static int load(struct peft_load *l, int config_fd, int allow_no_effect, struct err *e)
 {
-    struct peft_config config;
-    if (peft_config_init(&config, config_fd, e) != 0)
+    if (peft_config_init(&l->config, config_fd, e) != 0)
         return in_file(e, "adapter_config.json");
-    if (open_weights(l, e) != 0) {
-        peft_config_fini(&config);
+    if (open_weights(l, e) != 0)
         return in_file(e, "adapter_model.safetensors");
-    }
-    int result = peft_match(l->model, &config, l->targets, e);
-    peft_config_fini(&config);
-    if (result != 0)
+    if (peft_match(l->model, &l->config, l->targets, e) != 0 ||
+        peft_match_saved(l->model, &l->config, l->targets, l->saved, e) != 0)
         return in_file(e, "adapter_config.json");
     return load_weights(l, allow_no_effect, e) == 0 ? 0 : in_file(e, "adapter_model.safetensors");
+}
+
+static int allocate(struct peft_load *l, struct err *e)
+{
+    l->sites = model_sites(l->model, &l->site_count);
+    l->slots = model_slots(l->model, &l->slot_count);
+    l->targets = calloc(l->site_count, sizeof *l->targets);
+    l->saved = calloc(l->slot_count, sizeof *l->saved);
+    l->site_found = calloc(l->site_count, sizeof *l->site_found);
+    l->slot_found = calloc(l->slot_count, sizeof *l->slot_found);
+    l->result = calloc(1, sizeof *l->result);
+    if (!l->targets || !l->saved || !l->site_found || !l->slot_found || !l->result)
+        return err_memory(e);
+    l->result->replaced = calloc(l->slot_count, sizeof *l->result->replaced);
+    return l->result->replaced ? 0 : err_memory(e);
 }
 
 int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, int allow_no_effect,
               struct err *e)
 {
-    struct load l = {.model = m, .weights_fd = weights_fd};
-    l.sites = model_sites(m, &l.site_count);
-    l.targets = calloc(l.site_count, sizeof *l.targets);
-    l.slots = calloc(l.site_count, sizeof *l.slots);
-    l.result = calloc(1, sizeof *l.result);
-    int result = l.targets && l.slots && l.result ? load(&l, config_fd, allow_no_effect, e) : err_memory(e);
+    struct peft_load l = {.model = m, .weights_fd = weights_fd};
+    int result = allocate(&l, e) == 0 ? load(&l, config_fd, allow_no_effect, e) : -1;
+    peft_config_fini(&l.config);
     safetensors_close(l.weights);
     free(l.targets);
-    free(l.slots);
+    free(l.saved);
+    free(l.site_found);
+    free(l.slot_found);
     if (result == 0)
         *out = l.result;
     else
@@ -494,6 +440,10 @@ void peft_free(struct peft *p)
 {
     if (!p)
         return;
+    for (size_t i = 0; i < p->replaced_count; i++)
+        free(p->replaced[i]);
+    free(p->replaced);
+    free(p->replacements);
     free(p->parts);
     free(p->values);
     free(p);

@@ -18,7 +18,7 @@ struct peft_info {
     uint8_t version[SHA256_BYTES]; /* of the canonical form, see docs/http-api.md */
     int rank_max;
     int sites;
-    int64_t parameters; /* elements of all A and B */
+    int64_t parameters; /* elements of all A, B, magnitudes and replaced tensors */
 };
 
 /* Errors: the adapter_*, safetensors_malformed, config_malformed and pickle_refused codes of the HTTP API.

@@ -9,7 +9,7 @@
 #include "adapters/peft.h"
 #include "core/base/file.h"
 
-enum { PATTERNS_MAX = 4096, LAYERS_MAX = 4096, LAYER_PATTERNS_MAX = 64 };
+enum { SAVED_MAX = 256, PATTERNS_MAX = 4096, LAYERS_MAX = 4096, LAYER_PATTERNS_MAX = 64 };
 static const char malformed[] = "config_malformed";
 static const char unsupported[] = "adapter_unsupported_feature";
 
@@ -67,6 +67,8 @@ static const struct field {
     {"bias", READ, NULL},
     {"init_lora_weights", READ, NULL},
     {"ensure_weight_tying", READ, NULL},
+    {"modules_to_save", READ, NULL},
+    {"use_dora", READ, NULL},
 
     {"auto_mapping", INFORMATIVE, NULL},
     {"base_model_name_or_path", INFORMATIVE, NULL},
@@ -87,8 +89,6 @@ static const struct field {
     {"loftq_config", INFORMATIVE, NULL},
     {"lora_ga_config", INFORMATIVE, NULL},
 
-    {"modules_to_save", OFF, "Train without modules_to_save: whole saved modules cannot be served yet."},
-    {"use_dora", OFF, "Train with use_dora=False: DoRA cannot be served yet."},
     {"lora_bias", OFF, "Train with lora_bias=False."},
     {"megatron_config", OFF, "Convert the adapter to plain LoRA."},
     {"alora_invocation_tokens", OFF,
@@ -208,15 +208,17 @@ static int parse_alpha(struct peft_config *c, struct err *e)
     return 0;
 }
 
-static int parse_bias(const struct peft_config *c, struct err *e)
+static int parse_bias(struct peft_config *c, struct err *e)
 {
+    static const char *const names[] = {
+        [PEFT_BIAS_NONE] = "none", [PEFT_BIAS_TARGETS] = "lora_only", [PEFT_BIAS_ALL] = "all"};
     json_t *value = get(c, "bias");
     const char *bias = value ? json_string_value(value) : "none";
-    if (bias && strcmp(bias, "none") == 0)
-        return 0;
-    if (bias && (strcmp(bias, "all") == 0 || strcmp(bias, "lora_only") == 0))
-        return refuse_feature(e, "bias", value,
-                              "Train with bias=\"none\": trained biases cannot be served yet.");
+    for (size_t i = 0; bias && i < sizeof names / sizeof *names; i++)
+        if (strcmp(bias, names[i]) == 0) {
+            c->bias = (enum peft_bias)i;
+            return 0;
+        }
     return refuse(e, "bias", "\"none\", \"all\" or \"lora_only\"");
 }
 
@@ -276,6 +278,16 @@ static int parse_selector(const struct peft_config *c, const char *field, struct
     s->kind = PEFT_PATTERN;
     s->pattern = json_string_value(value);
     return s->pattern ? 0 : refuse(e, field, "a list of module names or a string");
+}
+
+static int parse_saved(struct peft_config *c, struct err *e)
+{
+    json_t *value = get(c, "modules_to_save");
+    if (!value)
+        return 0;
+    if (!json_is_array(value) || json_array_size(value) > SAVED_MAX)
+        return refuse(e, "modules_to_save", "a list of at most 256 module names");
+    return parse_names(&c->saved, "modules_to_save", value, e);
 }
 
 static int parse_selectors(struct peft_config *c, struct err *e)
@@ -363,10 +375,11 @@ static int parse(struct peft_config *c, struct err *e)
     if (parse_type(c, e) != 0 || check_fields(c->root, e) != 0)
         return -1;
     if (parse_rank(c, e) != 0 || parse_alpha(c, e) != 0 || parse_bool(c, "use_rslora", &c->rslora, e) != 0 ||
-        parse_bias(c, e) != 0 || parse_init(c, e) != 0 ||
+        parse_bool(c, "use_dora", &c->dora, e) != 0 || parse_bias(c, e) != 0 || parse_init(c, e) != 0 ||
         parse_bool(c, "ensure_weight_tying", &c->ensure_weight_tying, e) != 0)
         return -1;
-    if (parse_selectors(c, e) != 0 || parse_patterns(c, "rank_pattern", true, &c->rank_pattern, e) != 0 ||
+    if (parse_selectors(c, e) != 0 || parse_saved(c, e) != 0 ||
+        parse_patterns(c, "rank_pattern", true, &c->rank_pattern, e) != 0 ||
         parse_patterns(c, "alpha_pattern", false, &c->alpha_pattern, e) != 0)
         return -1;
     if (parse_layers(c, e) != 0 || parse_layers_pattern(c, e) != 0)
@@ -413,6 +426,7 @@ void peft_config_fini(struct peft_config *c)
     json_decref(c->root);
     free((void *)c->target.names.items);
     free((void *)c->exclude.names.items);
+    free((void *)c->saved.items);
     memset(c, 0, sizeof *c);
 }
 

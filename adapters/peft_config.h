@@ -23,13 +23,18 @@ struct peft_selector {
     struct peft_names names; /* of PEFT_LIST */
 };
 
+/* Whose biases were trained: nobody's, those of target_modules, all. */
+enum peft_bias { PEFT_BIAS_NONE, PEFT_BIAS_TARGETS, PEFT_BIAS_ALL };
+
 struct peft_config {
     json_t *root; /* owned */
     long long rank;
     double alpha;
-    bool rslora;
+    bool rslora, dora;
+    enum peft_bias bias;
     bool ensure_weight_tying;
     struct peft_selector target, exclude;
+    struct peft_names saved;              /* modules_to_save */
     json_t *rank_pattern, *alpha_pattern; /* objects of whole numbers of 1 or more and of numbers, or NULL */
     json_t *layers;                       /* a whole number or a list of them; NULL: every layer */
     json_t *layers_pattern;               /* a string or a list of strings; NULL: any */

@@ -94,7 +94,8 @@ static int is_target(struct match *t, const char *path, struct err *e)
         return peft_pattern_match(&t->target_pattern, path, e);
     if (t->target.kind == PEFT_ALL_LINEAR) {
         int site = model_find_site(t->model, path);
-        return site >= 0 && model_sites(t->model, &(size_t){0})[site].kind != SITE_LM_HEAD;
+        enum site_kind kind = site < 0 ? SITE_KINDS : model_sites(t->model, &(size_t){0})[site].kind;
+        return site >= 0 && kind != SITE_LM_HEAD && kind != SITE_EMBEDDING;
     }
     enum found found = find_names(&t->target.names, path, t->named);
     if (found == FOUND_SUFFIX && t->config->layers)
@@ -123,8 +124,9 @@ static int match_module(struct match *t, const char *path, struct peft_target *t
         targets[site].targeted = true;
         return 0;
     }
-    err_set(e, "adapter_unsupported_feature", "target_modules matches %s, which is not a linear layer", path);
-    err_hint(e, "Only linear layers can be targets: LoRA on embeddings cannot be served yet.");
+    err_set(e, "adapter_unsupported_feature",
+            "target_modules matches %s, which is neither a linear layer nor an embedding", path);
+    err_hint(e, "Train such a module with modules_to_save.");
     return err_param(e, "target_modules");
 }
 
@@ -276,16 +278,85 @@ static int set_targets(struct match *t, struct peft_target *targets, struct err 
     return result;
 }
 
-/* With ensure_weight_tying PEFT ties an adapter on lm_head to one on the embedding. */
+/* ---- modules_to_save ---- */
+
+static bool ends_in(const char *text, size_t length, const char *ending)
+{
+    size_t size = strlen(ending);
+    return length >= size && memcmp(text + length - size, ending, size) == 0;
+}
+
+/* Does PEFT save the module at `path`, by its own name or that of a module around it? Names are endings as
+ * mere text: "norm" is one of "input_layernorm". Marks those that match, if asked. */
+static bool is_saved(const struct peft_names *names, const char *path, bool *marks)
+{
+    char whole[512];
+    bool found = false;
+    snprintf(whole, sizeof whole, "base_model.model.%s", path);
+    size_t length = strlen(whole), around = length - strlen(path);
+    for (size_t end = around + 1; end <= length; end++)
+        for (size_t i = 0; (whole[end] == '.' || end == length) && i < names->count; i++) {
+            if (!ends_in(whole, end, names->items[i]))
+                continue;
+            found = true;
+            if (marks)
+                marks[i] = true;
+        }
+    return found;
+}
+
+static int check_all_saved(const struct peft_config *c, const bool *marks, struct err *e)
+{
+    for (size_t i = 0; i < c->saved.count; i++) {
+        if (marks[i])
+            continue;
+        char name[PEFT_TEXT];
+        peft_config_text(c->saved.items[i], name);
+        err_set(e, "adapter_unknown_module", "modules_to_save names %s, but the base has no such module",
+                name);
+        return err_param(e, "modules_to_save");
+    }
+    return 0;
+}
+
+static int match_saved(const struct model *m, const struct peft_config *c, const struct peft_target *targets,
+                       bool *saved, bool *marks, struct err *e)
+{
+    size_t count;
+    const struct slot *slots = model_slots(m, &count);
+    for (size_t i = 0; i < count; i++) {
+        saved[i] = is_saved(&c->saved, slots[i].path, marks);
+        if (!saved[i] || slots[i].site < 0 || !targets[slots[i].site].targeted)
+            continue;
+        err_set(e, "adapter_unsupported_feature", "%s is both a target and one of modules_to_save",
+                slots[i].path);
+        err_hint(e, "Train it the one way or the other.");
+        return err_param(e, "modules_to_save");
+    }
+    return check_all_saved(c, marks, e);
+}
+
+int peft_match_saved(const struct model *m, const struct peft_config *c, const struct peft_target *targets,
+                     bool *saved, struct err *e)
+{
+    bool *marks = calloc(c->saved.count + 1, sizeof *marks);
+    int result = marks ? match_saved(m, c, targets, saved, marks, e) : err_memory(e);
+    free(marks);
+    return result;
+}
+
+/* With ensure_weight_tying PEFT ties what is done to lm_head to what is done to the embedding. */
 static int check_tying(const struct match *t, const struct peft_target *targets, struct err *e)
 {
     size_t count;
     const struct site *sites = model_sites(t->model, &count);
     for (size_t i = 0; i < count && t->config->ensure_weight_tying; i++) {
-        if (!targets[i].targeted || sites[i].kind != SITE_LM_HEAD)
+        bool shared = sites[i].kind == SITE_LM_HEAD || sites[i].kind == SITE_EMBEDDING;
+        if (!shared || (!targets[i].targeted && !is_saved(&t->config->saved, sites[i].path, NULL)))
             continue;
         err_set(e, "adapter_unsupported_feature",
-                "ensure_weight_tying = true with %s as a target is not supported", sites[i].path);
+                "ensure_weight_tying = true with %s as a target or saved module is not supported",
+                sites[i].path);
         err_hint(e, "Train with ensure_weight_tying=False.");
         return err_param(e, "ensure_weight_tying");
     }

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "core/base/clock.h"
-#include "server/adapter_json.h"
 #include "server/handlers.h"
 #include "server/reply.h"
 #include "server/watch.h"
@@ -14,7 +13,7 @@ static void inference_free(void *arg)
 {
     struct inference *q = arg;
     token_list_fini(&q->tokens);
-    version_unref(q->version);
+    inference_lease_fini(q);
     output_fini(&q->output);
     buf_fini(&q->event);
     free(q->rows);
@@ -170,8 +169,11 @@ static void cache_root(const struct inference *q, uint8_t out[SHA256_BYTES])
     sha256_init(&s);
     sha256_update(&s, &q->tenant.number, sizeof q->tenant.number);
     sha256_update(&s, info->fingerprint, sizeof info->fingerprint);
-    if (q->version)
-        sha256_update(&s, q->version->digest, sizeof q->version->digest);
+    for (int i = 0; i < q->part_count; i++) {
+        sha256_update(&s, q->parts[i].version->digest, sizeof q->parts[i].version->digest);
+        if (q->listed)
+            sha256_update(&s, &q->parts[i].scale, sizeof q->parts[i].scale);
+    }
     sha256_final(&s, out);
 }
 
@@ -247,15 +249,16 @@ static void go_on(struct inference *q, struct delta *delta)
     request_unref(r);
 }
 
-static void on_leased(void *arg, struct delta *delta, const struct err *e)
+static void on_ready(struct inference *q, struct delta *delta, const struct err *e)
 {
-    struct inference *q = arg;
-    q->load_ms = clock_ms() - q->lease_began_ms;
-    if (!delta)
+    struct request *r = q->r;
+    request_ref(r);
+    if (e)
         fail(q, e);
     else
         go_on(q, delta);
-    delta_unref(delta);
+    inference_lease_release(q);
+    request_unref(r);
 }
 
 /* ---- the beginning ---- */
@@ -271,20 +274,9 @@ static void cancel(struct request *r)
         engine_cancel(r->server->engine, id);
 }
 
-static int resolve(struct inference *q, struct err *e)
-{
-    if (!q->reference[0])
-        return 0;
-    if (registry_resolve(q->r->server->registry, q->tenant.number, q->reference, &q->version, e) == 0) {
-        adapter_json_header(q->r, q->version);
-        return 0;
-    }
-    return err_param(e, "adapter");
-}
-
 static int understand(struct request *r, struct inference *q, struct err *e)
 {
-    if (inference_parse(q, r->body.data, r->body.length, e) != 0 || resolve(q, e) != 0)
+    if (inference_parse(q, r->body.data, r->body.length, e) != 0 || inference_resolve(q, e) != 0)
         return -1;
     buf_fini(&r->body);
     atomic_fetch_sub(&r->server->body_bytes, r->charged);
@@ -314,9 +306,5 @@ void inference_handle(struct request *r)
     r->on_cancel = cancel;
     pthread_mutex_unlock(&r->lock);
     request_hold(r);
-    q->lease_began_ms = clock_ms();
-    if (q->version)
-        cache_lease(r->server->cache, q->version, on_leased, q);
-    else
-        go_on(q, NULL);
+    inference_lease(q, on_ready);
 }

@@ -1,6 +1,6 @@
 /* One inference from its body to its answer: parse -> resolve -> tokenize -> lease -> submit -> stream or
- * reply. inference.c is the whole way; inference_parse.c reads the body, inference_answer.c writes the
- * answer.
+ * reply. inference.c is the whole way; inference_parse.c reads the body, inference_lease.c gets the adapters,
+ * inference_answer.c writes the answer.
  *
  * The struct is the request's task. HTTP and job threads own it until the engine has it; from then on what
  * the engine writes is under the request's lock. */
@@ -19,7 +19,17 @@ enum {
     INFERENCE_TEMPERATURE_MAX = 100,
     INFERENCE_ROWS_MAX = 4096,
     INFERENCE_MESSAGES_MAX = 4096,
-    INFERENCE_REFERENCE_MAX = 144 /* name@sha256:digits */
+    INFERENCE_REFERENCE_MAX = 144, /* name@sha256:digits */
+    INFERENCE_ADAPTERS_MAX = 8,    /* in one request */
+    INFERENCE_SCALE_MAX = 100      /* of an adapter in a list, either sign */
+};
+
+/* One adapter of a request. */
+struct inference_part {
+    char reference[INFERENCE_REFERENCE_MAX + 1]; /* what was asked for */
+    double scale;
+    const struct version *version; /* owned reference */
+    struct delta *delta;           /* owned reference, once leased */
 };
 
 struct inference {
@@ -27,7 +37,9 @@ struct inference {
 
     /* What was asked for. */
     struct tenant_row tenant;
-    char reference[INFERENCE_REFERENCE_MAX + 1]; /* adapter; "": the bare base */
+    struct inference_part parts[INFERENCE_ADAPTERS_MAX];
+    int part_count; /* 0: the bare base */
+    bool listed;    /* "adapter" was a list: scales count, and the answer has a list */
     bool stream, prompt_logprobs;
     struct sampling sampling;
     struct stops stops;
@@ -35,8 +47,12 @@ struct inference {
     float *rows; /* numeric models: [row_count, input_size]; owned */
     size_t row_count;
 
-    const struct version *version; /* owned reference; NULL: the bare base */
+    /* Of the lease; whoever carries it on. */
+    int leased;
+    struct delta *combined; /* owned reference; NULL: none */
+    size_t charged_bytes;
     double lease_began_ms, load_ms;
+    void (*ready)(struct inference *q, struct delta *delta, const struct err *e);
 
     /* Under the request's lock once submitted. */
     bool submitted, done, failed;
@@ -57,6 +73,16 @@ struct inference {
 
 /* Fills what was asked for, tokens included. Any 400 code of the API, "tenant_not_found", "forbidden". */
 int inference_parse(struct inference *q, const char *body, size_t length, struct err *e);
+
+/* Find the versions. Errors of registry_resolve. */
+int inference_resolve(struct inference *q, struct err *e);
+/* Calls `ready` exactly once, on this or another thread: with the delta (NULL: bare base; q owns it), or with
+ * the error: those of cache_lease and delta_combine, "loader_busy", "overloaded". */
+void inference_lease(struct inference *q,
+                     void (*ready)(struct inference *q, struct delta *delta, const struct err *e));
+/* The engine has what it needs: adapters may go when it is done, however slowly the answer is read. */
+void inference_lease_release(struct inference *q);
+void inference_lease_fini(struct inference *q);
 
 /* The whole answer, or NULL when memory ran out. The run is done. */
 json_t *inference_answer(const struct inference *q);

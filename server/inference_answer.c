@@ -129,11 +129,29 @@ static json_t *output_json(const struct inference *q)
     return rows;
 }
 
+static json_t *adapters_json(const struct inference *q)
+{
+    if (q->part_count == 0)
+        return json_null();
+    if (!q->listed)
+        return adapter_json_reference(q->parts[0].version);
+    json_t *list = json_array();
+    for (int i = 0; list && i < q->part_count; i++) {
+        json_t *entry = adapter_json_reference(q->parts[i].version);
+        if (!entry || json_object_set_new(entry, "scale", json_real(q->parts[i].scale)) != 0 ||
+            json_array_append(list, entry) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+        json_decref(entry);
+    }
+    return list;
+}
+
 static json_t *head_json(const struct inference *q)
 {
     return json_pack("{s:s, s:s, s:o, s:s}", "id", q->r->id, "tenant", q->tenant.id, "adapter",
-                     q->version ? adapter_json_reference(q->version) : json_null(), "model",
-                     q->r->server->model_name);
+                     adapters_json(q), "model", q->r->server->model_name);
 }
 
 /* The end of an answer, the same in both forms. -1: memory ran out. */

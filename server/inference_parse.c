@@ -18,25 +18,62 @@ static const char *const known[] = {
 
 /* ---- with which adapter ---- */
 
+static int add_adapter(struct inference *q, const char *name, size_t length, double scale, struct err *e)
+{
+    if (length < 1 || length > INFERENCE_REFERENCE_MAX || strlen(name) != length) {
+        err_set(e, "adapter_not_found", "no adapter of that name");
+        return err_param(e, "adapter");
+    }
+    struct inference_part *p = &q->parts[q->part_count++];
+    memcpy(p->reference, name, length + 1);
+    p->scale = scale;
+    return 0;
+}
+
+static int parse_part(struct inference *q, const json_t *value, struct err *e)
+{
+    static const char *const names[] = {"adapter", "scale", NULL};
+    if (!json_is_object(value))
+        return field_wrong_type(value, "adapter", "a list of objects", e);
+    if (fields_known(value, names, e) != 0)
+        return -1;
+    const char *name;
+    size_t length;
+    double scale = 1;
+    int found = field_string(value, "adapter", JSON_BODY_BYTES_MAX, &name, &length, e);
+    if (found < 0 || field_number(value, "scale", -INFERENCE_SCALE_MAX, INFERENCE_SCALE_MAX, &scale, e) < 0)
+        return -1;
+    if (found)
+        return add_adapter(q, name, length, scale, e);
+    err_set(e, "missing_field", "each entry of the list \"adapter\" needs an adapter");
+    return err_param(e, "adapter");
+}
+
+static int parse_parts(struct inference *q, const json_t *list, struct err *e)
+{
+    size_t count = json_array_size(list);
+    if (count < 1 || count > INFERENCE_ADAPTERS_MAX) {
+        err_set(e, "out_of_range", "\"adapter\" may be a list of 1 to %d entries, found %zu",
+                INFERENCE_ADAPTERS_MAX, count);
+        return err_param(e, "adapter");
+    }
+    q->listed = true;
+    for (size_t i = 0; i < count; i++)
+        if (parse_part(q, json_array_get(list, i), e) != 0)
+            return -1;
+    return 0;
+}
+
 static int parse_adapter(struct inference *q, const json_t *body, struct err *e)
 {
     const json_t *value = json_object_get(body, "adapter");
     if (!value || json_is_null(value))
         return 0;
-    if (json_is_array(value)) {
-        err_set(e, "adapter_unsupported_feature", "combining adapters is not available in this version");
-        return err_param(e, "adapter");
-    }
+    if (json_is_array(value))
+        return parse_parts(q, value, e);
     if (!json_is_string(value))
         return field_wrong_type(value, "adapter", "a name, null or a list", e);
-    const char *text = json_string_value(value);
-    size_t length = json_string_length(value);
-    if (length < 1 || length > INFERENCE_REFERENCE_MAX || strlen(text) != length) {
-        err_set(e, "adapter_not_found", "no adapter of that name");
-        return err_param(e, "adapter");
-    }
-    memcpy(q->reference, text, length + 1);
-    return 0;
+    return add_adapter(q, json_string_value(value), json_string_length(value), 1, e);
 }
 
 /* ---- how to sample ---- */

@@ -37,6 +37,7 @@ struct server {
     atomic_int suspended;             /* connections that wait for other threads */
     atomic_int uploads;               /* UPLOADS_MAX at most */
     atomic_uint_least64_t body_bytes; /* JSON bodies in memory, BODY_MEMORY_MAX at most */
+    atomic_size_t combined_bytes;     /* deltas that requests combined, config.adapter_bytes at most */
 };
 
 /* Model, tokenizer and chat template of s->config. A failure leaves what server_close takes back, as below.

@@ -39,6 +39,12 @@ void lowrank_shrink(const struct lowrank *l, const float *x, float *t, int in, i
                        : dot(false, l->a, (size_t)r * (size_t)in, x, in);
 }
 
+void lowrank_column(const struct lowrank *l, int column, float *t)
+{
+    for (int r = 0; r < l->rank; r++)
+        t[r] = load_one(l->bf16, l->a, (size_t)column * (size_t)l->rank + (size_t)r);
+}
+
 /* The block's sums stay in registers while r runs, 32 rows at a time. `at` is where the block's part of B
  * begins. */
 static inline __attribute__((always_inline)) void expand(bool bf16, const struct lowrank *l, size_t at,

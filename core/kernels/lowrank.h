@@ -29,5 +29,7 @@ static inline size_t lowrank_b_elements(int rank, int out)
 
 /* t[r] = a[r] . x[in], for the rows [begin, end) of a. */
 void lowrank_shrink(const struct lowrank *l, const float *x, float *t, int in, int begin, int end);
+/* t = A's column `column`, of an A that is stored [in, rank]: what a one-hot x gives. */
+void lowrank_column(const struct lowrank *l, int column, float *t);
 /* y[j] += sum over r of B[row + j][r] * t[r], j < rows: a block of output rows, `row` its first. */
 void lowrank_expand(const struct lowrank *l, const float *t, float *y, int row, int rows);

@@ -34,6 +34,12 @@ void vector_add(float *y, const float *x, int n)
         y[i] += x[i];
 }
 
+void vector_multiply(float *y, const float *x, int n)
+{
+    for (int i = 0; i < n; i++)
+        y[i] *= x[i];
+}
+
 void vector_rms_norm(float *y, const float *x, const float *weight, float eps, int n)
 {
     float inverse = 1.0f / sqrtf(vector_dot(x, x, n) / (float)n + eps);

@@ -8,6 +8,8 @@ float vector_dot(const float *a, const float *b, int n);
 void vector_add_scaled(float *y, const float *x, float c, int n);
 /* y[i] += x[i] */
 void vector_add(float *y, const float *x, int n);
+/* y[i] *= x[i] */
+void vector_multiply(float *y, const float *x, int n);
 
 /* y = x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019) */
 void vector_rms_norm(float *y, const float *x, const float *weight, float eps, int n);

@@ -1,5 +1,5 @@
-/* What one adapter does to the base: A and B of every site it changes, ready for the kernels. Immutable,
- * reference-counted, any thread. Knows neither PEFT nor tenants. */
+/* What one adapter does to the base: low-rank updates of its sites and tensors that stand in the place of its
+ * own, ready for the kernels. Immutable, reference-counted, any thread. Knows neither PEFT nor tenants. */
 #pragma once
 #include <stddef.h>
 
@@ -16,16 +16,34 @@ struct delta_part {
     float scale;    /* alpha / r, or alpha / sqrt(r) */
     const float *a; /* [rank, in] */
     const float *b; /* [out, rank] */
+    /* [out] of DoRA, or NULL: the norm that each row of W + scale B A is brought to (Liu et al. 2024) */
+    const float *magnitude;
+};
+
+/* A tensor in the place of the base's. Several slots may have the same values. */
+struct delta_replacement {
+    int slot;            /* index into model_slots, each at most once */
+    const float *values; /* of the slot's shape, as stored */
 };
 
 struct delta_source {
     const struct delta_part *parts;
     size_t count;
+    const struct delta_replacement *replacements;
+    size_t replacement_count;
 };
 
-/* Copies what it needs from the source. Error: "adapter_not_finite" where scale * B overflows;
- * "out_of_memory". */
+/* Copies what it needs from the source. Norms of DoRA are taken of the base as it is served: of packed
+ * weights, where it has them. Error: "adapter_not_finite" where scale * B overflows or a row of DoRA is zero;
+ * "cpu_unsupported" as linear_check; "out_of_memory". */
 int delta_new(struct delta **out, const struct model *m, const struct delta_source *s, struct err *e);
+
+/* The sum of scales[i] * deltas[i], exact: ranks stand one behind the other. One delta may be there several
+ * times, scales may be negative. Errors: "adapter_unsupported_feature" where one has DoRA or replaces
+ * tensors, which do not add up; "adapter_rank_too_large"; "adapter_not_finite"; "out_of_memory". */
+int delta_combine(struct delta **out, const struct model *m, struct delta *const *deltas, const float *scales,
+                  size_t count, struct err *e);
+
 struct delta *delta_ref(struct delta *d); /* NULL gives NULL */
 void delta_unref(struct delta *d);        /* NULL is fine */
 size_t delta_bytes(const struct delta *d);

@@ -92,21 +92,59 @@ static void multiply_packed(struct model_run *r, const struct linear *l, int row
                (size_t)rest * sizeof *y);
 }
 
-/* A block of output rows: W x, then + bias, then + B t. y points at the layer's row 0; `which` is the layer's
- * place among those that read the same input. */
+/* W x with a delta's own W, each run of equal deltas for itself. */
+static void multiply_replaced(struct model_run *r, const struct linear *l, struct rows rows,
+                              const float *input, float *y, int stride, int block, int worker)
+{
+    for (int t = 0, end; t < rows.count; t = end) {
+        const struct matrix *own = delta_matrix(rows.delta[t], l->weight_slot);
+        for (end = t + 1; end < rows.count && rows.delta[end] == rows.delta[t];)
+            end++;
+        if (own)
+            linear_block(own, block, input + (size_t)t * (size_t)own->cols, end - t,
+                         y + (size_t)t * (size_t)stride, stride, r->scratch[worker]);
+    }
+}
+
+static bool all_replace(const struct linear *l, struct rows rows)
+{
+    for (int t = 0; t < rows.count; t++)
+        if (!delta_matrix(rows.delta[t], l->weight_slot))
+            return false;
+    return true;
+}
+
+/* W x of a block for all rows. */
+static void multiply_block(struct model_run *r, const struct linear *l, struct rows rows, const float *input,
+                           float *y, int stride, int block, int worker)
+{
+    bool base = !r->any_replaced || !all_replace(l, rows);
+    if (base && l->packed.bits)
+        multiply_packed(r, l, linear_block_row(block), linear_block_rows(&l->weight, block), rows.count, y,
+                        stride, r->scratch[worker]);
+    else if (base)
+        linear_block(&l->weight, block, input, rows.count, y, stride, r->scratch[worker]);
+    if (r->any_replaced)
+        multiply_replaced(r, l, rows, input, y, stride, block, worker);
+}
+
+/* A block of output rows: W x, times DoRA's factors, then + bias, then + B t. y points at the layer's row 0;
+ * `which` is the layer's place among those that read the same input. */
 static void linear_rows(struct model_run *r, const struct linear *l, int which, struct rows rows,
                         const float *input, float *y, int stride, int block, int worker)
 {
     int first = linear_block_row(block), count = linear_block_rows(&l->weight, block);
-    if (l->packed.bits)
-        multiply_packed(r, l, first, count, rows.count, y, stride, r->scratch[worker]);
-    else
-        linear_block(&l->weight, block, input, rows.count, y, stride, r->scratch[worker]);
+    multiply_block(r, l, rows, input, y, stride, block, worker);
     for (int t = 0; t < rows.count; t++) {
+        const struct delta *delta = rows.delta[t];
         float *out = y + (size_t)t * (size_t)stride + first;
-        if (l->bias)
-            vector_add(out, l->bias + first, count);
-        const struct lowrank *part = delta_at(rows.delta[t], l->site);
+        const float *factor = delta_magnitude(delta, l->site),
+                    *bias = delta_vector(delta, l->bias_slot, l->bias);
+        const struct lowrank *part = delta_at(delta, l->site);
+        if (factor)
+            vector_multiply(out, factor + first, count);
+        if (bias)
+            vector_add(out, bias + first, count);
         if (part)
             lowrank_expand(part, low_at(r, t, which), out, first, count);
     }
@@ -121,16 +159,35 @@ static void linear_all(struct model_run *r, const struct linear *l, int which, s
 
 /* ---- phases ---- */
 
+/* Row `index` of a table as token t's delta has it. */
+static void table_row(struct model_run *r, const struct table *table, int t, int index, float *out)
+{
+    const struct delta *delta = r->batch->delta[t];
+    const struct matrix *own = delta_matrix(delta, table->weight_slot);
+    const float *factor = delta_magnitude(delta, table->site);
+    const struct lowrank *part = delta_at(delta, table->site);
+    int size = table->weight.cols;
+    matrix_row(own ? own : &table->weight, index, out);
+    if (factor)
+        vector_multiply(out, factor, size);
+    if (!part)
+        return;
+    lowrank_column(part, index, low_at(r, t, 0));
+    for (int row = 0; row < size; row += LINEAR_ROWS)
+        lowrank_expand(part, low_at(r, t, 0), out + row, row,
+                       size - row < LINEAR_ROWS ? size - row : LINEAR_ROWS);
+}
+
 static void embed(struct model_run *r, int worker, int workers)
 {
     const struct model *m = r->model;
     int hidden = m->config.hidden;
     for (int t = worker; t < r->batch->count; t += workers) {
         float *x = r->x + (size_t)t * (size_t)hidden;
-        matrix_row(&m->embed, r->batch->token[t], x);
-        if (m->positions.data) {
+        table_row(r, &m->embed, t, r->batch->token[t], x);
+        if (m->positions.weight.data) {
             float *place = r->branch + (size_t)t * (size_t)hidden;
-            matrix_row(&m->positions, r->batch->position[t], place);
+            table_row(r, &m->positions, t, r->batch->position[t], place);
             vector_add(x, place, hidden);
         }
     }
@@ -150,12 +207,15 @@ static void angles(struct model_run *r, int worker, int workers)
         }
 }
 
-static void normalize(const struct model *m, const struct norm *n, const float *x, float *y)
+static void normalize(const struct norm *n, const struct delta *delta, float eps, int size, const float *x,
+                      float *y)
 {
-    if (n->bias)
-        vector_layer_norm(y, x, n->weight, n->bias, m->config.eps, m->config.hidden);
+    const float *weight = delta_vector(delta, n->weight_slot, n->weight),
+                *bias = delta_vector(delta, n->bias_slot, n->bias);
+    if (bias)
+        vector_layer_norm(y, x, weight, bias, eps, size);
     else
-        vector_rms_norm(y, x, n->weight, m->config.eps, m->config.hidden);
+        vector_rms_norm(y, x, weight, eps, size);
 }
 
 /* h = norm(x), and h made ready for the layers that read it. */
@@ -167,7 +227,7 @@ static void norm_phase(struct model_run *r, const struct norm *n, const struct l
     bool by_row = rows.count >= workers;
     for (int t = worker; t < rows.count; t += workers) {
         float *h = r->h + (size_t)t * hidden;
-        normalize(r->model, n, r->x + (size_t)t * hidden, h);
+        normalize(n, rows.delta[t], r->model->config.eps, (int)hidden, r->x + (size_t)t * hidden, h);
         quantize_row(r, t, h, linears[0]);
         if (by_row)
             shrink_row(r, rows.delta[t], t, h, linears, count, 0, 1);
@@ -190,9 +250,9 @@ static void place_token(struct model_run *r, const struct layer *l, int layer, i
           *v = k + model_kv_size(m);
     for (int head = 0; head < heads; head++) {
         float *x = q + (size_t)head * (size_t)dim; /* k's heads follow q's */
-        const float *weight = head < c->heads ? l->q_norm : l->k_norm;
-        if (weight)
-            vector_rms_norm(x, x, weight, c->eps, dim);
+        const struct norm *norm = head < c->heads ? &l->q_norm : &l->k_norm;
+        if (norm->weight)
+            normalize(norm, r->batch->delta[t], c->eps, dim, x, x);
         if (m->inverse_frequency)
             vector_rotate(x, r->cosine + (size_t)t * (size_t)(dim / 2),
                           r->sine + (size_t)t * (size_t)(dim / 2), dim);
@@ -322,7 +382,8 @@ static void head_phase(struct model_run *r, int worker, int workers)
         if (!r->batch->want_logits[t])
             continue;
         if (row % workers == worker)
-            normalize(m, &m->final_norm, r->x + (size_t)t * hidden, r->head_input + (size_t)row * hidden);
+            normalize(&m->final_norm, r->head_delta[row], m->config.eps, (int)hidden,
+                      r->x + (size_t)t * hidden, r->head_input + (size_t)row * hidden);
         row++;
     }
     pool_barrier(r->pool);
@@ -372,9 +433,10 @@ const float *model_step(struct model_run *r, const struct batch *b)
     const struct model *m = r->model;
     r->batch = b;
     r->wanted = 0;
-    r->any_delta = false;
+    r->any_delta = r->any_replaced = false;
     for (int t = 0; t < b->count; t++) {
         r->any_delta |= b->delta[t] != NULL;
+        r->any_replaced |= b->delta[t] && b->delta[t]->replaces_layer;
         if (b->want_logits[t])
             r->head_delta[r->wanted++] = b->delta[t];
     }

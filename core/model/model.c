@@ -37,21 +37,42 @@ static int add_module(struct model *m, const char *path, struct err *e)
     return 0;
 }
 
-static int add_site(struct model *m, int layer, enum site_kind kind, const char *path, const char *weight,
-                    const struct matrix *w, int *index, struct err *e)
+static int add_site(struct model *m, int layer, enum site_kind kind, const char *path, const struct matrix *w,
+                    int *index, struct err *e)
 {
     if (grow((void **)&m->sites, m->site_count, &m->site_capacity, sizeof *m->sites, e) != 0)
         return -1;
     struct site site = {.layer = layer, .kind = kind, .in = w->cols, .out = w->rows};
     site.path = strdup(path);
-    site.weight = strdup(weight);
-    if (!site.path || !site.weight) {
-        free((char *)site.path);
-        free((char *)site.weight);
+    if (!site.path)
         return err_memory(e);
-    }
     *index = (int)m->site_count;
     m->sites[m->site_count++] = site;
+    return 0;
+}
+
+/* A module's tensor `path.leaf`, called `tensor` in the files. w: the matrix, or NULL for a vector of `size`.
+ */
+static int add_slot(struct model *m, const char *path, const char *leaf, const char *tensor, int site,
+                    const struct matrix *w, int size, int *index, struct err *e)
+{
+    if (grow((void **)&m->slots, m->slot_count, &m->slot_capacity, sizeof *m->slots, e) != 0)
+        return -1;
+    struct slot slot = {.leaf = leaf, .rows = size, .site = site};
+    if (w) {
+        slot.transposed = w->transposed;
+        slot.rows = w->transposed ? w->cols : w->rows;
+        slot.cols = w->transposed ? w->rows : w->cols;
+    }
+    slot.path = strdup(path);
+    slot.tensor = strdup(tensor);
+    if (!slot.path || !slot.tensor) {
+        free((char *)slot.path);
+        free((char *)slot.tensor);
+        return err_memory(e);
+    }
+    *index = (int)m->slot_count;
+    m->slots[m->slot_count++] = slot;
     return 0;
 }
 
@@ -123,9 +144,14 @@ static int load_linear(const struct place *p, enum site_kind kind, const char *n
     bool transposed = p->m->config.family && p->m->config.family->transposed;
     if (take_matrix(p->m, weight, rows, cols, transposed, &out->weight, e) != 0 ||
         add_module(p->m, path, e) != 0 ||
-        add_site(p->m, p->layer, kind, path, weight, &out->weight, &out->site, e) != 0)
+        add_site(p->m, p->layer, kind, path, &out->weight, &out->site, e) != 0 ||
+        add_slot(p->m, path, "weight", weight, out->site, &out->weight, 0, &out->weight_slot, e) != 0)
         return -1;
-    return bias ? take_vector(p->m, bias_name, rows, &out->bias, e) : 0;
+    if (!bias)
+        return 0;
+    if (take_vector(p->m, bias_name, rows, &out->bias, e) != 0)
+        return -1;
+    return add_slot(p->m, path, "bias", bias_name, out->site, NULL, rows, &out->bias_slot, e);
 }
 
 static int load_norm(const struct place *p, const char *name, int size, bool bias, struct norm *out,
@@ -135,18 +161,38 @@ static int load_norm(const struct place *p, const char *name, int size, bool bia
     join(path, p->prefix, name, "");
     join(weight, p->file_prefix, name, ".weight");
     join(bias_name, p->file_prefix, name, ".bias");
-    if (add_module(p->m, path, e) != 0 || take_vector(p->m, weight, size, &out->weight, e) != 0)
+    if (add_module(p->m, path, e) != 0 || take_vector(p->m, weight, size, &out->weight, e) != 0 ||
+        add_slot(p->m, path, "weight", weight, -1, NULL, size, &out->weight_slot, e) != 0)
         return -1;
-    return bias ? take_vector(p->m, bias_name, size, &out->bias, e) : 0;
+    if (!bias)
+        return 0;
+    if (take_vector(p->m, bias_name, size, &out->bias, e) != 0)
+        return -1;
+    return add_slot(p->m, path, "bias", bias_name, -1, NULL, size, &out->bias_slot, e);
 }
 
-static int load_table(const struct place *p, const char *name, int rows, int cols, struct matrix *out,
+static int load_table(const struct place *p, const char *name, int rows, int cols, struct table *out,
                       struct err *e)
 {
     char path[PATH_BYTES * 2], weight[PATH_BYTES * 2];
     join(path, p->prefix, name, "");
     join(weight, p->file_prefix, name, ".weight");
-    return add_module(p->m, path, e) != 0 ? -1 : take_matrix(p->m, weight, rows, cols, false, out, e);
+    if (add_module(p->m, path, e) != 0 || take_matrix(p->m, weight, rows, cols, false, &out->weight, e) != 0)
+        return -1;
+    return add_slot(p->m, path, "weight", weight, -1, &out->weight, 0, &out->weight_slot, e);
+}
+
+/* Behind all other sites: their places stay what they are. */
+static int add_table_site(struct model *m, struct table *t, struct err *e)
+{
+    if (!t->weight.data)
+        return 0;
+    const struct matrix turned = {.rows = t->weight.cols, .cols = t->weight.rows};
+    struct slot *slot = &m->slots[t->weight_slot];
+    if (add_site(m, -1, SITE_EMBEDDING, slot->path, &turned, &t->site, e) != 0)
+        return -1;
+    slot->site = t->site;
+    return 0;
 }
 
 static int load_attention(const struct place *p, struct layer *l, struct err *e)
@@ -154,7 +200,6 @@ static int load_attention(const struct place *p, struct layer *l, struct err *e)
     const struct config *c = &p->m->config;
     const struct family *f = c->family;
     int q_size = model_q_size(p->m), kv_size = model_kv_size(p->m);
-    struct norm q_norm = {0}, k_norm = {0};
     if (f->qkv) {
         l->qkv_count = 1;
         if (load_linear(p, SITE_QKV, f->qkv, q_size + 2 * kv_size, c->hidden, f->qkv_bias, &l->qkv[0], e) !=
@@ -169,11 +214,9 @@ static int load_attention(const struct place *p, struct layer *l, struct err *e)
     }
     if (load_linear(p, SITE_O, f->o, c->hidden, q_size, f->o_bias, &l->o, e) != 0)
         return -1;
-    if (f->qk_norm && (load_norm(p, f->q_norm, c->head_dim, false, &q_norm, e) != 0 ||
-                       load_norm(p, f->k_norm, c->head_dim, false, &k_norm, e) != 0))
+    if (f->qk_norm && (load_norm(p, f->q_norm, c->head_dim, false, &l->q_norm, e) != 0 ||
+                       load_norm(p, f->k_norm, c->head_dim, false, &l->k_norm, e) != 0))
         return -1;
-    l->q_norm = q_norm.weight;
-    l->k_norm = k_norm.weight;
     return 0;
 }
 
@@ -200,7 +243,7 @@ static int load_head(struct model *m, const struct place *top, struct err *e)
     const void *data;
     if (c->tied) {
         join(weight, top->file_prefix, c->family->embed, ".weight");
-        m->lm_head.weight = m->embed;
+        m->lm_head.weight = m->embed.weight;
         weights_take(m->weights, "lm_head.weight", &data); /* some checkpoints store the tied matrix twice */
     } else {
         join(weight, "lm_head", ".weight", "");
@@ -209,7 +252,10 @@ static int load_head(struct model *m, const struct place *top, struct err *e)
     }
     if (add_module(m, "lm_head", e) != 0)
         return -1;
-    return add_site(m, -1, SITE_LM_HEAD, "lm_head", weight, &m->lm_head.weight, &m->lm_head.site, e);
+    if (add_site(m, -1, SITE_LM_HEAD, "lm_head", &m->lm_head.weight, &m->lm_head.site, e) != 0)
+        return -1;
+    return add_slot(m, "lm_head", "weight", weight, m->lm_head.site, &m->lm_head.weight, 0,
+                    &m->lm_head.weight_slot, e);
 }
 
 /* Buffers that old checkpoints hold beside the weights. */
@@ -252,7 +298,9 @@ static int load_decoder(struct model *m, struct err *e)
     }
     if (load_norm(&top, f->final_norm, c->hidden, f->layer_norm, &m->final_norm, e) != 0)
         return -1;
-    return load_head(m, &top, e);
+    if (load_head(m, &top, e) != 0 || add_table_site(m, &m->embed, e) != 0)
+        return -1;
+    return add_table_site(m, &m->positions, e);
 }
 
 static int load_mlp(struct model *m, struct err *e)
@@ -268,6 +316,25 @@ static int load_mlp(struct model *m, struct err *e)
         if (load_linear(&p, SITE_FC, name, c->mlp_sizes[i + 1], c->mlp_sizes[i], true, &m->mlp[i], e) != 0)
             return -1;
     }
+    return 0;
+}
+
+static int index_linears(struct model *m, struct err *e)
+{
+    m->site_linear = calloc(m->site_count + 1, sizeof *m->site_linear);
+    if (!m->site_linear)
+        return err_memory(e);
+    for (int i = 0; i < m->config.mlp_layers; i++)
+        m->site_linear[m->mlp[i].site] = &m->mlp[i];
+    for (int i = 0; m->layers && i < m->config.layers; i++) {
+        const struct layer *l = &m->layers[i];
+        const struct linear *all[] = {&l->qkv[0], &l->qkv[1], &l->qkv[2], &l->o, &l->gate, &l->up, &l->down};
+        for (size_t j = 0; j < sizeof all / sizeof *all; j++)
+            if (all[j]->weight.data)
+                m->site_linear[all[j]->site] = all[j];
+    }
+    if (m->lm_head.weight.data)
+        m->site_linear[m->lm_head.site] = &m->lm_head;
     return 0;
 }
 
@@ -386,7 +453,7 @@ static int load(struct model *m, const char *directory, const struct model_optio
                 "keys and values are int8 only where the weights are int8 or int4");
         return err_param(e, "kv-precision");
     }
-    if ((f ? load_decoder(m, e) : load_mlp(m, e)) != 0)
+    if ((f ? load_decoder(m, e) : load_mlp(m, e)) != 0 || index_linears(m, e) != 0)
         return -1;
     const char *left = weights_left(m->weights, is_buffer);
     if (left)
@@ -418,15 +485,19 @@ void model_close(struct model *m)
 {
     if (!m)
         return;
-    for (size_t i = 0; i < m->site_count; i++) {
+    for (size_t i = 0; i < m->site_count; i++)
         free((char *)m->sites[i].path);
-        free((char *)m->sites[i].weight);
+    for (size_t i = 0; i < m->slot_count; i++) {
+        free((char *)m->slots[i].path);
+        free((char *)m->slots[i].tensor);
     }
     for (size_t i = 0; i < m->module_count; i++)
         free((char *)m->modules[i]);
     for (size_t i = 0; i < m->vector_count; i++)
         free(m->vectors[i]);
     free(m->sites);
+    free(m->site_linear);
+    free(m->slots);
     free(m->modules);
     free(m->vectors);
     free(m->layers);
@@ -464,17 +535,28 @@ const char *const *model_modules(const struct model *m, size_t *count)
     return m->modules;
 }
 
-void model_site_weight(const struct model *m, int site, float *out)
+const struct slot *model_slots(const struct model *m, size_t *count)
 {
-    const struct site *s = &m->sites[site];
+    *count = m->slot_count;
+    return m->slots;
+}
+
+int model_find_slot(const struct model *m, const char *path, const char *leaf)
+{
+    for (size_t i = 0; i < m->slot_count; i++)
+        if (strcmp(m->slots[i].path, path) == 0 && strcmp(m->slots[i].leaf, leaf) == 0)
+            return (int)i;
+    return -1;
+}
+
+void model_slot_values(const struct model *m, int slot, size_t at, size_t count, float *out)
+{
     const void *data;
-    const struct tensor *t = weights_find(m->weights, s->weight, &data);
-    struct matrix w = {.data = data,
-                       .dtype = t->dtype,
-                       .rows = s->out,
-                       .cols = s->in,
-                       .transposed =
-                           m->config.family && m->config.family->transposed && s->kind != SITE_LM_HEAD};
-    for (int row = 0; row < s->out; row++)
-        matrix_row(&w, row, out + (size_t)row * (size_t)s->in);
+    const struct tensor *t = weights_find(m->weights, m->slots[slot].tensor, &data);
+    dtype_widen(t->dtype, (const char *)data + at * dtype_size(t->dtype), out, count);
+}
+
+bool model_is_tied(const struct model *m)
+{
+    return m->config.tied;
 }

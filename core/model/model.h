@@ -25,16 +25,26 @@ enum site_kind {
     SITE_DOWN,
     SITE_FC, /* SITE_FC: layer n of an mlp */
     SITE_LM_HEAD,
+    SITE_EMBEDDING, /* a table of one row per token or position */
     SITE_KINDS
 };
 
-/* A linear layer that an adapter may change. */
+/* A layer that an adapter may change by a low-rank update. */
 struct site {
-    int layer; /* 0.., or -1 for lm_head */
+    int layer; /* 0.., or -1 for lm_head and embeddings */
     enum site_kind kind;
-    int in, out;
-    const char *path;   /* module path as PEFT sees it: "model.layers.3.mlp.up_proj", "lm_head", "fc1" */
-    const char *weight; /* the tensor in the base's files: "model.layers.3.mlp.up_proj.weight" */
+    int in, out;      /* of an embedding: rows of the table, and numbers in each */
+    const char *path; /* module path as PEFT sees it: "model.layers.3.mlp.up_proj", "lm_head", "fc1" */
+};
+
+/* A tensor of the base that an adapter may replace as a whole. */
+struct slot {
+    const char *path;   /* of its module: "model.layers.3.input_layernorm" */
+    const char *leaf;   /* "weight" or "bias" */
+    const char *tensor; /* in the base's files */
+    int rows, cols;     /* as stored; cols 0: a vector of `rows` numbers */
+    bool transposed;    /* a linear layer stored [in, out] */
+    int site;           /* whose weight or bias it is, or -1: a norm's */
 };
 
 enum { MODEL_EOS_MAX = 16 };
@@ -82,13 +92,19 @@ int model_open(struct model **out, const char *directory, const struct model_opt
 void model_close(struct model *m);
 const struct model_info *model_info(const struct model *m);
 
+/* In the order of the network, embeddings behind all others. */
 const struct site *model_sites(const struct model *m, size_t *count);
 int model_find_site(const struct model *m, const char *path); /* index, or -1 */
 /* Every module of the base by its path (also norms and embeddings), in the order of the network: what PEFT
  * matches target_modules against. Sites are among them. */
 const char *const *model_modules(const struct model *m, size_t *count);
-/* The base's own weight of a site, widened, as PEFT stores it: f32 [out, in] into `out`. */
-void model_site_weight(const struct model *m, int site, float *out);
+/* In the order of the network; a module's tensors stand one behind the other. */
+const struct slot *model_slots(const struct model *m, size_t *count);
+int model_find_slot(const struct model *m, const char *path, const char *leaf); /* index, or -1 */
+/* Elements [at, at + count) of a slot's tensor as the base has it, widened to `out`. */
+void model_slot_values(const struct model *m, int slot, size_t at, size_t count, float *out);
+/* Do lm_head and the embedding share one matrix? */
+bool model_is_tied(const struct model *m);
 
 /* ---- one forward pass ---- */
 struct batch {

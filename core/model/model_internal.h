@@ -6,14 +6,21 @@
 #include "core/model/weights.h"
 
 struct linear {
-    struct matrix weight; /* as stored */
-    struct packed packed; /* bits 0: none, the stored weight is multiplied */
-    const float *bias;    /* [out], or NULL */
-    int site;             /* index into sites */
+    struct matrix weight;       /* as stored */
+    struct packed packed;       /* bits 0: none, the stored weight is multiplied */
+    const float *bias;          /* [out], or NULL */
+    int site;                   /* index into sites */
+    int weight_slot, bias_slot; /* indices into slots; of a bias that is not NULL */
 };
 
 struct norm {
-    const float *weight, *bias; /* [n]; bias NULL for an RMS norm */
+    const float *weight, *bias; /* [n]; weight NULL: no such norm; bias NULL for an RMS norm */
+    int weight_slot, bias_slot;
+};
+
+struct table {
+    struct matrix weight; /* [rows, numbers of each] */
+    int site, weight_slot;
 };
 
 /* One block of a decoder. */
@@ -21,7 +28,7 @@ struct layer {
     struct norm attention_norm, mlp_norm;
     struct linear qkv[3]; /* q, k, v; or one stacked matrix, then the other two are empty */
     int qkv_count;
-    const float *q_norm, *k_norm;    /* [head_dim], or NULL */
+    struct norm q_norm, k_norm;      /* [head_dim], or none */
     struct linear o, gate, up, down; /* gate: only of gated families */
 };
 
@@ -33,8 +40,8 @@ struct model {
     const struct r16_kernels *kernels; /* of packed layers */
     struct pack *pack;                 /* owned: memory of the packed weights, or NULL */
     struct weights *weights;           /* owned; matrices point into it */
-    struct matrix embed;               /* [vocab, hidden] */
-    struct matrix positions;           /* [context, hidden] of learned positions */
+    struct table embed;                /* [vocab, hidden] */
+    struct table positions;            /* [context, hidden] of learned positions */
     struct layer *layers;              /* owned, [config.layers] */
     struct norm final_norm;
     struct linear lm_head;
@@ -43,6 +50,9 @@ struct model {
 
     struct site *sites; /* owned, also their strings */
     size_t site_count, site_capacity;
+    const struct linear **site_linear; /* owned, [site_count]; NULL for an embedding */
+    struct slot *slots;                /* owned, also their strings */
+    size_t slot_count, slot_capacity;
     const char **modules; /* owned, also the strings */
     size_t module_count, module_capacity;
     float **vectors; /* owned: norms and biases, widened */

@@ -37,8 +37,10 @@ static int allocate_arrays(struct model_run *r, struct err *e)
 {
     const struct model *m = r->model;
     const struct config *c = &m->config;
-    size_t tokens = (size_t)linear_pad(r->batch_tokens);
-    size_t rows = c->family ? (size_t)linear_pad(r->logit_rows) : tokens;
+    /* A whole block may begin at the last token: a delta's own weights are multiplied for its tokens alone.
+     */
+    size_t tokens = (size_t)linear_pad(r->batch_tokens + LINEAR_TOKENS - 1);
+    size_t rows = c->family ? (size_t)linear_pad(r->logit_rows + LINEAR_TOKENS - 1) : tokens;
     size_t stream = c->family ? (size_t)c->hidden : widest_input(m), hidden = (size_t)c->hidden;
     float **targets[] = {&r->x,  &r->h,      &r->qkv,  &r->attention, &r->branch,     &r->gate,
                          &r->up, &r->cosine, &r->sine, &r->low,       &r->head_input, &r->logits};
@@ -76,7 +78,8 @@ static size_t scratch_floats(const struct model_run *r)
     const struct config *c = &r->model->config;
     size_t positions = ((size_t)c->context + ATTENTION_KEYS - 1) / ATTENTION_KEYS * ATTENTION_KEYS;
     size_t scores = c->kv_heads ? (size_t)(c->heads / c->kv_heads) * positions : 0;
-    size_t weights = r->model->precision == PRECISION_EXACT ? widest_input(r->model) * LINEAR_ROWS : 0;
+    size_t weights =
+        widest_input(r->model) * LINEAR_ROWS; /* also of deltas' own, where the base's are packed */
     size_t rows = larger((size_t)r->batch_tokens, (size_t)r->logit_rows) * R16_ROWS;
     return larger(larger(scores, weights), rows) + 1;
 }

@@ -27,5 +27,5 @@ struct model_run {
 
     const struct batch *batch; /* of the step in hand */
     int wanted;
-    bool any_delta;
+    bool any_delta, any_replaced; /* a row has a delta; one with a linear layer of its own */
 };

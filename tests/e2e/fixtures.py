@@ -8,9 +8,6 @@ import struct
 from client import read
 from daemon import FIXTURES
 
-# Kinds of adapters that this version refuses, each with adapter_unsupported_feature; every other one must be served.
-REFUSED = {"gpt2": {"wte"}, "llama": {"save-only-attn-norm"}, "qwen2": {"bias-all", "bias-lora-only", "dora-bias"}, "mlp": {"head"}}
-
 
 def adapter(model, name):
     """The directory of one PEFT adapter."""

@@ -251,12 +251,12 @@ def test_directories_that_hold_no_adapter(daemon, ctl, tmp_path):
 def test_a_refused_upload_shows_message_and_hint(daemon, ctl, tmp_path):
     good(ctl(daemon, "tenants", "create", "a-bad"))
     config = json.loads(read(os.path.join(MASK, "adapter_config.json")))
-    config["use_dora"] = True
+    config["use_qalora"] = True
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     (tmp_path / "adapter_model.safetensors").write_bytes(read(os.path.join(MASK, "adapter_model.safetensors")))
     err = refused(ctl(daemon, "adapters", "upload", tmp_path, "--tenant", "a-bad", "--name", "x"),
                   "adapter_unsupported_feature")
-    assert "use_dora" in err and re.search("^hint: ", err, re.M)
+    assert "use_qalora" in err and re.search("^hint: ", err, re.M)
     assert good(ctl(daemon, "adapters", "list", "--tenant", "a-bad")).count("\n") == 1
 
 

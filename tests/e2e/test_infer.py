@@ -346,8 +346,8 @@ def test_values_at_their_bounds(acme):
     good(acme, messages=[{"role": "user", "content": ""}, {"role": "", "content": "\0"}], max_tokens=1)
 
 
-def test_combinations_come_later(acme):
-    refused(acme.infer(adapter=[{"adapter": "mask"}], prompt="a"), 422, "adapter_unsupported_feature", "adapter")
+def test_entries_of_a_combination_are_checked(acme):
+    refused(acme.infer(adapter=[{"adapter": "mask", "scale": "1"}], prompt="a"), 400, "invalid_type", "scale")
 
 
 # ---- other models ----

@@ -76,6 +76,28 @@ struct delta *fixture_delta(const struct model *m, const char *directory, struct
     return d;
 }
 
+struct delta *fixture_named_delta(const struct model *m, const char *model, const json_t *adapter,
+                                  struct err *e)
+{
+    enum { PARTS_MAX = 8 };
+    struct delta *parts[PARTS_MAX], *d = NULL;
+    float scales[PARTS_MAX];
+    if (json_is_string(adapter))
+        return fixture_delta(m, fixture_path("adapters/%s/%s", model, json_string_value(adapter)), e);
+    size_t count = json_array_size(adapter);
+    assert_in_range(count, 1, PARTS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *part = json_array_get(adapter, i), *scale = json_object_get(part, "scale");
+        scales[i] = scale ? (float)json_number_value(scale) : 1.0f;
+        parts[i] = fixture_named_delta(m, model, json_object_get(part, "adapter"), e);
+        assert_non_null(parts[i]);
+    }
+    delta_combine(&d, m, parts, scales, count, e);
+    for (size_t i = 0; i < count; i++)
+        delta_unref(parts[i]);
+    return d;
+}
+
 struct engine *fixture_engine(const struct model *m, int threads, int chunk_tokens, int sequences_max)
 {
     struct engine_options o = {.threads = threads,

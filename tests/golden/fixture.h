@@ -20,6 +20,10 @@ extern enum precision fixture_precision; /* of models opened from now on */
 struct model *fixture_model(const char *directory);
 /* NULL, with the error, where the adapter is refused. */
 struct delta *fixture_delta(const struct model *m, const char *directory, struct err *e);
+/* Of a case: the name of an adapter, or a list of adapters with scales. NULL, with the error, where it is
+ * refused. */
+struct delta *fixture_named_delta(const struct model *m, const char *model, const json_t *adapter,
+                                  struct err *e);
 struct engine *fixture_engine(const struct model *m, int threads, int chunk_tokens, int sequences_max);
 
 /* One request and all it gave. */

@@ -15,17 +15,6 @@
 
 static const double tolerance = 2e-4, gap_decided = 1e-3;
 
-/* Adapters of kinds that are refused in this version, each with that very code; every other one must load. */
-static bool is_refused_kind(const json_t *adapter)
-{
-    static const char *const kinds[] = {"dora", "dora-bias",  "embed",      "save-", "bias-",
-                                        "wte",  "tied-embed", "tied-save-", "head" /* of the mlp */};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (json_is_string(adapter) && strncmp(json_string_value(adapter), kinds[i], strlen(kinds[i])) == 0)
-            return true;
-    return json_is_array(adapter);
-}
-
 static void check_logits(const char *where, const float *found, const float *expected, size_t count,
                          double *worst)
 {
@@ -56,7 +45,7 @@ struct suite {
     struct safetensors *expected;
     int fd;
     double worst;
-    int checked, refused;
+    int checked;
 };
 
 static void check_case(struct suite *s, const json_t *c, struct delta *d)
@@ -90,26 +79,11 @@ static void check_case(struct suite *s, const json_t *c, struct delta *d)
 
 static void check_adapter(struct suite *s, const json_t *c)
 {
-    const json_t *adapter = json_object_get(c, "adapter");
     struct err e = {0};
-    if (json_is_array(adapter)) {
-        s->refused++; /* a composition is refused with the request, not with the upload */
-        return;
-    }
-    const char *path = fixture_path("adapters/%s/%s", s->name, json_string_value(adapter));
-    if (is_refused_kind(adapter) && !fixture_exists(path)) {
-        s->refused++;
-        return;
-    }
-    struct delta *d = fixture_delta(s->m, path, &e);
-    if (is_refused_kind(adapter)) {
-        assert_null(d);
-        assert_string_equal(e.code, "adapter_unsupported_feature");
-        s->refused++;
-        return;
-    }
-    if (!d)
-        fail_msg("%s: %s: %s", path, e.code, e.message);
+    const json_t *adapter = json_object_get(c, "adapter");
+    struct delta *d = json_is_null(adapter) ? NULL : fixture_named_delta(s->m, s->name, adapter, &e);
+    if (!d && !json_is_null(adapter))
+        fail_msg("%s: %s: %s", json_string_value(json_object_get(c, "id")), e.code, e.message);
     check_case(s, c, d);
     delta_unref(d);
 }
@@ -124,10 +98,8 @@ static void check_model(void **state)
     s.g = fixture_engine(s.m, 2, 0, 8);
     s.fd = open(fixture_path("expected/%s.safetensors", s.name), O_RDONLY);
     assert_int_equal(safetensors_open(&s.expected, s.fd, 1 << 20, &e), 0);
-    json_array_foreach(cases, i, c) if (json_is_null(json_object_get(c, "adapter"))) check_case(&s, c, NULL);
-    else check_adapter(&s, c);
-    printf("%s: %d cases, largest error %.2g; %d of kinds that are refused\n", s.name, s.checked, s.worst,
-           s.refused);
+    json_array_foreach(cases, i, c) check_adapter(&s, c);
+    printf("%s: %d cases, largest error %.2g\n", s.name, s.checked, s.worst);
     assert_true(s.checked > 0);
     safetensors_close(s.expected);
     close(s.fd);
@@ -161,11 +133,6 @@ static void check_mlp(void **state)
         const char *adapter = json_string_value(json_object_get(c, "adapter"));
         struct err e = {0};
         struct delta *d = adapter ? fixture_delta(m, fixture_path("adapters/mlp/%s", adapter), &e) : NULL;
-        if (is_refused_kind(json_object_get(c, "adapter"))) {
-            assert_null(d);
-            assert_string_equal(e.code, "adapter_unsupported_feature");
-            continue;
-        }
         if (adapter && !d)
             fail_msg("%s: %s", adapter, e.message);
         float *input = json_rows(json_object_get(c, "input"), &rows, &columns);

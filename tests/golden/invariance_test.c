@@ -11,13 +11,13 @@
 
 #include "tests/golden/fixture.h"
 
-enum { CROWD = 16, NEW_TOKENS = 12, PROMPT_MAX = 90 };
+enum { CROWD = 16, NEW_TOKENS = 12, PROMPT_MAX = 90, KINDS = 12 };
 
 struct subject {
     const char *name;
     enum precision precision;
     const char *model;
-    const char *adapters[4]; /* NULL: the bare base */
+    const char *adapters[KINDS]; /* the bare base is a member of every crowd, too */
 };
 
 #define IN_EVERY_PRECISION(MODEL, ...)                       \
@@ -27,13 +27,16 @@ struct subject {
         MODEL " int4", PRECISION_INT4, MODEL, __VA_ARGS__    \
     }
 
+/* Every kind of adapter that there is for a model; "a+b" is a combination. */
 static const struct subject subjects[] = {
-    IN_EVERY_PRECISION("llama", {"r8-all", "r24-odd", "lm-head", NULL}),
-    IN_EVERY_PRECISION("llama3-rope", {"r8-all", NULL, NULL, NULL}),
-    IN_EVERY_PRECISION("mistral", {"r8-all", NULL, NULL, NULL}),
-    IN_EVERY_PRECISION("qwen2", {"r8-all", "tied-head", NULL, NULL}),
-    IN_EVERY_PRECISION("qwen3", {"r8-all", NULL, NULL, NULL}),
-    IN_EVERY_PRECISION("gpt2", {"r8-conv1d", "r4-attn", NULL, NULL}),
+    IN_EVERY_PRECISION("llama", {"r8-all", "r24-odd", "lm-head", "dora", "embed", "save-head",
+                                 "save-embed-norm", "save-only-attn-norm", "r8-all+patterns", "r4-qv+r4-qv"}),
+    IN_EVERY_PRECISION("llama3-rope", {"r8-all"}),
+    IN_EVERY_PRECISION("mistral", {"r8-all"}),
+    IN_EVERY_PRECISION("qwen2", {"r8-all", "bias-all", "bias-lora-only", "dora-bias", "tied-embed",
+                                 "tied-head", "tied-save-embed", "tied-save-head"}),
+    IN_EVERY_PRECISION("qwen3", {"r8-all"}),
+    IN_EVERY_PRECISION("gpt2", {"r8-conv1d", "r4-attn", "wte"}),
 };
 
 /* Another prompt for every member of the crowd; the first is the one that is watched. */
@@ -47,26 +50,40 @@ static size_t make_prompt(int member, int vocab, int32_t *out)
 
 struct bench {
     struct model *m;
-    struct delta *deltas[4];
+    struct delta *deltas[KINDS + 1]; /* [count]; the last is NULL: the bare base */
+    int count;
 };
+
+static struct delta *open_delta(const struct model *m, const struct subject *s, const char *name)
+{
+    const char *plus = strchr(name, '+');
+    json_t *adapter = !plus ? json_string(name)
+                            : json_pack("[{s:s%, s:f}, {s:s, s:f}]", "adapter", name, (size_t)(plus - name),
+                                        "scale", 0.7, "adapter", plus + 1, "scale", -0.5);
+    struct err e;
+    struct delta *d = fixture_named_delta(m, s->model, adapter, &e);
+    if (!d)
+        fail_msg("%s: %s", name, e.message);
+    json_decref(adapter);
+    return d;
+}
 
 static void open_bench(struct bench *b, const struct subject *s)
 {
-    struct err e;
+    memset(b, 0, sizeof *b);
     fixture_precision = s->precision;
     b->m = fixture_model(fixture_path("models/%s", s->model));
     fixture_precision = PRECISION_EXACT;
-    for (int i = 0; i < 4; i++) {
-        b->deltas[i] = NULL;
-        if (s->adapters[i] && !(b->deltas[i] = fixture_delta(
-                                    b->m, fixture_path("adapters/%s/%s", s->model, s->adapters[i]), &e)))
-            fail_msg("%s: %s", s->adapters[i], e.message);
+    while (s->adapters[b->count]) {
+        b->deltas[b->count] = open_delta(b->m, s, s->adapters[b->count]);
+        b->count++;
     }
+    b->count++;
 }
 
 static void close_bench(struct bench *b)
 {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < b->count; i++)
         delta_unref(b->deltas[i]);
     model_close(b->m);
 }
@@ -81,7 +98,7 @@ static void run_crowd(struct bench *b, int watched, int members, int threads, in
     int32_t prompt[PROMPT_MAX + 1];
     for (int i = members - 1; i >= 0; i--) { /* the watched one comes last, into a running batch */
         size_t count = make_prompt(i, vocab, prompt);
-        run_submit(all, i == 0 ? kept : &others[i], g, b->deltas[(watched + i) % 4], prompt, count,
+        run_submit(all, i == 0 ? kept : &others[i], g, b->deltas[(watched + i) % b->count], prompt, count,
                    NEW_TOKENS, i == 0 || i % 3 == 0, NULL, (uint32_t)i);
     }
     runs_free(all);
@@ -117,13 +134,13 @@ static void check_subject(void **state)
     static const int chunks[] = {1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 32, 33, 37};
     struct bench b;
     open_bench(&b, s);
-    for (int watched = 0; watched < 4 && (watched == 0 || s->adapters[watched] || watched == 3); watched++) {
+    for (int watched = 0; watched < b.count; watched++) {
         struct run alone = {0};
         run_crowd(&b, watched, 1, 1, 128, &alone);
         assert_int_equal(alone.token_count, NEW_TOKENS);
         for (int threads = 1; threads <= 3; threads++)
             compare(&b, "threads", threads, watched, &alone, 1, threads, 128);
-        for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++)
+        for (size_t i = watched ? 4 : 0; i < sizeof chunks / sizeof *chunks; i += watched ? 4 : 1)
             compare(&b, "chunk", chunks[i], watched, &alone, 1, 2, chunks[i]);
         compare(&b, "crowd, threads", 1, watched, &alone, CROWD, 1, 128);
         compare(&b, "crowd, threads", 2, watched, &alone, CROWD, 2, 128);
@@ -133,14 +150,16 @@ static void check_subject(void **state)
     close_bench(&b);
 }
 
-/* The numeric model: a row alone and among others. */
+/* The numeric model: a row alone and among others, some of other adapters. */
 static void check_numeric(void **state)
 {
-    (void)state;
+    static const char *const adapters[] = {"r4", "head"};
     struct err e;
     struct model *m = fixture_model(fixture_path("models/mlp"));
-    struct delta *d = fixture_delta(m, fixture_path("adapters/mlp/r4"), &e);
-    assert_non_null(d);
+    struct delta *d[3] = {NULL};
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        assert_non_null(d[i] = fixture_delta(m, fixture_path("adapters/mlp/%s", adapters[i]), &e));
     enum { ROWS = 40 };
     size_t columns = (size_t)model_info(m)->input_size;
     float *input = calloc(ROWS * columns, sizeof *input);
@@ -149,20 +168,28 @@ static void check_numeric(void **state)
     for (int threads = 1; threads <= 2; threads++) {
         struct engine *g = fixture_engine(m, threads, threads == 1 ? 128 : 7, 8);
         struct runs *all = runs_new();
-        struct run whole = {0}, one[ROWS] = {0};
-        run_submit_rows(all, &whole, g, d, input, ROWS);
+        static struct run whole[3], one[3][ROWS];
+        memset(whole, 0, sizeof whole);
+        memset(one, 0, sizeof one);
+        for (int k = 0; k < 3; k++)
+            run_submit_rows(all, &whole[k], g, d[k], input, ROWS);
         for (size_t i = 0; i < ROWS; i++)
-            run_submit_rows(all, &one[i], g, d, input + i * columns, 1);
+            for (int k = 0; k < 3; k++)
+                run_submit_rows(all, &one[k][i], g, d[k], input + i * columns, 1);
         runs_free(all);
-        for (size_t i = 0; i < ROWS; i++) {
-            assert_memory_equal(one[i].logits, whole.logits + i * whole.vocab, whole.vocab * sizeof(float));
-            run_fini(&one[i]);
+        for (int k = 0; k < 3; k++) {
+            for (size_t i = 0; i < ROWS; i++) {
+                assert_memory_equal(one[k][i].logits, whole[k].logits + i * whole[k].vocab,
+                                    whole[k].vocab * sizeof(float));
+                run_fini(&one[k][i]);
+            }
+            run_fini(&whole[k]);
         }
-        run_fini(&whole);
         engine_free(g);
     }
     free(input);
-    delta_unref(d);
+    for (int k = 0; k < 3; k++)
+        delta_unref(d[k]);
     model_close(m);
 }
 

@@ -42,7 +42,7 @@ static struct delta *make_delta(int rank)
     struct delta_part part = {.site = 0, .rank = rank, .scale = 1, .a = a, .b = b};
     struct delta *d = NULL;
     struct err e;
-    assert_int_equal(delta_new(&d, model, &(struct delta_source){&part, 1}, &e), 0);
+    assert_int_equal(delta_new(&d, model, &(struct delta_source){.parts = &part, .count = 1}, &e), 0);
     free(a);
     free(b);
     return d;

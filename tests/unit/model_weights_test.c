@@ -385,14 +385,15 @@ static void check_prefix(const char *directory, struct list l, const char *prefi
 
     struct model *m = fixture_model(directory); /* PEFT sees the whole path all the same */
     size_t count;
-    int site = model_find_site(m, path);
-    assert_true(site >= 0);
-    const struct site *s = &model_sites(m, &count)[site];
+    assert_true(model_find_site(m, path) >= 0);
+    int slot = model_find_slot(m, path, "weight");
+    assert_true(slot >= 0);
+    const struct slot *s = &model_slots(m, &count)[slot];
     char weight[120];
     snprintf(weight, sizeof weight, "%s.weight", path + strlen(prefix));
-    assert_string_equal(s->weight, weight);
-    float *wide = calloc((size_t)s->in * (size_t)s->out, sizeof *wide);
-    model_site_weight(m, site, wide);
+    assert_string_equal(s->tensor, weight);
+    float *wide = calloc((size_t)s->rows * (size_t)s->cols, sizeof *wide);
+    model_slot_values(m, slot, 0, (size_t)s->rows * (size_t)s->cols, wide);
     free(wide);
     model_close(m);
 }

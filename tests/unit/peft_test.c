@@ -89,7 +89,10 @@ static const struct {
 } supported[] = {
     {"gpt2", "r4-attn", 4, 3, 3072},
     {"gpt2", "r8-conv1d", 8, 12, 24576},
+    {"gpt2", "wte", 4, 4, 5376},
     {"llama", "all-linear", 4, 21, 13056},
+    {"llama", "dora", 8, 21, 27744},
+    {"llama", "embed", 8, 4, 4992},
     {"llama", "exclude", 8, 18, 23040},
     {"llama", "layers", 8, 2, 2816},
     {"llama", "lm-head", 8, 4, 6144},
@@ -104,9 +107,19 @@ static const struct {
     {"llama", "rslora-pattern", 32, 6, 15360},
     {"llama3-rope", "r8-all", 8, 21, 29952},
     {"mistral", "r8-all", 8, 21, 29952},
+    {"llama", "save-embed-norm", 4, 3, 22464},
+    {"llama", "save-head", 4, 3, 22016},
+    {"llama", "save-only-attn-norm", 4, 3, 1152},
+    {"mlp", "head", 2, 1, 618},
     {"mlp", "r4", 4, 3, 1728},
     {"mlp", "r8-fc2", 8, 1, 1536},
+    {"qwen2", "bias-all", 4, 3, 1824},
+    {"qwen2", "bias-lora-only", 4, 9, 4272},
+    {"qwen2", "dora-bias", 4, 9, 5616},
     {"qwen2", "r8-all", 8, 21, 26112},
+    {"qwen2", "tied-embed", 4, 4, 2496},
+    {"qwen2", "tied-save-embed", 4, 3, 21440},
+    {"qwen2", "tied-save-head", 4, 3, 21440},
     {"qwen2", "rslora-r8", 8, 21, 26112},
     {"qwen2", "tied-head", 4, 4, 2496},
     {"qwen3", "r8-all", 8, 21, 31488},
@@ -130,29 +143,6 @@ static void test_supported(void **state)
         assert_int_equal(delta_new(&d, m, peft_source(p), &e), 0);
         delta_unref(d);
         peft_free(p);
-        model_close(m);
-    }
-}
-
-static const struct {
-    const char *model, *adapter, *param;
-} unsupported[] = {
-    {"gpt2", "wte", "target_modules"},   {"llama", "save-only-attn-norm", "modules_to_save"},
-    {"mlp", "head", "modules_to_save"},  {"qwen2", "bias-all", "bias"},
-    {"qwen2", "bias-lora-only", "bias"}, {"qwen2", "dora-bias", "use_dora"},
-};
-
-static void test_unsupported(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
-        struct model *m = fixture_model(fixture_path("models/%s", unsupported[i].model));
-        struct err e = {0};
-        assert_null(load_directory(
-            m, fixture_path("adapters/%s/%s", unsupported[i].model, unsupported[i].adapter), &e));
-        assert_string_equal(e.code, "adapter_unsupported_feature");
-        assert_string_equal(e.param, unsupported[i].param);
-        assert_string_not_equal(e.hint, "");
         model_close(m);
     }
 }
@@ -218,12 +208,17 @@ static const struct {
     {"{\"merge_weights\":true,\"enable_lora\":null}", NULL},
     {"{\"enable_lora\":[true,false,true]}", "adapter_unsupported_feature"},
     {"{\"modules_to_save\":[]}", NULL},
-    {"{\"modules_to_save\":[\"lm_head\"]}", "adapter_unsupported_feature"},
-    {"{\"modules_to_save\":\"lm_head\"}", "adapter_unsupported_feature"},
-    {"{\"use_dora\":true}", "adapter_unsupported_feature"},
+    {"{\"modules_to_save\":[\"lm_head\"]}", "adapter_missing_tensor"},
+    {"{\"modules_to_save\":[\"classifier\"]}", "adapter_unknown_module"},
+    {"{\"modules_to_save\":[\"q_proj\"]}", "adapter_unsupported_feature"}, /* a target, too */
+    {"{\"modules_to_save\":\"lm_head\"}", "config_malformed"},
+    {"{\"modules_to_save\":[7]}", "config_malformed"},
+    {"{\"use_dora\":true}", "adapter_missing_tensor"},
+    {"{\"use_dora\":1}", "config_malformed"},
     {"{\"use_dora\":null}", NULL},
     {"{\"bias\":null}", NULL},
-    {"{\"bias\":\"all\"}", "adapter_unsupported_feature"},
+    {"{\"bias\":\"all\"}", NULL}, /* the base has none */
+    {"{\"bias\":\"lora_only\"}", NULL},
     {"{\"bias\":false}", "config_malformed"},
     {"{\"use_rslora\":1}", "config_malformed"},
     {"{\"use_rslora\":null}", NULL},
@@ -320,6 +315,9 @@ static const struct {
     const char *targets; /* "path rank scale;" of each, in order of the network */
 } targets[] = {
     {&llama, "{" LORA "\"target_modules\":[\"lm_head\"]}", "lm_head 8 2;"},
+    {&llama, "{" LORA "\"target_modules\":[\"embed_tokens\"]}", "model.embed_tokens 8 2;"},
+    {&gpt2, "{" LORA "\"target_modules\":\".*w[tp]e\",\"rank_pattern\":{\"wpe\":4}}",
+     "transformer.wte 8 2;transformer.wpe 4 4;"},
     {&llama, "{" LORA "\"target_modules\":[\"layers.1.mlp.up_proj\",\"model.layers.0.self_attn.k_proj\"]}",
      "model.layers.0.self_attn.k_proj 8 2;model.layers.1.mlp.up_proj 8 2;"},
     {&llama, "{" LORA "\"target_modules\":[\"k_proj\"],\"layers_to_transform\":2}",
@@ -480,18 +478,19 @@ static void test_no_effect_allowed(void **state)
     assert_string_equal(e.code, "adapter_no_effect");
 }
 
-/* The copy of lm_head's weight that PEFT saves is dropped where it equals the base's, and else refused. */
-static void test_base_layer(void **state)
+/* ---- tensors in the place of the base's ---- */
+
+/* A file's bytes with one number of tensor `name` moved. Returns a descriptor. */
+static int moved_weights(const char *directory, const char *name)
 {
-    (void)state;
-    const char *directory = fixture_path("adapters/llama/lm-head");
-    char *path = file_join(directory, "adapter_model.safetensors");
+    char *path = file_join(directory, "adapter_model.safetensors"), quoted[128];
     struct buf file = {0};
     struct err e = {0};
     assert_int_equal(file_read(path, 1 << 20, &file, &e), 0);
     uint64_t header;
     memcpy(&header, file.data, 8);
-    const char *entry = memmem(file.data, 8 + header, "lm_head.base_layer.weight", 25);
+    snprintf(quoted, sizeof quoted, "\"base_model.model.%s\"", name);
+    const char *entry = memmem(file.data + 8, header, quoted, strlen(quoted));
     assert_non_null(entry);
     unsigned long offset = strtoul(strstr(entry, "data_offsets\":[") + 15, NULL, 10);
     float value;
@@ -500,10 +499,98 @@ static void test_base_layer(void **state)
     memcpy(file.data + 8 + header + offset, &value, sizeof value);
     int fd = memfd_create("weights", MFD_CLOEXEC);
     assert_int_equal(file_write_all(fd, file.data, file.length, &e), 0);
-    assert_null(load(llama, open_file(directory, "adapter_config.json"), fd, 0, &e));
-    assert_string_equal(e.code, "adapter_unsupported_feature");
     buf_fini(&file);
     free(path);
+    return fd;
+}
+
+/* The slots that an adapter replaces, as "path.leaf;" of each. */
+static void check_replaced(const struct model *m, const char *adapter, const char *moved,
+                           const char *expected)
+{
+    const char *directory = fixture_path("adapters/%s", adapter);
+    struct err e = {0};
+    size_t count;
+    int weights = moved ? moved_weights(directory, moved) : open_file(directory, "adapter_model.safetensors");
+    struct peft *p = load(m, open_file(directory, "adapter_config.json"), weights, 0, &e);
+    if (!p)
+        fail_msg("%s: %s: %s", adapter, e.code, e.message);
+    const struct delta_source *s = peft_source(p);
+    const struct slot *slots = model_slots(m, &count);
+    struct buf text = {0};
+    buf_append_string(&text, "");
+    for (size_t i = 0; i < s->replacement_count; i++)
+        buf_printf(&text, "%s.%s;", slots[s->replacements[i].slot].path, slots[s->replacements[i].slot].leaf);
+    assert_string_equal(text.data ? text.data : "", expected);
+    struct delta *d;
+    assert_int_equal(delta_new(&d, m, s, &e), 0);
+    delta_unref(d);
+    buf_fini(&text);
+    peft_free(p);
+}
+
+/* Copies that PEFT saves of the base's tensors are dropped where they equal them, and replace them elsewhere.
+ * In a tied base the matrix is one, unless modules_to_save gave one side a copy of its own. */
+static void test_replaced(void **state)
+{
+    (void)state;
+    struct model *qwen2 = fixture_model(fixture_path("models/qwen2"));
+    check_replaced(llama, "llama/lm-head", NULL, "");
+    check_replaced(llama, "llama/lm-head", "lm_head.base_layer.weight", "lm_head.weight;");
+    check_replaced(llama, "llama/embed", NULL, "");
+    check_replaced(llama, "llama/embed", "model.embed_tokens.base_layer.weight",
+                   "model.embed_tokens.weight;");
+    check_replaced(llama, "llama/save-head", NULL, "lm_head.weight;");
+    check_replaced(qwen2, "qwen2/tied-head", NULL, "");
+    check_replaced(qwen2, "qwen2/tied-head", "lm_head.base_layer.weight",
+                   "model.embed_tokens.weight;lm_head.weight;");
+    check_replaced(qwen2, "qwen2/tied-embed", "model.embed_tokens.base_layer.weight",
+                   "model.embed_tokens.weight;lm_head.weight;");
+    check_replaced(qwen2, "qwen2/tied-save-head", NULL, "lm_head.weight;");
+    check_replaced(qwen2, "qwen2/tied-save-embed", NULL, "model.embed_tokens.weight;");
+    check_replaced(mlp, "mlp/head", NULL, "fc4.weight;fc4.bias;");
+    model_close(qwen2);
+}
+
+/* What each kind needs of the config: without it, its tensors have no place. */
+static const struct {
+    struct model **model;
+    const char *adapter, *fields, *code;
+} kinds[] = {
+    {&llama, "llama/dora", "{\"use_dora\":false}", "adapter_unexpected_tensor"},
+    {&llama, "llama/save-head", "{\"modules_to_save\":[\"model.norm\"]}", "adapter_missing_tensor"},
+    {&llama, "llama/save-embed-norm", "{\"modules_to_save\":[\"embed_tokens\"]}",
+     "adapter_unexpected_tensor"},
+    {&llama, "llama/save-embed-norm", "{\"modules_to_save\":[\"embed_tokens\",\"model.norm\"]}",
+     "adapter_unexpected_tensor"},
+    {&llama, "llama/save-embed-norm", "{\"modules_to_save\":[\"embed_tokens\",\"norm\",\"lm_head\"]}",
+     "adapter_missing_tensor"},
+    {&llama, "llama/save-only-attn-norm", "{\"modules_to_save\":null}", "adapter_unexpected_tensor"},
+    {&llama, "llama/save-only-attn-norm", "{\"modules_to_save\":[\"ut_layernorm\"]}", NULL},
+    {&llama, "llama/embed", "{\"target_modules\":[\"v_proj\"]}", "adapter_unexpected_tensor"},
+    {&llama, "llama/embed", "{\"use_dora\":true}", "adapter_missing_tensor"},
+    {&llama, "llama/embed", "{\"ensure_weight_tying\":true}", "adapter_unsupported_feature"},
+    {&llama, "llama/save-head", "{\"ensure_weight_tying\":true}", "adapter_unsupported_feature"},
+    {&mlp, "mlp/head", "{\"modules_to_save\":[\"fc4\",\"fc3\"]}", "adapter_missing_tensor"},
+    {&mlp, "mlp/head", "{\"bias\":\"all\"}", "adapter_missing_tensor"},
+    {&gpt2, "gpt2/wte", "{\"bias\":\"all\"}", "adapter_missing_tensor"},
+    {&gpt2, "gpt2/wte", "{\"fan_in_fan_out\":false}", NULL},
+    {&gpt2, "gpt2/wte", "{\"target_modules\":[\"c_fc\",\"wte\",\"wpe\"]}", "adapter_missing_tensor"},
+};
+
+static void test_kinds(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct err e = {0};
+        struct peft *p = load_patched(*kinds[i].model, fixture_path("adapters/%s", kinds[i].adapter),
+                                      kinds[i].fields, 0, &e);
+        const char *code = p ? "accepted" : e.code, *expected = kinds[i].code ? kinds[i].code : "accepted";
+        if (strcmp(code, expected) != 0)
+            fail_msg("%s with %s: expected %s, found %s (%s)", kinds[i].adapter, kinds[i].fields, expected,
+                     code, p ? "" : e.message);
+        peft_free(p);
+    }
 }
 
 /* ---- version ---- */
@@ -563,11 +650,25 @@ static void test_version_of_other_effect(void **state)
     assert_string_not_equal(first, other);
 }
 
+/* Without modules_to_save the same tensor changes both sides of a tied base: another adapter. */
+static void test_version_of_saved(void **state)
+{
+    (void)state;
+    struct model *qwen2 = fixture_model(fixture_path("models/qwen2"));
+    char saved[SHA256_HEX + 1], shared[SHA256_HEX + 1];
+    version_of(qwen2, fixture_path("adapters/qwen2/tied-save-head"), "{}", saved);
+    version_of(qwen2, fixture_path("adapters/qwen2/tied-save-head"), "{\"modules_to_save\":null}", shared);
+    assert_string_not_equal(saved, shared);
+    version_of(llama, fixture_path("adapters/llama/save-head"), "{}", saved);
+    version_of(llama, fixture_path("adapters/llama/save-head"), "{\"modules_to_save\":null}", shared);
+    assert_string_equal(saved, shared);
+    model_close(qwen2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_supported),
-        cmocka_unit_test(test_unsupported),
         cmocka_unit_test(test_bad_uploads),
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_targets),
@@ -576,10 +677,12 @@ int main(void)
         cmocka_unit_test(test_budget_of_expressions),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_no_effect_allowed),
-        cmocka_unit_test(test_base_layer),
+        cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_version_definition),
         cmocka_unit_test(test_version_of_same_effect),
         cmocka_unit_test(test_version_of_other_effect),
+        cmocka_unit_test(test_version_of_saved),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
