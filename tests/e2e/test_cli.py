@@ -364,7 +364,10 @@ def test_the_key_is_nowhere_to_be_seen(daemon, masked):
 
 def on_terminal(*arguments, environment, timeout=30):
     """Runs adapterctl with a terminal as its standard output and error: (status, what it wrote)."""
-    master, slave = pty.openpty()
+    try:
+        master, slave = pty.openpty()
+    except OSError as error: # a chroot without /dev/pts
+        pytest.skip(f"no terminal to be had: {error}")
     process = subprocess.Popen([ADAPTERCTL, *map(str, arguments)], env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
                                stdout=slave, stderr=slave)
     os.close(slave)
