@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import time
 import urllib.parse
 import uuid
 
@@ -126,3 +127,11 @@ class Client:
 def read(path):
     with open(path, "rb") as f:
         return f.read()
+
+
+def eventually(condition, seconds=10):
+    """Wait for what follows an answer: an upload's files go when its request is put away, which is a moment later."""
+    deadline = time.monotonic() + seconds * SCALE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.02)
