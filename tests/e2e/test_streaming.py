@@ -248,8 +248,6 @@ def test_a_slow_reader_gets_everything_and_holds_up_nobody(daemon, acme):
     blocks = text.split("\n\n")
     assert blocks[-2] == "data: [DONE]"
     assert comparable(joined([(None, json.loads(b[6:])) for b in blocks[:-2]] + [(None, "[DONE]")])) == wanted
-    # It read late, so that several tokens came in one event; a sanitized daemon is slower than this reader.
-    assert len(blocks) < 900 or SCALE != 1
 
 
 def test_a_stream_that_waits_shows_signs_of_life(single):
