@@ -91,9 +91,7 @@ def test_each_answer_has_an_id_which_is_in_the_log(daemon, admin):
     answers = [admin.get("/healthz"), admin.get("/nowhere"), admin.post("/infer", {})]
     ids = [a.headers["X-Request-Id"] for a in answers]
     assert len(set(ids)) == 3
-    log = daemon.read_log()
-    for each in ids:
-        assert each in log
+    eventually(lambda: all(each in daemon.read_log() for each in ids))
 
 
 def test_status(daemon, admin):
