@@ -237,17 +237,22 @@ def test_half_closing_ends_a_stream(single):
 def test_a_slow_reader_gets_everything_and_holds_up_nobody(daemon, acme):
     """What is too much for the sockets waits in the daemon; the run does not wait for its reader."""
     fields = {**LONG, "adapter": "voice", "logprobs": 20, "seed": 1}
+    begin = time.monotonic()
     wanted = comparable(acme.infer(**fields).json)
+    duration = time.monotonic() - begin
     with Wire(daemon, receive_buffer=32768) as wire:
         wire.request("POST", "/infer", {**fields, "stream": True}, acme.key)
         response = wire.head()
         for _ in range(5):
             assert acme.infer(prompt="a", max_tokens=4).status == 200
-        time.sleep(1)
+        time.sleep(1 + 2 * duration)  # the run is over before the first byte is read
         text = response.read().decode()
     blocks = text.split("\n\n")
     assert blocks[-2] == "data: [DONE]"
     assert comparable(joined([(None, json.loads(b[6:])) for b in blocks[:-2]] + [(None, "[DONE]")])) == wanted
+    # The run was over and waited in the daemon: what the sockets did not hold came with several tokens in one event.
+    events = len(blocks) - 3  # the last event, [DONE], and what follows the last empty line
+    assert events < LONG["max_tokens"]
 
 
 def test_a_stream_that_waits_shows_signs_of_life(single):
