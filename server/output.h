@@ -36,7 +36,6 @@ int output_push(struct output *o, const struct engine_token *t, bool *more, stru
 int output_finish(struct output *o, struct err *e);
 void output_fini(struct output *o);
 
-/* The part without a tokenizer: token `t` was appended and added `length` bytes of text. For output_push and
- * tests. */
+/* output_push for tests: the `length` bytes of text that token `t` adds are given, no tokenizer is asked. */
 int output_append(struct output *o, const struct engine_token *t, const char *text, size_t length,
                   struct err *e);

@@ -11,7 +11,7 @@
 #include "server/watch.h"
 
 enum { TEXT_THREADS = 2, DISK_THREADS = UPLOADS_MAX + 2, JOBS_WAITING_MAX = 256 };
-enum { QUEUE_MAX = 1024, QUEUE_TENANT_MAX = 256 };
+enum { QUEUE_MAX = 1024, QUEUE_TENANT_MAX = 256, BROKEN_LOGGED_MAX = 100 };
 #define MIB (UINT64_C(1) << 20)
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
@@ -80,6 +80,19 @@ void server_size_memory(struct server *s)
         s->config.adapter_bytes = clamp(share, 64 * MIB, 4096 * MIB);
 }
 
+/* What cannot be served, by name; it comes back when the same files are uploaded again. */
+static void log_broken(struct registry *r)
+{
+    const struct version *broken[BROKEN_LOGGED_MAX];
+    size_t count = registry_broken(r, BROKEN_LOGGED_MAX, broken);
+    for (size_t i = 0; i < count; i++) {
+        log_message("warning",
+                    "tenant %s, adapter %s, version sha256:%.12s: its files are missing or damaged",
+                    broken[i]->tenant_id, broken[i]->name, broken[i]->digest);
+        version_unref(broken[i]);
+    }
+}
+
 static int open_registry(struct server *s, struct err *e)
 {
     bool created = false;
@@ -95,6 +108,7 @@ static int open_registry(struct server *s, struct err *e)
     registry_stats(s->registry, &stats);
     log_message("info", "data in %s: %zu tenants, %zu adapters, %zu versions, %zu of them broken",
                 s->config.data, stats.tenants, stats.adapters, stats.versions, stats.broken);
+    log_broken(s->registry);
     return result;
 }
 

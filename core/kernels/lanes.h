@@ -1,10 +1,14 @@
 /* Eight floats at a time, as GCC vectors: the seam between kernels and instruction sets. */
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #if defined(__FMA__)
 #include <immintrin.h>
 #endif
+
+#include "core/kernels/bf16.h"
 
 enum { LANES = 8 };
 typedef float lanes __attribute__((vector_size(32)));
@@ -62,6 +66,28 @@ static inline lanes lanes_load_bf16(const uint16_t *p)
 static inline float lanes_sum(lanes v)
 {
     return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+}
+
+/* Sum of a[at + i] * x[i], a in f32 or bf16 (a constant where this is inlined); one fixed order for every n.
+ */
+static inline __attribute__((always_inline)) float lanes_dot(bool bf16, const void *a, size_t at,
+                                                             const float *x, int n)
+{
+    const float *f = bf16 ? NULL : (const float *)a + at;
+    const uint16_t *h = bf16 ? (const uint16_t *)a + at : NULL;
+    lanes sum[4] = {{0}, {0}, {0}, {0}};
+    int i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        for (int k = 0; k < 4; k++) {
+            int j = i + k * LANES;
+            sum[k] = lanes_fma(bf16 ? lanes_load_bf16(h + j) : lanes_load(f + j), lanes_load(x + j), sum[k]);
+        }
+    for (; i + LANES <= n; i += LANES)
+        sum[0] = lanes_fma(bf16 ? lanes_load_bf16(h + i) : lanes_load(f + i), lanes_load(x + i), sum[0]);
+    float tail = 0;
+    for (; i < n; i++)
+        tail += (bf16 ? bf16_widen(h[i]) : f[i]) * x[i];
+    return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3])) + tail;
 }
 
 /* e^x within about 2 units in the last place; 0 below -87.3, infinity above 88.3; NaN stays NaN.

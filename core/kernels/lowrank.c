@@ -13,30 +13,11 @@ static inline float load_one(bool bf16, const void *p, size_t index)
     return bf16 ? bf16_widen(((const uint16_t *)p)[index]) : ((const float *)p)[index];
 }
 
-static inline __attribute__((always_inline)) float dot(bool bf16, const void *a, size_t at, const float *x,
-                                                       int n)
-{
-    lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-    int i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES) {
-        s0 = lanes_fma(load(bf16, a, at + (size_t)i), lanes_load(x + i), s0);
-        s1 = lanes_fma(load(bf16, a, at + (size_t)(i + LANES)), lanes_load(x + i + LANES), s1);
-        s2 = lanes_fma(load(bf16, a, at + (size_t)(i + 2 * LANES)), lanes_load(x + i + 2 * LANES), s2);
-        s3 = lanes_fma(load(bf16, a, at + (size_t)(i + 3 * LANES)), lanes_load(x + i + 3 * LANES), s3);
-    }
-    for (; i + LANES <= n; i += LANES)
-        s0 = lanes_fma(load(bf16, a, at + (size_t)i), lanes_load(x + i), s0);
-    float tail = 0;
-    for (; i < n; i++)
-        tail += load_one(bf16, a, at + (size_t)i) * x[i];
-    return lanes_sum((s0 + s1) + (s2 + s3)) + tail;
-}
-
 void lowrank_shrink(const struct lowrank *l, const float *x, float *t, int in, int begin, int end)
 {
     for (int r = begin; r < end; r++)
-        t[r] = l->bf16 ? dot(true, l->a, (size_t)r * (size_t)in, x, in)
-                       : dot(false, l->a, (size_t)r * (size_t)in, x, in);
+        t[r] = l->bf16 ? lanes_dot(true, l->a, (size_t)r * (size_t)in, x, in)
+                       : lanes_dot(false, l->a, (size_t)r * (size_t)in, x, in);
 }
 
 void lowrank_column(const struct lowrank *l, int column, float *t)

@@ -6,20 +6,7 @@
 
 float vector_dot(const float *a, const float *b, int n)
 {
-    lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-    int i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES) {
-        s0 = lanes_fma(lanes_load(a + i), lanes_load(b + i), s0);
-        s1 = lanes_fma(lanes_load(a + i + LANES), lanes_load(b + i + LANES), s1);
-        s2 = lanes_fma(lanes_load(a + i + 2 * LANES), lanes_load(b + i + 2 * LANES), s2);
-        s3 = lanes_fma(lanes_load(a + i + 3 * LANES), lanes_load(b + i + 3 * LANES), s3);
-    }
-    for (; i + LANES <= n; i += LANES)
-        s0 = lanes_fma(lanes_load(a + i), lanes_load(b + i), s0);
-    float tail = 0;
-    for (; i < n; i++)
-        tail += a[i] * b[i];
-    return lanes_sum((s0 + s1) + (s2 + s3)) + tail;
+    return lanes_dot(false, a, 0, b, n);
 }
 
 void vector_add_scaled(float *y, const float *x, float c, int n)

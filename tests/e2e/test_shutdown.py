@@ -347,10 +347,11 @@ def test_files_that_rotted_are_noticed(start):
     d.stop()
     (blob,) = [os.path.join(d.data, f) for f, size in d.files().items() if size > 100000]
     os.chmod(blob, 0o600)
-    for rot in (lambda f: f.truncate(1000), lambda f: f.seek(200000) and f.write(b"rotten")):
+    for at_start, rot in ((True, lambda f: f.truncate(1000)), (False, lambda f: f.seek(200000) and f.write(b"rotten"))):
         with open(blob, "r+b") as f:
             rot(f)
         d = start("demo", d.data)
+        assert ("tenant acme, adapter mask, version sha256:" in d.read_log()) == at_start
         tenant = d.client(tenant.key)
         answer = tenant.infer(adapter="mask", prompt="a", max_tokens=1)
         assert (answer.status, answer.code) == (409, "adapter_broken"), answer
