@@ -7,14 +7,26 @@
 
 struct clients {
     pthread_mutex_t lock;
-    pthread_cond_t done;
+    pthread_cond_t changed;
     int open;
+    bool submitted; /* all of them */
 };
+
+/* Hold the engine until the last client has submitted: else a fast model finishes the first before. */
+static void await_all(struct clients *all)
+{
+    pthread_mutex_lock(&all->lock);
+    while (!all->submitted)
+        pthread_cond_wait(&all->changed, &all->lock);
+    pthread_mutex_unlock(&all->lock);
+}
 
 static bool on_token(void *arg, const struct engine_token *t)
 {
     struct client *c = arg;
     (void)t;
+    if (c->count == 0)
+        await_all(c->all);
     c->at_ms[c->count++] = clock_ms();
     return true;
 }
@@ -27,7 +39,7 @@ static void on_done(void *arg, const struct engine_done *d)
     c->done = *d;
     c->finished_ms = clock_ms();
     all->open--;
-    pthread_cond_signal(&all->done);
+    pthread_cond_broadcast(&all->changed);
     pthread_mutex_unlock(&all->lock);
 }
 
@@ -50,7 +62,8 @@ static void submit(struct engine *g, struct client *c, uint32_t tenant, const in
 
 void clients_run(struct engine *g, struct client *c, int count, struct bench_random *random)
 {
-    struct clients all = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .open = count};
+    struct clients all = {
+        .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .open = count};
     uint32_t vocab = (uint32_t)model_info(engine_model(g))->vocab_size;
     for (int i = 0; i < count; i++) {
         int32_t *tokens = malloc((size_t)c[i].prompt * sizeof *tokens);
@@ -65,8 +78,10 @@ void clients_run(struct engine *g, struct client *c, int count, struct bench_ran
         free(tokens);
     }
     pthread_mutex_lock(&all.lock);
+    all.submitted = true;
+    pthread_cond_broadcast(&all.changed);
     while (all.open > 0)
-        pthread_cond_wait(&all.done, &all.lock);
+        pthread_cond_wait(&all.changed, &all.lock);
     pthread_mutex_unlock(&all.lock);
 }
 
@@ -89,7 +104,9 @@ double clients_decode_rate(const struct client *c, int count)
     for (int i = 0; i < count; i++)
         for (int k = 0; k < c[i].count; k++)
             tokens += c[i].at_ms[k] > begin && c[i].at_ms[k] <= end;
-    return end > begin ? tokens / (end - begin) * 1000 : 0;
+    if (end <= begin)
+        bench_fail("the first of %d clients was done before the last began: nothing to measure", count);
+    return tokens / (end - begin) * 1000;
 }
 
 double clients_rate(const struct client *c, int count)

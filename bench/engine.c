@@ -197,7 +197,7 @@ static void measure_decode(struct bench_engine *b)
     for (int i = 0; i < BATCHES; i++)
         v[i] = (struct variant){.clients = batches[i],
                                 .prompt = 16,
-                                .new_tokens = b->o->quick ? 4 : 32,
+                                .new_tokens = b->o->quick ? 16 : 32,
                                 .rate = clients_decode_rate};
     run_variants(b, v, BATCHES);
     bench_table("Decode, no adapter", "sequences|tokens/s|a step, ms|weights read, GB/s|of read");
@@ -237,7 +237,7 @@ static void print_variants(const struct bench_engine *b, struct variant *v, int 
 static void measure_adapters(struct bench_engine *b)
 {
     static const int batches[] = {1, 8, CLIENTS_MAX};
-    int tokens = b->o->quick ? 4 : 24;
+    int tokens = b->o->quick ? 16 : 24;
     make_deltas(b, CLIENTS_MAX);
     bench_table("Decode with adapters at all linear layers",
                 "adapters|sequences|tokens/s|p99 between tokens, ms|of none");
