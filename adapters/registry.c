@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "adapters/audit.h"
 #include "adapters/registry_private.h"
 #include "adapters/version.h"
 #include "core/base/clock.h"
@@ -277,7 +278,8 @@ static int insert_tenant(struct registry *r, struct tenant *t, struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_tenant_insert(r->store, t->id, t->created_ms, &t->number, e) == 0)
+    if (store_tenant_insert(r->store, t->id, t->created_ms, &t->number, e) == 0 &&
+        audit_add(r->store, "tenant.create", t->id, "", "", e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;
@@ -346,7 +348,8 @@ static int delete_tenant_rows(struct registry *r, const struct tenant *t, struct
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_tenant_delete(r->store, t->number, e) == 0)
+    if (store_tenant_delete(r->store, t->number, e) == 0 &&
+        audit_add(r->store, "tenant.delete", t->id, "", "", e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;

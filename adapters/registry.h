@@ -112,6 +112,25 @@ void registry_key_check(struct registry *r, const char *key, struct caller *out)
  * opening. */
 int registry_admin_key(struct registry *r, const char *path, bool *created, struct err *e);
 
+/* ---- audit: see adapters/audit.h ---- */
+enum { REQUEST_ID_BYTES = 40 };
+struct audit_actor {
+    char name[KID_BYTES];            /* of the key: its kid, "admin"; "no-auth", "daemon" */
+    char tenant[NAME_MAX_BYTES + 1]; /* whose key; "" for an admin */
+    char request[REQUEST_ID_BYTES];
+};
+struct audit_row {
+    int64_t number, at_ms;
+    struct audit_actor by;
+    char action[32];
+    char tenant[NAME_MAX_BYTES + 1], target[NAME_MAX_BYTES + 1];
+    char detail[192];
+};
+/* Rows numbered above `after`, oldest first, at most `limit`; of one tenant, or of all (NULL). Reads the
+ * disk. */
+int registry_audit_list(struct registry *r, const char *tenant, int64_t after, size_t limit,
+                        struct audit_row *out, size_t *count, bool *more, struct err *e);
+
 /* ---- adapters ---- */
 /* An upload on its way: two files in DATA/tmp that grow as the bytes arrive, hashed as they are written. */
 struct staged;

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "adapters/audit.h"
 #include "adapters/registry_private.h"
 #include "adapters/version.h"
 
@@ -189,11 +190,12 @@ size_t registry_broken(struct registry *r, size_t limit, const struct version **
 
 /* ---- changes of what is there ---- */
 
-static int delete_row(struct registry *r, const struct adapter *a, struct err *e)
+static int delete_row(struct registry *r, const struct tenant *t, const struct adapter *a, struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_adapter_delete(r->store, a->number, e) == 0)
+    if (store_adapter_delete(r->store, a->number, e) == 0 &&
+        audit_add(r->store, "adapter.delete", t->id, a->name, "", e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;
@@ -205,7 +207,7 @@ int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *nam
         return -1;
     struct tenant *t = mirror_tenant_numbered(&r->mirror, tenant);
     struct adapter *a = t ? mirror_adapter(t, name) : NULL;
-    int result = a ? delete_row(r, a, e) : registry_adapter_missing(name, e);
+    int result = a ? delete_row(r, t, a, e) : registry_adapter_missing(name, e);
     if (result == 0) {
         struct removal removal = {0};
         mirror_remove_adapter(&r->mirror, t, a);

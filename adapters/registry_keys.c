@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapters/audit.h"
 #include "adapters/registry_private.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
@@ -52,8 +53,12 @@ static int insert_key(struct registry *r, const struct key *k, const struct key 
     memcpy(row.hash, k->hash, sizeof row.hash);
     if (store_begin(r->store, e) != 0)
         return -1;
+    char detail[KID_BYTES + 24] = "";
+    if (dropped)
+        snprintf(detail, sizeof detail, "in the place of %s", dropped->kid);
     if ((!dropped || store_key_delete(r->store, dropped->kid, e) == 0) &&
-        store_key_insert(r->store, &row, e) == 0)
+        store_key_insert(r->store, &row, e) == 0 &&
+        audit_add(r->store, "key.create", k->tenant->id, k->kid, detail, e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;
@@ -120,11 +125,12 @@ int registry_key_create(struct registry *r, const char *tenant_id, const char *l
     return result;
 }
 
-static int revoke_row(struct registry *r, const char *kid, struct err *e)
+static int revoke_row(struct registry *r, const struct key *k, struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_key_revoke(r->store, kid, clock_unix_ms(), e) == 0)
+    if (store_key_revoke(r->store, k->kid, clock_unix_ms(), e) == 0 &&
+        audit_add(r->store, "key.revoke", k->tenant->id, k->kid, "", e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;
@@ -140,7 +146,7 @@ static int revoke_key(struct registry *r, const char *tenant_id, const char *kid
         return err_set(e, "key_not_found", "tenant \"%s\" has no key of this id", t->id);
     if (k->revoked)
         return 0;
-    if (revoke_row(r, k->kid, e) != 0)
+    if (revoke_row(r, k, e) != 0)
         return -1;
     mirror_revoke_key(&r->mirror, k);
     return 0;

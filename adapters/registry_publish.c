@@ -1,6 +1,8 @@
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "adapters/audit.h"
 #include "adapters/registry_private.h"
 #include "adapters/version.h"
 #include "core/base/clock.h"
@@ -14,11 +16,21 @@ static struct version *copy_with_active(const struct version *v, bool active)
     return version_new(&values);
 }
 
-static int activate_row(struct registry *r, const struct adapter *a, const char *digest, struct err *e)
+/* A row of the audit log about one version. */
+static int audit_version(struct registry *r, const char *action, const struct version *v, const char *more,
+                         struct err *e)
+{
+    char detail[SHA256_HEX + 64];
+    snprintf(detail, sizeof detail, "sha256:%s%s", v->digest, more);
+    return audit_add(r->store, action, v->tenant_id, v->name, detail, e);
+}
+
+static int activate_row(struct registry *r, const struct adapter *a, const struct version *v, struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_version_activate(r->store, a->number, digest, e) == 0)
+    if (store_version_activate(r->store, a->number, v->digest, e) == 0 &&
+        audit_version(r, "adapter.activate", v, "", e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;
@@ -37,7 +49,7 @@ static int activate(struct registry *r, struct adapter *a, const struct version 
         {.before = v, .after = copy_with_active(v, true)},
         {.before = demoted, .after = demoted ? copy_with_active(demoted, false) : NULL}};
     int result =
-        changes[0].after && (!demoted || changes[1].after) ? activate_row(r, a, v->digest, e) : err_memory(e);
+        changes[0].after && (!demoted || changes[1].after) ? activate_row(r, a, v, e) : err_memory(e);
     if (result != 0) {
         version_unref(changes[0].after);
         version_unref(changes[1].after);
@@ -177,7 +189,11 @@ static int publication_commit(struct publication *n, struct registry *r, struct 
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (write_rows(n, r->store, e) == 0)
+    if (write_rows(n, r->store, e) == 0 && audit_version(r, "adapter.upload", n->version,
+                                                         n->replaced          ? ", repaired"
+                                                         : n->version->active ? ""
+                                                                              : ", not active",
+                                                         e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;

@@ -1,5 +1,6 @@
 #include "adapters/store.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "adapters/store_private.h"
@@ -21,6 +22,8 @@ enum statement {
     VERSION_ACTIVATE,
     VERSION_DEACTIVATE_ALL,
     BLOB_USED,
+    AUDIT_INSERT,
+    AUDIT_LIST,
     STATEMENTS
 };
 _Static_assert((int)STATEMENTS <= (int)STORE_STATEMENTS_MAX, "every statement has its place");
@@ -54,6 +57,11 @@ static const char *const SQL[STATEMENTS] = {
 
     [BLOB_USED] = "SELECT EXISTS (SELECT 1 FROM versions WHERE weights_blob = ?1)"
                   " OR EXISTS (SELECT 1 FROM versions WHERE config_blob = ?1)",
+
+    [AUDIT_INSERT] = "INSERT INTO audit (at_ms, actor, actor_tenant, request, action, tenant, target, detail)"
+                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [AUDIT_LIST] = "SELECT number, at_ms, actor, actor_tenant, request, action, tenant, target, detail"
+                   " FROM audit WHERE number > ?2 AND (?1 IS NULL OR tenant = ?1) ORDER BY number LIMIT ?3",
 };
 
 /* ---- running a statement: bind in order, then run or step ---- */
@@ -391,5 +399,58 @@ int store_blob_used(struct store *s, const char *blob, bool *used, struct err *e
         return query_fail(&q, "look for users of a blob", e);
     *used = column_integer(&q) != 0;
     query_end(&q);
+    return 0;
+}
+
+/* ---- audit ---- */
+
+int store_audit_insert(struct store *s, const struct audit_row *row, struct err *e)
+{
+    struct query q = query_start(s, AUDIT_INSERT);
+    bind_integer(&q, row->at_ms);
+    bind_text(&q, row->by.name);
+    bind_text(&q, row->by.tenant);
+    bind_text(&q, row->by.request);
+    bind_text(&q, row->action);
+    bind_text(&q, row->tenant);
+    bind_text(&q, row->target);
+    bind_text(&q, row->detail);
+    return query_run(&q, "add to the audit log", e);
+}
+
+static void copy_text(struct query *q, char *out, size_t size)
+{
+    snprintf(out, size, "%s", column_text(q));
+}
+
+static void read_audit(struct query *q, struct audit_row *out)
+{
+    out->number = column_integer(q);
+    out->at_ms = column_integer(q);
+    copy_text(q, out->by.name, sizeof out->by.name);
+    copy_text(q, out->by.tenant, sizeof out->by.tenant);
+    copy_text(q, out->by.request, sizeof out->by.request);
+    copy_text(q, out->action, sizeof out->action);
+    copy_text(q, out->tenant, sizeof out->tenant);
+    copy_text(q, out->target, sizeof out->target);
+    copy_text(q, out->detail, sizeof out->detail);
+}
+
+int store_audit_list(struct store *s, const char *tenant, int64_t after, size_t limit, struct audit_row *out,
+                     size_t *count, bool *more, struct err *e)
+{
+    struct query q = query_start(s, AUDIT_LIST);
+    size_t n = 0;
+    int status;
+    bind_text(&q, tenant);
+    bind_integer(&q, after);
+    bind_integer(&q, (int64_t)limit + 1);
+    while ((status = query_step(&q)) == SQLITE_ROW && n < limit)
+        read_audit(&q, &out[n++]);
+    if (status != SQLITE_ROW && status != SQLITE_DONE)
+        return query_fail(&q, "read the audit log", e);
+    query_end(&q);
+    *count = n;
+    *more = status == SQLITE_ROW;
     return 0;
 }

@@ -4,7 +4,7 @@
 
 #include "adapters/store.h"
 
-enum { STORE_STATEMENTS_MAX = 32 };
+enum { STORE_STATEMENTS_MAX = 64 };
 
 struct store {
     sqlite3 *connection;

@@ -26,6 +26,13 @@ static const struct option adapter_list_options[] = {
     {0},
 };
 
+static const struct option audit_options[] = {
+    {"--tenant", "TENANT", "of this tenant only, also of a deleted one", 0},
+    {"--limit", "N", "the first N only (default: all)", 0},
+    {"--csv", NULL, "comma-separated, all columns", 0},
+    {0},
+};
+
 static const struct option upload_options[] = {
     TENANT_OPTION,
     {"--name", "NAME", "the adapter's name (default: the directory's)", 0},
@@ -73,6 +80,7 @@ const struct command commands[] = {
      upload_options, adapters_upload},
     {"adapters", "delete", "NAME", 1, "Delete an adapter with its versions", NULL, tenant_options,
      adapters_delete},
+    {"audit", NULL, NULL, 0, "Show who changed what when, oldest first", NULL, audit_options, audit_list},
     {"infer", NULL, NULL, 0, "Run one request and print its text as it comes",
      "Without --prompt, --prompt-file, --message or --input, standard input is the prompt, as it is.\n",
      infer_options, infer_run},

@@ -27,5 +27,7 @@ int adapters_show(struct context *c, const struct args *a, struct err *e);
 int adapters_upload(struct context *c, const struct args *a, struct err *e);
 int adapters_delete(struct context *c, const struct args *a, struct err *e);
 
+int audit_list(struct context *c, const struct args *a, struct err *e);
+
 int infer_run(struct context *c, const struct args *a, struct err *e);
 int status_show(struct context *c, const struct args *a, struct err *e);

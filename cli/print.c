@@ -77,6 +77,59 @@ int print_json(const json_t *value, struct err *e)
     return 0;
 }
 
+/* ---- CSV ---- */
+
+static void print_csv_text(const char *text, size_t length)
+{
+    putchar('"');
+    if (length && strchr("=+-@\t\r", text[0]))
+        putchar('\'');
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '"')
+            putchar('"');
+        putchar(text[i]);
+    }
+    putchar('"');
+}
+
+static int print_csv_value(const json_t *value, struct err *e)
+{
+    if (json_is_string(value)) {
+        print_csv_text(json_string_value(value), json_string_length(value));
+        return 0;
+    }
+    if (!value || json_is_null(value)) {
+        printf("\"\"");
+        return 0;
+    }
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+    if (!text)
+        return err_memory(e);
+    printf("\"%s\"", text);
+    free(text);
+    return 0;
+}
+
+int print_csv(const json_t *rows, const char *const *members, size_t count, struct err *e)
+{
+    size_t i;
+    const json_t *row;
+    for (size_t c = 0; c < count; c++)
+        printf("%s\"%s\"", c ? "," : "", members[c]);
+    printf("\r\n");
+    json_array_foreach(rows, i, row)
+    {
+        for (size_t c = 0; c < count; c++) {
+            if (c)
+                putchar(',');
+            if (print_csv_value(json_object_get(row, members[c]), e) != 0)
+                return -1;
+        }
+        printf("\r\n");
+    }
+    return 0;
+}
+
 /* ---- tables ---- */
 
 void table_init(struct table *t, const char *titles)

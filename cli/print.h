@@ -18,6 +18,10 @@ void print_output(FILE *out, const char *text, size_t length);
 void print_answer(const struct answer *a);
 int print_json(const json_t *value, struct err *e);
 
+/* An array of objects as RFC 4180: a line of the members' names, then one for each object, every field
+ * quoted. A text that a spreadsheet would take for a formula gets a ' before it. */
+int print_csv(const json_t *rows, const char *const *members, size_t count, struct err *e);
+
 enum { TABLE_COLUMNS_MAX = 8 };
 
 struct table {

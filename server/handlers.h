@@ -18,6 +18,8 @@ void route_tenants_delete(struct request *r);
 void route_keys_create(struct request *r);
 void route_keys_list(struct request *r);
 void route_keys_revoke(struct request *r);
+/* route_audit.c */
+void route_audit_list(struct request *r);
 /* route_text.c */
 void route_text_tokenize(struct request *r);
 void route_text_detokenize(struct request *r);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapters/audit.h"
 #include "core/base/clock.h"
 #include "core/base/sha256.h"
 #include "server/fields.h"
@@ -133,11 +134,24 @@ struct deferred {
     void (*work)(struct request *r);
 };
 
+/* What this thread changes, it changes for the request's caller. */
+static void act_for(const struct request *r)
+{
+    const struct caller *c = &r->caller;
+    struct audit_actor actor;
+    snprintf(actor.name, sizeof actor.name, "%s", c->kid[0] ? c->kid : "no-auth");
+    snprintf(actor.tenant, sizeof actor.tenant, "%s", c->tenant_id);
+    snprintf(actor.request, sizeof actor.request, "%s", r->id);
+    audit_act_as(&actor);
+}
+
 static void run_deferred(void *arg)
 {
     struct deferred d = *(struct deferred *)arg;
     free(arg);
+    act_for(d.r);
     d.work(d.r);
+    audit_act_as(NULL);
     request_unref(d.r);
 }
 

@@ -39,7 +39,7 @@ struct request {
     pthread_mutex_t lock;
     struct MHD_Connection *connection; /* NULL once it is gone; HTTP thread */
     struct peer *peer;
-    char id[40];
+    char id[REQUEST_ID_BYTES];
     double began_ms;
 
     char method[16];

@@ -19,6 +19,8 @@ static const struct route routes[] = {
     {"GET", "/tenants/{id}/keys", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, route_keys_list},
     {"DELETE", "/tenants/{id}/keys/{kid}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_keys_revoke},
 
+    {"GET", "/audit", ROLE_ADMIN, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE, route_audit_list},
+
     {"POST", "/tokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, route_text_tokenize},
     {"POST", "/detokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, route_text_detokenize},
 

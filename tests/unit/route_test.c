@@ -105,10 +105,10 @@ static void every_route_of_the_daemon_is_complete(void **state)
         path[used] = '\0';
         assert_int_equal(route_find(all, count, all[i].method, path, &m), ROUTE_FOUND);
         assert_ptr_equal(m.route, &all[i]);
-        /* What blocks on the disk is what changes something. */
-        assert_int_equal(all[i].place == PLACE_DISK, strcmp(all[i].method, "GET") != 0 &&
-                                                         all[i].role != ROLE_NONE &&
-                                                         all[i].place != PLACE_TEXT);
+        /* What changes something may block on the disk. */
+        bool changes = strcmp(all[i].method, "GET") != 0 && all[i].role != ROLE_NONE &&
+                       strcmp(path, "/infer") != 0 && !strstr(path, "tokenize");
+        assert_true(!changes || all[i].place == PLACE_DISK);
     }
 }
 

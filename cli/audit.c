@@ -1,0 +1,48 @@
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/list.h"
+#include "cli/path.h"
+
+static const char *const columns[] = {"number", "time",   "actor",  "actor_tenant", "request",
+                                      "action", "tenant", "target", "detail"};
+enum { COLUMNS = sizeof columns / sizeof *columns };
+
+static int print_rows(const json_t *rows, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row;
+    table_init(&t, "TIME|ACTOR|ACTION|TENANT|TARGET|DETAIL|REQUEST");
+    json_array_foreach(rows, i, row)
+    {
+        table_add_time(&t, row, "time");
+        table_add_member(&t, row, "actor");
+        table_add_member(&t, row, "action");
+        table_add_member(&t, row, "tenant");
+        table_add_member(&t, row, "target");
+        table_add_member(&t, row, "detail");
+        table_add_member(&t, row, "request");
+    }
+    return table_print(&t, e);
+}
+
+int audit_list(struct context *c, const struct args *a, struct err *e)
+{
+    struct buf path = {0};
+    const char *tenant = args_get(a, "--tenant");
+    json_t *all = NULL;
+    int result =
+        buf_append_string(&path, "/audit") != 0 || (tenant && path_query(&path, "tenant", tenant) != 0)
+            ? err_memory(e)
+            : list_fetch(c, a, path.data, &all, e);
+    if (result == 0) {
+        const json_t *rows = json_object_get(all, "data");
+        result = c->json                ? print_json(all, e)
+                 : args_get(a, "--csv") ? print_csv(rows, columns, COLUMNS, e)
+                                        : print_rows(rows, e);
+    }
+    json_decref(all);
+    buf_fini(&path);
+    return result;
+}

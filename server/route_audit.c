@@ -1,0 +1,70 @@
+/* GET /audit: who did what when. Admins only; reads the disk, so it runs on a job thread. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapters/registry.h"
+#include "server/adapter_json.h"
+#include "server/handlers.h"
+#include "server/list.h"
+#include "server/reply.h"
+
+static json_t *row_json(const struct audit_row *a)
+{
+    return json_pack("{s:I, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "number", (json_int_t)a->number, "time",
+                     adapter_json_time(a->at_ms), "actor", a->by.name, "actor_tenant", a->by.tenant,
+                     "request", a->by.request, "action", a->action, "tenant", a->tenant, "target", a->target,
+                     "detail", a->detail);
+}
+
+static json_t *rows_json(const struct audit_row *rows, size_t count, bool more)
+{
+    char last[24];
+    json_t *data = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(data, row_json(&rows[i])) != 0) {
+            json_decref(data);
+            return NULL;
+        }
+    snprintf(last, sizeof last, "%lld", count ? (long long)rows[count - 1].number : 0);
+    return list_json(data, more, last);
+}
+
+/* The cursor is the number of a row. */
+static int read_after(const struct request *r, int64_t *after, struct err *e)
+{
+    size_t digits = strspn(r->after, "0123456789");
+    *after = 0;
+    if (!r->after[0])
+        return 0;
+    if (r->after[digits] || digits > 18) {
+        err_set(e, "invalid_parameter", "the query parameter \"after\" must be a cursor as \"next\" gave it");
+        return err_param(e, "after");
+    }
+    *after = strtoll(r->after, NULL, 10);
+    return 0;
+}
+
+/* The tenant may be deleted: its rows are still there. */
+static int list(struct request *r, struct audit_row *rows, struct err *e)
+{
+    int64_t after;
+    size_t count = 0;
+    bool more = false;
+    if (read_after(r, &after, e) != 0 ||
+        registry_audit_list(r->server->registry, r->tenant_query[0] ? r->tenant_query : NULL, after, r->limit,
+                            rows, &count, &more, e) != 0)
+        return -1;
+    reply_json(r, 200, rows_json(rows, count, more));
+    return 0;
+}
+
+void route_audit_list(struct request *r)
+{
+    struct err e;
+    struct audit_row *rows = calloc(r->limit, sizeof *rows);
+    if (!rows)
+        err_memory(&e);
+    if (!rows || list(r, rows, &e) != 0)
+        reply_error(r, &e);
+    free(rows);
+}
