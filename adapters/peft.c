@@ -11,6 +11,8 @@
 
 #include "adapters/peft_private.h"
 #include "core/base/file.h"
+#include "core/base/large.h"
+#include "core/kernels/vector.h"
 
 enum { HEADER_BYTES_MAX = 1 << 20, READ_BYTES = 16384, COMPARE = 4096 };
 
@@ -19,7 +21,8 @@ struct peft {
     struct delta_part *parts;               /* owned, in order of site */
     struct delta_replacement *replacements; /* owned, in order of slot */
     float *values;                          /* owned: all A, B and magnitudes */
-    float **replaced;                       /* owned, [replaced_count]: values of replaced tensors */
+    size_t values_bytes;
+    float **replaced; /* owned, [replaced_count]: values of replaced tensors */
     size_t replaced_count;
     struct peft_info info;
 };
@@ -39,7 +42,8 @@ static int make_room(struct peft_load *l, struct err *e)
     for (size_t i = 0; i < l->site_count; i++)
         if (l->targets[i].targeted)
             total += site_elements(&l->site_found[i]);
-    p->values = calloc((size_t)total, sizeof *p->values);
+    p->values_bytes = (size_t)total * sizeof *p->values;
+    p->values = large_new(p->values_bytes);
     if (!p->values)
         return err_memory(e);
     float *next = p->values;
@@ -59,17 +63,17 @@ static int make_room(struct peft_load *l, struct err *e)
 static int check_finite(const struct tensor *t, const float *values, size_t count, double *largest,
                         struct err *e)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (!isfinite(values[i]))
-            return err_set(e, "adapter_not_finite", "tensor %s contains %s", t->name,
-                           isnan(values[i]) ? "NaN" : "an infinity");
-        *largest = fmax(*largest, fabs((double)values[i]));
-    }
+    float found = vector_largest(values, count);
+    if (!isfinite(found))
+        return err_set(e, "adapter_not_finite", "tensor %s contains %s", t->name,
+                       isnan(found) ? "NaN" : "an infinity");
+    *largest = fmax(*largest, (double)found);
     return 0;
 }
 
-/* Read a tensor once: widened to `out`, its largest magnitude, and the hash of its bytes. */
-static int read_tensor(int fd, const struct tensor *t, float *out, double *largest,
+/* Read a tensor once: widened to `out`, its largest magnitude, and the hash of its bytes (zeros where no
+ * version is computed). */
+static int read_tensor(const struct peft_load *l, const struct tensor *t, float *out, double *largest,
                        uint8_t digest[SHA256_BYTES], struct err *e)
 {
     char chunk[READ_BYTES];
@@ -78,16 +82,19 @@ static int read_tensor(int fd, const struct tensor *t, float *out, double *large
     size_t size = dtype_size(t->dtype);
     for (uint64_t done = 0; done < t->bytes;) {
         size_t length = t->bytes - done < READ_BYTES ? (size_t)(t->bytes - done) : READ_BYTES;
-        if (file_pread(fd, chunk, length, t->offset + done, e) != 0)
+        if (file_pread(l->weights_fd, chunk, length, t->offset + done, e) != 0)
             return -1;
-        sha256_update(&hash, chunk, length);
+        if (!(l->options & PEFT_STORED))
+            sha256_update(&hash, chunk, length);
         dtype_widen(t->dtype, chunk, out, length / size);
         if (check_finite(t, out, length / size, largest, e) != 0)
             return -1;
         out += length / size;
         done += length;
     }
-    sha256_final(&hash, digest);
+    memset(digest, 0, SHA256_BYTES);
+    if (!(l->options & PEFT_STORED))
+        sha256_final(&hash, digest);
     return 0;
 }
 
@@ -135,7 +142,7 @@ static int read_slot(struct peft_load *l, int slot, struct sha256 *version, stru
     float *values = malloc(count * sizeof *values);
     if (!values)
         return err_memory(e);
-    int result = read_tensor(l->weights_fd, s->tensor, values, &largest, digest, e);
+    int result = read_tensor(l, s->tensor, values, &largest, digest, e);
     s->differs = result == 0 && !equals_base(l->model, slot, values, count);
     if (s->differs) {
         s->values = l->result->replaced[l->result->replaced_count++] = values;
@@ -159,7 +166,7 @@ static int read_site(struct peft_load *l, struct peft_place place, const struct 
     double *largest = place.role == PEFT_ROLE_A   ? &s->a_max
                       : place.role == PEFT_ROLE_B ? &s->b_max
                                                   : &ignored;
-    if (read_tensor(l->weights_fd, t, out, largest, digest, e) != 0)
+    if (read_tensor(l, t, out, largest, digest, e) != 0)
         return -1;
     add_tensor(version, t, digest);
     return 0;
@@ -242,7 +249,8 @@ static int read_values(struct peft_load *l, struct err *e)
     if (read_tensors(l, &version, e) != 0 || add_sites(l, &version, e) != 0)
         return -1;
     add_saved(l, &version);
-    sha256_final(&version, l->result->info.version);
+    if (!(l->options & PEFT_STORED))
+        sha256_final(&version, l->result->info.version);
     return 0;
 }
 
@@ -373,14 +381,14 @@ static int make_parts(struct peft_load *l, struct err *e)
 }
 
 /* Everything about the weights file, in the order in which a person would want to hear of it. */
-static int load_weights(struct peft_load *l, int allow_no_effect, struct err *e)
+static int load_weights(struct peft_load *l, struct err *e)
 {
     if (peft_place_all(l, e) != 0 || make_room(l, e) != 0 || read_values(l, e) != 0 ||
         check_products(l, e) != 0)
         return -1;
     if (check_shared(l, e) != 0 || make_replacements(l, e) != 0)
         return -1;
-    if (!allow_no_effect && check_effect(l, e) != 0)
+    if (l->options == 0 && check_effect(l, e) != 0)
         return -1;
     return make_parts(l, e);
 }
@@ -391,7 +399,7 @@ static int in_file(struct err *e, const char *file)
     return e->param[0] ? -1 : err_param(e, file);
 }
 
-static int load(struct peft_load *l, int config_fd, int allow_no_effect, struct err *e)
+static int load(struct peft_load *l, int config_fd, struct err *e)
 {
     if (peft_config_init(&l->config, config_fd, e) != 0)
         return in_file(e, "adapter_config.json");
@@ -400,7 +408,7 @@ static int load(struct peft_load *l, int config_fd, int allow_no_effect, struct 
     if (peft_match(l->model, &l->config, l->targets, e) != 0 ||
         peft_match_saved(l->model, &l->config, l->targets, l->saved, e) != 0)
         return in_file(e, "adapter_config.json");
-    return load_weights(l, allow_no_effect, e) == 0 ? 0 : in_file(e, "adapter_model.safetensors");
+    return load_weights(l, e) == 0 ? 0 : in_file(e, "adapter_model.safetensors");
 }
 
 static int allocate(struct peft_load *l, struct err *e)
@@ -418,11 +426,11 @@ static int allocate(struct peft_load *l, struct err *e)
     return l->result->replaced ? 0 : err_memory(e);
 }
 
-int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, int allow_no_effect,
+int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, unsigned options,
               struct err *e)
 {
-    struct peft_load l = {.model = m, .weights_fd = weights_fd};
-    int result = allocate(&l, e) == 0 ? load(&l, config_fd, allow_no_effect, e) : -1;
+    struct peft_load l = {.model = m, .weights_fd = weights_fd, .options = options};
+    int result = allocate(&l, e) == 0 ? load(&l, config_fd, e) : -1;
     peft_config_fini(&l.config);
     safetensors_close(l.weights);
     free(l.targets);
@@ -445,7 +453,7 @@ void peft_free(struct peft *p)
     free(p->replaced);
     free(p->replacements);
     free(p->parts);
-    free(p->values);
+    large_free(p->values, p->values_bytes);
     free(p);
 }
 

@@ -21,9 +21,14 @@ struct peft_info {
     int64_t parameters; /* elements of all A, B, magnitudes and replaced tensors */
 };
 
+enum peft_options {
+    PEFT_ALLOW_NO_EFFECT = 1, /* accept B that is zero everywhere */
+    PEFT_STORED = 2 /* it was accepted before: its effect is not asked, its version not computed (zeros) */
+};
+
 /* Errors: the adapter_*, safetensors_malformed, config_malformed and pickle_refused codes of the HTTP API.
- * `allow_no_effect`: accept B that is zero everywhere. */
-int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, int allow_no_effect,
+ * `options`: of enum peft_options, or 0. */
+int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, unsigned options,
               struct err *e);
 void peft_free(struct peft *p);
 const struct delta_source *peft_source(const struct peft *p);

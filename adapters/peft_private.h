@@ -34,6 +34,7 @@ struct peft_load {
     struct peft_slot *slot_found; /* owned, [slot_count] */
     struct safetensors *weights;  /* owned */
     int weights_fd;
+    unsigned options;    /* enum peft_options */
     struct peft *result; /* owned until it is handed over */
 };
 

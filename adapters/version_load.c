@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,27 +32,59 @@ static int check_blob(int fd, uint64_t bytes, const char *digest, struct err *e)
 static int compile(const struct model *m, int config_fd, int weights_fd, struct delta **out, struct err *e)
 {
     struct peft *p;
-    if (peft_load(&p, m, config_fd, weights_fd, 1, e) !=
-        0) /* whether it has an effect was proved on upload */
+    if (peft_load(&p, m, config_fd, weights_fd, PEFT_STORED, e) != 0)
         return -1;
     int result = delta_new(out, m, peft_source(p), e);
     peft_free(p);
     return result;
 }
 
+/* Hashing takes as long as all the rest: it is done beside it. */
+struct check {
+    const struct version *version;
+    int config_fd, weights_fd;
+    int result;
+    struct err err;
+};
+
+static void *check_blobs(void *arg)
+{
+    struct check *c = arg;
+    const struct version *v = c->version;
+    c->result = check_blob(c->config_fd, v->config_bytes, v->config_blob, &c->err);
+    if (c->result == 0)
+        c->result = check_blob(c->weights_fd, v->weights_bytes, v->weights_blob, &c->err);
+    return NULL;
+}
+
+/* What is wrong with damaged files is that they are damaged, whatever compiling them said. */
+static int check_and_compile(struct check *c, const struct model *m, struct delta **out, struct err *e)
+{
+    pthread_t thread;
+    struct delta *d = NULL;
+    if (pthread_create(&thread, NULL, check_blobs, c) != 0)
+        return err_set(e, "out_of_memory", "cannot start a thread");
+    int result = compile(m, c->config_fd, c->weights_fd, &d, e);
+    pthread_join(thread, NULL);
+    if (c->result != 0)
+        *e = c->err;
+    if (c->result != 0 || result != 0) {
+        delta_unref(d);
+        return -1;
+    }
+    *out = d;
+    return 0;
+}
+
 static int load_blobs(struct registry *r, const struct model *m, const struct version *v, struct delta **out,
                       struct err *e)
 {
-    int config_fd, weights_fd;
-    if (registry_open_blobs(r, v, &config_fd, &weights_fd, e) != 0)
+    struct check c = {.version = v};
+    if (registry_open_blobs(r, v, &c.config_fd, &c.weights_fd, e) != 0)
         return -1;
-    int result = check_blob(config_fd, v->config_bytes, v->config_blob, e);
-    if (result == 0)
-        result = check_blob(weights_fd, v->weights_bytes, v->weights_blob, e);
-    if (result == 0)
-        result = compile(m, config_fd, weights_fd, out, e);
-    close(config_fd);
-    close(weights_fd);
+    int result = check_and_compile(&c, m, out, e);
+    close(c.config_fd);
+    close(c.weights_fd);
     return result;
 }
 

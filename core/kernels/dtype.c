@@ -1,7 +1,8 @@
 #include "core/kernels/dtype.h"
 
-#include <stdint.h>
 #include <string.h>
+
+#include "core/kernels/bf16.h"
 
 size_t dtype_size(enum dtype t)
 {
@@ -41,4 +42,15 @@ void dtype_widen(enum dtype t, const void *stored, float *out, size_t count)
         widen_bf16(stored, out, count);
     else
         widen_f16(stored, out, count);
+}
+
+bool dtype_narrow_bf16(const float *x, uint16_t *out, size_t count)
+{
+    uint16_t largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        out[i] = bf16_of(x[i]);
+        uint16_t magnitude = out[i] & 0x7FFF;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest < 0x7F80;
 }

@@ -1,6 +1,8 @@
 #include "core/kernels/vector.h"
 
 #include <math.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "core/kernels/lanes.h"
 
@@ -84,6 +86,21 @@ static float largest_of(const float *y, int n)
     for (int i = 1; i < n; i++)
         largest = y[i] > largest ? y[i] : largest;
     return largest;
+}
+
+/* Magnitudes of floats are ordered as their bits are, infinities and then NaNs above all others. */
+float vector_largest(const float *x, size_t n)
+{
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= 0x7FFFFFFF;
+        largest = bits > largest ? bits : largest;
+    }
+    float result;
+    memcpy(&result, &largest, sizeof result);
+    return result;
 }
 
 void vector_softmax(float *y, int n)

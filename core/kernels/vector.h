@@ -1,6 +1,7 @@
 /* Float loops whose result for one row depends on that row alone: every sum has one fixed order. Any thread.
  */
 #pragma once
+#include <stddef.h>
 
 /* Sum of a[i] * b[i]. */
 float vector_dot(const float *a, const float *b, int n);
@@ -22,6 +23,8 @@ void vector_silu_gate(float *y, const float *gate, const float *up, int n);
 void vector_gelu_tanh(float *y, int n);
 void vector_relu(float *y, int n);
 
+/* The largest magnitude; infinite or NaN where an element is. 0 of nothing. */
+float vector_largest(const float *x, size_t n);
 /* Softmax in place. */
 void vector_softmax(float *y, int n);
 /* Rotate the pairs (x[i], x[i + n/2]) by angles given as cosines and sines [n/2] (Su et al. 2021). */

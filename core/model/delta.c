@@ -2,8 +2,11 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "core/base/large.h"
 #include "core/kernels/bf16.h"
+#include "core/kernels/vector.h"
 #include "core/model/delta_internal.h"
 #include "core/model/model.h"
 
@@ -24,7 +27,8 @@ int delta_allocate(struct delta **out, const struct model *m, size_t bytes, bool
     d->bf16 = model_info(m)->precision != PRECISION_EXACT;
     d->bytes = sizeof *d + sites * sizeof *d->sites + bytes;
     d->sites = calloc(sites, sizeof *d->sites);
-    d->memory = calloc(1, bytes + 1);
+    d->memory = large_new(bytes);
+    d->memory_bytes = bytes;
     if (replaces)
         d->replaced = calloc(slots, sizeof *d->replaced);
     if (magnitudes)
@@ -46,14 +50,12 @@ void *delta_carve(const struct delta *d, size_t *at, size_t bytes)
     return place;
 }
 
-bool delta_put(const struct delta *d, void *numbers, size_t index, float value)
+bool delta_put(const struct delta *d, void *numbers, size_t index, const float *values, size_t count)
 {
-    if (d->bf16) {
-        ((uint16_t *)numbers)[index] = bf16_of(value);
-        return isfinite(bf16_widen(bf16_of(value)));
-    }
-    ((float *)numbers)[index] = value;
-    return isfinite(value);
+    if (d->bf16)
+        return dtype_narrow_bf16(values, (uint16_t *)numbers + index, count);
+    memcpy((float *)numbers + index, values, count * sizeof *values);
+    return isfinite(vector_largest(values, count));
 }
 
 float delta_get(const struct delta *d, const void *numbers, size_t index)
@@ -103,13 +105,10 @@ static struct matrix slot_matrix(const struct slot *s, bool bf16)
 
 static bool copy_values(const struct delta *d, const struct matrix *w, const float *values, size_t count)
 {
-    bool finite = true;
-    for (size_t i = 0; i < count; i++)
-        if (w->dtype == DTYPE_F32)
-            ((float *)w->data)[i] = values[i];
-        else
-            finite &= delta_put(d, (void *)w->data, i, values[i]);
-    return finite;
+    if (w->dtype != DTYPE_F32)
+        return delta_put(d, (void *)w->data, 0, values, count);
+    memcpy((void *)w->data, values, count * sizeof *values);
+    return true;
 }
 
 static int fill_replaced(struct delta *d, const struct model *m, const struct delta_source *s, size_t *at,
@@ -139,24 +138,43 @@ static int fill_replaced(struct delta *d, const struct model *m, const struct de
 
 /* ---- low-rank parts ---- */
 
-/* Puts A, and B with the scale and, of DoRA, the rows' factors folded in; false where one is not finite. */
+static bool fill_a(const struct delta *d, const struct site *s, const struct lowrank *l, const float *a)
+{
+    if (s->kind != SITE_EMBEDDING)
+        return delta_put(d, (void *)l->a, 0, a, (size_t)l->rank * (size_t)s->in);
+    bool finite = true;
+    for (int r = 0; r < l->rank; r++)
+        for (int k = 0; k < s->in; k++)
+            finite &= delta_put(d, (void *)l->a, delta_a_at(s, l->rank, r, k),
+                                &a[(size_t)r * (size_t)s->in + (size_t)k], 1);
+    return finite;
+}
+
+/* B with the scale and, of DoRA, the rows' factors folded in. */
+static bool fill_b(const struct delta *d, const struct site *s, const struct lowrank *l, const float *b,
+                   float scale, const float *factor)
+{
+    bool finite = true;
+    for (int row = 0; row < s->out; row += LINEAR_ROWS) {
+        int rows = s->out - row < LINEAR_ROWS ? s->out - row : LINEAR_ROWS;
+        float scales[LINEAR_ROWS], column[LINEAR_ROWS];
+        for (int i = 0; i < rows; i++)
+            scales[i] = factor ? scale * factor[row + i] : scale;
+        for (int r = 0; r < l->rank; r++) {
+            for (int i = 0; i < rows; i++)
+                column[i] = scales[i] * b[(size_t)(row + i) * (size_t)l->rank + (size_t)r];
+            finite &= delta_put(d, (void *)l->b, lowrank_b_at(l->rank, row, r), column, (size_t)rows);
+        }
+    }
+    return finite;
+}
+
+/* False where a number is not finite. */
 static bool fill_part(struct delta *d, const struct site *s, const struct delta_part *p, size_t *at)
 {
     const struct lowrank l = delta_place(d, d->bf16, s, p->rank, at);
-    const float *factor = delta_magnitude(d, p->site);
-    bool finite = true;
-    for (int r = 0; r < p->rank; r++)
-        for (int k = 0; k < s->in; k++)
-            finite &= delta_put(d, (void *)l.a, delta_a_at(s, p->rank, r, k),
-                                p->a[(size_t)r * (size_t)s->in + (size_t)k]);
-    for (int row = 0; row < s->out; row++) {
-        float scale = factor ? p->scale * factor[row] : p->scale;
-        for (int r = 0; r < p->rank; r++)
-            finite &= delta_put(d, (void *)l.b, lowrank_b_at(p->rank, row, r),
-                                scale * p->b[(size_t)row * (size_t)p->rank + (size_t)r]);
-    }
     d->sites[p->site] = l;
-    return finite;
+    return fill_a(d, s, &l, p->a) && fill_b(d, s, &l, p->b, p->scale, delta_magnitude(d, p->site));
 }
 
 static int fill_parts(struct delta *d, const struct model *m, const struct delta_source *s, size_t *at,
@@ -234,7 +252,7 @@ void delta_unref(struct delta *d)
     free(d->sites);
     free(d->magnitude);
     free(d->replaced);
-    free(d->memory);
+    large_free(d->memory, d->memory_bytes);
     free(d);
 }
 

@@ -33,19 +33,37 @@ static int check(const struct model *m, const struct parts *p, struct err *e)
     return 0;
 }
 
+/* `count` neighbours, each times scale; false where one is not finite. */
+static bool copy_run(const struct delta *d, const void *to, size_t to_at, const struct delta *source,
+                     const void *from, size_t from_at, size_t count, float scale)
+{
+    enum { RUN = 256 };
+    float values[RUN];
+    bool finite = true;
+    for (size_t done = 0; done < count; done += RUN) {
+        size_t n = count - done < RUN ? count - done : RUN;
+        for (size_t i = 0; i < n; i++)
+            values[i] = scale * delta_get(source, from, from_at + done + i);
+        finite &= delta_put(d, (void *)to, to_at + done, values, n);
+    }
+    return finite;
+}
+
 /* Ranks [first, first + from->rank) of `to`. */
 static bool copy_part(const struct delta *d, const struct delta *source, const struct site *s,
                       const struct lowrank *from, const struct lowrank *to, int first, float scale)
 {
-    bool finite = true;
-    for (int r = 0; r < from->rank; r++)
-        for (int k = 0; k < s->in; k++)
-            delta_put(d, (void *)to->a, delta_a_at(s, to->rank, first + r, k),
-                      delta_get(source, from->a, delta_a_at(s, from->rank, r, k)));
-    for (int row = 0; row < s->out; row++)
-        for (int r = 0; r < from->rank; r++)
-            finite &= delta_put(d, (void *)to->b, lowrank_b_at(to->rank, row, first + r),
-                                scale * delta_get(source, from->b, lowrank_b_at(from->rank, row, r)));
+    bool finite = true, turned = s->kind == SITE_EMBEDDING;
+    int lines = turned ? s->in : from->rank, length = turned ? from->rank : s->in;
+    for (int i = 0; i < lines; i++)
+        copy_run(d, to->a, delta_a_at(s, to->rank, first + (turned ? 0 : i), turned ? i : 0), source, from->a,
+                 (size_t)i * (size_t)length, (size_t)length, 1);
+    for (int row = 0; row < s->out; row += LINEAR_ROWS)
+        for (int r = 0; r < from->rank; r++) {
+            int rows = s->out - row < LINEAR_ROWS ? s->out - row : LINEAR_ROWS;
+            finite &= copy_run(d, to->b, lowrank_b_at(to->rank, row, first + r), source, from->b,
+                               lowrank_b_at(from->rank, row, r), (size_t)rows, scale);
+        }
     return finite;
 }
 

@@ -17,6 +17,7 @@ struct delta {
     const float **magnitude; /* owned, [sites], or NULL; of DoRA: [out] factors of W's rows, else NULL */
     struct matrix *replaced; /* owned, [slots], or NULL; no data: the base's. Vectors are f32 */
     char *memory;            /* owned: all numbers */
+    size_t memory_bytes;
 };
 
 /* The delta's part of a site, or NULL where it changes nothing. `d` may be NULL. */
@@ -49,8 +50,8 @@ int delta_allocate(struct delta **out, const struct model *m, size_t bytes, bool
                    struct err *e);
 /* The next `bytes` of the memory, from *at on, aligned for vectors; a walk with no delta finds the size. */
 void *delta_carve(const struct delta *d, size_t *at, size_t bytes);
-/* Element `index` of A or B, rounded to what the delta keeps; false where it is not finite. */
-bool delta_put(const struct delta *d, void *numbers, size_t index, float value);
+/* Elements of A or B from `index` on, rounded to what the delta keeps; false where one is not finite. */
+bool delta_put(const struct delta *d, void *numbers, size_t index, const float *values, size_t count);
 float delta_get(const struct delta *d, const void *numbers, size_t index);
 /* Places of a site's A and B in the memory. */
 struct site;

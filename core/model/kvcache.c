@@ -1,7 +1,8 @@
 #include "core/model/kvcache.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
+
+#include "core/base/large.h"
 
 struct kvcache {
     struct kv_shape shape;
@@ -30,8 +31,7 @@ int kvcache_new(struct kvcache **out, const struct kv_shape *s, size_t bytes, st
     k->bytes = (size_t)k->pages * page_bytes;
     k->free_list = calloc((size_t)k->pages, sizeof *k->free_list);
     k->references = calloc((size_t)k->pages, sizeof *k->references);
-    void *memory = mmap(NULL, k->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    k->memory = memory == MAP_FAILED ? NULL : memory;
+    k->memory = large_new(k->bytes);
     if (!k->free_list || !k->references || !k->memory) {
         kvcache_free(k);
         return err_set(e, "out_of_memory", "cannot get %zu bytes of memory for the KV cache", bytes);
@@ -47,8 +47,7 @@ void kvcache_free(struct kvcache *k)
 {
     if (!k)
         return;
-    if (k->memory)
-        munmap(k->memory, k->bytes);
+    large_free(k->memory, k->bytes);
     free(k->free_list);
     free(k->references);
     free(k);

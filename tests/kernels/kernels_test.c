@@ -109,6 +109,53 @@ static void widening_is_exact(void **state)
     assert_string_equal(dtype_name(DTYPE_BF16), "BF16");
 }
 
+/* All 65536 bf16, and what lies between them: the nearest, the even one of two equally near. */
+static void narrowing_rounds_to_the_nearest(void **state)
+{
+    (void)state;
+    for (uint32_t half = 0; half < 0x7F80; half++) {
+        uint32_t low = half << 16, bits[] = {low, low | 0x7FFF, low | 0x8000, low | 0x8001, low | 0xFFFF};
+        float x[5];
+        uint16_t out[5], next = (uint16_t)(half + 1), even = (uint16_t)(half + (half & 1)),
+                         expected[] = {(uint16_t)half, (uint16_t)half, even, next, next};
+        memcpy(x, bits, sizeof x);
+        assert_int_equal(dtype_narrow_bf16(x, out, 5), half + 1 < 0x7F80);
+        assert_memory_equal(out, expected, sizeof out);
+        for (int i = 0; i < 5; i++)
+            x[i] = -x[i];
+        dtype_narrow_bf16(x, out, 5);
+        for (int i = 0; i < 5; i++)
+            assert_int_equal(out[i], expected[i] | 0x8000);
+    }
+    const float odd[] = {1, NAN, 1, -INFINITY, INFINITY};
+    uint16_t out[5];
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(dtype_narrow_bf16(&odd[i], &out[i], 1), odd[i] == 1.0f);
+    assert_true((out[1] & 0x7F80) == 0x7F80 && (out[1] & 0x7F) != 0);
+    assert_int_equal(out[3], 0xFF80);
+}
+
+static void the_largest_is_found_anywhere(void **state)
+{
+    (void)state;
+    assert_true(vector_largest(NULL, 0) == 0);
+    for (int s = 0; s < SIZES; s++) {
+        int n = sizes[s];
+        float *x = guarded((size_t)n, 5);
+        for (int i = 0; i < n; i++) {
+            float kept = x[i];
+            x[i] = -3;
+            assert_true(vector_largest(x, (size_t)n) == 3);
+            x[i] = i % 2 ? INFINITY : -INFINITY;
+            assert_true(isinf(vector_largest(x, (size_t)n)));
+            x[i] = NAN;
+            assert_true(isnan(vector_largest(x, (size_t)n)));
+            x[i] = kept;
+        }
+        release(x, (size_t)n);
+    }
+}
+
 /* ---- vector ---- */
 
 static void sums(void **state)
@@ -496,6 +543,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(widening_is_exact),
+        cmocka_unit_test(narrowing_rounds_to_the_nearest),
+        cmocka_unit_test(the_largest_is_found_anywhere),
         cmocka_unit_test(sums),
         cmocka_unit_test(norms),
         cmocka_unit_test(activations),

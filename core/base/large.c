@@ -1,0 +1,26 @@
+#include "core/base/large.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* Below a huge page, a mapping of its own costs more than it gives. */
+enum { MAPPED_FROM = 2 << 20 };
+
+void *large_new(size_t bytes)
+{
+    if (bytes < MAPPED_FROM)
+        return calloc(1, bytes ? bytes : 1);
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    madvise(p, bytes, MADV_HUGEPAGE); /* a wish: it works without */
+    return p;
+}
+
+void large_free(void *p, size_t bytes)
+{
+    if (!p || bytes < MAPPED_FROM)
+        free(p);
+    else
+        munmap(p, bytes);
+}
