@@ -46,10 +46,10 @@ static void table_norms(const struct model *m, const struct delta *d, const stru
                         double *norms)
 {
     const struct table *t = p->site == m->embed.site ? &m->embed : &m->positions;
-    const struct matrix *own = delta_matrix(d, t->weight_slot), *w = own ? own : &t->weight;
+    const struct matrix *own = delta_matrix(d, t->weight_slot), *w = &t->weight;
     memset(norms, 0, (size_t)w->cols * sizeof *norms);
     for (int k = 0; k < w->rows; k++) {
-        matrix_row(w, k, row);
+        table_row(t, own, k, row);
         for (int i = 0; i < w->cols; i++) {
             float sum = 0;
             for (int r = 0; r < p->rank; r++)

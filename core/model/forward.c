@@ -160,14 +160,13 @@ static void linear_all(struct model_run *r, const struct linear *l, int which, s
 /* ---- phases ---- */
 
 /* Row `index` of a table as token t's delta has it. */
-static void table_row(struct model_run *r, const struct table *table, int t, int index, float *out)
+static void look_up(struct model_run *r, const struct table *table, int t, int index, float *out)
 {
     const struct delta *delta = r->batch->delta[t];
-    const struct matrix *own = delta_matrix(delta, table->weight_slot);
     const float *factor = delta_magnitude(delta, table->site);
     const struct lowrank *part = delta_at(delta, table->site);
     int size = table->weight.cols;
-    matrix_row(own ? own : &table->weight, index, out);
+    table_row(table, delta_matrix(delta, table->weight_slot), index, out);
     if (factor)
         vector_multiply(out, factor, size);
     if (!part)
@@ -184,10 +183,10 @@ static void embed(struct model_run *r, int worker, int workers)
     int hidden = m->config.hidden;
     for (int t = worker; t < r->batch->count; t += workers) {
         float *x = r->x + (size_t)t * (size_t)hidden;
-        table_row(r, &m->embed, t, r->batch->token[t], x);
+        look_up(r, &m->embed, t, r->batch->token[t], x);
         if (m->positions.weight.data) {
             float *place = r->branch + (size_t)t * (size_t)hidden;
-            table_row(r, &m->positions, t, r->batch->position[t], place);
+            look_up(r, &m->positions, t, r->batch->position[t], place);
             vector_add(x, place, hidden);
         }
     }

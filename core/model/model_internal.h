@@ -20,8 +20,19 @@ struct norm {
 
 struct table {
     struct matrix weight; /* [rows, numbers of each] */
+    const struct packed
+        *packed; /* of the head, where it is the same matrix: rows are read from there; or NULL */
     int site, weight_slot;
 };
+
+/* A row as it is served; `own`: a delta's matrix in the table's place, or NULL. */
+static inline void table_row(const struct table *t, const struct matrix *own, int row, float *out)
+{
+    if (!own && t->packed)
+        r16_unpack_row(t->packed, row, out);
+    else
+        matrix_row(own ? own : &t->weight, row, out);
+}
 
 /* One block of a decoder. */
 struct layer {

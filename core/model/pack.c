@@ -325,6 +325,8 @@ int pack_model(struct model *m, const struct model_options *o, struct err *e)
     m->info.packed_bytes = plan.bytes;
     pool_free(pool);
     free(plan.items);
+    if (result == 0 && m->config.tied)
+        m->embed.packed = &m->lm_head.packed;
     if (result == 0)
         weights_forget_all(m->weights);
     return result;

@@ -48,6 +48,16 @@ def test_accuracy_finds_exact_equal_to_itself(made):
     assert exact[6].strip() == "+0.000 %" and exact[7].strip() == "100.00 %"
 
 
+def test_packed_weights_cost_the_demo_little():
+    """int8 loses at most half a percent of perplexity, int4 at most 3 %."""
+    text = run(os.path.join(ROOT, "bench", "accuracy"), "--messages", 1)
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
+    lost = {(row[1], row[2]): float(row[6].rstrip(" %")) for row in rows if len(row) == 9 and row[2] in ("int8", "int4")}
+    assert len(lost) == 2 * 4
+    for (adapter, precision), percent in lost.items():
+        assert percent <= {"int8": 0.5, "int4": 3}[precision], (adapter, precision)
+
+
 def test_registered_counts_cold_adapters(made):
     text = run(program("registered"), "--directory", made, "--adapters", 20, "--tenants", 3)
     assert "20 registered adapters of 3 tenants" in text
