@@ -12,6 +12,7 @@
 #include "core/model/model.h"
 
 enum { ENGINE_LOGPROBS_MAX = 20 };
+enum { ENGINE_WEIGHT_DEFAULT = 100, ENGINE_WEIGHT_MAX = 1000 };
 
 struct sampling {
     float temperature; /* 0: greedy, ties go to the lowest id */
@@ -46,6 +47,7 @@ struct engine_done {
 
 struct engine_request {
     uint32_t tenant;       /* for fairness; the engine knows no names */
+    int weight;            /* of the tenant's share, 1..ENGINE_WEIGHT_MAX; 0: ENGINE_WEIGHT_DEFAULT */
     struct delta *delta;   /* the engine takes a reference of its own; NULL: bare base */
     const int32_t *tokens; /* [token_count], copied */
     size_t token_count;
