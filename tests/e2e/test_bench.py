@@ -73,7 +73,7 @@ def test_gguf_holds_all_tensors(made):
 
 def test_streams_over_http_are_counted(made):
     text = run(os.path.join(ROOT, "bench", "load"), "--shape", "tiny", "--directory", made, "--clients", 2, "--repeats", 1, "--tokens", 8)
-    assert "### Streams over HTTP" in text and "| cold " in text and "| warm " in text
+    assert "### Streams over HTTP" in text and "### A cold adapter of " in text and "| cold " in text and "| warm " in text
 
 
 def test_streams_says_what_the_server_refused(daemon):
