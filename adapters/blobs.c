@@ -11,7 +11,7 @@
 
 #include "core/base/file.h"
 
-enum { SHELVES = 256, PATH_BYTES = SHA256_HEX + 4, SHELF_BYTES = 3 };
+enum { SHELVES = 256, PATH_BYTES = SHA256_HEX + 4, SHELF_BYTES = 3, READ_BYTES = 65536 };
 
 /* "ab/abcd..." */
 static void blob_path(const char *digest, char out[PATH_BYTES])
@@ -240,4 +240,65 @@ int blobs_sweep(struct blobs *b, int (*used)(void *arg, const char *digest, bool
             return -1;
     }
     return 0;
+}
+
+/* ---- looking ---- */
+
+struct visitor {
+    const char *shelf;
+    int (*visit)(void *arg, const char *shelf, const char *name, struct err *e);
+    void *arg;
+};
+
+static int visit_entry(void *arg, const char *name, bool *out, struct err *e)
+{
+    struct visitor *v = arg;
+    *out = true;
+    return v->visit(v->arg, v->shelf, name, e);
+}
+
+int blobs_visit(struct blobs *b, int (*visit)(void *arg, const char *shelf, const char *name, struct err *e),
+                void *arg, struct err *e)
+{
+    size_t removed = 0;
+    for (int i = 0; i < SHELVES; i++) {
+        char shelf[SHELF_BYTES];
+        snprintf(shelf, sizeof shelf, "%02x", (unsigned)i & 0xff);
+        struct visitor v = {shelf, visit, arg};
+        int fd = open_directory(b->shelves_fd, shelf, e);
+        if (fd < 0 || sweep_directory(fd, visit_entry, &v, &removed, e) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int blobs_check(int fd, uint64_t bytes, const char *digest, struct err *e)
+{
+    struct sha256 hash;
+    uint8_t found[SHA256_BYTES], block[READ_BYTES];
+    char found_hex[SHA256_HEX + 1];
+    sha256_init(&hash);
+    for (uint64_t at = 0; at < bytes;) {
+        size_t length = bytes - at < sizeof block ? (size_t)(bytes - at) : sizeof block;
+        if (file_pread(fd, block, length, at, e) != 0)
+            return -1;
+        sha256_update(&hash, block, length);
+        at += length;
+    }
+    sha256_final(&hash, found);
+    hex_encode(found, sizeof found, found_hex);
+    if (strcmp(found_hex, digest) == 0)
+        return 0;
+    err_set(e, "adapter_broken", "blob %s is damaged: its bytes have the SHA-256 %s", digest, found_hex);
+    return err_hint(e, "upload the same files again");
+}
+
+int blobs_verify(struct blobs *b, const char *digest, uint64_t bytes, struct err *e)
+{
+    int fd = blobs_open_blob(b, digest, bytes, e);
+    if (fd < 0)
+        return -1;
+    int result = blobs_check(fd, bytes, digest, e);
+    close(fd);
+    return result;
 }

@@ -37,6 +37,15 @@ void blobs_remove(struct blobs *b, const char *digest);
 int blobs_open_blob(struct blobs *b, const char *digest, uint64_t bytes, struct err *e);
 bool blobs_present(struct blobs *b, const char *digest, uint64_t bytes);
 
+/* Call back for the name of every file on the shelves, blob or not; `shelf` is "ab". A visitor's -1 ends it.
+ */
+int blobs_visit(struct blobs *b, int (*visit)(void *arg, const char *shelf, const char *name, struct err *e),
+                void *arg, struct err *e);
+/* The SHA-256 of a blob's bytes against its name: "adapter_broken" when they differ, or it is missing or has
+ * another size; "io_error" when it cannot be read. */
+int blobs_check(int fd, uint64_t bytes, const char *digest, struct err *e);
+int blobs_verify(struct blobs *b, const char *digest, uint64_t bytes, struct err *e);
+
 /* Remove the files of DATA/tmp; how many were there. */
 int blobs_sweep_temporaries(struct blobs *b, size_t *removed, struct err *e);
 /* Remove what is not a blob that `used` wants to keep. */

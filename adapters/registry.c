@@ -43,6 +43,10 @@ static void remove_unused(struct registry *r, const char *digest, struct removal
     bool used = true;
     uint8_t bytes[SHA256_BYTES];
     struct err ignored; /* a file that stays behind is swept by the next start */
+    if (r->holds > 0) {
+        r->sweep_due = true;
+        return;
+    }
     if (store_blob_used(r->store, digest, &used, &ignored) != 0 || used)
         return;
     blobs_remove(&r->blobs, digest);
@@ -213,7 +217,8 @@ int registry_open(struct registry **out, const char *data_directory, struct err 
     }
     r->lock_fd = r->blobs.temporary_fd = r->blobs.shelves_fd = -1;
     pthread_mutex_init(&r->writer, NULL);
-    if (open_parts(r, data_directory, e) != 0) {
+    r->directory = strdup(data_directory);
+    if ((!r->directory && err_memory(e) != 0) || open_parts(r, data_directory, e) != 0) {
         registry_close(r);
         return -1;
     }
@@ -227,6 +232,7 @@ void registry_close(struct registry *r)
         return;
     store_close(r->store);
     blobs_close(&r->blobs);
+    free(r->directory);
     mirror_fini(&r->mirror);
     pthread_mutex_destroy(&r->writer);
     if (r->lock_fd >= 0)

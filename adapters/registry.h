@@ -183,5 +183,5 @@ int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *nam
  * as long as the files are there. */
 int registry_open_blobs(struct registry *r, const struct version *v, int *config_fd, int *weights_fd,
                         struct err *e);
-/* A blob turned out to be damaged: refuse this version from now on. */
-void registry_mark_broken(struct registry *r, const struct version *v);
+/* A blob turned out to be damaged: refuse this version from now on. False: it is not there any more. */
+bool registry_mark_broken(struct registry *r, const struct version *v);

@@ -237,25 +237,29 @@ int registry_open_blobs(struct registry *r, const struct version *v, int *config
     return 0;
 }
 
-static void mark_broken(struct registry *r, const struct version *v)
+static bool mark_broken(struct registry *r, const struct version *v)
 {
     struct tenant *t = mirror_tenant_numbered(&r->mirror, v->tenant);
     struct adapter *a = t ? mirror_adapter(t, v->name) : NULL;
     const struct version *present = a ? adapter_version(a, v->digest) : NULL;
-    if (!present || present->broken || present->created_ms != v->created_ms ||
+    if (!present || present->created_ms != v->created_ms ||
         strcmp(present->config_blob, v->config_blob) != 0 ||
         strcmp(present->weights_blob, v->weights_blob) != 0)
-        return;
+        return false;
+    if (present->broken)
+        return true;
     struct version values = *present;
     values.broken = true;
     struct mirror_change change = {.before = present, .after = version_new(&values)};
     if (change.after) /* without memory: the next load finds it broken again */
         mirror_change_versions(&r->mirror, a, &change, 1);
+    return true;
 }
 
-void registry_mark_broken(struct registry *r, const struct version *v)
+bool registry_mark_broken(struct registry *r, const struct version *v)
 {
     pthread_mutex_lock(&r->writer);
-    mark_broken(r, v);
+    bool present = mark_broken(r, v);
     pthread_mutex_unlock(&r->writer);
+    return present;
 }

@@ -1,9 +1,10 @@
 /* What the registry's files share: registry.c (opening, tenants), registry_keys.c,
- * registry_publish.c, registry_adapters.c, staged.c. */
+ * registry_publish.c, registry_adapters.c, hold.c, staged.c. */
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "adapters/blob_list.h"
 #include "adapters/blobs.h"
 #include "adapters/mirror.h"
 #include "adapters/registry.h"
@@ -20,6 +21,9 @@ struct registry {
     bool has_admin; /* set once, before other threads come */
     uint8_t admin_hash[SHA256_BYTES];
     size_t swept_temporaries, swept_blobs;
+    char *directory; /* DATA */
+    int holds;       /* who wants blobs to stay; under `writer` */
+    bool sweep_due;  /* blobs that nobody needs were left because of them */
 };
 
 /* Take the writer mutex; "storage_failed" (and no mutex) when changes are refused. */
@@ -37,6 +41,15 @@ struct removal { /* zero-initialize */
 void registry_remove_blobs(struct registry *r, const struct version *const *versions, size_t count,
                            struct removal *removal);
 void registry_finish_removal(struct registry *r, const struct removal *removal);
+
+/* ---- hold.c: for those who read blobs for long ---- */
+/* The writer: from now on, no blob is removed until registry_release_blobs. "overloaded": too many. */
+int registry_hold_blobs(struct registry *r, struct err *e);
+void registry_release_blobs(struct registry *r); /* not the writer; removes what had to stay */
+/* The writer: every version there is. A visitor's -1 ends it. */
+int registry_visit_versions(struct registry *r,
+                            int (*visit)(void *arg, const struct version *v, struct err *e), void *arg,
+                            struct err *e);
 
 /* ---- staged.c ---- */
 const char *staged_digest(const struct staged *s,

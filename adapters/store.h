@@ -80,4 +80,9 @@ int store_audit_insert(struct store *s, const struct audit_row *row, struct err 
 int store_audit_list(struct store *s, const char *tenant, int64_t after, size_t limit, struct audit_row *out,
                      size_t *count, bool *more, struct err *e);
 
+/* Whether the file is sound: "registry_malformed". Reads all of it. */
+int store_check(struct store *s, struct err *e);
+/* A copy of the whole database in a new file, as it is between two changes; not synced. */
+int store_copy(struct store *s, const char *path, struct err *e);
+
 int store_blob_used(struct store *s, const char *blob, bool *used, struct err *e);

@@ -152,11 +152,11 @@ static int check_owner(struct store *s, const char *path, int64_t *version, stru
     return err_hint(e, "start the newer adapterd that wrote it, or restore a backup");
 }
 
-static int check_content(struct store *s, const char *path, struct err *e)
+static int check_content(struct store *s, const char *path, const char *pragma, struct err *e)
 {
     sqlite3_stmt *statement = NULL;
     int result = 0;
-    if (sqlite3_prepare_v2(s->connection, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK ||
+    if (sqlite3_prepare_v2(s->connection, pragma, -1, &statement, NULL) != SQLITE_OK ||
         sqlite3_step(statement) != SQLITE_ROW) {
         result = store_error(s, "check the database", e);
     } else {
@@ -169,6 +169,11 @@ static int check_content(struct store *s, const char *path, struct err *e)
     if (result != 0)
         err_hint(e, "restore the data directory from a backup");
     return result;
+}
+
+int store_check(struct store *s, struct err *e)
+{
+    return check_content(s, "registry.db", "PRAGMA integrity_check(1)", e);
 }
 
 static int migrate_one(struct store *s, const struct migration *m, struct err *e)
@@ -213,7 +218,7 @@ static int open_connection(struct store *s, const char *path, bool *created, str
     if (!keys_enforced)
         return err_set(e, "internal_error", "this SQLite (%s) cannot enforce foreign keys",
                        sqlite3_libversion());
-    if (check_owner(s, path, &version, e) != 0 || check_content(s, path, e) != 0)
+    if (check_owner(s, path, &version, e) != 0 || check_content(s, path, "PRAGMA quick_check(1)", e) != 0)
         return -1;
     *created = version == 0;
     return migrate(s, version, e);
@@ -240,4 +245,34 @@ void store_close(struct store *s)
         sqlite3_finalize(s->statements[i]);
     sqlite3_close(s->connection);
     free(s);
+}
+
+/* ---- a copy ---- */
+
+static int copy_pages(struct store *s, sqlite3 *to, struct err *e)
+{
+    sqlite3_backup *b = sqlite3_backup_init(to, "main", s->connection, "main");
+    int status = b ? sqlite3_backup_step(b, -1) : sqlite3_errcode(to);
+    int finished = b ? sqlite3_backup_finish(b) : SQLITE_OK;
+    if (status == SQLITE_DONE && finished == SQLITE_OK)
+        return 0;
+    int code = status == SQLITE_DONE ? finished : status;
+    return err_set(e, error_code(code & 0xff), "registry: cannot copy the database: %s",
+                   sqlite3_errstr(code));
+}
+
+/* Whoever reads the copy checks it against a hash, so it needs no journal and no sync. */
+int store_copy(struct store *s, const char *path, struct err *e)
+{
+    static const char pragmas[] = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;";
+    sqlite3 *to = NULL;
+    int result = -1;
+    if (sqlite3_open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
+        sqlite3_exec(to, pragmas, NULL, NULL, NULL) != SQLITE_OK)
+        err_set(e, "io_error", "registry: cannot open %s for a copy: %s", path,
+                to ? sqlite3_errmsg(to) : "no memory");
+    else
+        result = copy_pages(s, to, e);
+    sqlite3_close(to);
+    return result;
 }

@@ -2,32 +2,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "adapters/blobs.h"
 #include "adapters/cache_private.h"
 #include "adapters/peft.h"
-#include "core/base/file.h"
-
-enum { BLOCK_BYTES = 65536 };
-
-static int check_blob(int fd, uint64_t bytes, const char *digest, struct err *e)
-{
-    struct sha256 hash;
-    uint8_t found[SHA256_BYTES], block[BLOCK_BYTES];
-    char found_hex[SHA256_HEX + 1];
-    sha256_init(&hash);
-    for (uint64_t at = 0; at < bytes;) {
-        size_t length = bytes - at < sizeof block ? (size_t)(bytes - at) : sizeof block;
-        if (file_pread(fd, block, length, at, e) != 0)
-            return -1;
-        sha256_update(&hash, block, length);
-        at += length;
-    }
-    sha256_final(&hash, found);
-    hex_encode(found, sizeof found, found_hex);
-    if (strcmp(found_hex, digest) == 0)
-        return 0;
-    err_set(e, "adapter_broken", "blob %s is damaged: its bytes have the SHA-256 %s", digest, found_hex);
-    return err_hint(e, "upload the same files again");
-}
 
 static int compile(const struct model *m, int config_fd, int weights_fd, struct delta **out, struct err *e)
 {
@@ -51,9 +28,9 @@ static void *check_blobs(void *arg)
 {
     struct check *c = arg;
     const struct version *v = c->version;
-    c->result = check_blob(c->config_fd, v->config_bytes, v->config_blob, &c->err);
+    c->result = blobs_check(c->config_fd, v->config_bytes, v->config_blob, &c->err);
     if (c->result == 0)
-        c->result = check_blob(c->weights_fd, v->weights_bytes, v->weights_blob, &c->err);
+        c->result = blobs_check(c->weights_fd, v->weights_bytes, v->weights_blob, &c->err);
     return NULL;
 }
 

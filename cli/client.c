@@ -254,15 +254,15 @@ static int set_body(struct client *c, const char *method, const json_t *body, ch
     return 0;
 }
 
-int client_send(struct client *c, const char *method, const char *path, const json_t *body, struct answer *a,
-                struct err *e)
+static int send_within(struct client *c, const char *method, const char *path, const json_t *body,
+                       long seconds, struct answer *a, struct err *e)
 {
     char *text = NULL;
     struct transfer t = {.client = c, .answer = a, .e = e};
     *a = (struct answer){0};
     if (begin(c, path, &t) != 0 || set_body(c, method, body, &text, e) != 0)
         return -1;
-    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, (long)CALL_SECONDS);
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, seconds); /* 0: for ever */
     int result = perform(c, &t);
     free(text);
     if (result != 0)
@@ -270,15 +270,33 @@ int client_send(struct client *c, const char *method, const char *path, const js
     return result;
 }
 
-int client_call(struct client *c, const char *method, const char *path, const json_t *body, struct answer *a,
+int client_send(struct client *c, const char *method, const char *path, const json_t *body, struct answer *a,
                 struct err *e)
 {
-    if (client_send(c, method, path, body, a, e) != 0)
+    return send_within(c, method, path, body, CALL_SECONDS, a, e);
+}
+
+static int call_within(struct client *c, const char *method, const char *path, const json_t *body,
+                       long seconds, struct answer *a, struct err *e)
+{
+    if (send_within(c, method, path, body, seconds, a, e) != 0)
         return -1;
     if (check_status(c, a, e) == 0)
         return 0;
     answer_fini(a);
     return -1;
+}
+
+int client_call(struct client *c, const char *method, const char *path, const json_t *body, struct answer *a,
+                struct err *e)
+{
+    return call_within(c, method, path, body, CALL_SECONDS, a, e);
+}
+
+int client_call_long(struct client *c, const char *method, const char *path, const json_t *body,
+                     struct answer *a, struct err *e)
+{
+    return call_within(c, method, path, body, 0, a, e);
 }
 
 int client_stream(struct client *c, const char *path, const json_t *body, client_on_data *on_data, void *arg,

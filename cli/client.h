@@ -31,6 +31,10 @@ int client_send(struct client *c, const char *method, const char *path, const js
 int client_call(struct client *c, const char *method, const char *path, const json_t *body, struct answer *a,
                 struct err *e);
 
+/* The same for what may take hours. */
+int client_call_long(struct client *c, const char *method, const char *path, const json_t *body,
+                     struct answer *a, struct err *e);
+
 /* POST whose answer is handed over piece by piece as it comes. A refusal is an error as in client_call. A
  * nonzero return of `on_data`, which must then have filled its error, breaks off. */
 typedef int client_on_data(void *arg, const char *data, size_t length, struct err *e);

@@ -81,6 +81,20 @@ const struct command commands[] = {
     {"adapters", "delete", "NAME", 1, "Delete an adapter with its versions", NULL, tenant_options,
      adapters_delete},
     {"audit", NULL, NULL, 0, "Show who changed what when, oldest first", NULL, audit_options, audit_list},
+    {"backup", NULL, "DIR", 1, "Copy everything that the daemon stores to a new directory DIR",
+     "Consistent while the daemon goes on serving and changing; every file is checked and synced. DIR is "
+     "there when "
+     "all\n"
+     "of it is. It holds neither the admin key nor the base model, and the hashes of API keys only.\n",
+     no_options, backup_take},
+    {"restore", NULL, "BACKUP DATA", 2, "Make a data directory DATA of a backup; asks no daemon",
+     "DATA must not exist or be empty. Every file is checked before DATA is complete. Start adapterd with "
+     "--data DATA "
+     "then.\n",
+     no_options, backup_restore},
+    {"fsck", NULL, NULL, 0, "Check everything that the daemon stores against its checksums",
+     "Versions whose files are damaged are marked broken. Status 1 when anything is wrong.\n", no_options,
+     fsck_check},
     {"infer", NULL, NULL, 0, "Run one request and print its text as it comes",
      "Without --prompt, --prompt-file, --message or --input, standard input is the prompt, as it is.\n",
      infer_options, infer_run},

@@ -27,6 +27,10 @@ int adapters_show(struct context *c, const struct args *a, struct err *e);
 int adapters_upload(struct context *c, const struct args *a, struct err *e);
 int adapters_delete(struct context *c, const struct args *a, struct err *e);
 
+int backup_take(struct context *c, const struct args *a, struct err *e);
+int backup_restore(struct context *c, const struct args *a, struct err *e);
+int fsck_check(struct context *c, const struct args *a, struct err *e);
+
 int audit_list(struct context *c, const struct args *a, struct err *e);
 
 int infer_run(struct context *c, const struct args *a, struct err *e);

@@ -20,6 +20,10 @@ void route_keys_list(struct request *r);
 void route_keys_revoke(struct request *r);
 /* route_audit.c */
 void route_audit_list(struct request *r);
+/* route_backup.c */
+void route_backup_create(struct request *r);
+/* route_fsck.c */
+void route_fsck_run(struct request *r);
 /* route_text.c */
 void route_text_tokenize(struct request *r);
 void route_text_detokenize(struct request *r);

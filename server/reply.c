@@ -184,8 +184,14 @@ void reply_error(struct request *r, const struct err *e)
 
 void reply_stream(struct request *r, ssize_t (*read)(struct request *r, char *out, size_t max))
 {
+    reply_stream_of(r, "text/event-stream", read);
+}
+
+void reply_stream_of(struct request *r, const char *content_type,
+                     ssize_t (*read)(struct request *r, char *out, size_t max))
+{
     struct reply reply = reply_begin(r, 200);
-    reply.content_type = "text/event-stream";
+    reply.content_type = content_type;
     reply.no_store = true;
     reply.stream = read;
     deliver(r, &reply);

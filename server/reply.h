@@ -14,6 +14,10 @@ void reply_error(struct request *r, const struct err *e);
 enum { REPLY_STREAM_END = -1, REPLY_STREAM_BROKEN = -2 };
 void reply_stream(struct request *r, ssize_t (*read)(struct request *r, char *out, size_t max));
 
+/* The same for any other content: 200, `content_type` (static). */
+void reply_stream_of(struct request *r, const char *content_type,
+                     ssize_t (*read)(struct request *r, char *out, size_t max));
+
 /* The status of a code; 500 for codes that no client can cause. */
 int reply_status(const char *code);
 /* {"error": {...}} as text; 0, or -1 when memory ran out. */

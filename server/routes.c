@@ -20,6 +20,8 @@ static const struct route routes[] = {
     {"DELETE", "/tenants/{id}/keys/{kid}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_keys_revoke},
 
     {"GET", "/audit", ROLE_ADMIN, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE, route_audit_list},
+    {"POST", "/backup", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_backup_create},
+    {"POST", "/fsck", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_fsck_run},
 
     {"POST", "/tokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, route_text_tokenize},
     {"POST", "/detokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, route_text_detokenize},

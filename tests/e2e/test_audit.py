@@ -152,6 +152,8 @@ CHANGES = {
     ("DELETE", "/tenants/{id}"): {"tenant.delete"},
     ("POST", "/tenants/{id}/keys"): {"key.create"},
     ("DELETE", "/tenants/{id}/keys/{kid}"): {"key.revoke"},
+    ("POST", "/backup"): {"backup.start"},
+    ("POST", "/fsck"): set(),
     ("POST", "/infer"): set(),
     ("POST", "/tokenize"): set(),
     ("POST", "/detokenize"): set(),
