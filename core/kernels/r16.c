@@ -188,6 +188,10 @@ void r16_unpack_row(const struct packed *p, int row, float *out)
         lane = row % R16_ROWS;
     const uint8_t *lines = p->q + (size_t)panel * panel_bytes(p->bits, p->cols_padded);
     const uint16_t *scales = p->scale + (size_t)panel * (size_t)groups * R16_ROWS;
-    for (int k = 0; k < p->cols; k++)
-        out[k] = from_half(scales[k / group * R16_ROWS + lane]) * (float)get(p->bits, lines, lane, k);
+    for (int begin = 0; begin < p->cols; begin += group) {
+        float scale = from_half(scales[begin / group * R16_ROWS + lane]);
+        int end = begin + group < p->cols ? begin + group : p->cols;
+        for (int k = begin; k < end; k++)
+            out[k] = scale * (float)get(p->bits, lines, lane, k);
+    }
 }

@@ -18,14 +18,6 @@ static void served_row(const struct linear *l, const struct matrix *own, int row
         matrix_row(&l->weight, row, out);
 }
 
-static double squares(const float *x, int n)
-{
-    double sum = 0;
-    for (int i = 0; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    return sum;
-}
-
 static void linear_norms(const struct model *m, const struct delta *d, const struct delta_part *p, float *row,
                          double *norms)
 {
@@ -37,7 +29,7 @@ static void linear_norms(const struct model *m, const struct delta *d, const str
         for (int r = 0; r < p->rank; r++)
             vector_add_scaled(row, p->a + (size_t)r * (size_t)in,
                               p->scale * p->b[(size_t)i * (size_t)p->rank + (size_t)r], in);
-        norms[i] = sqrt(squares(row, in));
+        norms[i] = sqrt((double)vector_dot(row, row, in));
     }
 }
 
@@ -75,7 +67,7 @@ int delta_dora(const struct model *m, const struct delta *d, const struct delta_
         (table ? table_norms : linear_norms)(m, d, p, row, norms);
     for (int i = 0; i < s->out && result == 0; i++) {
         out[i] = (float)((double)p->magnitude[i] / norms[i]);
-        if (!isfinite(out[i]))
+        if (!isfinite(norms[i]) || !isfinite(out[i]))
             result = err_set(e, "adapter_not_finite",
                              "%.200s: row %d has magnitude %g, but norm %g in the base with the adapter",
                              s->path, i, (double)p->magnitude[i], norms[i]);
