@@ -13,12 +13,16 @@ void audit_act_as(const struct audit_actor *actor)
     acting = actor ? *actor : (struct audit_actor){0};
 }
 
+const char *audit_acting(void)
+{
+    return acting.name[0] ? acting.name : "daemon";
+}
+
 int audit_add(struct store *s, const char *action, const char *tenant, const char *target, const char *detail,
               struct err *e)
 {
     struct audit_row row = {.at_ms = clock_unix_ms(), .by = acting};
-    if (!row.by.name[0])
-        strcpy(row.by.name, "daemon");
+    snprintf(row.by.name, sizeof row.by.name, "%s", audit_acting());
     snprintf(row.action, sizeof row.action, "%s", action);
     snprintf(row.tenant, sizeof row.tenant, "%s", tenant);
     snprintf(row.target, sizeof row.target, "%s", target);

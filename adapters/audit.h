@@ -11,6 +11,8 @@ struct store;
 
 /* The caller of the request that this thread works for, until the next call. NULL: the daemon itself. */
 void audit_act_as(const struct audit_actor *actor);
+/* The name of who acts on this thread. */
+const char *audit_acting(void);
 /* One row, between store_begin and store_commit. `action` is "thing.verb"; `tenant` is whose thing it is ("":
  * none), `target` the adapter or key ("": the tenant itself); `detail` says what else matters, such as a
  * version. Longer texts than struct audit_row holds are cut. */

@@ -25,7 +25,8 @@ enum {
     TENANTS_MAX = 100000,
     TENANT_KEYS_MAX = 1000,
     TENANT_ADAPTERS_MAX = 100000,
-    ADAPTER_VERSIONS_MAX = 1000
+    ADAPTER_VERSIONS_MAX = 1000,
+    ADAPTER_HISTORY_MAX = 100 /* activations that are remembered */
 };
 
 struct version {     /* immutable, reference-counted */
@@ -174,11 +175,48 @@ size_t registry_adapter_list(struct registry *r, uint32_t tenant, const char *af
  * "adapter_not_found". */
 int registry_adapter_versions(struct registry *r, uint32_t tenant, const char *name, size_t limit,
                               const struct version **out, size_t *count, struct err *e);
+
+struct activation {
+    char digest[SHA256_HEX + 1]; /* "": from then on no version was active */
+    int64_t at_ms;
+    char by[KID_BYTES]; /* as struct audit_actor has it; "": not known */
+};
+/* One adapter with all that is known of it, as of one moment. */
+struct adapter_detail {
+    int64_t created_ms;
+    size_t version_count;
+    const struct version *versions[ADAPTER_VERSIONS_MAX]; /* newest first; references */
+    size_t activation_count;
+    struct activation activations[ADAPTER_HISTORY_MAX]; /* newest first */
+};
+/* Reads the disk and waits for writers: not for HTTP threads. "adapter_not_found". */
+int registry_adapter_detail(struct registry *r, uint32_t tenant, const char *name, struct adapter_detail *out,
+                            struct err *e);
+void adapter_detail_fini(struct adapter_detail *d);
+
+/* Which version must be the active one for a change to happen: compare-and-swap. Zero-initialized: any. */
+enum { EXPECTED_VERSIONS_MAX = 8 };
+struct version_expected {
+    bool given;
+    size_t count; /* one of these; "": that none is active */
+    char digest[EXPECTED_VERSIONS_MAX][SHA256_HEX + 1];
+    char found[SHA256_HEX + 1]; /* filled with "version_conflict": which one is active, or "" */
+};
+struct adapter_change {
+    const char *version; /* activate this one: 4 to 64 digits, "sha256:" allowed before them; NULL: none */
+    bool rollback;       /* or the one that was active before the present one */
+};
+/* Errors: "adapter_not_found", "version_conflict", "version_not_found", "version_ambiguous",
+ * "no_previous_version", "adapter_broken". Nothing has changed then. */
+int registry_adapter_change(struct registry *r, uint32_t tenant, const char *name,
+                            const struct adapter_change *c, struct version_expected *expected, struct err *e);
 /* Let the name mean this version, given by all 64 digits. Errors: "adapter_not_found", "version_not_found",
  * "adapter_broken". A reference is returned. */
 int registry_activate(struct registry *r, const char *tenant_id, const char *name, const char *digest,
                       const struct version **out, struct err *e);
-int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *name, struct err *e);
+/* `expected` may be NULL. */
+int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *name,
+                            struct version_expected *expected, struct err *e);
 /* Open a version's blobs for reading. Error "adapter_broken" when one is missing. Works on deleted versions
  * as long as the files are there. */
 int registry_open_blobs(struct registry *r, const struct version *v, int *config_fd, int *weights_fd,

@@ -32,8 +32,6 @@ static int split_reference(const char *reference, char name[NAME_MAX_BYTES + 1],
     if (!name_valid(name))
         return registry_adapter_missing(name, e);
     *prefix = at ? at + 1 : NULL;
-    if (at && strncmp(*prefix, "sha256:", 7) == 0)
-        *prefix += 7;
     return 0;
 }
 
@@ -42,16 +40,17 @@ static int check_prefix(const char *name, const char *prefix, struct err *e)
     size_t digits = strspn(prefix, "0123456789abcdef");
     if (prefix[digits] == '\0' && digits >= PREFIX_MIN && digits <= SHA256_HEX)
         return 0;
-    err_set(
-        e, "version_not_found",
-        "a version of adapter \"%s\" is written as %d to %d hexadecimal digits of lower case behind the @",
-        name, PREFIX_MIN, SHA256_HEX);
-    return err_param(e, "adapter");
+    return err_set(e, "version_not_found",
+                   "a version of adapter \"%s\" is written as %d to %d hexadecimal digits of lower case",
+                   name, PREFIX_MIN, SHA256_HEX);
 }
 
-static const struct version *find_prefix(const struct adapter *a, const char *prefix, struct err *e)
+const struct version *registry_find_version(const struct adapter *a, const char *reference, struct err *e)
 {
     const struct version *found = NULL;
+    const char *prefix = strncmp(reference, "sha256:", 7) == 0 ? reference + 7 : reference;
+    if (check_prefix(a->name, prefix, e) != 0)
+        return NULL;
     size_t length = strlen(prefix);
     for (size_t i = 0; i < a->count; i++) {
         if (strncmp(a->versions[i]->digest, prefix, length) != 0)
@@ -59,15 +58,12 @@ static const struct version *find_prefix(const struct adapter *a, const char *pr
         if (found) {
             err_set(e, "version_ambiguous", "adapter \"%s\" has several versions that begin with %s", a->name,
                     prefix);
-            err_param(e, "adapter");
             return NULL;
         }
         found = a->versions[i];
     }
-    if (!found) {
+    if (!found)
         err_set(e, "version_not_found", "adapter \"%s\" has no version that begins with %s", a->name, prefix);
-        err_param(e, "adapter");
-    }
     return found;
 }
 
@@ -76,8 +72,10 @@ static const struct version *find_active(const struct adapter *a, struct err *e)
     const struct version *v = adapter_active(a);
     if (!v) {
         err_set(e, "version_not_found", "adapter \"%s\" has no active version", a->name);
-        err_hint(e, "activate one, or name one: %s@%.8s", a->name,
-                 a->count ? a->versions[a->count - 1]->digest : "");
+        if (a->count)
+            err_hint(e, "activate one, or name one: %s@%.8s", a->name, a->versions[a->count - 1]->digest);
+        else
+            err_hint(e, "upload one");
     }
     return v;
 }
@@ -91,7 +89,7 @@ static const struct version *find_served(const struct registry *r, uint32_t tena
         registry_adapter_missing(name, e);
         return NULL;
     }
-    const struct version *v = prefix ? find_prefix(a, prefix, e) : find_active(a, e);
+    const struct version *v = prefix ? registry_find_version(a, prefix, e) : find_active(a, e);
     if (v && v->broken) {
         err_set(e, "adapter_broken", "version %.12s of adapter \"%s\" is damaged on disk", v->digest,
                 v->name);
@@ -106,7 +104,7 @@ int registry_resolve(struct registry *r, uint32_t tenant, const char *reference,
 {
     char name[NAME_MAX_BYTES + 1];
     const char *prefix = NULL;
-    if (split_reference(reference, name, &prefix, e) != 0 || (prefix && check_prefix(name, prefix, e) != 0))
+    if (split_reference(reference, name, &prefix, e) != 0)
         return -1;
     mirror_read_lock(&r->mirror);
     const struct version *v = find_served(r, tenant, name, prefix, e);
@@ -114,7 +112,7 @@ int registry_resolve(struct registry *r, uint32_t tenant, const char *reference,
         version_ref(v);
     mirror_unlock(&r->mirror);
     if (!v)
-        return -1;
+        return err_param(e, "adapter");
     *out = v;
     return 0;
 }
@@ -201,13 +199,22 @@ static int delete_row(struct registry *r, const struct tenant *t, const struct a
     return -1;
 }
 
-int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *name, struct err *e)
+static int delete_checked(struct registry *r, const struct tenant *t, const struct adapter *a,
+                          const char *name, struct version_expected *expected, struct err *e)
+{
+    if (!a)
+        return registry_adapter_missing(name, e);
+    return registry_check_expected(a, expected, e) == 0 ? delete_row(r, t, a, e) : -1;
+}
+
+int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *name,
+                            struct version_expected *expected, struct err *e)
 {
     if (registry_write_begin(r, e) != 0)
         return -1;
     struct tenant *t = mirror_tenant_numbered(&r->mirror, tenant);
     struct adapter *a = t ? mirror_adapter(t, name) : NULL;
-    int result = a ? delete_row(r, t, a, e) : registry_adapter_missing(name, e);
+    int result = delete_checked(r, t, a, name, expected, e);
     if (result == 0) {
         struct removal removal = {0};
         mirror_remove_adapter(&r->mirror, t, a);

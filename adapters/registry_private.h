@@ -1,5 +1,5 @@
 /* What the registry's files share: registry.c (opening, tenants), registry_keys.c,
- * registry_publish.c, registry_adapters.c, hold.c, staged.c. */
+ * registry_publish.c, registry_adapters.c, registry_versions.c, hold.c, staged.c. */
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,6 +33,20 @@ struct tenant *registry_find_tenant(struct registry *r, const char *id,
                                     struct err *e); /* "tenant_not_found" */
 
 int registry_adapter_missing(const char *name, struct err *e); /* -1 and "adapter_not_found" */
+
+/* A version by 4 to 64 digits, "sha256:" allowed before them: for the writer, or under the mirror's lock.
+ * NULL: "version_not_found", "version_ambiguous". */
+const struct version *registry_find_version(const struct adapter *a, const char *reference, struct err *e);
+/* -1 and "version_conflict" unless the adapter's active version is one that is expected. */
+int registry_check_expected(const struct adapter *a, struct version_expected *expected, struct err *e);
+/* The writer: make a version of `a` the active one, on disk and in the mirror. A reference is returned. */
+int registry_make_active(struct registry *r, struct adapter *a, const struct version *v,
+                         const struct version **out, struct err *e);
+/* In a transaction: from now on `digest` ("": none) is the active one. */
+int registry_note_activation(struct registry *r, const struct adapter *a, const char *digest, struct err *e);
+/* A row of the audit log about one version. */
+int registry_audit_version(struct registry *r, const char *action, const struct version *v, const char *more,
+                           struct err *e);
 
 /* The writer, after its commit: remove the blobs of these versions that no row needs any more, then sync. */
 struct removal { /* zero-initialize */

@@ -7,88 +7,6 @@
 #include "adapters/version.h"
 #include "core/base/clock.h"
 
-/* ---- a version that is there ---- */
-
-static struct version *copy_with_active(const struct version *v, bool active)
-{
-    struct version values = *v;
-    values.active = active;
-    return version_new(&values);
-}
-
-/* A row of the audit log about one version. */
-static int audit_version(struct registry *r, const char *action, const struct version *v, const char *more,
-                         struct err *e)
-{
-    char detail[SHA256_HEX + 64];
-    snprintf(detail, sizeof detail, "sha256:%s%s", v->digest, more);
-    return audit_add(r->store, action, v->tenant_id, v->name, detail, e);
-}
-
-static int activate_row(struct registry *r, const struct adapter *a, const struct version *v, struct err *e)
-{
-    if (store_begin(r->store, e) != 0)
-        return -1;
-    if (store_version_activate(r->store, a->number, v->digest, e) == 0 &&
-        audit_version(r, "adapter.activate", v, "", e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
-}
-
-static int activate(struct registry *r, struct adapter *a, const struct version *v,
-                    const struct version **out, struct err *e)
-{
-    const struct version *demoted = adapter_active(a);
-    if (demoted == v) {
-        version_ref(v);
-        *out = v;
-        return 0;
-    }
-    struct mirror_change changes[2] = {
-        {.before = v, .after = copy_with_active(v, true)},
-        {.before = demoted, .after = demoted ? copy_with_active(demoted, false) : NULL}};
-    int result =
-        changes[0].after && (!demoted || changes[1].after) ? activate_row(r, a, v, e) : err_memory(e);
-    if (result != 0) {
-        version_unref(changes[0].after);
-        version_unref(changes[1].after);
-        return -1;
-    }
-    version_ref(changes[0].after);
-    *out = changes[0].after;
-    mirror_change_versions(&r->mirror, a, changes, demoted ? 2 : 1);
-    return 0;
-}
-
-static int activate_named(struct registry *r, const char *tenant_id, const char *name, const char *digest,
-                          const struct version **out, struct err *e)
-{
-    struct tenant *t = registry_find_tenant(r, tenant_id, e);
-    if (!t)
-        return -1;
-    struct adapter *a = mirror_adapter(t, name);
-    if (!a)
-        return registry_adapter_missing(name, e);
-    const struct version *v = adapter_version(a, digest);
-    if (!v)
-        return err_set(e, "version_not_found", "adapter \"%s\" has no version of this digest", a->name);
-    if (v->broken)
-        return err_set(e, "adapter_broken", "version %.12s of adapter \"%s\" is damaged on disk", v->digest,
-                       a->name);
-    return activate(r, a, v, out, e);
-}
-
-int registry_activate(struct registry *r, const char *tenant_id, const char *name, const char *digest,
-                      const struct version **out, struct err *e)
-{
-    if (registry_write_begin(r, e) != 0)
-        return -1;
-    int result = activate_named(r, tenant_id, name, digest, out, e);
-    registry_write_end(r);
-    return result;
-}
-
 /* ---- a new version ---- */
 
 struct publication {
@@ -96,6 +14,7 @@ struct publication {
     struct adapter *adapter;
     bool fresh;                     /* the adapter is not in the mirror yet */
     const struct version *replaced; /* the same content, broken; NULL: a new version */
+    bool activated;                 /* the name means it from now on and did not before */
     const struct version
         *demoted; /* the active version until now, with its copy that is not active; or NULL */
     struct version *demoted_after;
@@ -161,22 +80,26 @@ static int publication_prepare(struct publication *n, struct registry *r, const 
             return err_memory(e);
     }
     n->demoted = p->activate ? adapter_active(n->adapter) : NULL;
+    n->activated = p->activate && !(n->replaced && n->replaced->active);
     if (n->demoted == n->replaced)
         n->demoted = NULL;
-    n->demoted_after = n->demoted ? copy_with_active(n->demoted, false) : NULL;
+    n->demoted_after = n->demoted ? version_with_active(n->demoted, false) : NULL;
     n->version = make_version(n, s, p);
     if (!n->version || (n->demoted && !n->demoted_after))
         return err_memory(e);
     return n->replaced ? 0 : mirror_reserve_version(&r->mirror, n->adapter, e);
 }
 
-static int write_rows(struct publication *n, struct store *store, struct err *e)
+static int write_rows(struct publication *n, struct registry *r, struct err *e)
 {
+    struct store *store = r->store;
     struct adapter *a = n->adapter;
     if (n->fresh &&
         store_adapter_insert(store, n->tenant->number, a->name, a->created_ms, &a->number, e) != 0)
         return -1;
     if (n->demoted && store_version_deactivate_all(store, a->number, e) != 0)
+        return -1;
+    if (n->activated && registry_note_activation(r, a, n->version->digest, e) != 0)
         return -1;
     if (!n->replaced)
         return store_version_insert(store, a->number, n->version, e);
@@ -189,11 +112,11 @@ static int publication_commit(struct publication *n, struct registry *r, struct 
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (write_rows(n, r->store, e) == 0 && audit_version(r, "adapter.upload", n->version,
-                                                         n->replaced          ? ", repaired"
-                                                         : n->version->active ? ""
-                                                                              : ", not active",
-                                                         e) == 0)
+    if (write_rows(n, r, e) == 0 && registry_audit_version(r, "adapter.upload", n->version,
+                                                           n->replaced          ? ", repaired"
+                                                           : n->version->active ? ""
+                                                                                : ", not active",
+                                                           e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;
@@ -258,7 +181,7 @@ static int publish(struct registry *r, struct staged *s, const struct publish *p
         result = publish_new(&n, r, s, p, out, e);
         publication_fini(&n);
     } else if (p->activate) {
-        result = activate(r, n.adapter, present, out, e);
+        result = registry_make_active(r, n.adapter, present, out, e);
     } else {
         version_ref(present);
         *out = present;

@@ -21,6 +21,9 @@ enum statement {
     VERSION_REPLACE_BLOBS,
     VERSION_ACTIVATE,
     VERSION_DEACTIVATE_ALL,
+    ACTIVATION_INSERT,
+    ACTIVATION_TRIM,
+    ACTIVATION_LIST,
     BLOB_USED,
     AUDIT_INSERT,
     AUDIT_LIST,
@@ -54,6 +57,13 @@ static const char *const SQL[STATEMENTS] = {
                               " weights_bytes = ? WHERE adapter = ? AND digest = ?",
     [VERSION_ACTIVATE] = "UPDATE versions SET active = 1 WHERE adapter = ? AND digest = ?",
     [VERSION_DEACTIVATE_ALL] = "UPDATE versions SET active = 0 WHERE adapter = ? AND active = 1",
+
+    [ACTIVATION_INSERT] = "INSERT INTO activations (adapter, digest, at_ms, actor) VALUES (?, ?, ?, ?)",
+    [ACTIVATION_TRIM] =
+        "DELETE FROM activations WHERE adapter = ?1 AND number <= (SELECT number FROM activations"
+        " WHERE adapter = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+    [ACTIVATION_LIST] = "SELECT digest, at_ms, actor FROM activations WHERE adapter = ?"
+                        " ORDER BY number DESC LIMIT ?",
 
     [BLOB_USED] = "SELECT EXISTS (SELECT 1 FROM versions WHERE weights_blob = ?1)"
                   " OR EXISTS (SELECT 1 FROM versions WHERE config_blob = ?1)",
@@ -163,6 +173,11 @@ static const char *column_text(struct query *q) /* never NULL: memory that ran o
 {
     const char *text = (const char *)sqlite3_column_text(q->statement, ++q->column);
     return text ? text : "";
+}
+
+static void copy_text(struct query *q, char *out, size_t size)
+{
+    snprintf(out, size, "%s", column_text(q));
 }
 
 static int malformed(const char *what, struct err *e)
@@ -402,6 +417,43 @@ int store_blob_used(struct store *s, const char *blob, bool *used, struct err *e
     return 0;
 }
 
+/* ---- activations ---- */
+
+int store_activation_insert(struct store *s, int64_t adapter, const struct activation *row, struct err *e)
+{
+    struct query q = query_start(s, ACTIVATION_INSERT);
+    bind_integer(&q, adapter);
+    bind_text(&q, row->digest);
+    bind_integer(&q, row->at_ms);
+    bind_text(&q, row->by);
+    if (query_run(&q, "add an activation", e) != 0)
+        return -1;
+    q = query_start(s, ACTIVATION_TRIM);
+    bind_integer(&q, adapter);
+    bind_integer(&q, ADAPTER_HISTORY_MAX);
+    return query_run(&q, "forget old activations", e);
+}
+
+int store_activation_list(struct store *s, int64_t adapter, struct activation out[ADAPTER_HISTORY_MAX],
+                          size_t *count, struct err *e)
+{
+    struct query q = query_start(s, ACTIVATION_LIST);
+    size_t n = 0;
+    int status;
+    bind_integer(&q, adapter);
+    bind_integer(&q, ADAPTER_HISTORY_MAX);
+    while ((status = query_step(&q)) == SQLITE_ROW && n < ADAPTER_HISTORY_MAX) {
+        copy_text(&q, out[n].digest, sizeof out[n].digest);
+        out[n].at_ms = column_integer(&q);
+        copy_text(&q, out[n++].by, sizeof out->by);
+    }
+    if (status != SQLITE_DONE)
+        return query_fail(&q, "read the activations", e);
+    query_end(&q);
+    *count = n;
+    return 0;
+}
+
 /* ---- audit ---- */
 
 int store_audit_insert(struct store *s, const struct audit_row *row, struct err *e)
@@ -416,11 +468,6 @@ int store_audit_insert(struct store *s, const struct audit_row *row, struct err 
     bind_text(&q, row->target);
     bind_text(&q, row->detail);
     return query_run(&q, "add to the audit log", e);
-}
-
-static void copy_text(struct query *q, char *out, size_t size)
-{
-    snprintf(out, size, "%s", column_text(q));
 }
 
 static void read_audit(struct query *q, struct audit_row *out)

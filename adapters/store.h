@@ -75,6 +75,12 @@ int store_version_replace_blobs(struct store *s, int64_t adapter, const struct v
 int store_version_activate(struct store *s, int64_t adapter, const char *digest, struct err *e);
 int store_version_deactivate_all(struct store *s, int64_t adapter, struct err *e);
 
+/* Also forgets all but the newest ADAPTER_HISTORY_MAX. */
+int store_activation_insert(struct store *s, int64_t adapter, const struct activation *row, struct err *e);
+/* Newest first. */
+int store_activation_list(struct store *s, int64_t adapter, struct activation out[ADAPTER_HISTORY_MAX],
+                          size_t *count, struct err *e);
+
 int store_audit_insert(struct store *s, const struct audit_row *row, struct err *e);
 /* As registry_audit_list. */
 int store_audit_list(struct store *s, const char *tenant, int64_t after, size_t limit, struct audit_row *out,

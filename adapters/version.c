@@ -18,6 +18,13 @@ struct version *version_new(const struct version *values)
     return &c->version;
 }
 
+struct version *version_with_active(const struct version *v, bool active)
+{
+    struct version values = *v;
+    values.active = active;
+    return version_new(&values);
+}
+
 void version_ref(const struct version *v)
 {
     struct counted *c = (struct counted *)(uintptr_t)v;

@@ -49,7 +49,7 @@ int adapters_list(struct context *c, const struct args *a, struct err *e)
     return result;
 }
 
-static int print_versions(const json_t *adapter, struct err *e)
+int adapters_print_versions(const json_t *adapter, struct err *e)
 {
     struct table t;
     size_t i;
@@ -89,7 +89,7 @@ int adapters_show(struct context *c, const struct args *a, struct err *e)
     if (c->json)
         print_answer(&answer);
     else
-        result = print_versions(answer.json, e);
+        result = adapters_print_versions(answer.json, e);
     answer_fini(&answer);
     return result;
 }

@@ -78,6 +78,10 @@ const struct command commands[] = {
      "proves\n"
      "that the adapter changes the model's output before it answers.\n",
      upload_options, adapters_upload},
+    {"adapters", "activate", "NAME VERSION", 2, "Let the name mean this version from now on",
+     "VERSION is the whole version or its first digits, at least 4.\n", tenant_options, versions_activate},
+    {"adapters", "rollback", "NAME", 1, "Go back to the version that was active before",
+     "Twice leads back to where one was.\n", tenant_options, versions_rollback},
     {"adapters", "delete", "NAME", 1, "Delete an adapter with its versions", NULL, tenant_options,
      adapters_delete},
     {"audit", NULL, NULL, 0, "Show who changed what when, oldest first", NULL, audit_options, audit_list},

@@ -59,6 +59,14 @@ json_t *adapter_json_row(const struct adapter_row *a)
     return NULL;
 }
 
+json_t *adapter_json_activation(const struct activation *a)
+{
+    char version[VERSION_TEXT_BYTES];
+    snprintf(version, sizeof version, "sha256:%s", a->digest);
+    return json_pack("{s:s?, s:o, s:s?}", "version", a->digest[0] ? version : NULL, "time",
+                     adapter_json_time(a->at_ms), "by", a->by[0] ? a->by : NULL);
+}
+
 json_t *adapter_json_reference(const struct version *v)
 {
     char version[VERSION_TEXT_BYTES];

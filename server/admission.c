@@ -23,6 +23,19 @@ static int find_route(struct request *r, struct err *e)
     }
 }
 
+static int copy_header(struct MHD_Connection *connection, const char *name, char **out, struct err *e)
+{
+    const char *value = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+    if (!value)
+        return 0;
+    if (strlen(value) > ETAG_HEADER_BYTES_MAX) {
+        err_set(e, "invalid_header", "the header %s may have %d bytes at most", name, ETAG_HEADER_BYTES_MAX);
+        return err_param(e, name);
+    }
+    *out = strdup(value);
+    return *out ? 0 : err_memory(e);
+}
+
 /* The media type alone, without parameters. */
 static bool has_type(const char *value, const char *type)
 {
@@ -98,7 +111,9 @@ int admission_check(struct request *r, struct MHD_Connection *connection, const 
     if (atomic_load(&r->server->draining) && r->match.route->role != ROLE_NONE)
         return err_set(e, "shutting_down", "the daemon is shutting down");
     if (auth_check(r, connection, e) != 0 || request_read_query(r, e) != 0 ||
-        check_type(r, connection, e) != 0 || check_size(r, e) != 0)
+        check_type(r, connection, e) != 0 || check_size(r, e) != 0 ||
+        copy_header(connection, "If-Match", &r->if_match, e) != 0 ||
+        copy_header(connection, "If-None-Match", &r->if_none_match, e) != 0)
         return -1;
     if (r->caller.role == ROLE_TENANT && r->tenant_query[0] &&
         strcmp(r->tenant_query, r->caller.tenant_id) != 0)

@@ -14,7 +14,7 @@ struct config {
     char *listen;       /* as given: "127.0.0.1:8080" */
     char *host, *port;  /* its two halves, brackets of IPv6 removed */
     enum precision precision;
-    bool kv_int8; /* keys and values as int8 */
+    bool kv_int8;                     /* keys and values as int8 */
     char *packed_cache;               /* directory; NULL: none */
     char *admin_key_file;             /* NULL: DATA/admin.key */
     int threads;                      /* 0: as many as the process may use */

@@ -5,10 +5,11 @@ struct request;
 
 /* inference.c */
 void inference_handle(struct request *r);
-/* upload_form.c has the upload; route_adapters.c the rest. */
+/* upload_form.c has the upload; route_adapters.c the list; route_versions.c the rest. */
 void route_adapters_list(struct request *r);
-void route_adapters_show(struct request *r);
-void route_adapters_delete(struct request *r);
+void route_versions_show(struct request *r);
+void route_versions_change(struct request *r);
+void route_versions_delete_all(struct request *r);
 /* route_tenants.c */
 void route_tenants_create(struct request *r);
 void route_tenants_list(struct request *r);

@@ -90,6 +90,8 @@ static void add_headers(struct request *r, struct MHD_Response *response)
     MHD_add_response_header(response, "X-Request-Id", r->id);
     if (p->adapter_version[0])
         MHD_add_response_header(response, "X-Adapter-Version", p->adapter_version);
+    if (p->etag[0])
+        MHD_add_response_header(response, "ETag", p->etag);
     if (p->allow[0])
         MHD_add_response_header(response, "Allow", p->allow);
     if (p->retry)

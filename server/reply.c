@@ -1,5 +1,6 @@
 #include "server/reply.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,8 @@ static const struct {
     {"invalid_utf8", 400},
     {"invalid_name", 400},
     {"invalid_parameter", 400},
+    {"invalid_header", 400},
+    {"field_conflict", 400},
     {"unknown_parameter", 400},
     {"unknown_field", 400},
     {"missing_field", 400},
@@ -50,7 +53,8 @@ static const struct {
     {"method_not_allowed", 405},
     {"tenant_exists", 409},
     {"adapter_broken", 409},
-    {"conflict", 409},
+    {"version_conflict", 409},
+    {"no_previous_version", 409},
     {"limit_reached", 409},
     {"body_too_large", 413},
     {"file_too_large", 413},
@@ -121,21 +125,41 @@ static int append(const char *text, size_t length, void *out)
     return buf_append(out, text, length);
 }
 
+/* The body's text; takes the reference. -1: memory ran out, and that was answered. */
+static int print_body(struct request *r, json_t *body, struct reply *reply)
+{
+    struct err e;
+    reply->content_type = "application/json";
+    int failed = !body || json_dump_callback(body, append, &reply->body, REPLY_JSON_FLAGS) != 0 ||
+                 buf_append(&reply->body, "\n", 1) != 0;
+    json_decref(body);
+    if (!failed)
+        return 0;
+    buf_fini(&reply->body);
+    err_memory(&e);
+    reply_error(r, &e);
+    return -1;
+}
+
 void reply_json(struct request *r, int status, json_t *body)
 {
     struct reply reply = reply_begin(r, status);
-    reply.content_type = "application/json";
-    if (body && json_dump_callback(body, append, &reply.body, REPLY_JSON_FLAGS) == 0 &&
-        buf_append(&reply.body, "\n", 1) == 0) {
-        json_decref(body);
+    if (print_body(r, body, &reply) == 0)
         deliver(r, &reply);
+}
+
+void reply_adapter(struct request *r, const struct version *active, json_t *body)
+{
+    struct reply reply = reply_begin(r, 200);
+    if (print_body(r, body, &reply) != 0)
         return;
+    etag_of_adapter(active, reply.body.data, reply.body.length, reply.etag);
+    if (strcmp(r->match.route->method, "GET") == 0 && etag_listed(r->if_none_match, reply.etag)) {
+        reply.status = 304;
+        reply.content_type = NULL;
+        buf_fini(&reply.body);
     }
-    struct err e;
-    json_decref(body);
-    buf_fini(&reply.body);
-    err_memory(&e);
-    reply_error(r, &e);
+    deliver(r, &reply);
 }
 
 void reply_empty(struct request *r)
@@ -149,7 +173,8 @@ static int set_text(json_t *object, const char *name, const char *text)
     return text[0] ? json_object_set_new(object, name, json_string(text)) : 0;
 }
 
-int reply_format_error(const struct err *e, struct buf *out)
+/* `more` is taken over: members behind the usual ones; NULL: none. */
+static int format_error(const struct err *e, json_t *more, struct buf *out)
 {
     json_t *inner = json_object(), *outer = json_pack("{s:o}", "error", inner);
     int failed = !outer || set_text(inner, "code", e->code) != 0;
@@ -158,28 +183,47 @@ int reply_format_error(const struct err *e, struct buf *out)
     if (!failed) {
         set_text(inner, "param", e->param);
         set_text(inner, "hint", e->hint);
-        failed = json_dump_callback(outer, append, out, JSON_COMPACT) != 0;
+        failed = (more && json_object_update(inner, more) != 0) ||
+                 json_dump_callback(outer, append, out, JSON_COMPACT) != 0;
     }
+    json_decref(more);
     json_decref(outer);
     return failed ? -1 : 0;
 }
 
-void reply_error(struct request *r, const struct err *e)
+int reply_format_error(const struct err *e, struct buf *out)
+{
+    return format_error(e, NULL, out);
+}
+
+static void deliver_error(struct request *r, const struct err *e, json_t *more)
 {
     struct reply reply = reply_begin(r, reply_status(e->code));
     reply.content_type = "application/json";
     reply.retry = reply.status == 503 || reply.status == 429;
     reply.challenge = reply.status == 401;
-    reply.adapter_version[0] = '\0';
+    reply.adapter_version[0] = reply.etag[0] = '\0';
     if (reply.status == 500)
         log_message("error", "%s: %s: %s", r->id, e->code, e->message);
-    if (reply_format_error(e, &reply.body) != 0 || buf_append(&reply.body, "\n", 1) != 0) {
+    if (format_error(e, more, &reply.body) != 0 || buf_append(&reply.body, "\n", 1) != 0) {
         buf_fini(&reply.body);
         buf_append_string(&reply.body,
                           "{\"error\":{\"code\":\"out_of_memory\",\"message\":\"out of memory\"}}\n");
         reply.status = 503;
     }
     deliver(r, &reply);
+}
+
+void reply_error(struct request *r, const struct err *e)
+{
+    deliver_error(r, e, NULL);
+}
+
+void reply_conflict(struct request *r, const char *digest, const struct err *e)
+{
+    char text[SHA256_HEX + 8];
+    snprintf(text, sizeof text, "sha256:%s", digest);
+    deliver_error(r, e, json_pack("{s:s?}", "current", digest[0] ? text : NULL));
 }
 
 void reply_stream(struct request *r, ssize_t (*read)(struct request *r, char *out, size_t max))

@@ -9,6 +9,11 @@
 void reply_json(struct request *r, int status, json_t *body);
 void reply_empty(struct request *r); /* 204 */
 void reply_error(struct request *r, const struct err *e);
+/* 200 with the adapter's ETag, by its active version (NULL: none) and its body; 304 where a GET has it
+ * already. */
+void reply_adapter(struct request *r, const struct version *active, json_t *body);
+/* The error of a lost compare-and-swap; "current" in it is the active version, null for "". */
+void reply_conflict(struct request *r, const char *digest, const struct err *e);
 /* 200 text/event-stream. `read` is called on the HTTP thread and gives a number of bytes, 0 after
  * request_sleep_locked, or one of the two below. */
 enum { REPLY_STREAM_END = -1, REPLY_STREAM_BROKEN = -2 };

@@ -68,6 +68,8 @@ void request_unref(struct request *r)
     buf_fini(&r->reply.body);
     buf_fini(&r->body);
     free(r->query);
+    free(r->if_match);
+    free(r->if_none_match);
     pthread_mutex_destroy(&r->lock);
     free(r);
 }

@@ -14,6 +14,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/err.h"
+#include "server/etag.h"
 #include "server/route.h"
 #include "server/server.h"
 
@@ -29,6 +30,7 @@ struct reply {
     ssize_t (*stream)(struct request *r, char *out, size_t max); /* instead of a body: see reply_stream */
     const char *content_type;
     char adapter_version[80]; /* X-Adapter-Version; empty: none */
+    char etag[ETAG_BYTES];    /* with its quotes; empty: none */
     char allow[64];
     bool retry, challenge, no_store, close;
 };
@@ -45,6 +47,7 @@ struct request {
     char method[16];
     char path[REQUEST_PATH_BYTES_MAX]; /* raw, without the query */
     char *query;                       /* raw; owned; NULL: none */
+    char *if_match, *if_none_match;    /* owned; NULL: not sent */
     struct route_match match;
     struct caller caller;
     char tenant_query[NAME_MAX_BYTES + 1]; /* ?tenant=, "" when absent */

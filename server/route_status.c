@@ -24,7 +24,8 @@ void route_status_version(struct request *r)
     engine_stats(s->engine, &stats);
     reply_json(r, 200,
                json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "version", ADAPTERD_VERSION, "model",
-                         s->model_name, "family", s->info->family, "precision", precision_name(s->info->precision),
-                         "context_length", s->info->numeric ? 0 : stats.context_length, "vocab_size",
-                         s->info->vocab_size, "fingerprint", fingerprint));
+                         s->model_name, "family", s->info->family, "precision",
+                         precision_name(s->info->precision), "context_length",
+                         s->info->numeric ? 0 : stats.context_length, "vocab_size", s->info->vocab_size,
+                         "fingerprint", fingerprint));
 }

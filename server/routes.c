@@ -8,8 +8,10 @@ static const struct route routes[] = {
 
     {"POST", "/adapters", ROLE_TENANT, BODY_FORM, PLACE_DISK, QUERY_TENANT, upload_form_accept},
     {"GET", "/adapters", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE, route_adapters_list},
-    {"GET", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT, route_adapters_show},
-    {"DELETE", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, route_adapters_delete},
+    {"GET", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, route_versions_show},
+    {"PATCH", "/adapters/{name}", ROLE_TENANT, BODY_JSON, PLACE_DISK, QUERY_TENANT, route_versions_change},
+    {"DELETE", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT,
+     route_versions_delete_all},
 
     {"POST", "/tenants", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_tenants_create},
     {"GET", "/tenants", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, route_tenants_list},

@@ -48,6 +48,7 @@ class House:
         self.upload = {"config": json.dumps(config).encode(), "weights": read(os.path.join(MASK, "adapter_model.safetensors"))}
         for name in (NAME, UNASKED):
             assert self.clients["beta"].upload(**self.upload, name=name).status == 201
+        self.version = self.clients["beta"].get(f"/adapters/{NAME}").json["version"]
         assert self.clients["beta"].infer(adapter=NAME, prompt=PROMPT, max_tokens=8).status == 200
         assert self.clients["alpha"].upload(VOICE, name="own").status == 201
 
@@ -103,6 +104,8 @@ MATRIX = [
     Row("/adapters", "GET", "/adapters?tenant=beta", None, keyed(403, 200, 200)),
     Row("/adapters/{name}", "GET", f"/adapters/{NAME}{{q}}", None, keyed(404, 200, 200)),
     Row("/adapters/{name}", "GET", f"/adapters/{NAME}?tenant=beta", None, keyed(403, 200, 200)),
+    Row("/adapters/{name}", "PATCH", lambda h: f"/adapters/{NAME}{{q}}", lambda h: {"version": h.version}, keyed(404, 200, 200)),
+    Row("/adapters/{name}", "PATCH", f"/adapters/{NAME}", lambda h: {"version": h.version, "tenant": "beta"}, keyed(403, 200, 200)),
     Row("/adapters/{name}", "DELETE", lambda h: f"/adapters/{h.new_adapter()}{{q}}", None, keyed(404, 204, 204)),
     Row("/adapters/{name}", "DELETE", lambda h: f"/adapters/{h.new_adapter()}?tenant=beta", None, keyed(403, 204, 204)),
     Row("/tenants", "POST", "/tenants", lambda h: {"id": f"made-{next(h.numbers)}"}, ADMINS + (201,)),
@@ -160,6 +163,8 @@ def test_what_belongs_to_others_answers_as_what_does_not_exist(house):
     assert len(unknown) == len(NAME)
     for ask in (lambda name: alpha.get(f"/adapters/{name}"),
                 lambda name: alpha.delete(f"/adapters/{name}"),
+                lambda name: alpha.patch(f"/adapters/{name}", {"version": version}),
+                lambda name: alpha.patch(f"/adapters/{name}", {"rollback": True}, {"If-Match": f'"{version}"'}),
                 lambda name: alpha.infer(adapter=name, prompt="a"),
                 lambda name: alpha.infer(adapter=f"{name}@{digits}", prompt="a"),
                 lambda name: alpha.infer(adapter=name, prompt="a", stream=True),

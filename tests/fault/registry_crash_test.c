@@ -69,7 +69,7 @@ static int run_step(struct registry *r, const struct record *s)
     name_of(s->name, name);
     sample_digest(s->content, digest);
     if (s->step == DELETE)
-        result = registry_adapter_delete(r, tenant, name, &e);
+        result = registry_adapter_delete(r, tenant, name, NULL, &e);
     else if (s->step == ACTIVATE)
         result = registry_activate(r, "acme", name, digest, &v, &e);
     else

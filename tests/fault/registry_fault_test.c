@@ -161,7 +161,7 @@ static int publish_second(struct place *p, struct err *e)
 
 static int delete_all(struct place *p, struct err *e)
 {
-    return registry_adapter_delete(p->registry, p->tenant, "a", e);
+    return registry_adapter_delete(p->registry, p->tenant, "a", NULL, e);
 }
 
 static int delete_tenant(struct place *p, struct err *e)

@@ -148,7 +148,7 @@ static void blobs_stay_while_a_backup_is_open(void **state)
     size_t before = scratch_count(directory, "blobs");
     uint32_t tenant = mirror_tenant(&r->mirror, "acme")->number;
     assert_int_equal(backup_open(&b[0], r, &e), 0);
-    assert_int_equal(registry_adapter_delete(r, tenant, "one", &e), 0);
+    assert_int_equal(registry_adapter_delete(r, tenant, "one", NULL, &e), 0);
     assert_int_equal(scratch_count(directory, "blobs"), before);
     for (int i = 1; i < 4; i++)
         assert_int_equal(backup_open(&b[i], r, &e), 0);

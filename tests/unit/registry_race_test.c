@@ -134,7 +134,7 @@ static void *comer_main(void *arg)
         if (i % 5 == 0)
             registry_mark_broken(shared.registry, v);
         version_unref(v);
-        if (registry_adapter_delete(shared.registry, shared.tenant, "comes", &e) != 0)
+        if (registry_adapter_delete(shared.registry, shared.tenant, "comes", NULL, &e) != 0)
             wrong("delete", e.message);
     }
     return NULL;

@@ -559,6 +559,120 @@ static void activation_moves(void **state)
     assert_string_equal(e.code, "adapter_not_found");
 }
 
+static void change_ok(struct registry *r, uint32_t tenant, const struct adapter_change *c)
+{
+    struct err e = {0};
+    if (registry_adapter_change(r, tenant, "a", c, NULL, &e) != 0)
+        fail_msg("%s: %s", e.code, e.message);
+}
+
+/* The history of adapter "a", newest first, is these contents; -1: none was active. */
+static void expect_history(struct registry *r, uint32_t tenant, const int *contents, size_t count)
+{
+    struct adapter_detail *d = calloc(1, sizeof *d);
+    struct err e = {0};
+    assert_int_equal(registry_adapter_detail(r, tenant, "a", d, &e), 0);
+    assert_int_equal(d->activation_count, count);
+    for (size_t i = 0; i < count; i++) {
+        char digest[SHA256_HEX + 1] = "";
+        if (contents[i] >= 0)
+            sample_digest((unsigned)contents[i], digest);
+        assert_string_equal(d->activations[i].digest, digest);
+        assert_string_equal(d->activations[i].by, "daemon");
+        assert_true(d->activations[i].at_ms > 0);
+    }
+    adapter_detail_fini(d);
+    free(d);
+}
+
+static void names_go_back_and_forth(void **state)
+{
+    struct place *p = *state;
+    struct registry *r = p->registry;
+    struct err e = {0};
+    char digest[SHA256_HEX + 1];
+    const struct adapter_change back = {.rollback = true};
+    uint32_t acme = add_tenant(r, "acme");
+    publish_ok(r, "acme", "a", 1, true, true);
+    assert_int_equal(registry_adapter_change(r, acme, "a", &back, NULL, &e), -1);
+    assert_string_equal(e.code, "no_previous_version");
+    publish_ok(r, "acme", "a", 2, true, true);
+    publish_ok(r, "acme", "a", 3, false, true); /* was never active */
+    publish_ok(r, "acme", "a", 2, true, false); /* is active already: no event */
+    expect_history(r, acme, (int[]){2, 1}, 2);
+    change_ok(r, acme, &back);
+    expect_content(r, acme, "a", 1);
+    r = reopen(p);
+    change_ok(r, acme, &back);
+    expect_content(r, acme, "a", 2);
+    sample_digest(3, digest);
+    digest[9] = '\0'; /* some digits will do */
+    change_ok(r, acme, &(struct adapter_change){.version = digest});
+    change_ok(r, acme, &(struct adapter_change){.version = digest});
+    expect_content(r, acme, "a", 3);
+    expect_history(r, acme, (int[]){3, 2, 1, 2, 1}, 5);
+    expect_history(reopen(p), acme, (int[]){3, 2, 1, 2, 1}, 5);
+    r = p->registry;
+    assert_int_equal(registry_adapter_change(r, acme, "b", &back, NULL, &e), -1);
+    assert_string_equal(e.code, "adapter_not_found");
+    assert_int_equal(registry_adapter_change(r, acme + 1, "a", &back, NULL, &e), -1);
+    assert_string_equal(e.code, "adapter_not_found");
+}
+
+static void only_the_expected_version_is_swapped(void **state)
+{
+    struct place *p = *state;
+    struct registry *r = p->registry;
+    struct err e = {0};
+    char one[SHA256_HEX + 1], two[SHA256_HEX + 1];
+    uint32_t acme = add_tenant(r, "acme");
+    publish_ok(r, "acme", "a", 1, false, true);
+    publish_ok(r, "acme", "a", 2, false, true);
+    sample_digest(1, one);
+    sample_digest(2, two);
+    struct version_expected none = {.given = true, .count = 1}, first = none, either = none;
+    strcpy(first.digest[0], one);
+    either.count = 2;
+    strcpy(either.digest[0], one);
+    strcpy(either.digest[1], two);
+    const struct adapter_change to_one = {.version = one}, to_two = {.version = two};
+    assert_int_equal(registry_adapter_change(r, acme, "a", &to_two, &first, &e), -1);
+    assert_string_equal(e.code, "version_conflict");
+    assert_string_equal(first.found, "");
+    expect_history(r, acme, NULL, 0);
+    assert_int_equal(registry_adapter_change(r, acme, "a", &to_two, &none, &e), 0);
+    assert_int_equal(registry_adapter_change(r, acme, "a", &to_one, &none, &e), -1);
+    assert_int_equal(registry_adapter_change(r, acme, "a", &to_one, &first, &e), -1);
+    assert_string_equal(first.found, two);
+    expect_content(r, acme, "a", 2);
+    assert_int_equal(registry_adapter_delete(r, acme, "a", &first, &e), -1);
+    assert_string_equal(e.code, "version_conflict");
+    assert_int_equal(registry_adapter_change(r, acme, "a", &to_one, &either, &e), 0);
+    assert_int_equal(registry_adapter_delete(r, acme, "a", &first, &e), 0);
+}
+
+static void the_newest_activations_are_kept(void **state)
+{
+    struct place *p = *state;
+    struct registry *r = p->registry;
+    struct adapter_detail *d = calloc(1, sizeof *d);
+    struct err e = {0};
+    uint32_t acme = add_tenant(r, "acme");
+    publish_ok(r, "acme", "b", 7, true, true);
+    publish_ok(r, "acme", "a", 1, true, true);
+    publish_ok(r, "acme", "a", 2, true, true);
+    for (int i = 0; i < ADAPTER_HISTORY_MAX; i++)
+        change_ok(r, acme, &(struct adapter_change){.rollback = true});
+    assert_int_equal(registry_adapter_detail(r, acme, "a", d, &e), 0);
+    assert_int_equal(d->activation_count, ADAPTER_HISTORY_MAX);
+    assert_string_equal(d->activations[0].digest, d->versions[0]->digest);
+    adapter_detail_fini(d);
+    assert_int_equal(registry_adapter_detail(r, acme, "b", d, &e), 0);
+    assert_int_equal(d->activation_count, 1);
+    adapter_detail_fini(d);
+    free(d);
+}
+
 static void adapters_are_listed_in_pages(void **state)
 {
     struct place *p = *state;
@@ -607,10 +721,10 @@ static void deleted_adapters_are_gone_with_their_blobs(void **state)
     publish_ok(r, "acme", "a", 2, true, true);
     publish_ok(r, "acme", "b", 2, true, true);
     assert_int_equal(registry_resolve(r, acme, "a", &held, &e), 0);
-    assert_int_equal(registry_adapter_delete(r, other, "a", &e), -1);
+    assert_int_equal(registry_adapter_delete(r, other, "a", NULL, &e), -1);
     assert_string_equal(e.code, "adapter_not_found");
-    assert_int_equal(registry_adapter_delete(r, acme, "a", &e), 0);
-    assert_int_equal(registry_adapter_delete(r, acme, "a", &e), -1);
+    assert_int_equal(registry_adapter_delete(r, acme, "a", NULL, &e), 0);
+    assert_int_equal(registry_adapter_delete(r, acme, "a", NULL, &e), -1);
     assert_string_equal(e.code, "adapter_not_found");
     assert_string_equal(held->name, "a"); /* who has it keeps it */
     version_unref(held);
@@ -833,7 +947,7 @@ static void a_version_marked_broken_is_refused_at_once(void **state)
     publish_ok(r, "acme", "a", 1, true, false);
     expect_content(r, acme, "a", 1);
     assert_int_equal(registry_resolve(r, acme, "a", &v, &e), 0);
-    assert_int_equal(registry_adapter_delete(r, acme, "a", &e), 0);
+    assert_int_equal(registry_adapter_delete(r, acme, "a", NULL, &e), 0);
     registry_mark_broken(r, v); /* gone: nothing to mark */
     version_unref(v);
     expect_stats(r, 1, 0, 1, 1, 0);
@@ -858,6 +972,9 @@ int main(void)
         IN_PLACE(ambiguous_prefix),
         IN_PLACE(the_same_content_again_is_the_same_version),
         IN_PLACE(activation_moves),
+        IN_PLACE(names_go_back_and_forth),
+        IN_PLACE(only_the_expected_version_is_swapped),
+        IN_PLACE(the_newest_activations_are_kept),
         IN_PLACE(adapters_are_listed_in_pages),
         IN_PLACE(deleted_adapters_are_gone_with_their_blobs),
         IN_PLACE(publishing_is_refused_for),

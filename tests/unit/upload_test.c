@@ -348,7 +348,7 @@ static void a_version_deleted_before_its_load_is_not_found(void **state)
     restart(h);
     const struct version *v;
     assert_int_equal(registry_resolve(h->registry, h->tenant, "support", &v, &e), 0);
-    assert_int_equal(registry_adapter_delete(h->registry, h->tenant, "support", &e), 0);
+    assert_int_equal(registry_adapter_delete(h->registry, h->tenant, "support", NULL, &e), 0);
     assert_null(lease_now(h, v, &code));
     assert_string_equal(code, "adapter_not_found");
     version_unref(v);

@@ -1,0 +1,198 @@
+/* Which version a name means: activating, rolling back, its history. */
+#include <stdio.h>
+#include <string.h>
+
+#include "adapters/audit.h"
+#include "adapters/registry_private.h"
+#include "adapters/version.h"
+#include "core/base/clock.h"
+
+int registry_audit_version(struct registry *r, const char *action, const struct version *v, const char *more,
+                           struct err *e)
+{
+    char detail[SHA256_HEX + 64];
+    snprintf(detail, sizeof detail, "sha256:%s%s", v->digest, more);
+    return audit_add(r->store, action, v->tenant_id, v->name, detail, e);
+}
+
+int registry_note_activation(struct registry *r, const struct adapter *a, const char *digest, struct err *e)
+{
+    struct activation row = {.at_ms = clock_unix_ms()};
+    strcpy(row.digest, digest);
+    snprintf(row.by, sizeof row.by, "%s", audit_acting());
+    return store_activation_insert(r->store, a->number, &row, e);
+}
+
+/* ---- compare ---- */
+
+int registry_check_expected(const struct adapter *a, struct version_expected *expected, struct err *e)
+{
+    const struct version *active = adapter_active(a);
+    const char *found = active ? active->digest : "";
+    if (!expected || !expected->given)
+        return 0;
+    for (size_t i = 0; i < expected->count; i++)
+        if (strcmp(expected->digest[i], found) == 0)
+            return 0;
+    strcpy(expected->found, found);
+    err_set(e, "version_conflict", "the active version of adapter \"%s\" is another one: %s%s", a->name,
+            active ? "sha256:" : "none", found);
+    err_hint(e, "look at the adapter again and decide anew");
+    return err_param(e, "If-Match");
+}
+
+/* ---- swap ---- */
+
+static int activate_row(struct registry *r, const struct adapter *a, const struct version *v, struct err *e)
+{
+    if (store_begin(r->store, e) != 0)
+        return -1;
+    if (store_version_activate(r->store, a->number, v->digest, e) == 0 &&
+        registry_note_activation(r, a, v->digest, e) == 0 &&
+        registry_audit_version(r, "adapter.activate", v, "", e) == 0)
+        return store_commit(r->store, e);
+    store_rollback(r->store);
+    return -1;
+}
+
+int registry_make_active(struct registry *r, struct adapter *a, const struct version *v,
+                         const struct version **out, struct err *e)
+{
+    const struct version *demoted = adapter_active(a);
+    if (demoted == v) {
+        version_ref(v);
+        *out = v;
+        return 0;
+    }
+    struct mirror_change changes[2] = {
+        {.before = v, .after = version_with_active(v, true)},
+        {.before = demoted, .after = demoted ? version_with_active(demoted, false) : NULL}};
+    int result =
+        changes[0].after && (!demoted || changes[1].after) ? activate_row(r, a, v, e) : err_memory(e);
+    if (result != 0) {
+        version_unref(changes[0].after);
+        version_unref(changes[1].after);
+        return -1;
+    }
+    version_ref(changes[0].after);
+    *out = changes[0].after;
+    mirror_change_versions(&r->mirror, a, changes, demoted ? 2 : 1);
+    return 0;
+}
+
+static int check_usable(const struct version *v, struct err *e)
+{
+    if (!v->broken)
+        return 0;
+    err_set(e, "adapter_broken", "version %.12s of adapter \"%s\" is damaged on disk", v->digest, v->name);
+    return err_hint(e, "upload the same files again");
+}
+
+static struct adapter *find_adapter(struct registry *r, uint32_t tenant, const char *name, struct err *e)
+{
+    const struct tenant *t = mirror_tenant_numbered(&r->mirror, tenant);
+    struct adapter *a = t ? mirror_adapter(t, name) : NULL;
+    if (!a)
+        registry_adapter_missing(name, e);
+    return a;
+}
+
+static int activate_named(struct registry *r, const char *tenant_id, const char *name, const char *digest,
+                          const struct version **out, struct err *e)
+{
+    const struct tenant *t = registry_find_tenant(r, tenant_id, e);
+    struct adapter *a = t ? find_adapter(r, t->number, name, e) : NULL;
+    if (!a)
+        return -1;
+    const struct version *v = adapter_version(a, digest);
+    if (!v)
+        return err_set(e, "version_not_found", "adapter \"%s\" has no version of this digest", a->name);
+    return check_usable(v, e) == 0 ? registry_make_active(r, a, v, out, e) : -1;
+}
+
+int registry_activate(struct registry *r, const char *tenant_id, const char *name, const char *digest,
+                      const struct version **out, struct err *e)
+{
+    if (registry_write_begin(r, e) != 0)
+        return -1;
+    int result = activate_named(r, tenant_id, name, digest, out, e);
+    registry_write_end(r);
+    return result;
+}
+
+/* The version that was active last before the present one and is still there. Going back twice leads to where
+ * one was: going back is an activation like any other. */
+static const struct version *find_previous(struct registry *r, const struct adapter *a, struct err *e)
+{
+    struct activation history[ADAPTER_HISTORY_MAX];
+    size_t count;
+    const struct version *active = adapter_active(a);
+    if (store_activation_list(r->store, a->number, history, &count, e) != 0)
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct version *v = history[i].digest[0] ? adapter_version(a, history[i].digest) : NULL;
+        if (v && v != active)
+            return v;
+    }
+    err_set(e, "no_previous_version",
+            "no other version of adapter \"%s\" that is still there was active before", a->name);
+    err_hint(e, "name the version to activate");
+    return NULL;
+}
+
+static int change_adapter(struct registry *r, struct adapter *a, const struct adapter_change *c,
+                          struct err *e)
+{
+    const struct version *v = c->rollback ? find_previous(r, a, e) : registry_find_version(a, c->version, e);
+    const struct version *active;
+    if (!v)
+        return c->rollback ? -1 : err_param(e, "version");
+    if (check_usable(v, e) != 0 || registry_make_active(r, a, v, &active, e) != 0)
+        return -1;
+    version_unref(active);
+    return 0;
+}
+
+int registry_adapter_change(struct registry *r, uint32_t tenant, const char *name,
+                            const struct adapter_change *c, struct version_expected *expected, struct err *e)
+{
+    if (registry_write_begin(r, e) != 0)
+        return -1;
+    struct adapter *a = find_adapter(r, tenant, name, e);
+    int result = a && registry_check_expected(a, expected, e) == 0 ? change_adapter(r, a, c, e) : -1;
+    registry_write_end(r);
+    return result;
+}
+
+/* ---- looking ---- */
+
+static int fill_detail(struct registry *r, const struct adapter *a, struct adapter_detail *out, struct err *e)
+{
+    if (store_activation_list(r->store, a->number, out->activations, &out->activation_count, e) != 0)
+        return -1;
+    out->created_ms = a->created_ms;
+    out->version_count = a->count;
+    for (size_t i = 0; i < a->count; i++) {
+        out->versions[i] = a->versions[a->count - 1 - i];
+        version_ref(out->versions[i]);
+    }
+    return 0;
+}
+
+/* A registry that is closed for changes can still be read. */
+int registry_adapter_detail(struct registry *r, uint32_t tenant, const char *name, struct adapter_detail *out,
+                            struct err *e)
+{
+    pthread_mutex_lock(&r->writer);
+    const struct adapter *a = find_adapter(r, tenant, name, e);
+    int result = a ? fill_detail(r, a, out, e) : -1;
+    registry_write_end(r);
+    return result;
+}
+
+void adapter_detail_fini(struct adapter_detail *d)
+{
+    for (size_t i = 0; i < d->version_count; i++)
+        version_unref(d->versions[i]);
+    d->version_count = 0;
+}

@@ -1,0 +1,172 @@
+/* One adapter and its versions: show, change which one the name means. The history is on disk alone, so all
+ * of it runs on job threads. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapters/registry.h"
+#include "server/adapter_json.h"
+#include "server/etag.h"
+#include "server/fields.h"
+#include "server/handlers.h"
+#include "server/reply.h"
+
+/* ---- show ---- */
+
+static const struct version *active_of(const struct adapter_detail *d)
+{
+    for (size_t i = 0; i < d->version_count; i++)
+        if (d->versions[i]->active)
+            return d->versions[i];
+    return NULL;
+}
+
+static json_t *versions_json(const struct adapter_detail *d)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < d->version_count; i++)
+        if (json_array_append_new(list, adapter_json_version(d->versions[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+static json_t *history_json(const struct adapter_detail *d)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < d->activation_count; i++)
+        if (json_array_append_new(list, adapter_json_activation(&d->activations[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+static json_t *show_json(const char *tenant, const char *name, const struct adapter_detail *d)
+{
+    char text[VERSION_TEXT_BYTES];
+    const struct version *active = active_of(d);
+    if (active)
+        adapter_json_version_text(active, text);
+    return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o}", "tenant", tenant, "name", name, "version",
+                     active ? text : NULL, "created", adapter_json_time(d->created_ms), "versions",
+                     versions_json(d), "history", history_json(d));
+}
+
+static int show(struct request *r, const struct tenant_row *tenant, struct adapter_detail *d, struct err *e)
+{
+    const char *name = r->match.parameter[0];
+    if (registry_adapter_detail(r->server->registry, tenant->number, name, d, e) != 0)
+        return -1;
+    const struct version *active = active_of(d);
+    if (active)
+        adapter_json_header(r, active);
+    reply_adapter(r, active, show_json(tenant->id, name, d));
+    adapter_detail_fini(d);
+    return 0;
+}
+
+/* The adapter as it is now is the answer to every question about it. */
+static int answer(struct request *r, const struct tenant_row *tenant, struct err *e)
+{
+    struct adapter_detail *d = calloc(1, sizeof *d);
+    if (!d)
+        return err_memory(e);
+    int result = show(r, tenant, d, e);
+    free(d);
+    return result;
+}
+
+void route_versions_show(struct request *r)
+{
+    struct err e;
+    struct tenant_row tenant;
+    if (request_tenant(r, NULL, &tenant, &e) != 0 || answer(r, &tenant, &e) != 0)
+        reply_error(r, &e);
+}
+
+/* ---- change ---- */
+
+static int field_missing(struct err *e)
+{
+    return err_set(e, "missing_field", "nothing to change: the body needs a \"version\" or \"rollback\"");
+}
+
+static int read_version(const json_t *body, const char **out, struct err *e)
+{
+    size_t length;
+    int found = field_string(body, "version", VERSION_TEXT_BYTES - 1, out, &length, e);
+    if (found > 0 && strlen(*out) != length) {
+        err_set(e, "version_not_found", "a version is written as hexadecimal digits");
+        found = err_param(e, "version");
+    }
+    return found;
+}
+
+static int read_rollback(const json_t *body, bool *out, struct err *e)
+{
+    int found = field_bool(body, "rollback", out, e);
+    if (found <= 0 || *out)
+        return found < 0 ? -1 : 0;
+    err_set(e, "out_of_range", "\"rollback\" can only be true");
+    return err_param(e, "rollback");
+}
+
+static int read_change(const json_t *body, struct adapter_change *c, struct err *e)
+{
+    static const char *const known[] = {"tenant", "version", "rollback", NULL};
+    int version = fields_known(body, known, e) == 0 ? read_version(body, &c->version, e) : -1;
+    if (version < 0 || read_rollback(body, &c->rollback, e) != 0)
+        return -1;
+    if (version && c->rollback) {
+        err_set(e, "field_conflict", "\"version\" and \"rollback\" exclude each other");
+        return err_param(e, "rollback");
+    }
+    return version || c->rollback ? 0 : field_missing(e);
+}
+
+/* A lost compare-and-swap shows what the winner made of it. */
+static void reply_refused(struct request *r, const struct version_expected *expected, const struct err *e)
+{
+    if (strcmp(e->code, "version_conflict") == 0)
+        reply_conflict(r, expected->found, e);
+    else
+        reply_error(r, e);
+}
+
+static int change(struct request *r, const json_t *body, struct version_expected *expected, struct err *e)
+{
+    struct tenant_row tenant;
+    struct adapter_change c = {0};
+    if (request_body_tenant(r, body, &tenant, e) != 0 || read_change(body, &c, e) != 0 ||
+        etag_expected(r->if_match, expected, e) != 0 ||
+        registry_adapter_change(r->server->registry, tenant.number, r->match.parameter[0], &c, expected, e) !=
+            0)
+        return -1;
+    return answer(r, &tenant, e);
+}
+
+void route_versions_change(struct request *r)
+{
+    struct err e;
+    struct version_expected expected = {0};
+    json_t *body = fields_parse(r->body.data, r->body.length, &e);
+    if (!body || change(r, body, &expected, &e) != 0)
+        reply_refused(r, &expected, &e);
+    json_decref(body);
+}
+
+/* ---- delete ---- */
+
+void route_versions_delete_all(struct request *r)
+{
+    struct err e;
+    struct tenant_row tenant;
+    struct version_expected expected = {0};
+    if (request_tenant(r, NULL, &tenant, &e) != 0 || etag_expected(r->if_match, &expected, &e) != 0 ||
+        registry_adapter_delete(r->server->registry, tenant.number, r->match.parameter[0], &expected, &e) !=
+            0)
+        reply_refused(r, &expected, &e);
+    else
+        reply_empty(r);
+}
