@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/clock.h"
 #include "core/base/file.h"
 #include "server/log.h"
 #include "server/memory.h"
@@ -34,23 +35,25 @@ static void name_model(struct server *s)
     snprintf(s->model_name, sizeof s->model_name, "%.100s", name);
 }
 
-/* Every tenth, as it is passed. */
+/* At most once a second: a small model says nothing. */
 static void log_progress(void *arg, double share)
 {
-    int *tenths = arg;
-    for (; share * 10 >= *tenths + 1; ++*tenths)
-        log_message("info", "packing the weights: %d %%", (*tenths + 1) * 10);
+    double *logged_ms = arg, now = clock_ms();
+    if (now - *logged_ms < 1000)
+        return;
+    *logged_ms = now;
+    log_message("info", "packing the weights: %.0f %%", 100 * share);
 }
 
 int server_open_model(struct server *s, struct err *e)
 {
-    int tenths = 0;
+    double logged_ms = clock_ms();
     struct model_options options = {.precision = s->config.precision,
                                     .kv_int8 = s->config.kv_int8,
                                     .threads = s->config.threads,
                                     .packed_cache = s->config.packed_cache,
                                     .progress = log_progress,
-                                    .progress_arg = &tenths};
+                                    .progress_arg = &logged_ms};
     name_model(s);
     if (model_open(&s->model, s->config.model, &options, e) != 0)
         return -1;
