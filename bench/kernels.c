@@ -280,33 +280,36 @@ static void measure_lowrank(const struct options *o, struct noise *n, double lea
     free(y);
 }
 
+/* A page, widened and added to the queries of so many tokens. */
 static void measure_attention(const struct options *o, struct noise *n, double least)
 {
     int dim = o->shape.hidden / o->shape.heads, group = o->shape.heads / o->shape.kv_heads;
     size_t page = (size_t)dim * ATTENTION_KEYS;
     uint16_t *keys = calloc(page, sizeof *keys), *values = calloc(page, sizeof *values);
-    float *queries = calloc((size_t)(group * dim), sizeof *queries),
-          *scores = calloc((size_t)group * ATTENTION_KEYS, sizeof *scores),
-          *out = calloc((size_t)(group * dim), sizeof *out);
-    if (!keys || !values || !queries || !scores || !out)
+    float *query = calloc((size_t)dim, sizeof *query),
+          *scratch = calloc(attention_scratch(dim), sizeof *scratch);
+    if (!keys || !values || !query || !scratch)
         bench_fail("out of memory");
     noise_half(n, NOISE_BF16, 0.02f, keys, page);
     noise_half(n, NOISE_BF16, 0.02f, values, page);
-    noise_f32(n, 1, queries, (size_t)(group * dim));
-    double calls = CALLS_PER_SECOND(
-        least, attention_scores(KV_BF16, queries, dim, group, keys, dim, 0.1f, scores, ATTENTION_KEYS));
-    bench_row("attention_scores, %d queries|%d dimensions|%.1f|GFLOP/s", group, dim,
-              calls * 2 * group * dim * ATTENTION_KEYS / 1e9);
-    calls = CALLS_PER_SECOND(
-        least, attention_mix(KV_BF16, scores, ATTENTION_KEYS, group, ATTENTION_KEYS, values, dim, out));
-    bench_row("attention_mix, %d queries|%d dimensions|%.1f|GFLOP/s", group, dim,
-              calls * 2 * group * dim * ATTENTION_KEYS / 1e9);
-    sink = out[0];
+    noise_f32(n, 1, query, (size_t)dim);
+    struct attention_tile t;
+    attention_begin(&t, dim, scratch);
+    for (int i = 0; i < ATTENTION_QUERIES; i++)
+        attention_query(&t, i, query);
+    for (int tokens = 1; tokens * group <= ATTENTION_QUERIES; tokens *= 2) {
+        int count = tokens * group;
+        double calls = CALLS_PER_SECOND(
+            least, (attention_page(&t, KV_BF16, keys, values), attention_add(&t, 0, count, ATTENTION_KEYS)));
+        bench_row("attention, a page by %d queries|%d dimensions|%.1f|GFLOP/s", count, dim,
+                  calls * 4 * count * dim * ATTENTION_KEYS / 1e9);
+    }
+    attention_result(&t, 0, query);
+    sink = query[0];
     free(keys);
     free(values);
-    free(queries);
-    free(scores);
-    free(out);
+    free(query);
+    free(scratch);
 }
 
 /* ---- the whole ---- */

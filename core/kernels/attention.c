@@ -5,7 +5,11 @@
 #include "core/kernels/bf16.h"
 #include "core/kernels/lanes.h"
 
-enum { PARTS = ATTENTION_KEYS / LANES };
+enum {
+    PARTS = ATTENTION_KEYS / LANES,
+    ROWS = 6, /* queries whose sums fit into registers */
+    STEP = 2 * LANES
+};
 
 size_t attention_page_bytes(enum kv_type t, int dim)
 {
@@ -14,9 +18,9 @@ size_t attention_page_bytes(enum kv_type t, int dim)
 }
 
 /* The scales of an int8 page. */
-static float *scales_of(void *page, int dim)
+static float *scales_of(const void *page, int dim)
 {
-    return (float *)((char *)page + ATTENTION_KEYS * (size_t)dim);
+    return (float *)((char *)(uintptr_t)page + ATTENTION_KEYS * (size_t)dim);
 }
 
 /* Put number `index` of the page, divided by the scale where it is int8. */
@@ -51,6 +55,50 @@ void attention_put(enum kv_type type, void *keys, void *values, int slot, const 
     put_vector(type, values, slot, value, dim, (size_t)slot * (size_t)dim, 1);
 }
 
+/* ---- the tile ---- */
+
+static int padded(int dim)
+{
+    return (dim + STEP - 1) / STEP * STEP;
+}
+
+size_t attention_scratch(int dim)
+{
+    size_t query = (size_t)dim + (size_t)padded(dim) + ATTENTION_KEYS + 2;
+    return ATTENTION_QUERIES * query + ATTENTION_KEYS * ((size_t)dim + (size_t)padded(dim));
+}
+
+void attention_begin(struct attention_tile *t, int dim, float *scratch)
+{
+    size_t width = (size_t)padded(dim);
+    *t = (struct attention_tile){.dim = dim, .padded = (int)width, .scale = 1.0f / sqrtf((float)dim)};
+    t->keys = scratch;
+    t->values = t->keys + (size_t)dim * ATTENTION_KEYS;
+    t->sum = t->values + ATTENTION_KEYS * width;
+    t->weight = t->sum + ATTENTION_QUERIES * width;
+    t->query = t->weight + ATTENTION_QUERIES * ATTENTION_KEYS;
+    t->largest = t->query + ATTENTION_QUERIES * (size_t)dim;
+    t->total = t->largest + ATTENTION_QUERIES;
+}
+
+void attention_query(struct attention_tile *t, int index, const float *query)
+{
+    memcpy(t->query + (size_t)index * (size_t)t->dim, query, (size_t)t->dim * sizeof *query);
+    memset(t->sum + (size_t)index * (size_t)t->padded, 0, (size_t)t->padded * sizeof *t->sum);
+    t->largest[index] = -INFINITY;
+    t->total[index] = 0;
+}
+
+void attention_result(const struct attention_tile *t, int index, float *out)
+{
+    const float *sum = t->sum + (size_t)index * (size_t)t->padded;
+    float inverse = 1.0f / t->total[index];
+    for (int d = 0; d < t->dim; d++)
+        out[d] = sum[d] * inverse;
+}
+
+/* ---- a page, widened ---- */
+
 static inline lanes load_int8(const int8_t *p)
 {
     typedef int8_t bytes __attribute__((vector_size(8)));
@@ -73,119 +121,166 @@ static inline float load_one(enum kv_type type, const void *p, size_t index)
                              : (float)((const int8_t *)p)[index];
 }
 
-/* One or two queries by all keys of the page, the keys in the lanes. */
-static inline __attribute__((always_inline)) void score_tile(enum kv_type type, const float *q0,
-                                                             const float *q1, const int two, const void *keys,
-                                                             int dim, float scale, float *s0, float *s1)
+static inline __attribute__((always_inline)) void widen(const struct attention_tile *t, enum kv_type type,
+                                                        const void *keys, const void *values)
 {
-    lanes a[PARTS] = {0}, b[PARTS] = {0};
-    for (int d = 0; d < dim; d++) {
-        lanes x = lanes_all(q0[d]), y = lanes_all(two ? q1[d] : 0);
-        for (int i = 0; i < PARTS; i++) {
-            lanes k = load(type, keys, (size_t)(d * ATTENTION_KEYS + i * LANES));
-            a[i] = lanes_fma(x, k, a[i]);
-            if (two)
-                b[i] = lanes_fma(y, k, b[i]);
+    const float *key_scale = scales_of(keys, t->dim), *value_scale = scales_of(values, t->dim);
+    for (int d = 0; d < t->dim; d++)
+        for (int i = 0; i < ATTENTION_KEYS; i += LANES) {
+            size_t at = (size_t)d * ATTENTION_KEYS + (size_t)i;
+            lanes k = load(type, keys, at);
+            lanes_store(t->keys + at, type == KV_INT8 ? k * lanes_load(key_scale + i) : k);
         }
-    }
-    for (int i = 0; i < PARTS; i++) {
-        lanes factor = lanes_all(scale);
-        if (type == KV_INT8)
-            factor *= lanes_load(scales_of((void *)keys, dim) + i * LANES);
-        lanes_store(s0 + i * LANES, a[i] * factor);
-        if (two)
-            lanes_store(s1 + i * LANES, b[i] * factor);
-    }
-}
-
-static inline __attribute__((always_inline)) void scores_of(enum kv_type type, const float *queries,
-                                                            int query_stride, int count, const void *keys,
-                                                            int dim, float scale, float *scores,
-                                                            int score_stride)
-{
-    for (int i = 0; i < count; i += 2) {
-        const float *q = queries + (size_t)i * (size_t)query_stride;
-        float *s = scores + (size_t)i * (size_t)score_stride;
-        if (i + 1 < count)
-            score_tile(type, q, q + query_stride, 1, keys, dim, scale, s, s + score_stride);
-        else
-            score_tile(type, q, NULL, 0, keys, dim, scale, s, NULL);
+    for (int j = 0; j < ATTENTION_KEYS; j++) {
+        float *out = t->values + (size_t)j * (size_t)t->padded, scale = type == KV_INT8 ? value_scale[j] : 1;
+        size_t at = (size_t)j * (size_t)t->dim;
+        int d = 0;
+        for (; d + LANES <= t->dim; d += LANES) {
+            lanes v = load(type, values, at + (size_t)d);
+            lanes_store(out + d, type == KV_INT8 ? v * scale : v);
+        }
+        for (; d < t->padded; d++)
+            out[d] = d < t->dim ? load_one(type, values, at + (size_t)d) * scale : 0;
     }
 }
 
-void attention_scores(enum kv_type type, const float *queries, int query_stride, int count, const void *keys,
-                      int dim, float scale, float *scores, int score_stride)
+void attention_page(struct attention_tile *t, enum kv_type type, const void *keys, const void *values)
 {
     if (type == KV_F32)
-        scores_of(KV_F32, queries, query_stride, count, keys, dim, scale, scores, score_stride);
+        widen(t, KV_F32, keys, values);
     else if (type == KV_BF16)
-        scores_of(KV_BF16, queries, query_stride, count, keys, dim, scale, scores, score_stride);
+        widen(t, KV_BF16, keys, values);
     else
-        scores_of(KV_INT8, queries, query_stride, count, keys, dim, scale, scores, score_stride);
+        widen(t, KV_INT8, keys, values);
 }
 
-enum { MIX = 4 }; /* registers along the dimensions, for each of two queries */
+/* ---- scores, softmax, mix ---- */
 
-/* One or two queries: the sums stay in registers while the keys pass. */
-static inline __attribute__((always_inline)) void mix_tile(enum kv_type type, const float *w0,
-                                                           const float *w1, const int two, int used,
-                                                           const void *values, int dim, float *o0, float *o1)
+/* Scores of `count` queries (a constant where this is inlined), 16 keys at a time in the lanes. */
+static inline __attribute__((always_inline)) void score(const struct attention_tile *t, int first,
+                                                        const int count)
 {
-    int d = 0;
-    for (; d + MIX * LANES <= dim; d += MIX * LANES) {
-        lanes a[MIX], b[MIX];
-        for (int i = 0; i < MIX; i++) {
-            a[i] = lanes_load(o0 + d + i * LANES);
-            b[i] = two ? lanes_load(o1 + d + i * LANES) : a[i];
-        }
-        for (int j = 0; j < used; j++) {
-            float factor = type == KV_INT8 ? scales_of((void *)values, dim)[j] : 1;
-            lanes x = lanes_all(w0[j] * factor), y = lanes_all(two ? w1[j] * factor : 0);
-            for (int i = 0; i < MIX; i++) {
-                lanes v = load(type, values, (size_t)(j * dim + d + i * LANES));
-                a[i] = lanes_fma(x, v, a[i]);
-                if (two)
-                    b[i] = lanes_fma(y, v, b[i]);
+    const float *q = t->query + (size_t)first * (size_t)t->dim;
+    for (int j = 0; j < ATTENTION_KEYS; j += STEP) {
+        lanes a[ROWS][2] = {0};
+        for (int d = 0; d < t->dim; d++) {
+            const float *k = t->keys + (size_t)d * ATTENTION_KEYS + (size_t)j;
+            lanes k0 = lanes_load(k), k1 = lanes_load(k + LANES);
+#pragma GCC unroll 6
+            for (int i = 0; i < count; i++) {
+                lanes x = lanes_all(q[(size_t)i * (size_t)t->dim + (size_t)d]);
+                a[i][0] = lanes_fma(x, k0, a[i][0]);
+                a[i][1] = lanes_fma(x, k1, a[i][1]);
             }
         }
-        for (int i = 0; i < MIX; i++) {
-            lanes_store(o0 + d + i * LANES, a[i]);
-            if (two)
-                lanes_store(o1 + d + i * LANES, b[i]);
+        for (int i = 0; i < count; i++) {
+            float *s = t->weight + (size_t)(first + i) * ATTENTION_KEYS + (size_t)j;
+            lanes_store(s, a[i][0] * t->scale);
+            lanes_store(s + LANES, a[i][1] * t->scale);
         }
     }
-    for (; d < dim; d++) /* what is left of an odd head */
+}
+
+/* Sums of `count` queries plus the weighted values, 16 dimensions at a time. */
+static inline __attribute__((always_inline)) void mix(const struct attention_tile *t, int first,
+                                                      const int count, int used)
+{
+    const float *w = t->weight + (size_t)first * ATTENTION_KEYS;
+    for (int d = 0; d < t->padded; d += STEP) {
+        float *sum = t->sum + (size_t)first * (size_t)t->padded + (size_t)d;
+        lanes a[ROWS][2];
+        for (int i = 0; i < count; i++) {
+            a[i][0] = lanes_load(sum + (size_t)i * (size_t)t->padded);
+            a[i][1] = lanes_load(sum + (size_t)i * (size_t)t->padded + LANES);
+        }
         for (int j = 0; j < used; j++) {
-            float v = load_one(type, values, (size_t)(j * dim + d));
-            if (type == KV_INT8)
-                v *= scales_of((void *)values, dim)[j];
-            o0[d] += w0[j] * v;
-            if (two)
-                o1[d] += w1[j] * v;
+            const float *v = t->values + (size_t)j * (size_t)t->padded + (size_t)d;
+            lanes v0 = lanes_load(v), v1 = lanes_load(v + LANES);
+#pragma GCC unroll 6
+            for (int i = 0; i < count; i++) {
+                lanes x = lanes_all(w[i * ATTENTION_KEYS + j]);
+                a[i][0] = lanes_fma(x, v0, a[i][0]);
+                a[i][1] = lanes_fma(x, v1, a[i][1]);
+            }
         }
-}
-
-static inline __attribute__((always_inline)) void mix_of(enum kv_type type, const float *weights, int stride,
-                                                         int count, int used, const void *values, int dim,
-                                                         float *out)
-{
-    for (int i = 0; i < count; i += 2) {
-        const float *w = weights + (size_t)i * (size_t)stride;
-        float *o = out + (size_t)i * (size_t)dim;
-        if (i + 1 < count)
-            mix_tile(type, w, w + stride, 1, used, values, dim, o, o + dim);
-        else
-            mix_tile(type, w, NULL, 0, used, values, dim, o, NULL);
+        for (int i = 0; i < count; i++) {
+            lanes_store(sum + (size_t)i * (size_t)t->padded, a[i][0]);
+            lanes_store(sum + (size_t)i * (size_t)t->padded + LANES, a[i][1]);
+        }
     }
 }
 
-void attention_mix(enum kv_type type, const float *weights, int weight_stride, int count, int used,
-                   const void *values, int dim, float *out)
+static float largest_of(lanes v)
 {
-    if (type == KV_F32)
-        mix_of(KV_F32, weights, weight_stride, count, used, values, dim, out);
-    else if (type == KV_BF16)
-        mix_of(KV_BF16, weights, weight_stride, count, used, values, dim, out);
-    else
-        mix_of(KV_INT8, weights, weight_stride, count, used, values, dim, out);
+    float largest = v[0];
+    for (int i = 1; i < LANES; i++)
+        largest = v[i] > largest ? v[i] : largest;
+    return largest;
+}
+
+/* A larger score has come: the sums so far weigh less. */
+static void rescale(const struct attention_tile *t, int index, float largest)
+{
+    lanes factor = lanes_exp(lanes_all(t->largest[index] - largest));
+    float *sum = t->sum + (size_t)index * (size_t)t->padded;
+    for (int d = 0; d < t->padded; d += LANES)
+        lanes_store(sum + d, lanes_load(sum + d) * factor);
+    t->total[index] *= factor[0];
+    t->largest[index] = largest;
+}
+
+/* One query's scores become weights: e^(score - largest so far). NaN stays NaN. */
+static void soften(const struct attention_tile *t, int index, int used)
+{
+    float *s = t->weight + (size_t)index * ATTENTION_KEYS;
+    for (int j = used; j < ATTENTION_KEYS; j++)
+        s[j] = -INFINITY;
+    lanes v[PARTS], total = {0};
+    for (int i = 0; i < PARTS; i++)
+        v[i] = lanes_load(s + i * LANES);
+    float largest = largest_of(lanes_max(lanes_max(v[0], v[1]), lanes_max(v[2], v[3])));
+    if (largest > t->largest[index])
+        rescale(t, index, largest);
+    for (int i = 0; i < PARTS; i++) {
+        lanes e = lanes_exp(v[i] - t->largest[index]);
+        lanes_store(s + i * LANES, e);
+        total += e;
+    }
+    t->total[index] += lanes_sum(total);
+}
+
+static inline __attribute__((always_inline)) void add(const struct attention_tile *t, int first,
+                                                      const int count, int used)
+{
+    score(t, first, count);
+    for (int i = 0; i < count; i++)
+        soften(t, first + i, used);
+    mix(t, first, count, used);
+}
+
+void attention_add(struct attention_tile *t, int first, int count, int used)
+{
+    for (int left = count, some; left > 0; left -= some, first += some) {
+        some = left > ROWS && left < 2 * ROWS ? (left + 1) / 2 : left < ROWS ? left : ROWS;
+        switch (some) {
+        case 6:
+            add(t, first, 6, used);
+            break;
+        case 5:
+            add(t, first, 5, used);
+            break;
+        case 4:
+            add(t, first, 4, used);
+            break;
+        case 3:
+            add(t, first, 3, used);
+            break;
+        case 2:
+            add(t, first, 2, used);
+            break;
+        default:
+            add(t, first, 1, used);
+            break;
+        }
+    }
 }

@@ -1,12 +1,14 @@
-/* The two small products of attention over one page of 32 keys and values of one KV head. Any thread.
+/* softmax(q K^T / sqrt(dim)) V over pages of 32 keys and values of one KV head. Any thread.
  *
- * Queries that share the KV head (of several tokens of a sequence, of several heads) are done together; each
- * one's sums have a fixed order of their own: over the head's dimensions for scores, over the keys in order
- * for the mix. A key page is [dim, 32] and a value page [32, dim]. */
+ * A tile is the queries that share these pages: of heads that share the KV head, and of neighbouring tokens
+ * of one sequence. A page is widened to f32 once for the whole tile. Pages are added one by one, and the
+ * softmax is carried on from page to page (Milakov and Gimelshein 2018): sums so far are scaled down when a
+ * larger score comes. Each query's numbers have an order of their own - dimensions, keys, pages - whatever
+ * the tile is. A key page is [dim, 32] and a value page [32, dim]. */
 #pragma once
 #include <stddef.h>
 
-enum { ATTENTION_KEYS = 32 };
+enum { ATTENTION_KEYS = 32, ATTENTION_QUERIES = 48 /* of a tile, at most */ };
 enum kv_type {
     KV_F32,
     KV_BF16,
@@ -18,9 +20,26 @@ size_t attention_page_bytes(enum kv_type t, int dim);
 /* Put one token's key and value [dim] into slot `slot` of the page. */
 void attention_put(enum kv_type type, void *keys, void *values, int slot, const float *key,
                    const float *value, int dim);
-/* scores[i][j] = scale * (query i . key j), for all 32 keys. */
-void attention_scores(enum kv_type type, const float *queries, int query_stride, int count, const void *keys,
-                      int dim, float scale, float *scores, int score_stride);
-/* out[i] += sum over the first `used` keys of weights[i][j] * value j; out: [count, dim]. */
-void attention_mix(enum kv_type type, const float *weights, int weight_stride, int count, int used,
-                   const void *values, int dim, float *out);
+
+struct attention_tile {
+    int dim, padded; /* padded: dim rounded up to whole steps of the kernels */
+    float scale;
+    float *query;   /* [ATTENTION_QUERIES, dim] */
+    float *sum;     /* [ATTENTION_QUERIES, padded] weighted values so far */
+    float *weight;  /* [ATTENTION_QUERIES, 32] of the page in hand */
+    float *largest; /* [ATTENTION_QUERIES] score so far */
+    float *total;   /* [ATTENTION_QUERIES] of the weights so far */
+    float *keys;    /* [dim, 32] of the page in hand */
+    float *values;  /* [32, padded] */
+};
+
+size_t attention_scratch(int dim); /* floats that a tile needs */
+void attention_begin(struct attention_tile *t, int dim, float *scratch);
+/* Query number `index` [dim]; nothing is added to it yet. */
+void attention_query(struct attention_tile *t, int index, const float *query);
+/* Take a page in hand. */
+void attention_page(struct attention_tile *t, enum kv_type type, const void *keys, const void *values);
+/* Add the first `used` keys of the page in hand, 1..32, to the queries [first, first + count). */
+void attention_add(struct attention_tile *t, int first, int count, int used);
+/* What query `index` comes to; out: [dim]. */
+void attention_result(const struct attention_tile *t, int index, float *out);

@@ -80,14 +80,6 @@ void vector_relu(float *y, int n)
         y[i] = y[i] > 0 ? y[i] : y[i] != y[i] ? y[i] : 0;
 }
 
-static float largest_of(const float *y, int n)
-{
-    float largest = y[0];
-    for (int i = 1; i < n; i++)
-        largest = y[i] > largest ? y[i] : largest;
-    return largest;
-}
-
 /* Magnitudes of floats are ordered as their bits are, infinities and then NaNs above all others. */
 float vector_largest(const float *x, size_t n)
 {
@@ -101,25 +93,6 @@ float vector_largest(const float *x, size_t n)
     float result;
     memcpy(&result, &largest, sizeof result);
     return result;
-}
-
-void vector_softmax(float *y, int n)
-{
-    float largest = largest_of(y, n), tail = 0;
-    lanes sum = {0};
-    int i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        lanes e = lanes_exp(lanes_load(y + i) - largest);
-        lanes_store(y + i, e);
-        sum += e;
-    }
-    for (; i < n; i++) {
-        y[i] = lanes_exp(lanes_all(y[i] - largest))[0];
-        tail += y[i];
-    }
-    float inverse = 1.0f / (lanes_sum(sum) + tail);
-    for (i = 0; i < n; i++)
-        y[i] *= inverse;
 }
 
 void vector_rotate(float *x, const float *cosine, const float *sine, int n)

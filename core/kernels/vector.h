@@ -25,8 +25,7 @@ void vector_relu(float *y, int n);
 
 /* The largest magnitude; infinite or NaN where an element is. 0 of nothing. */
 float vector_largest(const float *x, size_t n);
-/* Softmax in place. */
-void vector_softmax(float *y, int n);
+
 /* Rotate the pairs (x[i], x[i + n/2]) by angles given as cosines and sines [n/2] (Su et al. 2021). */
 void vector_rotate(float *x, const float *cosine, const float *sine, int n);
 

@@ -263,41 +263,70 @@ static void place_token(struct model_run *r, const struct layer *l, int layer, i
                       v + head * dim, dim);
 }
 
-/* softmax(q K^T / sqrt(dim)) V of `count` heads from `head` on, which share a KV head, of one token, over its
- * own sequence from the first position on. */
-static void attend(struct model_run *r, int layer, int t, int head, int count, float *scores)
+/* Tokens [first, end) of one sequence and `count` heads from `head` on, which share a KV head. */
+struct attention_unit {
+    int first, end, head, count;
+};
+
+/* Add the page that begins at position `start`: at once for all tokens that see the whole page, which is for
+ * most; a token that ends in it sees its own part. */
+static void add_page(const struct model_run *r, const struct attention_unit *u, struct attention_tile *tile,
+                     int start)
 {
-    const struct model *m = r->model;
-    const struct config *c = &m->config;
-    int dim = c->head_dim, length = r->batch->position[t] + 1, kv_head = head / (c->heads / c->kv_heads);
-    int stride = (length + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS * KV_PAGE_TOKENS;
-    size_t at = (size_t)head * (size_t)dim;
-    const float *q = r->qkv + (size_t)t * (size_t)model_qkv_size(m) + at;
-    float *out = r->attention + (size_t)t * (size_t)model_q_size(m) + at;
-    const int32_t *pages = r->batch->sequence[t]->pages;
-    enum kv_type type = kvcache_type(r->kv);
-    for (int start = 0; start < length; start += KV_PAGE_TOKENS)
-        attention_scores(type, q, dim, count,
-                         kvcache_keys(r->kv, layer, pages[start / KV_PAGE_TOKENS], kv_head), dim,
-                         1.0f / sqrtf((float)dim), scores + start, stride);
-    memset(out, 0, (size_t)(count * dim) * sizeof *out);
-    for (int i = 0; i < count; i++)
-        vector_softmax(scores + (size_t)i * (size_t)stride, length);
-    for (int start = 0; start < length; start += KV_PAGE_TOKENS) {
-        int used = length - start < KV_PAGE_TOKENS ? length - start : KV_PAGE_TOKENS;
-        const void *values = kvcache_values(r->kv, layer, pages[start / KV_PAGE_TOKENS], kv_head);
-        attention_mix(type, scores + start, stride, count, used, values, dim, out);
+    if (r->batch->position[u->first] >= start + KV_PAGE_TOKENS - 1) {
+        attention_add(tile, 0, (u->end - u->first) * u->count, KV_PAGE_TOKENS);
+        return;
+    }
+    for (int t = u->first; t < u->end; t++) {
+        int used = r->batch->position[t] + 1 - start;
+        if (used > 0)
+            attention_add(tile, (t - u->first) * u->count, u->count,
+                          used < KV_PAGE_TOKENS ? used : KV_PAGE_TOKENS);
     }
 }
 
-/* Units of work: the heads of a token that share a KV head; single heads where that gives too few. */
+/* softmax(q K^T / sqrt(dim)) V, each token over its own sequence up to itself. */
+static void attend(struct model_run *r, int layer, const struct attention_unit *u, float *scratch)
+{
+    const struct model *m = r->model;
+    const struct config *c = &m->config;
+    int dim = c->head_dim, kv_head = u->head / (c->heads / c->kv_heads);
+    const int32_t *pages = r->batch->sequence[u->first]->pages;
+    struct attention_tile tile;
+    attention_begin(&tile, dim, scratch);
+    for (int t = u->first, i = 0; t < u->end; t++)
+        for (int head = u->head; head < u->head + u->count; head++, i++)
+            attention_query(&tile, i, r->qkv + (size_t)t * (size_t)model_qkv_size(m) + head * dim);
+    for (int start = 0; start <= r->batch->position[u->end - 1]; start += KV_PAGE_TOKENS) {
+        int page = pages[start / KV_PAGE_TOKENS];
+        attention_page(&tile, kvcache_type(r->kv), kvcache_keys(r->kv, layer, page, kv_head),
+                       kvcache_values(r->kv, layer, page, kv_head));
+        add_page(r, u, &tile, start);
+    }
+    for (int t = u->first, i = 0; t < u->end; t++)
+        for (int head = u->head; head < u->head + u->count; head++, i++)
+            attention_result(&tile, i, r->attention + (size_t)t * (size_t)model_q_size(m) + head * dim);
+}
+
+/* Units of work: neighbouring tokens by the heads that share a KV head; fewer tokens, and single heads, where
+ * that gives too few. */
 static void attend_phase(struct model_run *r, int layer, int worker, int workers)
 {
     const struct config *c = &r->model->config;
+    const struct batch *b = r->batch;
     int shared = c->heads / c->kv_heads;
-    int count = (long)r->batch->count * c->kv_heads >= workers ? shared : 1, units = c->heads / count;
-    for (long i = worker; i < (long)r->batch->count * units; i += workers)
-        attend(r, layer, (int)(i / units), (int)(i % units) * count, count, r->scratch[worker]);
+    long all = (long)b->count * c->kv_heads, unit = 0;
+    int count = all >= workers && shared <= ATTENTION_QUERIES ? shared : 1;
+    int tokens = ATTENTION_QUERIES / count;
+    if (tokens > (all + workers - 1) / workers)
+        tokens = (int)((all + workers - 1) / workers);
+    for (int t = 0, end; t < b->count; t = end) {
+        for (end = t + 1; end < b->count && end - t < tokens && b->sequence[end] == b->sequence[t];)
+            end++;
+        for (int head = 0; head < c->heads; head += count, unit++)
+            if (unit % workers == worker)
+                attend(r, layer, &(struct attention_unit){t, end, head, count}, r->scratch[worker]);
+    }
     pool_barrier(r->pool);
 }
 

@@ -76,12 +76,11 @@ static int allocate_activation(struct model_run *r, struct err *e)
 static size_t scratch_floats(const struct model_run *r)
 {
     const struct config *c = &r->model->config;
-    size_t positions = ((size_t)c->context + ATTENTION_KEYS - 1) / ATTENTION_KEYS * ATTENTION_KEYS;
-    size_t scores = c->kv_heads ? (size_t)(c->heads / c->kv_heads) * positions : 0;
+    size_t attention = c->kv_heads ? attention_scratch(c->head_dim) : 0;
     size_t weights =
         widest_input(r->model) * LINEAR_ROWS; /* also of deltas' own, where the base's are packed */
     size_t rows = larger((size_t)r->batch_tokens, (size_t)r->logit_rows) * R16_ROWS;
-    return larger(larger(scores, weights), rows) + 1;
+    return larger(larger(attention, weights), rows) + 1;
 }
 
 static int allocate_scratch(struct model_run *r, struct err *e)

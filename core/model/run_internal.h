@@ -22,7 +22,7 @@ struct model_run {
     float *head_input;            /* [logit_rows, hidden] */
     float *logits;                /* [logit_rows, vocab] */
     struct activation activation; /* owned: the input of packed layers, quantized */
-    float **scratch; /* owned, [workers] widened weights, attention scores, a packed layer's last rows */
+    float **scratch; /* owned, [workers] widened weights, a tile of attention, a packed layer's last rows */
     const struct delta **head_delta; /* owned, [logit_rows] */
 
     const struct batch *batch; /* of the step in hand */

@@ -262,34 +262,6 @@ static void activations(void **state)
     assert_true(isnan(special[0]) && special[1] == 0 && special[2] == INFINITY && special[3] == 0);
 }
 
-static void softmax(void **state)
-{
-    (void)state;
-    static const float spans[] = {1, 30, 1e4f, 1e38f};
-    for (int s = 0; s < SIZES; s++)
-        for (size_t k = 0; k < sizeof spans / sizeof *spans; k++) {
-            int n = sizes[s];
-            float *x = guarded((size_t)n, 12), *y = guarded((size_t)n, 13);
-            double top = -INFINITY, sum = 0, total = 0;
-            for (int i = 0; i < n; i++) {
-                y[i] = x[i] *= spans[k];
-                top = fmax(top, (double)x[i]);
-            }
-            for (int i = 0; i < n; i++)
-                sum += exp((double)x[i] - top);
-            vector_softmax(y, n);
-            for (int i = 0; i < n; i++) {
-                /* logits are rounded differences of up to 2 * span: what is not decided by that */
-                double expected = exp((double)x[i] - top) / sum;
-                assert_near("softmax", n, i, y[i], expected, expected * (double)fminf(spans[k], 100));
-                total += (double)y[i];
-            }
-            assert_near("sum of softmax", n, 0, (float)total, 1, 1 + 0.1 * n);
-            release(x, (size_t)n);
-            release(y, (size_t)n);
-        }
-}
-
 static void rotation(void **state)
 {
     (void)state;
@@ -548,7 +520,6 @@ int main(void)
         cmocka_unit_test(sums),
         cmocka_unit_test(norms),
         cmocka_unit_test(activations),
-        cmocka_unit_test(softmax),
         cmocka_unit_test(rotation),
         cmocka_unit_test(low_rank_products),
         cmocka_unit_test(linear_layers),
