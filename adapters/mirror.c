@@ -107,6 +107,7 @@ struct tenant *tenant_new(const char *id, int64_t created_ms)
     if (t) {
         strcpy(t->id, id);
         t->created_ms = created_ms;
+        quota_fill(&t->quota, QUOTA_UNSET);
     }
     return t;
 }
@@ -190,12 +191,34 @@ void mirror_add_tenant(struct mirror *m, struct tenant *t)
     mirror_unlock(m);
 }
 
+void mirror_change_tenant(struct mirror *m, struct tenant *t, const struct quota *quota,
+                          const char *default_adapter)
+{
+    write_lock(m);
+    t->quota = *quota;
+    strcpy(t->default_adapter, default_adapter);
+    mirror_unlock(m);
+}
+
 static size_t broken_of(const struct adapter *a)
 {
     size_t broken = 0;
     for (size_t i = 0; i < a->count; i++)
         broken += a->versions[i]->broken;
     return broken;
+}
+
+static uint64_t bytes_of(const struct version *v)
+{
+    return v->config_bytes + v->weights_bytes;
+}
+
+static uint64_t bytes_of_all(const struct adapter *a)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < a->count; i++)
+        bytes += bytes_of(a->versions[i]);
+    return bytes;
 }
 
 static void uncount_adapter(struct mirror *m, const struct adapter *a)
@@ -255,6 +278,8 @@ void mirror_add_adapter(struct mirror *m, struct tenant *t, struct adapter *a)
 {
     write_lock(m);
     sorted_add(&t->adapters, a);
+    a->tenant = t;
+    t->bytes += bytes_of_all(a);
     m->counts.adapters++;
     m->counts.versions += a->count;
     m->counts.broken += broken_of(a);
@@ -265,6 +290,7 @@ void mirror_remove_adapter(struct mirror *m, struct tenant *t, struct adapter *a
 {
     write_lock(m);
     sorted_remove(&t->adapters, a);
+    t->bytes -= bytes_of_all(a);
     uncount_adapter(m, a);
     mirror_unlock(m);
 }
@@ -281,7 +307,9 @@ static void change_version(struct mirror *m, struct adapter *a, const struct mir
         m->counts.versions++;
     } else {
         m->counts.broken -= c->before->broken;
+        a->tenant->bytes -= bytes_of(c->before);
     }
+    a->tenant->bytes += bytes_of(c->after);
     a->versions[place] = c->after;
     m->counts.broken += c->after->broken;
 }

@@ -17,8 +17,11 @@ struct tenant {
     char id[NAME_MAX_BYTES + 1]; /* first: the order of struct sorted */
     uint32_t number;
     int64_t created_ms;
-    struct sorted adapters; /* struct adapter by name */
-    struct sorted keys;     /* struct key by kid */
+    struct quota quota;
+    char default_adapter[NAME_MAX_BYTES + 1]; /* "": none */
+    uint64_t bytes;                           /* both files of all its versions */
+    struct sorted adapters;                   /* struct adapter by name */
+    struct sorted keys;                       /* struct key by kid */
     struct table_link by_number;
 };
 
@@ -36,6 +39,7 @@ struct adapter {
     char name[NAME_MAX_BYTES + 1]; /* first */
     int64_t number;                /* of its row */
     int64_t created_ms;
+    struct tenant *tenant;           /* once it was added */
     const struct version **versions; /* [count] oldest first; one reference each */
     size_t count, capacity;
 };
@@ -78,6 +82,8 @@ int mirror_reserve_version(struct mirror *m, struct adapter *a, struct err *e);
 
 void mirror_add_tenant(struct mirror *m, struct tenant *t);
 void mirror_remove_tenant(struct mirror *m, struct tenant *t); /* the caller frees it */
+void mirror_change_tenant(struct mirror *m, struct tenant *t, const struct quota *quota,
+                          const char *default_adapter);
 void mirror_add_key(struct mirror *m, struct key *k);
 void mirror_revoke_key(struct mirror *m, struct key *k);
 void mirror_remove_key(struct mirror *m, struct key *k); /* the caller frees it */

@@ -113,6 +113,8 @@ static int load_tenant(void *arg, const struct store_tenant *row, struct err *e)
     if (!t)
         return err_memory(e);
     t->number = row->number;
+    t->quota = row->quota;
+    strcpy(t->default_adapter, row->default_adapter);
     mirror_add_tenant(&r->mirror, t);
     return 0;
 }
@@ -275,23 +277,43 @@ struct tenant *registry_find_tenant(struct registry *r, const char *id, struct e
 
 static void fill_tenant(const struct tenant *t, struct tenant_row *out)
 {
-    *out = (struct tenant_row){
-        .number = t->number, .created_ms = t->created_ms, .adapters = (int)t->adapters.count};
+    *out = (struct tenant_row){.number = t->number,
+                               .created_ms = t->created_ms,
+                               .adapters = (int)t->adapters.count,
+                               .adapter_bytes = t->bytes,
+                               .quota = t->quota};
     strcpy(out->id, t->id);
+    strcpy(out->default_adapter, t->default_adapter);
 }
 
-static int insert_tenant(struct registry *r, struct tenant *t, struct err *e)
+/* What a change sets, for the audit log. */
+static void describe(const struct tenant_change *c, char *out, size_t size)
 {
+    quota_describe(&c->quota, out, size);
+    size_t used = strlen(out);
+    if (c->set_default_adapter)
+        snprintf(out + used, size - used, "%sdefault_adapter=%s", used ? ", " : "",
+                 c->default_adapter[0] ? c->default_adapter : "none");
+}
+
+static int insert_tenant(struct registry *r, struct tenant *t, const struct tenant_change *change,
+                         struct err *e)
+{
+    char detail[256];
+    struct store_tenant row = {
+        .id = t->id, .created_ms = t->created_ms, .quota = t->quota, .default_adapter = t->default_adapter};
+    describe(change, detail, sizeof detail);
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_tenant_insert(r->store, t->id, t->created_ms, &t->number, e) == 0 &&
-        audit_add(r->store, "tenant.create", t->id, "", "", e) == 0)
+    if (store_tenant_insert(r->store, &row, &t->number, e) == 0 &&
+        audit_add(r->store, "tenant.create", t->id, "", detail, e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;
 }
 
-static int create_tenant(struct registry *r, const char *id, struct tenant_row *out, struct err *e)
+static int create_tenant(struct registry *r, const char *id, const struct tenant_change *change,
+                         struct tenant_row *out, struct err *e)
 {
     if (mirror_tenant(&r->mirror, id)) {
         err_set(e, "tenant_exists", "tenant \"%s\" exists already", id);
@@ -305,7 +327,10 @@ static int create_tenant(struct registry *r, const char *id, struct tenant_row *
     struct tenant *t = tenant_new(id, clock_unix_ms());
     if (!t)
         return err_memory(e);
-    if (insert_tenant(r, t, e) != 0) {
+    quota_merge(&t->quota, &change->quota);
+    if (change->set_default_adapter)
+        strcpy(t->default_adapter, change->default_adapter);
+    if (insert_tenant(r, t, change, e) != 0) {
         tenant_free(t);
         return -1;
     }
@@ -314,15 +339,62 @@ static int create_tenant(struct registry *r, const char *id, struct tenant_row *
     return 0;
 }
 
-int registry_tenant_create(struct registry *r, const char *id, struct tenant_row *out, struct err *e)
+int registry_tenant_create(struct registry *r, const char *id, const struct tenant_change *change,
+                           struct tenant_row *out, struct err *e)
 {
+    struct tenant_change none = {0};
+    quota_fill(&none.quota, QUOTA_UNCHANGED);
     if (!name_valid(id)) {
         err_set(e, "invalid_name", "a tenant's id must match [a-z0-9][a-z0-9._-]{0,63}");
         return err_param(e, "id");
     }
     if (registry_write_begin(r, e) != 0)
         return -1;
-    int result = create_tenant(r, id, out, e);
+    int result = create_tenant(r, id, change ? change : &none, out, e);
+    registry_write_end(r);
+    return result;
+}
+
+static int change_row(struct registry *r, const struct store_tenant *row, const struct tenant_change *change,
+                      struct err *e)
+{
+    char detail[256];
+    describe(change, detail, sizeof detail);
+    if (store_begin(r->store, e) != 0)
+        return -1;
+    if (store_tenant_change(r->store, row, e) == 0 &&
+        audit_add(r->store, "tenant.change", row->id, "", detail, e) == 0)
+        return store_commit(r->store, e);
+    store_rollback(r->store);
+    return -1;
+}
+
+static int change_tenant(struct registry *r, const char *id, const struct tenant_change *change,
+                         struct tenant_row *out, struct err *e)
+{
+    struct tenant *t = registry_find_tenant(r, id, e);
+    if (!t)
+        return -1;
+    char adapter[NAME_MAX_BYTES + 1];
+    strcpy(adapter, change->set_default_adapter ? change->default_adapter : t->default_adapter);
+    struct store_tenant row = {
+        .number = t->number, .id = t->id, .quota = t->quota, .default_adapter = adapter};
+    quota_merge(&row.quota, &change->quota);
+    bool same =
+        memcmp(&row.quota, &t->quota, sizeof row.quota) == 0 && strcmp(adapter, t->default_adapter) == 0;
+    if (!same && change_row(r, &row, change, e) != 0)
+        return -1;
+    mirror_change_tenant(&r->mirror, t, &row.quota, adapter);
+    fill_tenant(t, out);
+    return 0;
+}
+
+int registry_tenant_change(struct registry *r, const char *id, const struct tenant_change *change,
+                           struct tenant_row *out, struct err *e)
+{
+    if (registry_write_begin(r, e) != 0)
+        return -1;
+    int result = change_tenant(r, id, change, out, e);
     registry_write_end(r);
     return result;
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "adapters/quota.h"
 #include "core/base/err.h"
 #include "core/base/sha256.h"
 
@@ -72,9 +73,22 @@ struct tenant_row {
     char id[NAME_MAX_BYTES + 1];
     int64_t created_ms;
     int adapters;
+    uint64_t adapter_bytes; /* both files of all versions */
+    struct quota quota;
+    char default_adapter[NAME_MAX_BYTES + 1]; /* "": the bare base */
 };
-int registry_tenant_create(struct registry *r, const char *id, struct tenant_row *out,
-                           struct err *e); /* "tenant_exists" */
+struct tenant_change {
+    struct quota quota; /* QUOTA_UNCHANGED where nothing is said */
+    bool set_default_adapter;
+    char default_adapter[NAME_MAX_BYTES +
+                         1]; /* a valid name, of an adapter that need not be there; "": none */
+};
+/* `change` may be NULL. "tenant_exists" */
+int registry_tenant_create(struct registry *r, const char *id, const struct tenant_change *change,
+                           struct tenant_row *out, struct err *e);
+/* On disk and in force when it returns. "tenant_not_found" */
+int registry_tenant_change(struct registry *r, const char *id, const struct tenant_change *change,
+                           struct tenant_row *out, struct err *e);
 int registry_tenant_find(struct registry *r, const char *id, struct tenant_row *out,
                          struct err *e); /* "tenant_not_found" */
 /* Rows after `after` (NULL: from the first) in order of id, at most `limit`. Returns how many; *more: there
@@ -83,6 +97,13 @@ size_t registry_tenant_list(struct registry *r, const char *after, size_t limit,
                             bool *more);
 /* Its keys, adapters and versions go with it. */
 int registry_tenant_delete(struct registry *r, const char *id, struct err *e);
+/* Would this content, published under `name`, be within the tenant's quota? "quota_exceeded". A look, so that
+ * nobody works in vain; publishing decides. */
+int registry_quota_check(struct registry *r, uint32_t tenant, const char *name, const char *digest,
+                         uint64_t bytes, struct err *e);
+/* The same, when all that is known of an upload is that its files have `least` to `most` bytes: refuses what
+ * cannot be accepted whatever it is. What may be here already (a version of that size) passes. */
+int registry_quota_foresee(struct registry *r, uint32_t tenant, uint64_t least, uint64_t most, struct err *e);
 
 /* ---- keys ---- */
 enum { KEY_TEXT_BYTES = 96, KID_BYTES = 24 };
@@ -152,8 +173,9 @@ struct publish {
     int64_t parameters;
     double proof_max, proof_mean;
 };
-/* Move the blobs into place and commit the row; 0 only once both are on disk. The same content again under
- * the same name gives the version that is there, *created false (and activates it when asked). */
+/* Move the blobs into place and commit the row; 0 only once both are on disk. "quota_exceeded" when the
+ * tenant may not have more. The same content again under the same name gives the version that is there,
+ * *created false (and activates it when asked). */
 int registry_publish(struct registry *r, struct staged *s, const struct publish *p,
                      const struct version **out, bool *created, struct err *e);
 

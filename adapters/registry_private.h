@@ -47,6 +47,9 @@ int registry_note_activation(struct registry *r, const struct adapter *a, const 
 /* A row of the audit log about one version. */
 int registry_audit_version(struct registry *r, const char *action, const struct version *v, const char *more,
                            struct err *e);
+/* For the writer, or under the mirror's lock: may the tenant have so many bytes more, and, where `fresh`, one
+ * more adapter? "quota_exceeded" */
+int registry_check_quota(const struct tenant *t, bool fresh, uint64_t bytes, struct err *e);
 
 /* The writer, after its commit: remove the blobs of these versions that no row needs any more, then sync. */
 struct removal { /* zero-initialize */

@@ -54,7 +54,7 @@ static struct version *make_version(const struct publication *n, const struct st
     return version_new(&values);
 }
 
-static int check_room(const struct publication *n, const char *name, struct err *e)
+static int check_room(const struct publication *n, const char *name, uint64_t bytes, struct err *e)
 {
     if (!n->adapter && n->tenant->adapters.count >= TENANT_ADAPTERS_MAX)
         return err_set(e, "limit_reached", "tenant \"%s\" has %d adapters, the most that a tenant may have",
@@ -64,14 +64,14 @@ static int check_room(const struct publication *n, const char *name, struct err 
                 ADAPTER_VERSIONS_MAX);
         return err_hint(e, "delete the adapter, or publish under another name");
     }
-    return 0;
+    return n->replaced ? 0 : registry_check_quota(n->tenant, !n->adapter, bytes, e);
 }
 
 /* Everything that can run out of memory happens here, before the disk is touched. */
 static int publication_prepare(struct publication *n, struct registry *r, const struct staged *s,
                                const struct publish *p, struct err *e)
 {
-    if (check_room(n, p->name, e) != 0)
+    if (check_room(n, p->name, staged_bytes(s, STAGED_CONFIG) + staged_bytes(s, STAGED_WEIGHTS), e) != 0)
         return -1;
     if (!n->adapter) {
         n->adapter = adapter_new(p->name, clock_unix_ms());

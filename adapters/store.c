@@ -8,6 +8,7 @@
 enum statement {
     TENANT_LIST,
     TENANT_INSERT,
+    TENANT_CHANGE,
     TENANT_DELETE,
     KEY_LIST,
     KEY_INSERT,
@@ -32,8 +33,13 @@ enum statement {
 _Static_assert((int)STATEMENTS <= (int)STORE_STATEMENTS_MAX, "every statement has its place");
 
 static const char *const SQL[STATEMENTS] = {
-    [TENANT_LIST] = "SELECT number, id, created_ms FROM tenants ORDER BY id",
-    [TENANT_INSERT] = "INSERT INTO tenants (id, created_ms) VALUES (?, ?)",
+    [TENANT_LIST] = "SELECT number, id, created_ms, adapters_max, adapter_bytes_max, tokens_per_minute,"
+                    " requests_in_flight_max, weight, default_adapter FROM tenants ORDER BY id",
+    [TENANT_INSERT] =
+        "INSERT INTO tenants (id, created_ms, adapters_max, adapter_bytes_max, tokens_per_minute,"
+        " requests_in_flight_max, weight, default_adapter) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [TENANT_CHANGE] = "UPDATE tenants SET adapters_max = ?, adapter_bytes_max = ?, tokens_per_minute = ?,"
+                      " requests_in_flight_max = ?, weight = ?, default_adapter = ? WHERE number = ?",
     [TENANT_DELETE] = "DELETE FROM tenants WHERE number = ?",
 
     [KEY_LIST] = "SELECT tenant, kid, label, hash, created_ms, revoked_ms FROM keys ORDER BY tenant, kid",
@@ -109,6 +115,12 @@ static void bind_integer(struct query *q, int64_t value)
 {
     if (q->status == SQLITE_OK)
         note_status(q, sqlite3_bind_int64(q->statement, ++q->column, value));
+}
+
+static void bind_null(struct query *q)
+{
+    if (q->status == SQLITE_OK)
+        note_status(q, sqlite3_bind_null(q->statement, ++q->column));
 }
 
 static void bind_real(struct query *q, double value)
@@ -206,6 +218,15 @@ static int column_digest(struct query *q, char out[SHA256_HEX + 1])
     return 0;
 }
 
+static int column_quota(struct query *q, enum quota_kind kind, struct quota *out)
+{
+    const struct quota_bounds *b = &quota_bounds[kind];
+    int64_t value = column_integer(q);
+    bool unset = sqlite3_column_type(q->statement, q->column) == SQLITE_NULL;
+    out->of[kind] = unset ? QUOTA_UNSET : value;
+    return unset || (value >= b->low && value <= b->high) ? 0 : -1;
+}
+
 /* ---- loading ---- */
 
 static int read_tenant(struct query *q, const struct store_visitor *v, void *arg, struct err *e)
@@ -213,7 +234,12 @@ static int read_tenant(struct query *q, const struct store_visitor *v, void *arg
     struct store_tenant row = {.number = (uint32_t)column_integer(q)};
     row.id = column_text(q);
     row.created_ms = column_integer(q);
-    return name_valid(row.id) ? v->tenant(arg, &row, e) : malformed("tenants", e);
+    bool whole = name_valid(row.id);
+    for (int i = 0; i < QUOTAS; i++)
+        whole = column_quota(q, (enum quota_kind)i, &row.quota) == 0 && whole;
+    row.default_adapter = column_text(q);
+    whole = whole && (!row.default_adapter[0] || name_valid(row.default_adapter));
+    return whole ? v->tenant(arg, &row, e) : malformed("tenants", e);
 }
 
 static int read_key(struct query *q, const struct store_visitor *v, void *arg, struct err *e)
@@ -290,11 +316,34 @@ int store_load(struct store *s, const struct store_visitor *v, void *arg, struct
 
 /* ---- tenants ---- */
 
-int store_tenant_insert(struct store *s, const char *id, int64_t created_ms, uint32_t *number, struct err *e)
+static void bind_quota(struct query *q, const struct store_tenant *row)
+{
+    for (int i = 0; i < QUOTAS; i++) {
+        if (row->quota.of[i] == QUOTA_UNSET)
+            bind_null(q);
+        else
+            bind_integer(q, row->quota.of[i]);
+    }
+    if (row->default_adapter[0])
+        bind_text(q, row->default_adapter);
+    else
+        bind_null(q);
+}
+
+int store_tenant_change(struct store *s, const struct store_tenant *row, struct err *e)
+{
+    struct query q = query_start(s, TENANT_CHANGE);
+    bind_quota(&q, row);
+    bind_integer(&q, row->number);
+    return query_run(&q, "change a tenant", e);
+}
+
+int store_tenant_insert(struct store *s, const struct store_tenant *row, uint32_t *number, struct err *e)
 {
     struct query q = query_start(s, TENANT_INSERT);
-    bind_text(&q, id);
-    bind_integer(&q, created_ms);
+    bind_text(&q, row->id);
+    bind_integer(&q, row->created_ms);
+    bind_quota(&q, row);
     if (query_run(&q, "add a tenant", e) != 0)
         return -1;
     *number = (uint32_t)sqlite3_last_insert_rowid(s->connection);

@@ -17,6 +17,8 @@ struct store_tenant { /* texts are borrowed until the callback returns */
     uint32_t number;
     const char *id;
     int64_t created_ms;
+    struct quota quota;
+    const char *default_adapter; /* "": none */
 };
 struct store_key {
     uint32_t tenant;
@@ -57,7 +59,10 @@ struct store_visitor {
 };
 int store_load(struct store *s, const struct store_visitor *v, void *arg, struct err *e);
 
-int store_tenant_insert(struct store *s, const char *id, int64_t created_ms, uint32_t *number, struct err *e);
+/* Gives the row its number. */
+int store_tenant_insert(struct store *s, const struct store_tenant *row, uint32_t *number, struct err *e);
+/* Quota and default adapter of the row with this number. */
+int store_tenant_change(struct store *s, const struct store_tenant *row, struct err *e);
 int store_tenant_delete(struct store *s, uint32_t number, struct err *e); /* with all that is its own */
 
 int store_key_insert(struct store *s, const struct store_key *row, struct err *e);

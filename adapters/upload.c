@@ -45,9 +45,13 @@ static int prove(const struct job *j, struct delta *d, struct engine_proof *proo
 static int accept_new(const struct job *j, const struct peft *p, const struct version **out, bool *created,
                       struct err *e)
 {
+    char digest[SHA256_HEX + 1];
     struct delta *d;
     struct engine_proof proof;
-    if (delta_new(&d, j->model, peft_source(p), e) != 0)
+    uint64_t bytes = staged_bytes(j->staged, STAGED_CONFIG) + staged_bytes(j->staged, STAGED_WEIGHTS);
+    hex_encode(peft_info(p)->version, SHA256_BYTES, digest);
+    if (registry_quota_check(j->registry, j->tenant, j->upload->name, digest, bytes, e) != 0 ||
+        delta_new(&d, j->model, peft_source(p), e) != 0)
         return -1;
     int result = prove(j, d, &proof, e);
     if (result == 0)

@@ -131,7 +131,7 @@ static struct opening fill(const struct options *o, const char *data)
     char tenant[32];
     for (int i = 0; i < o->tenants; i++) {
         snprintf(tenant, sizeof tenant, "tenant-%d", i);
-        bench_check(registry_tenant_create(r, tenant, &row, &e), &e);
+        bench_check(registry_tenant_create(r, tenant, NULL, &row, &e), &e);
     }
     double begin = clock_ms();
     for (int i = 0; i < o->adapters; i++) {

@@ -7,6 +7,21 @@ static const struct option list_options[] = {
     {0},
 };
 
+static const struct option quota_options_list[] = {
+    {"--adapters-max", "N", "adapters that it may have; none: no limit", 0},
+    {"--adapter-bytes-max", "SIZE", "bytes of all versions together (K, M, G)", 0},
+    {"--tokens-per-minute", "N", "of prompts and answers", 0},
+    {"--requests-in-flight-max", "N", "at the same time", 0},
+    {"--weight", "N", "of its share where tenants compete, 1..1000; none: 100", 0},
+    {0},
+};
+
+static const struct option default_options[] = {
+    {"--adapter", "NAME", "this adapter, with the version that is active then", 0},
+    {"--base", NULL, "the bare base model", 0},
+    {0},
+};
+
 static const struct option key_options[] = {
     {"--label", "TEXT", "what the key is for", 0},
     {"--out", "FILE", "write the key to a new FILE (mode 0600) and do not show it", 0},
@@ -63,10 +78,14 @@ const struct command commands[] = {
     {"status", NULL, NULL, 0, "Show whether the daemon is ready and what it serves", "Needs no key.\n",
      no_options, status_show},
     {"tenants", "list", NULL, 0, "List the tenants", NULL, list_options, tenants_list},
-    {"tenants", "create", "TENANT", 1, "Create a tenant", NULL, no_options, tenants_create},
+    {"tenants", "create", "TENANT", 1, "Create a tenant", NULL, quota_options_list, tenants_create},
     {"tenants", "show", "TENANT", 1, "Show one tenant", NULL, no_options, tenants_show},
     {"tenants", "delete", "TENANT", 1, "Delete a tenant with its keys and adapters", NULL, no_options,
      tenants_delete},
+    {"tenants", "quota", "TENANT", 1, "Show or set what a tenant may take",
+     "Options that are not given leave their limits as they are.\n", quota_options_list, tenants_quota},
+    {"tenants", "default", "TENANT", 1, "Set what requests get that name no adapter", NULL, default_options,
+     tenants_default},
     {"keys", "create", "TENANT", 1, "Create an API key for a tenant; it is shown once", NULL, key_options,
      keys_create},
     {"keys", "list", "TENANT", 1, "List a tenant's keys", NULL, list_options, keys_list},

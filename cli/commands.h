@@ -17,6 +17,12 @@ int tenants_list(struct context *c, const struct args *a, struct err *e);
 int tenants_create(struct context *c, const struct args *a, struct err *e);
 int tenants_show(struct context *c, const struct args *a, struct err *e);
 int tenants_delete(struct context *c, const struct args *a, struct err *e);
+int tenants_quota(struct context *c, const struct args *a, struct err *e);
+int tenants_default(struct context *c, const struct args *a, struct err *e);
+/* The quota that the options ask for, {} for nothing; a new reference. */
+int quota_options(const struct args *a, json_t **out, struct err *e);
+/* The table of a tenant's quota. */
+int quota_print(const json_t *tenant, struct err *e);
 
 int keys_create(struct context *c, const struct args *a, struct err *e);
 int keys_list(struct context *c, const struct args *a, struct err *e);

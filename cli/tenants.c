@@ -47,7 +47,10 @@ static int tenant_call(struct context *c, const char *method, const char *id, st
 int tenants_create(struct context *c, const struct args *a, struct err *e)
 {
     struct answer answer;
-    json_t *body = json_pack("{s:s}", "id", a->operand[0]);
+    json_t *quota;
+    if (quota_options(a, &quota, e) != 0)
+        return -1;
+    json_t *body = json_pack("{s:s, s:o}", "id", a->operand[0], "quota", quota);
     if (!body)
         return err_set(e, "usage", "the tenant's name is not UTF-8");
     int result = client_call(c->client, "POST", "/tenants", body, &answer, e);
@@ -75,6 +78,13 @@ int tenants_show(struct context *c, const struct args *a, struct err *e)
         table_init(&t, "TENANT|>ADAPTERS|CREATED");
         add_row(&t, answer.json);
         result = table_print(&t, e);
+        if (result == 0) {
+            const char *adapter = json_string_value(json_object_get(answer.json, "default_adapter"));
+            printf("\ndefault adapter: ");
+            print_text(stdout, adapter ? adapter : "none", adapter ? strlen(adapter) : 4, 0);
+            printf("\n\n");
+            result = quota_print(answer.json, e);
+        }
     }
     answer_fini(&answer);
     return result;

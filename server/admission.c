@@ -77,8 +77,30 @@ static int check_size(struct request *r, struct err *e)
     return 0;
 }
 
+/* Whose request it is, as far as the headers say: of the key, or named by an admin in the query. */
+static bool known_tenant(struct request *r, struct tenant_row *out)
+{
+    struct err ignored; /* unknown: the handler says so */
+    const char *id = r->caller.role == ROLE_TENANT ? r->caller.tenant_id : r->tenant_query;
+    return id[0] && registry_tenant_find(r->server->registry, id, out, &ignored) == 0;
+}
+
+/* The files of a form have its length, less what is around them. */
+static int check_quota(struct request *r, struct err *e)
+{
+    struct tenant_row tenant;
+    if (r->match.route->body != BODY_FORM || r->content_length <= FORM_OVERHEAD_BYTES_MAX ||
+        !known_tenant(r, &tenant))
+        return 0;
+    uint64_t most = (uint64_t)r->content_length;
+    return registry_quota_foresee(r->server->registry, tenant.number, most - FORM_OVERHEAD_BYTES_MAX, most,
+                                  e);
+}
+
 static int check_room(struct request *r, struct err *e)
 {
+    if (check_quota(r, e) != 0)
+        return -1;
     struct server *s = r->server;
     if (r->match.route->body == BODY_FORM) {
         if (atomic_fetch_add(&s->uploads, 1) >= UPLOADS_MAX) {

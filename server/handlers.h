@@ -14,6 +14,7 @@ void route_versions_delete_all(struct request *r);
 void route_tenants_create(struct request *r);
 void route_tenants_list(struct request *r);
 void route_tenants_show(struct request *r);
+void route_tenants_change(struct request *r);
 void route_tenants_delete(struct request *r);
 /* route_keys.c */
 void route_keys_create(struct request *r);

@@ -182,7 +182,9 @@ static int submit(struct inference *q, struct delta *delta, struct err *e)
     bool numeric = q->r->server->info->numeric;
     uint8_t root[SHA256_BYTES];
     cache_root(q, root);
+    int64_t weight = q->tenant.quota.of[QUOTA_WEIGHT];
     struct engine_request request = {.tenant = q->tenant.number,
+                                     .weight = weight == QUOTA_UNSET ? 0 : (int)weight,
                                      .cache_root = root,
                                      .delta = delta,
                                      .tokens = q->tokens.ids,

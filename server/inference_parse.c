@@ -67,6 +67,9 @@ static int parse_parts(struct inference *q, const json_t *list, struct err *e)
 static int parse_adapter(struct inference *q, const json_t *body, struct err *e)
 {
     const json_t *value = json_object_get(body, "adapter");
+    const char *usual = q->tenant.default_adapter;
+    if (!value && usual[0])
+        return add_adapter(q, usual, strlen(usual), 1, e);
     if (!value || json_is_null(value))
         return 0;
     if (json_is_array(value))

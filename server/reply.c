@@ -56,6 +56,7 @@ static const struct {
     {"version_conflict", 409},
     {"no_previous_version", 409},
     {"limit_reached", 409},
+    {"quota_exceeded", 409},
     {"body_too_large", 413},
     {"file_too_large", 413},
     {"upload_too_large", 413},

@@ -70,6 +70,6 @@ uint64_t route_body_limit(const struct route *route)
 {
     /* A form: both files, and room for its other fields, boundaries and part headers. */
     if (route->body == BODY_FORM)
-        return PEFT_WEIGHTS_BYTES_MAX + PEFT_CONFIG_BYTES_MAX + (64 << 10);
+        return PEFT_WEIGHTS_BYTES_MAX + PEFT_CONFIG_BYTES_MAX + FORM_OVERHEAD_BYTES_MAX;
     return JSON_BODY_BYTES_MAX;
 }

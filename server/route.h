@@ -42,5 +42,7 @@ enum route_result route_find(const struct route *routes, size_t count, const cha
 
 /* The daemon's routes, in routes.c. */
 const struct route *routes_all(size_t *count);
+/* Of a form: its short fields, boundaries and headers. */
+enum { FORM_OVERHEAD_BYTES_MAX = 64 << 10 };
 /* Body bytes that a route takes at most. */
 uint64_t route_body_limit(const struct route *route);

@@ -16,6 +16,7 @@ static const struct route routes[] = {
     {"POST", "/tenants", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_tenants_create},
     {"GET", "/tenants", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, route_tenants_list},
     {"GET", "/tenants/{id}", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, 0, route_tenants_show},
+    {"PATCH", "/tenants/{id}", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_tenants_change},
     {"DELETE", "/tenants/{id}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_tenants_delete},
     {"POST", "/tenants/{id}/keys", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_keys_create},
     {"GET", "/tenants/{id}/keys", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, route_keys_list},

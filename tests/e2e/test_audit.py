@@ -150,6 +150,7 @@ CHANGES = {
     ("PATCH", "/adapters/{name}"): {"adapter.activate"},
     ("DELETE", "/adapters/{name}"): {"adapter.delete"},
     ("POST", "/tenants"): {"tenant.create"},
+    ("PATCH", "/tenants/{id}"): {"tenant.change"},
     ("DELETE", "/tenants/{id}"): {"tenant.delete"},
     ("POST", "/tenants/{id}/keys"): {"key.create"},
     ("DELETE", "/tenants/{id}/keys/{kid}"): {"key.revoke"},

@@ -112,6 +112,7 @@ MATRIX = [
     Row("/tenants", "GET", "/tenants", None, ADMINS + (200,)),
     Row("/tenants/{id}", "GET", "/tenants/beta", None, ADMINS + (200,)),
     Row("/tenants/{id}", "GET", "/tenants/nobody-there", None, ADMINS + (404,)),
+    Row("/tenants/{id}", "PATCH", "/tenants/beta", {"quota": {"weight": 100}}, ADMINS + (200,)),
     Row("/tenants/{id}", "DELETE", lambda h: f"/tenants/{h.new_tenant()}", None, ADMINS + (204,)),
     Row("/tenants/{id}/keys", "POST", "/tenants/beta/keys", {"label": LABEL}, ADMINS + (201,)),
     Row("/tenants/{id}/keys", "GET", "/tenants/beta/keys", None, ADMINS + (200,)),

@@ -271,7 +271,7 @@ static int setup(void **state)
     struct tenant_row row;
     struct err e;
     directory = scratch_new();
-    if (registry_open(&r, directory, &e) != 0 || registry_tenant_create(r, "acme", &row, &e) != 0)
+    if (registry_open(&r, directory, &e) != 0 || registry_tenant_create(r, "acme", NULL, &row, &e) != 0)
         fail_msg("%s: %s", e.code, e.message);
     tenant = row.number;
     registry_close(r);

@@ -126,7 +126,7 @@ static void begin_change(struct place *p)
     struct tenant_row row;
     struct err e;
     (void)registry_tenant_delete(p->registry, "acme", &e); /* of the change before */
-    assert_int_equal(registry_tenant_create(p->registry, "acme", &row, &e), 0);
+    assert_int_equal(registry_tenant_create(p->registry, "acme", NULL, &row, &e), 0);
     p->tenant = row.number;
     assert_int_equal(publish(p, 1, &e), 0);
 }
@@ -215,7 +215,7 @@ static bool fail_sync(struct place *p, size_t change, int n)
         assert_true(registry_failed(p->registry));
         /* Only the tidying after a delete may fail without the delete having failed. */
         assert_true(result != 0 || changes[change].after == 0);
-        assert_int_equal(registry_tenant_create(p->registry, "late", &row, &e), -1);
+        assert_int_equal(registry_tenant_create(p->registry, "late", NULL, &row, &e), -1);
         assert_string_equal(e.code, "storage_failed");
     }
     check_restarted(p, change, result == 0);

@@ -61,7 +61,7 @@ static uint32_t add_tenant(struct registry *r, const char *id)
 {
     struct tenant_row row;
     struct err e = {0};
-    if (registry_tenant_create(r, id, &row, &e) != 0)
+    if (registry_tenant_create(r, id, NULL, &row, &e) != 0)
         fail_msg("%s: %s", e.code, e.message);
     return row.number;
 }
@@ -155,9 +155,9 @@ static void tenants_are_created_found_and_deleted(void **state)
     struct tenant_row row;
     struct err e = {0};
     uint32_t first = add_tenant(p->registry, "acme");
-    assert_int_equal(registry_tenant_create(p->registry, "acme", &row, &e), -1);
+    assert_int_equal(registry_tenant_create(p->registry, "acme", NULL, &row, &e), -1);
     assert_string_equal(e.code, "tenant_exists");
-    assert_int_equal(registry_tenant_create(p->registry, "Acme", &row, &e), -1);
+    assert_int_equal(registry_tenant_create(p->registry, "Acme", NULL, &row, &e), -1);
     assert_string_equal(e.code, "invalid_name");
     assert_int_equal(registry_tenant_find(p->registry, "acme", &row, &e), 0);
     assert_int_equal(row.number, first);

@@ -44,7 +44,7 @@ static int setup(void **state)
     h->model = fixture_model(fixture_path("models/mlp"));
     h->engine = fixture_engine(h->model, 1, 0, 8);
     open_stores(h);
-    assert_int_equal(registry_tenant_create(h->registry, "acme", &row, &e), 0);
+    assert_int_equal(registry_tenant_create(h->registry, "acme", NULL, &row, &e), 0);
     h->tenant = row.number;
     *state = h;
     return 0;
