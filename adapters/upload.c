@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "adapters/gguf_peft.h"
 #include "adapters/peft.h"
 
 struct job { /* what each step borrows */
@@ -81,6 +82,37 @@ static int accept_present(const struct job *j, const struct peft_info *info, con
     return registry_activate(j->registry, j->upload->tenant_id, j->upload->name, digest, out, &ignored);
 }
 
+/* ---- GGUF ---- */
+
+static int put_config(void *arg, const void *bytes, size_t length, struct err *e)
+{
+    return staged_write(arg, STAGED_CONFIG, bytes, length, e);
+}
+
+static int put_weights(void *arg, const void *bytes, size_t length, struct err *e)
+{
+    return staged_write(arg, STAGED_WEIGHTS, bytes, length, e);
+}
+
+/* A GGUF file becomes PEFT's two, and these are what is stored. */
+static int convert(struct job *j, struct err *e)
+{
+    struct staged *converted;
+    int fd = staged_fd(j->staged, STAGED_WEIGHTS);
+    if (!gguf_is(fd))
+        return 0;
+    if (staged_new(&converted, j->registry, e) != 0)
+        return -1;
+    struct gguf_sink sink = {put_config, put_weights, converted};
+    if (gguf_peft_convert(j->model, fd, &sink, e) != 0) {
+        staged_free(converted);
+        return e->param[0] ? -1 : err_param(e, "weights");
+    }
+    staged_free(j->staged);
+    j->staged = converted;
+    return 0;
+}
+
 static int accept(struct job *j, const struct version **out, bool *created, struct err *e)
 {
     struct tenant_row tenant;
@@ -110,7 +142,7 @@ int upload_accept(struct registry *r, struct cache *c, struct engine *g, const s
                   struct err *e)
 {
     struct job j = {.registry = r, .cache = c, .engine = g, .model = m, .staged = staged, .upload = u};
-    int result = accept(&j, out, created, e);
-    staged_free(staged);
+    int result = convert(&j, e) == 0 ? accept(&j, out, created, e) : -1;
+    staged_free(j.staged);
     return result;
 }

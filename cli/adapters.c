@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -165,14 +166,24 @@ static int check_directory(const char *directory, const char *config, const char
     return err_hint(e, "name the directory that PEFT's save_pretrained wrote");
 }
 
-/* --name, or what the directory is called. */
+static int is_gguf(const char *path)
+{
+    size_t length = strlen(path);
+    struct stat s;
+    return length > 5 && strcasecmp(path + length - 5, ".gguf") == 0 && stat(path, &s) == 0 &&
+           S_ISREG(s.st_mode);
+}
+
+/* --name, or what the directory or file is called. */
 static int choose_name(const struct args *a, char out[NAME_MAX + 1], struct err *e)
 {
     const char *name = args_get(a, "--name");
     char *real = name ? NULL : realpath(a->operand[0], NULL);
     if (!name && !real)
         return err_errno(e, "cannot read %s", a->operand[0]);
-    const char *base = name ? name : strrchr(real, '/') + 1;
+    char *base = name ? (char *)(uintptr_t)name : strrchr(real, '/') + 1;
+    if (!name && is_gguf(a->operand[0]))
+        base[strlen(base) - 5] = '\0';
     static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789";
     int good = *base && strlen(base) <= 64 && strchr(first, *base) &&
                strspn(base, "abcdefghijklmnopqrstuvwxyz0123456789._-") == strlen(base);
@@ -220,20 +231,31 @@ static int upload(struct context *c, const struct client_upload *u, struct err *
     return result;
 }
 
-int adapters_upload(struct context *c, const struct args *a, struct err *e)
+/* `config` NULL: the weights are a GGUF file. */
+static int upload_files(struct context *c, const struct args *a, const char *config, const char *weights,
+                        struct err *e)
 {
     char name[NAME_MAX + 1];
-    char *config = file_join(a->operand[0], "adapter_config.json");
-    char *weights = file_join(a->operand[0], "adapter_model.safetensors");
     struct progress p;
+    if (choose_name(a, name, e) != 0)
+        return -1;
+    struct client_upload u = {args_get(a, "--tenant"), name, config, weights, progress_show, &p};
+    progress_begin(&p);
+    return upload(c, &u, e);
+}
+
+int adapters_upload(struct context *c, const struct args *a, struct err *e)
+{
+    const char *path = a->operand[0];
+    if (is_gguf(path))
+        return upload_files(c, a, NULL, path, e);
+    char *config = file_join(path, "adapter_config.json");
+    char *weights = file_join(path, "adapter_model.safetensors");
     int result = -1;
     if (!config || !weights)
         err_memory(e);
-    else if (check_directory(a->operand[0], config, weights, e) == 0 && choose_name(a, name, e) == 0) {
-        struct client_upload u = {args_get(a, "--tenant"), name, config, weights, progress_show, &p};
-        progress_begin(&p);
-        result = upload(c, &u, e);
-    }
+    else if (check_directory(path, config, weights, e) == 0)
+        result = upload_files(c, a, config, weights, e);
     free(config);
     free(weights);
     return result;

@@ -341,8 +341,9 @@ int client_upload(struct client *c, const struct client_upload *u, struct answer
     curl_mime *form = curl_mime_init(c->curl);
     int result = -1;
     if (!form || add_text(form, "tenant", u->tenant) || add_text(form, "name", u->name) ||
-        add_file(form, "config", "adapter_config.json", u->config_path) ||
-        add_file(form, "weights", "adapter_model.safetensors", u->weights_path)) {
+        (u->config_path && add_file(form, "config", "adapter_config.json", u->config_path)) ||
+        add_file(form, "weights", u->config_path ? "adapter_model.safetensors" : "adapter.gguf",
+                 u->weights_path)) {
         err_set(e, "io_error", "cannot prepare the upload of %s", u->weights_path);
     } else {
         curl_easy_setopt(c->curl, CURLOPT_MIMEPOST, form);

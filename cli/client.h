@@ -43,7 +43,7 @@ int client_stream(struct client *c, const char *path, const json_t *body, client
 
 struct client_upload {
     const char *tenant, *name; /* tenant may be NULL */
-    const char *config_path, *weights_path;
+    const char *config_path, *weights_path; /* config_path NULL: a GGUF file, which needs none */
     void (*progress)(void *arg, uint64_t sent, uint64_t total); /* may be NULL */
     void *arg;
 };

@@ -72,6 +72,7 @@ static const struct {
     {"adapter_no_effect", 422},
     {"adapter_wrong_base", 422},
     {"safetensors_malformed", 422},
+    {"gguf_malformed", 422},
     {"config_malformed", 422},
     {"pickle_refused", 422},
     {"output_not_finite", 422},

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapters/gguf.h"
 #include "adapters/peft.h"
 #include "adapters/upload.h"
 #include "server/adapter_json.h"
@@ -171,12 +172,23 @@ static int read_switch(const struct upload_form *f, enum part part, bool *out, s
     return 0;
 }
 
+/* A GGUF file has its configuration in itself. */
+static int check_parts(const struct upload_form *f, struct err *e)
+{
+    static const enum part required[] = {PART_NAME, PART_WEIGHTS, PART_CONFIG};
+    bool gguf = f->seen[PART_WEIGHTS] && gguf_is(staged_fd(f->staged, STAGED_WEIGHTS));
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++)
+        if (!f->seen[required[i]] && !(gguf && required[i] == PART_CONFIG))
+            return part_error(e, "missing_part", part_names[required[i]], "is missing");
+    if (gguf && f->seen[PART_CONFIG])
+        return part_error(e, "invalid_part", part_names[PART_CONFIG], "does not belong to a GGUF file");
+    return 0;
+}
+
 static int read_fields(const struct upload_form *f, struct upload *u, struct err *e)
 {
-    static const enum part required[] = {PART_NAME, PART_CONFIG, PART_WEIGHTS};
-    for (size_t i = 0; i < sizeof required / sizeof *required; i++)
-        if (!f->seen[required[i]])
-            return part_error(e, "missing_part", part_names[required[i]], "is missing");
+    if (check_parts(f, e) != 0)
+        return -1;
     if (!name_valid(f->text[PART_NAME])) {
         err_set(e, "invalid_name", "the name of an adapter must match [a-z0-9][a-z0-9._-]{0,63}");
         return err_param(e, "name");
