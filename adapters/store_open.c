@@ -176,29 +176,30 @@ int store_check(struct store *s, struct err *e)
     return check_content(s, "registry.db", "PRAGMA integrity_check(1)", e);
 }
 
-static int migrate_one(struct store *s, const struct migration *m, struct err *e)
+static int apply(struct store *s, const struct migration *m, struct err *e)
 {
     char mark[96];
     snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID,
              m->number);
-    if (store_begin(s, e) != 0)
-        return -1;
-    if (sqlite3_exec(s->connection, m->sql, NULL, NULL, NULL) != SQLITE_OK) {
-        store_error(s, m->name, e);
-    } else if (store_execute(s, mark, e) == 0) {
-        return store_commit(s, e);
-    }
-    store_rollback(s);
-    return -1;
+    if (sqlite3_exec(s->connection, m->sql, NULL, NULL, NULL) != SQLITE_OK)
+        return store_error(s, m->name, e);
+    return store_execute(s, mark, e);
 }
 
+/* All of them in one transaction: where one fails, the older program still finds its own database. */
 static int migrate(struct store *s, int64_t version, struct err *e)
 {
+    if ((size_t)version >= migrations_count)
+        return 0;
+    if (store_begin(s, e) != 0)
+        return -1;
     for (size_t i = (size_t)version; i < migrations_count; i++) {
-        if (migrate_one(s, &migrations[i], e) != 0)
+        if (apply(s, &migrations[i], e) != 0) {
+            store_rollback(s);
             return -1;
+        }
     }
-    return 0;
+    return store_commit(s, e);
 }
 
 static int open_connection(struct store *s, const char *path, bool *created, struct err *e)

@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 
 from client import read
-from daemon import ROOT
+from daemon import ROOT, Daemon, model_path
 from fixtures import adapter
 
 GOOD = adapter("mlp", "r4")
@@ -30,8 +30,7 @@ def told(rows):
 
 @pytest.fixture(scope="module")
 def d(tmp_path_factory):
-    import daemon as daemons
-    d = daemons.Daemon(daemons.model_path("mlp"), tmp_path_factory.mktemp("audit") / "data", "--threads", "1")
+    d = Daemon(model_path("mlp"), tmp_path_factory.mktemp("audit") / "data", "--threads", "1")
     yield d
     d.stop()
 
