@@ -24,7 +24,10 @@ struct sequence {
     uint64_t id;
     struct engine_request request; /* tokens, input and delta are owned */
     struct sampler sampler;
+    int prompt_tokens; /* as submitted */
     int new_tokens, new_tokens_max;
+    int rows_given;    /* to on_logits */
+    int cached_tokens; /* when it was admitted first */
     uint64_t submitted_us, admitted_us, prefilled_us;
     atomic_bool cancelled;
     bool taken;                                 /* the engine thread's own: the scheduler knows it */
@@ -118,7 +121,7 @@ static int copy_request(struct engine *g, struct sequence *q, const struct engin
     if (r->cache_root && !r->on_logits)
         q->s.tokens = tokens;
     if (q->s.tokens)
-        memcpy(q->s.chain.key, r->cache_root, SHA256_BYTES);
+        memcpy(q->s.root.key, r->cache_root, SHA256_BYTES);
     if (numbers)
         memcpy(input, r->input, numbers * sizeof *input);
     return g->info->numeric ? 0 : sampler_init(&q->sampler, &r->sampling, g->info->vocab_size, e);
@@ -128,8 +131,10 @@ static int copy_request(struct engine *g, struct sequence *q, const struct engin
 static void set_lengths(const struct engine *g, struct sequence *q, const struct engine_request *r)
 {
     q->s.tenant = r->tenant;
+    q->s.weight = r->weight > 0 ? r->weight : ENGINE_WEIGHT_DEFAULT;
+    q->s.extra_cost = r->extra_cost;
     q->s.wants_all_logits = r->on_logits != NULL && !g->info->numeric;
-    q->s.prompt_tokens = (int)(g->info->numeric ? r->input_rows : r->token_count);
+    q->prompt_tokens = q->s.prompt_tokens = (int)(g->info->numeric ? r->input_rows : r->token_count);
     if (g->info->numeric)
         return;
     int room = g->stats.context_length - q->s.prompt_tokens + 1, wanted = r->sampling.max_tokens;
@@ -260,7 +265,7 @@ static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
                                .queue_ms = (double)(admitted - q->submitted_us) / 1000.0,
                                .prefill_ms = (double)(prefilled - admitted) / 1000.0,
                                .decode_ms = (double)(now - prefilled) / 1000.0,
-                               .cached_tokens = q->s.shared_tokens};
+                               .cached_tokens = q->cached_tokens};
     keep_prefix(g, q);
     scheduler_remove(&g->scheduler, &q->s);
     pthread_mutex_lock(&g->lock);
@@ -295,12 +300,22 @@ static void emit_token(struct engine *g, struct sequence *q, const float *logits
     }
     if (how->logprobs >= 0)
         sampler_logprobs(how, logits, g->info->vocab_size, &t);
-    ((int32_t *)q->request.tokens)[q->s.prompt_tokens + q->new_tokens] = t.token;
+    ((int32_t *)q->request.tokens)[q->prompt_tokens + q->new_tokens] = t.token;
     q->new_tokens++;
     if (!q->request.on_token(q->request.arg, &t))
         finish(g, q, ENGINE_STOP);
     else if (q->new_tokens == q->new_tokens_max)
         finish(g, q, ENGINE_LENGTH);
+}
+
+/* Each row once, also of a sequence that began again. */
+static void give_rows(struct sequence *q, int first, int count, const float *logits, size_t vocab)
+{
+    for (int i = 0; i < count; i++)
+        if (first + i == q->rows_given) {
+            q->request.on_logits(q->request.arg, (size_t)(first + i), logits + (size_t)i * vocab);
+            q->rows_given++;
+        }
 }
 
 /* Hand out the logits of one sequence's part of the step; returns the rows used. The sequence may be gone
@@ -314,10 +329,10 @@ static int use_logits(struct engine *g, struct sequence *q, const float *logits)
     int rows = every_row ? planned : !prefill || prefilled ? 1 : 0;
     q->s.computed += planned;
     if (every_row && q->request.on_logits)
-        for (int i = 0; i < planned; i++)
-            q->request.on_logits(q->request.arg, (size_t)(first + i), logits + (size_t)i * vocab);
+        give_rows(q, first, planned, logits, vocab);
     if (prefilled) {
-        q->prefilled_us = clock_us();
+        if (!q->prefilled_us)
+            q->prefilled_us = clock_us();
         keep_prefix(g, q);
     }
     if (prefilled && q->new_tokens_max == 0)
@@ -406,17 +421,43 @@ static void step(struct engine *g)
         logits += (size_t)use_logits(g, g->order[i], logits) * (size_t)g->info->vocab_size;
 }
 
+static void note_admitted(struct engine *g, struct sequence *q)
+{
+    bool first = !q->admitted_us;
+    if (first) {
+        q->admitted_us = clock_us();
+        q->cached_tokens = q->s.shared_tokens;
+    }
+    pthread_mutex_lock(&g->lock);
+    q->admitted = true;
+    g->stats.tokens_cached += first ? (uint64_t)q->s.shared_tokens : 0;
+    note_pages_locked(g);
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* It goes on later behind the tokens that it has now, as if they were its prompt. */
+static void put_back(struct engine *g, struct sequence *q)
+{
+    keep_prefix(g, q);
+    q->s.prompt_tokens = q->prompt_tokens + q->new_tokens;
+    q->s.wants_all_logits = q->s.wants_all_logits && q->rows_given < q->prompt_tokens;
+    scheduler_put_back(&g->scheduler, &q->s);
+    pthread_mutex_lock(&g->lock);
+    q->admitted = false;
+    g->stats.preemptions++;
+    note_pages_locked(g);
+    pthread_mutex_unlock(&g->lock);
+}
+
 static void admit_all(struct engine *g)
 {
-    struct schedulable *s;
-    while ((s = scheduler_admit(&g->scheduler))) {
-        struct sequence *q = (struct sequence *)s;
-        q->admitted_us = clock_us();
-        pthread_mutex_lock(&g->lock);
-        q->admitted = true;
-        g->stats.tokens_cached += (uint64_t)s->shared_tokens;
-        note_pages_locked(g);
-        pthread_mutex_unlock(&g->lock);
+    for (struct schedulable *s; g->scheduler.waiting > 0;) {
+        if ((s = scheduler_admit(&g->scheduler)))
+            note_admitted(g, (struct sequence *)s);
+        else if ((s = scheduler_overserved(&g->scheduler)))
+            put_back(g, (struct sequence *)s);
+        else
+            return;
     }
 }
 

@@ -48,6 +48,7 @@ struct engine_done {
 struct engine_request {
     uint32_t tenant;       /* for fairness; the engine knows no names */
     int weight;            /* of the tenant's share, 1..ENGINE_WEIGHT_MAX; 0: ENGINE_WEIGHT_DEFAULT */
+    int extra_cost;        /* what was done for it before, in prompt tokens: loading its adapter */
     struct delta *delta;   /* the engine takes a reference of its own; NULL: bare base */
     const int32_t *tokens; /* [token_count], copied */
     size_t token_count;
@@ -85,6 +86,7 @@ struct engine_stats {
                           */
     int threads;
     uint64_t steps, tokens_prefill, tokens_decode, tokens_cached;
+    uint64_t preemptions; /* sequences that gave their place to another tenant's, and went on later */
 };
 
 struct engine;

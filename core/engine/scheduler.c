@@ -2,10 +2,17 @@
 
 #include <stdlib.h>
 
-struct tenant_queue {
+/* Fixed point: a counter moves by UNIT / weight for each prompt token. */
+#define UNIT (UINT64_C(1) << 20)
+
+struct account {
     uint32_t tenant;
-    struct schedulable *first, *last;
-    struct tenant_queue *next, *previous; /* ring */
+    int weight;
+    uint64_t served;                  /* the counter */
+    struct schedulable *first, *last; /* waiting */
+    int running;
+    int prompts; /* of the running ones, while a step is planned: whose prompts want tokens */
+    struct account *next, *previous;
 };
 
 void scheduler_init(struct scheduler *s, const struct scheduler_limits *limits, struct kvcache *kv,
@@ -14,45 +21,98 @@ void scheduler_init(struct scheduler *s, const struct scheduler_limits *limits, 
     *s = (struct scheduler){.limits = *limits, .kv = kv, .prefix = prefix};
 }
 
+/* ---- accounts ---- */
+
+static void free_account(struct scheduler *s, struct account *a)
+{
+    if (a->previous)
+        a->previous->next = a->next;
+    else
+        s->accounts = a->next;
+    if (a->next)
+        a->next->previous = a->previous;
+    free(a);
+}
+
 void scheduler_fini(struct scheduler *s)
 {
+    while (s->accounts)
+        free_account(s, s->accounts);
     *s = (struct scheduler){0};
 }
 
-static struct tenant_queue *find_queue(const struct scheduler *s, uint32_t tenant)
+static bool is_idle(const struct account *a)
 {
-    struct tenant_queue *q = s->turn;
-    do {
-        if (q && q->tenant == tenant)
-            return q;
-    } while (q && (q = q->next) != s->turn);
-    return NULL;
+    return !a->first && a->running == 0;
 }
 
-/* A new tenant comes last in the ring: just before the one whose turn it is. */
-static struct tenant_queue *add_queue(struct scheduler *s, uint32_t tenant)
+/* Has a, with `more_a` places more, fewer per weight than b with `more_b`? */
+static bool fewer_places(const struct account *a, int more_a, const struct account *b, int more_b)
 {
-    struct tenant_queue *q = calloc(1, sizeof *q);
-    if (!q)
+    return (int64_t)(a->running + more_a) * b->weight < (int64_t)(b->running + more_b) * a->weight;
+}
+
+/* Of those whose counter is at least that: the tenant with the most places per weight; of several, the one
+ * with the highest counter. NULL: nobody runs. */
+static struct account *most_places(const struct scheduler *s, uint64_t served)
+{
+    struct account *most = NULL;
+    for (struct account *a = s->accounts; a; a = a->next) {
+        if (a->running == 0 || a->served < served)
+            continue;
+        bool tie = most && !fewer_places(a, 0, most, 0) && !fewer_places(most, 0, a, 0);
+        if (!most || fewer_places(most, 0, a, 0) || (tie && a->served > most->served))
+            most = a;
+    }
+    return most;
+}
+
+/* Where a tenant starts that had nothing waiting: level with the one that is behind most among those that
+ * wait. Where nobody waits, everybody has what they want: level with who has the most. */
+static uint64_t level(const struct scheduler *s)
+{
+    const struct account *least = NULL, *most;
+    for (const struct account *a = s->accounts; a; a = a->next)
+        if (a->first && (!least || a->served < least->served))
+            least = a;
+    if (least)
+        return least->served;
+    return (most = most_places(s, 0)) ? most->served : 0;
+}
+
+/* Its account, or NULL. Those of tenants that are not in are forgotten once they would start level anyway. */
+static struct account *find_account(struct scheduler *s, uint32_t tenant, uint64_t start)
+{
+    struct account *found = NULL;
+    for (struct account *a = s->accounts, *next; a; a = next) {
+        next = a->next;
+        if (a->tenant == tenant)
+            found = a;
+        else if (is_idle(a) && a->served <= start)
+            free_account(s, a);
+    }
+    return found;
+}
+
+static struct account *open_account(struct scheduler *s, uint32_t tenant)
+{
+    struct account *a = calloc(1, sizeof *a), *last = s->accounts;
+    if (!a)
         return NULL;
-    q->tenant = tenant;
-    q->next = s->turn ? s->turn : q;
-    q->previous = s->turn ? s->turn->previous : q;
-    q->next->previous = q;
-    q->previous->next = q;
-    if (!s->turn)
-        s->turn = q;
-    return q;
+    a->tenant = tenant;
+    while (last && last->next)
+        last = last->next;
+    a->previous = last;
+    *(last ? &last->next : &s->accounts) = a;
+    return a;
 }
 
-static void drop_queue(struct scheduler *s, struct tenant_queue *q)
+static void charge(struct account *a, int cost)
 {
-    if (s->turn == q)
-        s->turn = q->next == q ? NULL : q->next;
-    q->next->previous = q->previous;
-    q->previous->next = q->next;
-    free(q);
+    a->served += (uint64_t)cost * UNIT / (uint64_t)a->weight;
 }
+
+/* ---- lists ---- */
 
 static void append(struct schedulable **first, struct schedulable **last, struct schedulable *q)
 {
@@ -80,23 +140,37 @@ static void unlink_from(struct schedulable **first, struct schedulable **last, s
 
 int scheduler_add(struct scheduler *s, struct schedulable *q)
 {
-    struct tenant_queue *queue = find_queue(s, q->tenant);
-    if (!queue && !(queue = add_queue(s, q->tenant)))
+    uint64_t start = level(s);
+    struct account *a = find_account(s, q->tenant, start);
+    if (!a && !(a = open_account(s, q->tenant)))
         return -1;
-    append(&queue->first, &queue->last, q);
+    if (!a->first && a->served < start)
+        a->served = start;
+    a->weight = q->weight > 0 ? q->weight : 1;
+    append(&a->first, &a->last, q);
+    q->account = a;
+    q->chain = q->root;
     q->waiting = true;
     s->waiting++;
     return 0;
 }
 
-static void leave_queue(struct scheduler *s, struct tenant_queue *queue, struct schedulable *q)
+static void leave_queue(struct scheduler *s, struct schedulable *q)
 {
-    unlink_from(&queue->first, &queue->last, q);
+    unlink_from(&q->account->first, &q->account->last, q);
     q->waiting = false;
     s->waiting--;
-    if (!queue->first)
-        drop_queue(s, queue);
 }
+
+static void leave_running(struct scheduler *s, struct schedulable *q)
+{
+    unlink_from(&s->first, &s->last, q);
+    q->running = false;
+    s->running--;
+    q->account->running--;
+}
+
+/* ---- admission ---- */
 
 /* Begin with the pages that are in the prefix cache already. The last token is always computed: its logits
  * are wanted. */
@@ -115,49 +189,91 @@ static void share_prefix(struct scheduler *s, struct schedulable *q)
     free(pages);
 }
 
+/* It has to begin again, unless it needs none. */
+static void give_pages_back(struct scheduler *s, struct schedulable *q)
+{
+    if (q->reserve_tokens == 0)
+        return;
+    kvcache_release(s->kv, &q->kv);
+    q->chain = q->root;
+    q->computed = q->shared_tokens = 0;
+}
+
 /* Pages for its whole possible length, those of the prefix cache given up where need be. */
 static bool take_pages(struct scheduler *s, struct schedulable *q)
 {
     if (q->reserve_tokens == 0)
         return true;
-    struct prefix_chain root = q->chain;
     share_prefix(s, q);
     int pages = (q->reserve_tokens + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
     if (s->prefix)
         prefix_make_room(s->prefix, pages - q->kv.page_count);
     if (kvcache_reserve(s->kv, &q->kv, q->reserve_tokens))
         return true;
-    kvcache_release(s->kv, &q->kv);
-    q->chain = root;
-    q->computed = q->shared_tokens = 0;
+    give_pages_back(s, q);
     return false;
+}
+
+/* Of the tenants that wait: the one with the lowest counter; of several, the one with the fewest places. */
+static struct account *next_in_turn(const struct scheduler *s)
+{
+    struct account *best = NULL;
+    for (struct account *a = s->accounts; a; a = a->next)
+        if (a->first &&
+            (!best || a->served < best->served || (a->served == best->served && fewer_places(a, 0, best, 0))))
+            best = a;
+    return best;
 }
 
 struct schedulable *scheduler_admit(struct scheduler *s)
 {
-    struct tenant_queue *queue = s->turn;
-    if (!queue || s->running >= s->limits.sequences_max)
+    struct account *a = next_in_turn(s);
+    if (!a || s->running >= s->limits.sequences_max)
         return NULL;
-    struct schedulable *q = queue->first;
+    struct schedulable *q = a->first;
     if (!take_pages(s, q))
         return NULL;
-    s->turn = queue->next;
-    leave_queue(s, queue, q);
+    leave_queue(s, q);
     append(&s->first, &s->last, q);
     q->running = true;
     s->running++;
+    a->running++;
+    charge(a, SCHEDULER_ADMISSION_COST * (q->paid == 0) + q->extra_cost);
+    q->extra_cost = 0;
     return q;
+}
+
+struct schedulable *scheduler_overserved(const struct scheduler *s)
+{
+    const struct account *next = next_in_turn(s);
+    const struct account *most = next ? most_places(s, next->served) : NULL;
+    if (!most || most->running < 2 || (next->running > 0 && fewer_places(most, -1, next, 1)))
+        return NULL;
+    struct schedulable *q = s->last;
+    while (q && q->account != most)
+        q = q->previous;
+    return q;
+}
+
+void scheduler_put_back(struct scheduler *s, struct schedulable *q)
+{
+    leave_running(s, q);
+    give_pages_back(s, q);
+    struct account *a = q->account;
+    q->next = a->first;
+    *(a->first ? &a->first->previous : &a->last) = q;
+    a->first = q;
+    q->waiting = true;
+    s->waiting++;
 }
 
 void scheduler_remove(struct scheduler *s, struct schedulable *q)
 {
-    if (q->running) {
-        unlink_from(&s->first, &s->last, q);
-        q->running = false;
-        s->running--;
-    } else if (q->waiting) {
-        leave_queue(s, find_queue(s, q->tenant), q);
-    }
+    if (q->running)
+        leave_running(s, q);
+    else if (q->waiting)
+        leave_queue(s, q);
+    q->account = NULL;
     if (s->kv)
         kvcache_release(s->kv, &q->kv);
 }
@@ -170,27 +286,32 @@ static int least(int a, int b)
 /* What a step can still hold. */
 struct room {
     int tokens, rows;
-    int prompts; /* sequences whose prompts wait for tokens */
 };
+
+static bool decodes(const struct schedulable *q)
+{
+    return q->computed >= q->prompt_tokens;
+}
 
 static void plan_decodes(struct scheduler *s, struct room *room)
 {
+    for (struct account *a = s->accounts; a; a = a->next)
+        a->prompts = 0;
     for (struct schedulable *q = s->first; q; q = q->next) {
-        bool decodes = q->computed >= q->prompt_tokens;
-        q->planned = decodes ? 1 : 0;
+        q->planned = decodes(q) ? 1 : 0;
+        q->account->prompts += !decodes(q);
         room->tokens -= q->planned;
-        room->prompts += !decodes;
         room->rows--; /* every sequence may want the logits of its last token */
     }
 }
 
-/* Up to `share` more tokens of each prompt. */
-static void plan_prompts(struct scheduler *s, struct room *room, int share)
+/* Up to `share` more tokens of each prompt of this tenant. */
+static void plan_prompts(struct scheduler *s, const struct account *a, struct room *room, int share)
 {
     for (struct schedulable *q = s->first; q; q = q->next) {
-        int left = least(q->prompt_tokens - q->computed, s->limits.chunk_tokens) - q->planned;
-        if (q->computed >= q->prompt_tokens)
+        if (q->account != a || decodes(q))
             continue;
+        int left = least(q->prompt_tokens - q->computed, s->limits.chunk_tokens) - q->planned;
         int more = least(least(left, share), room->tokens);
         if (q->wants_all_logits) { /* its first row is counted already */
             more = least(more, room->rows + (q->planned == 0));
@@ -201,18 +322,61 @@ static void plan_prompts(struct scheduler *s, struct room *room, int share)
     }
 }
 
+static struct account *next_for_prompts(const struct scheduler *s)
+{
+    struct account *best = NULL;
+    for (struct account *a = s->accounts; a; a = a->next)
+        if (a->prompts > 0 && (!best || a->served < best->served))
+            best = a;
+    return best;
+}
+
+static void plan_account(struct scheduler *s, const struct account *a, struct room *room)
+{
+    int share = room->tokens / a->prompts;
+    plan_prompts(s, a, room, share > 0 ? share : 1);
+    plan_prompts(s, a, room, s->limits.chunk_tokens); /* what short prompts left over */
+}
+
+/* By counters. Whoever has more places than the first makes its step no more than twice as long: the light
+ * tenant of a few prompt tokens does not wait for a flood's hundreds. */
+static void plan_by_account(struct scheduler *s, struct room *room)
+{
+    const struct account *first = NULL;
+    int beside = 0;
+    for (struct account *a; room->tokens > 0 && (a = next_for_prompts(s)); a->prompts = 0) {
+        int before = room->tokens;
+        bool limited = first && fewer_places(first, 0, a, 0);
+        room->tokens = limited ? least(before, beside) : before;
+        int held_back = before - room->tokens;
+        plan_account(s, a, room);
+        room->tokens += held_back;
+        int given = before - room->tokens;
+        beside = first ? beside - (limited ? given : 0) : given;
+        first = first ? first : a;
+    }
+}
+
+static void charge_step(struct scheduler *s)
+{
+    for (struct schedulable *q = s->first; q; q = q->next) {
+        int from = q->paid > q->computed ? q->paid : q->computed, to = q->computed + q->planned;
+        if (to <= from)
+            continue;
+        charge(q->account, (to - from) * (decodes(q) ? SCHEDULER_DECODE_COST : SCHEDULER_PREFILL_COST));
+        q->paid = to;
+    }
+}
+
 int scheduler_plan(struct scheduler *s, int prefill_tokens)
 {
     struct room room = {.tokens = s->limits.step_tokens, .rows = s->limits.logit_rows};
     plan_decodes(s, &room);
-    int decodes = s->limits.step_tokens - room.tokens, before;
-    if (decodes > 0)
+    int decoded = s->limits.step_tokens - room.tokens, before;
+    if (decoded > 0)
         room.tokens = least(room.tokens, prefill_tokens);
     before = room.tokens;
-    if (room.prompts > 0 && room.tokens > 0) {
-        int share = room.tokens / room.prompts;
-        plan_prompts(s, &room, share > 0 ? share : 1);
-        plan_prompts(s, &room, s->limits.chunk_tokens); /* what short prompts left over */
-    }
-    return decodes + before - room.tokens;
+    plan_by_account(s, &room);
+    charge_step(s);
+    return decoded + before - room.tokens;
 }

@@ -29,8 +29,9 @@ static struct schedulable make(uint32_t tenant, int prompt, int pages)
 
 /* ---- admission ---- */
 
-/* Tenants of the requests in the order they came, and the order they are admitted in. */
-static void admission_is_round_robin(void **state)
+/* Tenants of the requests in the order they came, and the order they are admitted in. Where nothing was
+ * computed yet, counters are level, and tenants take turns. */
+static void tenants_take_turns(void **state)
 {
     (void)state;
     static const struct {
@@ -104,7 +105,7 @@ static void a_flood_does_not_hold_up_a_trickle(void **state)
     for (int i = 0; i < FLOOD; i++)
         scheduler_remove(&s, &flood[i]); /* those that ran and left before are not in */
     assert_int_equal(s.waiting, 0);
-    assert_null(s.turn);
+    assert_int_equal(s.running, 0);
     scheduler_fini(&s);
 }
 
@@ -165,6 +166,106 @@ static void a_waiting_one_can_leave(void **state)
     scheduler_remove(&s, &d);
     assert_null(s.first);
     assert_null(s.last);
+    scheduler_fini(&s);
+    kvcache_free(kv);
+}
+
+/* All places are taken, and one more request comes: who gives up a place for it? */
+static void places_are_given_up(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *running; /* tenants, in order of admission */
+        char next;
+        int victim;        /* in `running`; -1: nobody */
+        int weight;        /* of the next one's tenant; others have 100 */
+        const char *ahead; /* tenants that were served much more */
+    } cases[] = {
+        {"A", 'B', -1, 100, ""},     /* one place each is nobody's too many */
+        {"AA", 'B', 1, 100, ""},     /* the newest */
+        {"AABB", 'C', 3, 100, "B"},  /* as many places: of who got more, or the first */
+        {"ABAA", 'C', 3, 100, ""},   /* of the one with the most */
+        {"ABAC", 'B', -1, 100, ""},  /* two against two after it: no gain */
+        {"ABAAC", 'B', 3, 100, ""},  /* two each after it */
+        {"AAAA", 'A', -1, 100, ""},  /* not of its own */
+        {"AAB", 'B', -1, 100, ""},   /* after it two against one */
+        {"AAAB", 'B', 2, 300, ""},   /* more weight, more places */
+        {"AAB", 'B', 1, 300, ""},    /* here too */
+        {"AAAAB", 'B', -1, 10, ""},  /* less weight, fewer */
+        {"AAAA", 'B', 3, 1, ""},     /* but the first one always */
+        {"AAAB", 'B', -1, 100, "B"}, /* not for one that got more already */
+        {"AAAA", 'B', 3, 100, "A"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct scheduler s;
+        struct scheduler_limits limits = wide;
+        int count = (int)strlen(cases[i].running);
+        limits.sequences_max = count;
+        struct schedulable q[8], one = make((uint32_t)cases[i].next, 1, 0);
+        scheduler_init(&s, &limits, NULL, NULL);
+        for (int k = 0; k < count; k++) {
+            char tenant = cases[i].running[k];
+            q[k] = make((uint32_t)tenant, 1, 0);
+            q[k].weight = tenant == cases[i].next ? cases[i].weight : 100;
+            q[k].extra_cost = strchr(cases[i].ahead, tenant) ? 1000 : 0;
+            scheduler_add(&s, &q[k]);
+            assert_ptr_equal(scheduler_admit(&s), &q[k]);
+        }
+        scheduler_plan(&s, 1000);
+        one.weight = cases[i].weight;
+        scheduler_add(&s, &one);
+        assert_null(scheduler_admit(&s));
+        const struct schedulable *victim = scheduler_overserved(&s);
+        int found = victim ? (int)(victim - q) : -1;
+        if (found != cases[i].victim)
+            fail_msg("%s/%c: %d gives up its place, expected %d", cases[i].running, cases[i].next, found,
+                     cases[i].victim);
+        for (int k = 0; k < count; k++)
+            scheduler_remove(&s, &q[k]);
+        scheduler_remove(&s, &one);
+        scheduler_fini(&s);
+    }
+}
+
+/* It is the next of its tenant, begins again, and pays nothing for what it computes a second time. */
+static void who_was_put_back_goes_on(void **state)
+{
+    (void)state;
+    struct kvcache *kv = open_cache(10);
+    struct scheduler s;
+    struct scheduler_limits limits = wide;
+    limits.sequences_max = 2;
+    struct schedulable a[3] = {make(1, 40, 2), make(1, 40, 2), make(1, 40, 2)}, b = make(2, 5, 1);
+    scheduler_init(&s, &limits, kv, NULL);
+    for (int i = 0; i < 3; i++)
+        scheduler_add(&s, &a[i]);
+    assert_ptr_equal(scheduler_admit(&s), &a[0]);
+    assert_ptr_equal(scheduler_admit(&s), &a[1]);
+    assert_int_equal(scheduler_plan(&s, 100), 80);
+    a[0].computed = a[1].computed = 40;
+    assert_int_equal(scheduler_plan(&s, 100), 2);
+    a[0].computed = a[1].computed = 41;
+    scheduler_add(&s, &b);
+    assert_null(scheduler_admit(&s));
+    assert_ptr_equal(scheduler_overserved(&s), &a[1]);
+    a[1].prompt_tokens = 42; /* the second of its new tokens is not computed yet */
+    scheduler_put_back(&s, &a[1]);
+    assert_int_equal(a[1].computed, 0);
+    assert_int_equal(kvcache_pages_free(kv), 8);
+    assert_ptr_equal(scheduler_admit(&s), &b);
+    assert_null(scheduler_admit(&s));
+    assert_null(scheduler_overserved(&s)); /* one place each */
+    scheduler_remove(&s, &b);
+    assert_ptr_equal(scheduler_admit(&s), &a[1]);
+    assert_int_equal(scheduler_plan(&s, 100), 1 + 42);
+    assert_int_equal(a[1].planned, 42);
+    assert_int_equal(a[1].paid, 42);
+    a[0].computed++;
+    a[1].computed = 42;
+    assert_int_equal(scheduler_plan(&s, 100), 2);
+    for (int i = 0; i < 3; i++)
+        scheduler_remove(&s, &a[i]);
+    assert_int_equal(kvcache_pages_free(kv), 10);
     scheduler_fini(&s);
     kvcache_free(kv);
 }
@@ -280,6 +381,47 @@ static void plans_keep_to_the_budgets(void **state)
     }
 }
 
+/* Two prompts; what tenant 1 got before; whose tenant holds how many places more. */
+static void prompts_go_by_counter(void **state)
+{
+    (void)state;
+    static const struct {
+        int prompt[2], cost[2], more_places[2], planned[2];
+    } cases[] = {
+        {{80, 80}, {0, 10}, {0, 0}, {80, 20}},
+        {{80, 80}, {10, 0}, {0, 0}, {20, 80}},
+        {{80, 80}, {0, 10}, {0, 3}, {80, 17}},
+        {{10, 80}, {0, 10}, {0, 3}, {10, 10}}, /* a light one's step is twice as long at most */
+        {{10, 80}, {0, 10}, {3, 0}, {10, 80}},
+        {{10, 80}, {10, 0}, {0, 3}, {10, 80}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct scheduler_limits limits = wide;
+        limits.step_tokens = 100;
+        struct scheduler s;
+        struct schedulable q[8];
+        int count = 0;
+        scheduler_init(&s, &limits, NULL, NULL);
+        for (uint32_t t = 0; t < 2; t++)
+            for (int k = 0; k <= cases[i].more_places[t]; k++) {
+                struct schedulable *one = &q[k == 0 ? (int)t : 2 + count++];
+                *one = make(t, cases[i].prompt[t], 0);
+                one->extra_cost = k == 0 ? cases[i].cost[t] : 0;
+                one->computed = k == 0 ? 0 : cases[i].prompt[t]; /* the others decode */
+                scheduler_add(&s, one);
+            }
+        while (scheduler_admit(&s))
+            continue;
+        assert_int_equal(s.running, 2 + count);
+        scheduler_plan(&s, 100);
+        assert_int_equal(q[0].planned, cases[i].planned[0]);
+        assert_int_equal(q[1].planned, cases[i].planned[1]);
+        for (int k = 0; k < 2 + count; k++)
+            scheduler_remove(&s, &q[k]);
+        scheduler_fini(&s);
+    }
+}
+
 /* ---- many random operations against what must always hold ---- */
 
 enum { POOL = 60, TENANTS = 7, PAGES = 40, OPERATIONS = 30000 };
@@ -289,7 +431,7 @@ struct world {
     struct kvcache *kv;
     struct schedulable q[POOL];
     enum { IDLE, WAITING, RUNNING } is[POOL];
-    int arrival[POOL], arrivals;
+    int arrival[POOL], arrivals, put_back;
     unsigned random;
 };
 
@@ -342,6 +484,8 @@ static void arrive(struct world *w, int i)
     int prompt = 1 + draw(w, 200);
     w->q[i] = (struct schedulable){.tenant = (uint32_t)draw(w, TENANTS),
                                    .prompt_tokens = prompt,
+                                   .weight = 1 + draw(w, 300),
+                                   .extra_cost = draw(w, 3) * 50,
                                    .reserve_tokens = draw(w, 5) ? prompt + draw(w, 400) : 0,
                                    .wants_all_logits = draw(w, 4) == 0};
     w->is[i] = WAITING;
@@ -349,11 +493,27 @@ static void arrive(struct world *w, int i)
     assert_int_equal(scheduler_add(&w->s, &w->q[i]), 0);
 }
 
+static void give_up_a_place(struct world *w)
+{
+    struct schedulable *q = scheduler_overserved(&w->s);
+    if (!q)
+        return;
+    int i = (int)(q - w->q);
+    assert_int_equal(w->is[i], RUNNING);
+    if (q->computed > q->prompt_tokens)
+        q->prompt_tokens = q->computed;
+    scheduler_put_back(&w->s, q);
+    w->is[i] = WAITING;
+    w->put_back++;
+}
+
 static void admit(struct world *w)
 {
     struct schedulable *q = scheduler_admit(&w->s);
-    if (!q)
+    if (!q) {
+        give_up_a_place(w);
         return;
+    }
     int i = (int)(q - w->q);
     assert_int_equal(w->is[i], WAITING);
     w->is[i] = RUNNING;
@@ -387,7 +547,8 @@ static void random_operations_keep_the_books(void **state)
         if (w.is[i] != IDLE)
             scheduler_remove(&w.s, &w.q[i]);
     assert_int_equal(kvcache_pages_free(w.kv), PAGES);
-    assert_null(w.s.turn);
+    assert_true(w.put_back > 50);
+    assert_int_equal(w.s.waiting, 0);
     scheduler_fini(&w.s);
     kvcache_free(w.kv);
 }
@@ -395,11 +556,14 @@ static void random_operations_keep_the_books(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(admission_is_round_robin),
+        cmocka_unit_test(tenants_take_turns),
         cmocka_unit_test(a_flood_does_not_hold_up_a_trickle),
         cmocka_unit_test(nobody_overtakes_who_waits_for_pages),
         cmocka_unit_test(a_waiting_one_can_leave),
+        cmocka_unit_test(places_are_given_up),
+        cmocka_unit_test(who_was_put_back_goes_on),
         cmocka_unit_test(plans_keep_to_the_budgets),
+        cmocka_unit_test(prompts_go_by_counter),
         cmocka_unit_test(random_operations_keep_the_books),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
