@@ -24,6 +24,7 @@ struct pool {
     void (*work)(void *arg, int worker, int workers);
     void *arg;
     bool stopping;
+    bool alone;             /* the caller works, nobody else */
     atomic_uint round;      /* changes when there is work */
     atomic_uint finished;   /* workers done with this round, worker 0 left out */
     atomic_uint arrived;    /* workers at the barrier */
@@ -165,9 +166,16 @@ void pool_run(struct pool *p, void (*work)(void *arg, int worker, int workers), 
         wait_for_change(p, &p->finished, done);
 }
 
+void pool_run_alone(struct pool *p, void (*work)(void *arg, int worker, int workers), void *arg)
+{
+    p->alone = true;
+    work(arg, 0, 1);
+    p->alone = false;
+}
+
 void pool_barrier(struct pool *p)
 {
-    if (p->threads == 1)
+    if (p->threads == 1 || p->alone)
         return;
     unsigned phase = atomic_load(&p->phase);
     if (atomic_fetch_add(&p->arrived, 1) + 1 < (unsigned)p->threads) {

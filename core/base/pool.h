@@ -14,5 +14,8 @@ int pool_new(struct pool **out, int threads, struct err *e);
 void pool_free(struct pool *p); /* NULL is fine */
 int pool_threads(const struct pool *p);
 void pool_run(struct pool *p, void (*work)(void *arg, int worker, int workers), void *arg);
+/* The same with the caller alone, as worker 0 of 1: for work so small that waking and waiting for others
+ * takes longer. On a busy machine, much longer. */
+void pool_run_alone(struct pool *p, void (*work)(void *arg, int worker, int workers), void *arg);
 /* Inside a running function: wait until every worker has come here. */
 void pool_barrier(struct pool *p);

@@ -16,7 +16,8 @@ enum {
     LOGIT_ROWS_MORE = 32,
     INPUT_ROWS_MAX = 1 << 20,
     STEP_US_MAX = 100000, /* of a step that decodes for somebody */
-    PREFILL_TOKENS_MIN = 16
+    PREFILL_TOKENS_MIN = 16,
+    ALONE_PRODUCTS = 1 << 25 /* tokens by weights that one core multiplies in about a millisecond */
 };
 
 struct sequence {
@@ -390,6 +391,13 @@ static void note_speed(struct engine *g, int prompt_tokens, uint64_t us)
     }
 }
 
+/* Threads meet dozens of times in a step. Where the step is short that takes longer than it saves, and on a
+ * busy machine, where the others must wait for a core, much longer. */
+static bool is_small(const struct engine *g, int tokens)
+{
+    return !g->options.share_all && g->info->parameters * tokens <= ALONE_PRODUCTS;
+}
+
 static void step(struct engine *g)
 {
     int planned = scheduler_plan(&g->scheduler, prefill_budget(g)), count = order_running(g), at = 0,
@@ -408,7 +416,8 @@ static void step(struct engine *g)
                           .position = g->position,
                           .sequence = g->kv_of,
                           .delta = g->delta_of,
-                          .want_logits = g->want};
+                          .want_logits = g->want,
+                          .alone = is_small(g, at)};
     uint64_t before = clock_us();
     const float *logits = model_step(g->run, &batch);
     note_speed(g, at - decoded, clock_us() - before);

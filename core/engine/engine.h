@@ -76,6 +76,7 @@ struct engine_options {
     int queue_tenant_max; /* waiting, one tenant */
     int step_tokens;      /* tokens of one step at most; 0: default */
     int chunk_tokens;     /* prompt tokens of one sequence in one step at most; 0: default */
+    bool share_all;       /* all threads compute small steps, too: for tests */
 };
 
 struct engine_stats {

@@ -470,6 +470,6 @@ const float *model_step(struct model_run *r, const struct batch *b)
     }
     if (m->info.numeric)
         memcpy(r->x, b->input, (size_t)b->count * (size_t)m->info.input_size * sizeof *r->x);
-    pool_run(r->pool, m->info.numeric ? numeric_work : decoder_work, r);
+    (b->alone ? pool_run_alone : pool_run)(r->pool, m->info.numeric ? numeric_work : decoder_work, r);
     return r->logits;
 }

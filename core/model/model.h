@@ -116,6 +116,7 @@ struct batch {
     const struct delta *const
         *delta;                 /* [count]; NULL: bare base. Runs of equal deltas are computed together */
     const uint8_t *want_logits; /* [count] */
+    bool alone;                 /* the calling thread does it all; the same result */
 };
 
 struct model_run;

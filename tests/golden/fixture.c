@@ -105,7 +105,8 @@ struct engine *fixture_engine(const struct model *m, int threads, int chunk_toke
                                .sequences_max = sequences_max,
                                .queue_max = 4096,
                                .queue_tenant_max = 4096,
-                               .chunk_tokens = chunk_tokens};
+                               .chunk_tokens = chunk_tokens,
+                               .share_all = true}; /* the models are so small that one thread would do */
     struct engine *g = NULL;
     struct err e;
     if (engine_new(&g, m, &o, &e) != 0)

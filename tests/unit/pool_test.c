@@ -111,6 +111,25 @@ static void run_waits_for_the_slowest(void **state)
     pool_free(p);
 }
 
+static void the_caller_can_work_alone(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 3; threads++) {
+        struct baton b = {.pool = open_pool(threads)};
+        struct tally one = {.expected_workers = 1}, all = {.expected_workers = threads};
+        for (int round = 1; round <= 100; round++) {
+            pool_run_alone(b.pool, count_call, &one);
+            pool_run_alone(b.pool, pass_barriers, &b); /* and barriers do not wait for anybody */
+            pool_run(b.pool, count_call, &all);
+            pool_run(b.pool, pass_barriers, &b);
+            assert_int_equal(one.calls[0], round);
+            assert_int_equal(all.calls[threads - 1], round);
+        }
+        assert_int_equal(one.wrong + all.wrong + b.wrong, 0);
+        pool_free(b.pool);
+    }
+}
+
 static double cpu_ms(void)
 {
     struct timespec t;
@@ -153,6 +172,7 @@ int main(void)
         cmocka_unit_test(every_worker_runs_once_per_round),
         cmocka_unit_test(barriers_hold_everybody),
         cmocka_unit_test(run_waits_for_the_slowest),
+        cmocka_unit_test(the_caller_can_work_alone),
         cmocka_unit_test(idle_workers_sleep),
         cmocka_unit_test(opens_and_closes),
     };
