@@ -253,26 +253,30 @@ static void measure_quantize(const struct options *o, struct noise *n, double le
     free(sum);
 }
 
+/* One adapter's products for one token and for several. */
 static void measure_lowrank(const struct options *o, struct noise *n, double least)
 {
-    static const int ranks[] = {8, 16, 64};
+    static const int ranks[] = {8, 16, 64}, tokens[] = {1, 8};
     int in = o->shape.hidden, out = o->shape.intermediate;
-    size_t size = 64 * (size_t)in + lowrank_b_elements(64, out);
+    size_t size = 64 * (size_t)in + lowrank_b_elements(64, out), outs = (size_t)out;
     uint16_t *memory = calloc(size, sizeof *memory);
-    float *x = calloc((size_t)in, sizeof *x), *y = calloc((size_t)out, sizeof *y), low[64];
+    float *x = calloc(8 * (size_t)in, sizeof *x), *y = calloc(8 * outs, sizeof *y), low[8 * 64];
     if (!memory || !x || !y)
         bench_fail("out of memory");
     noise_half(n, NOISE_BF16, 0.02f, memory, size);
-    noise_f32(n, 1, x, (size_t)in);
-    for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
-        int rank = ranks[i];
+    noise_f32(n, 1, x, 8 * (size_t)in);
+    for (int i = 0; i < 6; i++) {
+        int rank = ranks[i / 2], count = tokens[i % 2];
         struct lowrank l = {.rank = rank, .bf16 = true, .a = memory, .b = memory + (size_t)rank * (size_t)in};
-        double calls = CALLS_PER_SECOND(least, lowrank_shrink(&l, x, low, in, 0, rank));
-        bench_row("lowrank_shrink, r = %d|%d columns|%.1f|GFLOP/s", rank, in, calls * 2 * rank * in / 1e9);
-        calls = CALLS_PER_SECOND(
-            least, for (int row = 0; row < out; row += LINEAR_ROWS) lowrank_expand(
-                       &l, low, y + row, row, out - row < LINEAR_ROWS ? out - row : LINEAR_ROWS));
-        bench_row("lowrank_expand, r = %d|%d rows|%.1f|GFLOP/s", rank, out, calls * 2 * rank * out / 1e9);
+        double calls =
+            CALLS_PER_SECOND(least, lowrank_shrink(&l, x, (size_t)in, count, low, 64, in, 0, rank));
+        bench_row("lowrank_shrink, r = %d, %d tokens|%d columns|%.1f|GFLOP/s", rank, count, in,
+                  calls * 2 * rank * in * count / 1e9);
+        calls = CALLS_PER_SECOND(least, for (int row = 0; row < out; row += LINEAR_ROWS) lowrank_expand(
+                                            &l, low, 64, count, y + row, outs, row,
+                                            out - row < LINEAR_ROWS ? out - row : LINEAR_ROWS));
+        bench_row("lowrank_expand, r = %d, %d tokens|%d rows|%.1f|GFLOP/s", rank, count, out,
+                  calls * 2 * rank * out * count / 1e9);
     }
     sink = y[0];
     free(memory);

@@ -8,7 +8,17 @@
 
 float vector_dot(const float *a, const float *b, int n)
 {
-    return lanes_dot(false, a, 0, b, n);
+    lanes sum[4] = {{0}, {0}, {0}, {0}};
+    int i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        for (int k = 0; k < 4; k++)
+            sum[k] = lanes_fma(lanes_load(a + i + k * LANES), lanes_load(b + i + k * LANES), sum[k]);
+    for (; i + LANES <= n; i += LANES)
+        sum[0] = lanes_fma(lanes_load(a + i), lanes_load(b + i), sum[0]);
+    float tail = 0;
+    for (; i < n; i++)
+        tail += a[i] * b[i];
+    return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3])) + tail;
 }
 
 void vector_add_scaled(float *y, const float *x, float c, int n)

@@ -26,18 +26,35 @@ static struct rows all_tokens(const struct model_run *r)
 
 static float *low_at(const struct model_run *r, int row, int which)
 {
-    return r->low + ((size_t)row * INPUT_SITES_MAX + (size_t)which) * DELTA_RANK_MAX;
+    return r->low + (size_t)row * LOW_STRIDE + (size_t)which * DELTA_RANK_MAX;
 }
 
-/* t = A x for one row and the layers that read it: of each A, the part `share` of `shares`. */
-static void shrink_row(struct model_run *r, const struct delta *delta, int row, const float *x,
-                       const struct linear *const *linears, int count, int share, int shares)
+/* The end of the run of equal deltas that begins at `first`. */
+static int run_end(struct rows rows, int first, int end)
 {
-    for (int i = 0; delta && i < count; i++) {
-        const struct lowrank *part = delta_at(delta, linears[i]->site);
-        if (part)
-            lowrank_shrink(part, x, low_at(r, row, i), linears[i]->weight.cols, part->rank * share / shares,
-                           part->rank * (share + 1) / shares);
+    int next = first + 1;
+    while (next < end && rows.delta[next] == rows.delta[first])
+        next++;
+    return next;
+}
+
+/* t = A x for the rows [begin, end) and the layers that read them: of each A, the part `share` of `shares`.
+ * x: of row `begin`. */
+static void shrink_rows(struct model_run *r, struct rows rows, int begin, int end, const float *x,
+                        const struct linear *const *linears, int count, int share, int shares)
+{
+    size_t cols = (size_t)linears[0]->weight.cols;
+    if (!r->any_delta)
+        return;
+    for (int t = begin, next; t < end; t = next) {
+        next = run_end(rows, t, end);
+        for (int i = 0; i < count; i++) {
+            const struct lowrank *part = delta_at(rows.delta[t], linears[i]->site);
+            if (part)
+                lowrank_shrink(part, x + (size_t)(t - begin) * cols, cols, next - t, low_at(r, t, i),
+                               LOW_STRIDE, (int)cols, part->rank * share / shares,
+                               part->rank * (share + 1) / shares);
+        }
     }
 }
 
@@ -52,22 +69,27 @@ static void quantize_row(struct model_run *r, int row, const float *x, const str
                                 a->sum + (size_t)row * (cols / R16_SUM_K));
 }
 
+/* The worker's share of the rows: neighbours, which often share a delta. */
+static int share_begin(struct rows rows, int worker, int workers)
+{
+    return (int)((long)rows.count * worker / workers);
+}
+
 /* Make ready the input of layers that many workers wrote. Rows are divided over the workers; where there are
  * fewer rows than workers, each row's A is. Ends at a barrier. */
 static void input_phase(struct model_run *r, struct rows rows, const float *input,
                         const struct linear *const *linears, int count, int worker, int workers)
 {
     size_t cols = (size_t)linears[0]->weight.cols;
-    bool by_row = rows.count >= workers;
+    int begin = share_begin(rows, worker, workers), end = share_begin(rows, worker + 1, workers);
     if (!r->any_delta && !linears[0]->packed.bits)
         return;
-    for (int row = worker; row < rows.count; row += workers) {
+    for (int row = begin; row < end; row++)
         quantize_row(r, row, input + (size_t)row * cols, linears[0]);
-        if (by_row)
-            shrink_row(r, rows.delta[row], row, input + (size_t)row * cols, linears, count, 0, 1);
-    }
-    for (int row = 0; !by_row && row < rows.count; row++)
-        shrink_row(r, rows.delta[row], row, input + (size_t)row * cols, linears, count, worker, workers);
+    if (rows.count >= workers)
+        shrink_rows(r, rows, begin, end, input + (size_t)begin * cols, linears, count, 0, 1);
+    else
+        shrink_rows(r, rows, 0, rows.count, input, linears, count, worker, workers);
     pool_barrier(r->pool);
 }
 
@@ -98,8 +120,7 @@ static void multiply_replaced(struct model_run *r, const struct linear *l, struc
 {
     for (int t = 0, end; t < rows.count; t = end) {
         const struct matrix *own = delta_matrix(rows.delta[t], l->weight_slot);
-        for (end = t + 1; end < rows.count && rows.delta[end] == rows.delta[t];)
-            end++;
+        end = run_end(rows, t, rows.count);
         if (own)
             linear_block(own, block, input + (size_t)t * (size_t)own->cols, end - t,
                          y + (size_t)t * (size_t)stride, stride, r->scratch[worker]);
@@ -135,18 +156,21 @@ static void linear_rows(struct model_run *r, const struct linear *l, int which, 
 {
     int first = linear_block_row(block), count = linear_block_rows(&l->weight, block);
     multiply_block(r, l, rows, input, y, stride, block, worker);
-    for (int t = 0; t < rows.count; t++) {
+    for (int t = 0, end; t < rows.count; t = end) {
         const struct delta *delta = rows.delta[t];
         float *out = y + (size_t)t * (size_t)stride + first;
         const float *factor = delta_magnitude(delta, l->site),
                     *bias = delta_vector(delta, l->bias_slot, l->bias);
         const struct lowrank *part = delta_at(delta, l->site);
-        if (factor)
-            vector_multiply(out, factor + first, count);
-        if (bias)
-            vector_add(out, bias + first, count);
+        end = run_end(rows, t, rows.count);
+        for (int i = 0; (factor || bias) && i < end - t; i++) {
+            if (factor)
+                vector_multiply(out + (size_t)i * (size_t)stride, factor + first, count);
+            if (bias)
+                vector_add(out + (size_t)i * (size_t)stride, bias + first, count);
+        }
         if (part)
-            lowrank_expand(part, low_at(r, t, which), out, first, count);
+            lowrank_expand(part, low_at(r, t, which), LOW_STRIDE, end - t, out, (size_t)stride, first, count);
     }
 }
 
@@ -173,7 +197,7 @@ static void look_up(struct model_run *r, const struct table *table, int t, int i
         return;
     lowrank_column(part, index, low_at(r, t, 0));
     for (int row = 0; row < size; row += LINEAR_ROWS)
-        lowrank_expand(part, low_at(r, t, 0), out + row, row,
+        lowrank_expand(part, low_at(r, t, 0), LOW_STRIDE, 1, out + row, (size_t)size, row,
                        size - row < LINEAR_ROWS ? size - row : LINEAR_ROWS);
 }
 
@@ -217,25 +241,28 @@ static void normalize(const struct norm *n, const struct delta *delta, float eps
         vector_rms_norm(y, x, weight, eps, size);
 }
 
-/* h = norm(x), and h made ready for the layers that read it. */
+/* h = norm(x), and h made ready for the layers that read it. Where there are fewer rows than workers, each
+ * worker computes the norms for its part of A itself: that takes less than another barrier. */
 static void norm_phase(struct model_run *r, const struct norm *n, const struct linear *const *linears,
                        int count, int worker, int workers)
 {
     size_t hidden = (size_t)r->model->config.hidden;
     struct rows rows = all_tokens(r);
     bool by_row = rows.count >= workers;
-    for (int t = worker; t < rows.count; t += workers) {
-        float *h = r->h + (size_t)t * hidden;
+    int begin = share_begin(rows, worker, workers), end = share_begin(rows, worker + 1, workers);
+    for (int t = 0; t < rows.count; t++) {
+        bool own = t >= begin && t < end;
+        float *h = own ? r->h + (size_t)t * hidden : r->scratch[worker];
+        if (!own && (by_row || !rows.delta[t]))
+            continue;
         normalize(n, rows.delta[t], r->model->config.eps, (int)hidden, r->x + (size_t)t * hidden, h);
-        quantize_row(r, t, h, linears[0]);
-        if (by_row)
-            shrink_row(r, rows.delta[t], t, h, linears, count, 0, 1);
+        if (own)
+            quantize_row(r, t, h, linears[0]);
+        if (!by_row)
+            shrink_rows(r, rows, t, t + 1, h, linears, count, worker, workers);
     }
-    pool_barrier(r->pool);
-    if (by_row || !r->any_delta)
-        return;
-    for (int t = 0; t < rows.count; t++)
-        shrink_row(r, rows.delta[t], t, r->h + (size_t)t * hidden, linears, count, worker, workers);
+    if (by_row)
+        shrink_rows(r, rows, begin, end, r->h + (size_t)begin * hidden, linears, count, 0, 1);
     pool_barrier(r->pool);
 }
 

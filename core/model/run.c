@@ -53,7 +53,7 @@ static int allocate_arrays(struct model_run *r, struct err *e)
                       tokens * (size_t)c->intermediate,
                       tokens * (size_t)(c->head_dim / 2),
                       tokens * (size_t)(c->head_dim / 2),
-                      larger(tokens, rows) * INPUT_SITES_MAX * DELTA_RANK_MAX,
+                      larger(tokens, rows) * LOW_STRIDE,
                       rows * hidden,
                       rows * (size_t)m->info.vocab_size};
     r->memory = carve(targets, sizes, sizeof sizes / sizeof *sizes);

@@ -3,7 +3,11 @@
 #include "core/kernels/r16.h"
 #include "core/model/model_internal.h"
 
-enum { INPUT_SITES_MAX = 3 }; /* linear layers that read one input: q, k, v */
+enum {
+    INPUT_SITES_MAX = 3, /* linear layers that read one input: q, k, v */
+    /* from token to token; a little more than a power of two, so that tokens do not meet in the cache */
+    LOW_STRIDE = INPUT_SITES_MAX * DELTA_RANK_MAX + 16
+};
 
 struct model_run {
     const struct model *model;
@@ -18,7 +22,7 @@ struct model_run {
     float *branch;                /* [tokens, hidden] what is added to x */
     float *gate, *up;             /* [tokens, intermediate] */
     float *cosine, *sine;         /* [tokens, head_dim / 2] */
-    float *low;                   /* [tokens, INPUT_SITES_MAX, DELTA_RANK_MAX] */
+    float *low;                   /* [tokens, LOW_STRIDE]: A x, DELTA_RANK_MAX for each site */
     float *head_input;            /* [logit_rows, hidden] */
     float *logits;                /* [logit_rows, vocab] */
     struct activation activation; /* owned: the input of packed layers, quantized */

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "core/kernels/bf16.h"
 #include "core/kernels/dtype.h"
 #include "core/kernels/linear.h"
 #include "core/kernels/lowrank.h"
@@ -288,44 +289,96 @@ static void rotation(void **state)
 
 /* ---- low rank ---- */
 
-static void check_lowrank(int rank, int in, int out)
+enum { LOW_TOKENS = 7 };
+
+static float numbers_get(bool bf16, const void *p, size_t at)
 {
-    size_t ranks = (size_t)rank, ins = (size_t)in, outs = (size_t)out;
-    float *a = guarded(ranks * ins, 20), *b = guarded(lowrank_b_elements(rank, out), 21),
-          *x = guarded(ins, 22), *t = guarded(ranks, 23), *split = guarded(ranks, 24), *y = guarded(outs, 25),
-          *before = guarded(outs, 25);
-    struct lowrank l = {.rank = rank, .a = a, .b = b};
-    lowrank_shrink(&l, x, t, in, 0, rank);
-    for (int r = 0; r < rank; r++) {
-        double sum = 0, magnitude = 0;
-        for (int k = 0; k < in; k++) {
-            sum += (double)a[r * in + k] * (double)x[k];
-            magnitude += fabs((double)a[r * in + k] * (double)x[k]);
+    return bf16 ? bf16_widen(((const uint16_t *)p)[at]) : ((const float *)p)[at];
+}
+
+/* f32 numbers as they are, or rounded; to be freed. */
+static void *numbers_new(bool bf16, const float *from, size_t count)
+{
+    void *p = malloc(count * (bf16 ? sizeof(uint16_t) : sizeof(float))); /* exactly */
+    for (size_t i = 0; i < count; i++)
+        if (bf16)
+            ((uint16_t *)p)[i] = bf16_of(from[i]);
+        else
+            ((float *)p)[i] = from[i];
+    return p;
+}
+
+static void check_shrink(const struct lowrank *l, const float *x, const float *t, size_t stride, int in)
+{
+    for (int i = 0; i < LOW_TOKENS; i++)
+        for (int r = 0; r < l->rank; r++) {
+            double sum = 0, magnitude = 0;
+            for (int k = 0; k < in; k++) {
+                double product =
+                    (double)numbers_get(l->bf16, l->a, (size_t)(r * in + k)) * (double)x[i * in + k];
+                sum += product;
+                magnitude += fabs(product);
+            }
+            assert_near("shrink", in, r, t[(size_t)i * stride + (size_t)r], sum, magnitude);
         }
-        assert_near("shrink", in, r, t[r], sum, magnitude);
-    }
-    lowrank_shrink(&l, x, split, in, 0,
-                   rank / 2); /* divided over workers: the same bits, only its own rows */
-    for (int r = rank / 2; r < rank; r++)
-        assert_true(memcmp(&split[r], &t[r], sizeof *t) != 0);
-    lowrank_shrink(&l, x, split, in, rank / 2, rank);
-    assert_memory_equal(split, t, ranks * sizeof *t);
+}
+
+static void check_expand(const struct lowrank *l, const float *t, size_t stride, const float *before,
+                         const float *y, int out)
+{
+    for (int i = 0; i < LOW_TOKENS; i++)
+        for (int j = 0; j < out; j++) {
+            double sum = (double)before[i * out + j], magnitude = fabs(sum);
+            for (int r = 0; r < l->rank; r++) {
+                double product = (double)numbers_get(l->bf16, l->b, lowrank_b_at(l->rank, j, r)) *
+                                 (double)t[(size_t)i * stride + (size_t)r];
+                sum += product;
+                magnitude += fabs(product);
+            }
+            assert_near("expand", out, j, y[i * out + j], sum, magnitude);
+        }
+}
+
+static void expand_blocks(const struct lowrank *l, const float *t, size_t stride, int tokens, float *y,
+                          int out)
+{
     for (int row = 0; row < out; row += LINEAR_ROWS)
-        lowrank_expand(&l, t, y + row, row, out - row < LINEAR_ROWS ? out - row : LINEAR_ROWS);
-    for (int j = 0; j < out; j++) {
-        double sum = 0, magnitude = fabs((double)before[j]);
-        for (int r = 0; r < rank; r++) {
-            sum += (double)b[lowrank_b_at(rank, j, r)] * (double)t[r];
-            magnitude += fabs((double)b[lowrank_b_at(rank, j, r)] * (double)t[r]);
-        }
-        assert_near("expand", out, j, y[j], (double)before[j] + sum, magnitude);
+        lowrank_expand(l, t, stride, tokens, y + row, (size_t)out, row,
+                       out - row < LINEAR_ROWS ? out - row : LINEAR_ROWS);
+}
+
+/* Several tokens against plain loops; and the same bits token by token, and divided over workers. */
+static void check_lowrank(bool bf16, int rank, int in, int out)
+{
+    size_t stride = (size_t)rank + 3, lows = LOW_TOKENS * stride, ins = LOW_TOKENS * (size_t)in,
+           outs = LOW_TOKENS * (size_t)out;
+    float *a = guarded((size_t)rank * (size_t)in, 20), *b = guarded(lowrank_b_elements(rank, out), 21),
+          *x = guarded(ins, 22), *t = guarded(lows, 23), *split = guarded(lows, 23), *y = guarded(outs, 25),
+          *alone = guarded(outs, 25), *before = guarded(outs, 25);
+    void *stored_a = numbers_new(bf16, a, (size_t)rank * (size_t)in),
+         *stored_b = numbers_new(bf16, b, lowrank_b_elements(rank, out));
+    struct lowrank l = {.rank = rank, .bf16 = bf16, .a = stored_a, .b = stored_b};
+    lowrank_shrink(&l, x, (size_t)in, LOW_TOKENS, t, stride, in, 0, rank);
+    check_shrink(&l, x, t, stride, in);
+    for (int i = 0; i < LOW_TOKENS; i++) { /* also: only its own rows are written */
+        lowrank_shrink(&l, x + i * in, 1, 1, split + (size_t)i * stride, 1, in, 0, rank / 2);
+        lowrank_shrink(&l, x + i * in, 1, 1, split + (size_t)i * stride, 1, in, rank / 2, rank);
     }
-    release(a, ranks * ins);
+    assert_memory_equal(split, t, lows * sizeof *t);
+    expand_blocks(&l, t, stride, LOW_TOKENS, y, out);
+    check_expand(&l, t, stride, before, y, out);
+    for (int i = 0; i < LOW_TOKENS; i++)
+        expand_blocks(&l, t + (size_t)i * stride, 1, 1, alone + i * out, out);
+    assert_memory_equal(alone, y, outs * sizeof *y);
+    free(stored_a);
+    free(stored_b);
+    release(a, (size_t)rank * (size_t)in);
     release(b, lowrank_b_elements(rank, out));
     release(x, ins);
-    release(t, ranks);
-    release(split, ranks);
+    release(t, lows);
+    release(split, lows);
     release(y, outs);
+    release(alone, outs);
     release(before, outs);
 }
 
@@ -335,7 +388,8 @@ static void low_rank_products(void **state)
     static const int ranks[] = {1, 2, 3, 8, 24, 65};
     for (int i = 0; i < SIZES; i++)
         for (size_t r = 0; r < sizeof ranks / sizeof *ranks; r++)
-            check_lowrank(ranks[r], sizes[i], sizes[(i * 7 + 3) % SIZES]);
+            for (int bf16 = 0; bf16 < 2; bf16++)
+                check_lowrank(bf16, ranks[r], sizes[i], sizes[(i * 7 + 3) % SIZES]);
 }
 
 /* ---- linear ---- */
