@@ -41,8 +41,8 @@ struct set {
     double bytes;
     void *memory;
     size_t memory_bytes;
-    float *y; /* [TOKENS_MAX, widest]: results, overwritten */
-    size_t y_bytes;
+    float *y;               /* [workers, TOKENS_MAX, widest]: results, overwritten */
+    size_t y_size, y_bytes; /* of one worker, in floats; of all */
 };
 
 /* ---- what is multiplied ---- */
@@ -91,7 +91,8 @@ static void new_input(struct activation *a, int cols, struct noise *n)
     free(x);
 }
 
-static struct set *set_new(const struct shape *s, enum r16_bits bits, size_t least, struct noise *n)
+static struct set *set_new(const struct shape *s, enum r16_bits bits, size_t least, int workers,
+                           struct noise *n)
 {
     struct shape_linear linears[SHAPE_LINEARS];
     struct set *set = calloc(1, sizeof *set);
@@ -118,7 +119,8 @@ static struct set *set_new(const struct shape *s, enum r16_bits bits, size_t lea
         }
     new_input(&set->input[0], s->hidden, n);
     new_input(&set->input[1], s->intermediate, n);
-    set->y_bytes = (size_t)TOKENS_MAX * (size_t)(s->intermediate + s->hidden + 32) * sizeof(float);
+    set->y_size = (size_t)TOKENS_MAX * (size_t)(s->intermediate + s->hidden + 32);
+    set->y_bytes = (size_t)workers * set->y_size * sizeof *set->y;
     set->y = map_bytes(set->y_bytes);
     return set;
 }
@@ -149,7 +151,7 @@ static void multiply_share(void *arg, int worker, int workers)
     for (int i = 0; i < p->count; i++) {
         const struct packed *w = &p->set->matrix[(p->first + i) % p->set->count];
         int begin = w->panels * worker / workers, end = w->panels * (worker + 1) / workers;
-        float *y = p->set->y + begin * R16_ROWS;
+        float *y = p->set->y + (size_t)worker * p->set->y_size + begin * R16_ROWS;
         const struct activation *x = &p->set->input[w->cols == p->set->hidden ? 0 : 1];
         (w->bits == R16_INT8 ? p->kernels->multiply_int8 : p->kernels->multiply_int4)(
             w, begin, end, x, p->tokens, y, w->panels * R16_ROWS);
@@ -189,7 +191,8 @@ static void measure_products(const struct options *o, const char *shape, enum r1
                              const struct limits *l, struct noise *n)
 {
     char title[160];
-    struct set *set = set_new(&o->shape, bits, (size_t)(o->quick ? 1 : 200) << 20, n);
+    struct set *set =
+        set_new(&o->shape, bits, (size_t)(o->quick ? 1 : 200) << 20, pool_threads(l->pool[1]), n);
     int blocks = set->count / SHAPE_LINEARS;
     double products = set->products / blocks, bytes = set->bytes / blocks;
     snprintf(title, sizeof title, "Linear layers of one %s block, int%d", shape, bits);

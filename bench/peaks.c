@@ -1,5 +1,6 @@
 #include "bench/peaks.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -158,7 +159,7 @@ double peaks_f32(struct pool *p)
 
 struct reading {
     const unsigned char *memory;
-    volatile uint64_t sink;
+    atomic_uint_fast64_t sink;
 };
 
 typedef uint64_t wide __attribute__((vector_size(32)));
@@ -176,7 +177,7 @@ static void read_share(void *arg, int worker, int workers)
         d += p[i + 6] + p[i + 7];
     }
     a += b + c + d;
-    r->sink = a[0] ^ a[1] ^ a[2] ^ a[3];
+    atomic_fetch_xor(&r->sink, a[0] ^ a[1] ^ a[2] ^ a[3]);
 }
 
 double peaks_read(struct pool *p)
