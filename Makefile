@@ -67,7 +67,7 @@ BENCH_HELPERS  := $(call objects,$(filter-out $(patsubst $(BUILD)/%,%.c,$(BENCH_
 LIB_OBJ := $(call objects,$(CORE_SRC) $(ADAPTERS_SRC)) $(BUILD)/gen/migrations.o
 SERVER_LIB_OBJ := $(call objects,$(filter-out server/main.c,$(SERVER_SRC)))
 
-.PHONY: all run test check test-asan test-tsan docker-test deps install clean format format-check
+.PHONY: all run test check test-asan test-tsan docker-test torture deps install clean format format-check
 all: $(BUILD)/adapterd $(BUILD)/adapterctl
 
 $(BUILD)/adapterd: $(call objects,$(SERVER_SRC)) $(BUILD)/libadapterd.a
@@ -160,6 +160,11 @@ test-tsan:
 
 docker-test:
 	@tests/docker_test.sh
+
+# kill -9 in the middle of changes, many times. 10,000 take about an hour.
+KILLS ?= 10000
+torture: all $(BUILD)/tests/fault/registry_crash_test
+	@tests/torture.sh $(BUILD) $(KILLS) $(SEED)
 
 DESTDIR ?=
 install: all
