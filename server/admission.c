@@ -6,6 +6,7 @@
 
 #include "server/auth.h"
 #include "server/framing.h"
+#include "server/limits.h"
 
 static int find_route(struct request *r, struct err *e)
 {
@@ -97,6 +98,15 @@ static int check_quota(struct request *r, struct err *e)
                                   e);
 }
 
+/* The tenant that floods is told that it does, before the others' share is touched. */
+static int check_limits(struct request *r, struct err *e)
+{
+    struct tenant_row tenant;
+    if (known_tenant(r, &tenant) && limits_admit(r, &tenant, e) != 0)
+        return -1;
+    return limits_admit_any(r, e);
+}
+
 static int check_room(struct request *r, struct err *e)
 {
     if (check_quota(r, e) != 0)
@@ -109,13 +119,7 @@ static int check_room(struct request *r, struct err *e)
         }
         r->upload_slot = true;
     }
-    if (strcmp(r->path, "/infer") == 0) {
-        struct engine_stats stats;
-        engine_stats(s->engine, &stats);
-        if (stats.waiting >= s->engine_options.queue_max)
-            return err_set(e, "queue_full", "%d requests are waiting already", stats.waiting);
-    }
-    return 0;
+    return limits_apply(r->match.route) ? check_limits(r, e) : 0;
 }
 
 int admission_check(struct request *r, struct MHD_Connection *connection, const char *version, struct err *e)

@@ -10,6 +10,7 @@
 
 #include "core/base/clock.h"
 #include "server/admission.h"
+#include "server/limits.h"
 #include "server/log.h"
 #include "server/reply.h"
 #include "server/request.h"
@@ -82,6 +83,11 @@ static struct MHD_Response *make_response(struct request *r)
     return response;
 }
 
+static void add_header(void *response, const char *name, const char *value)
+{
+    MHD_add_response_header(response, name, value);
+}
+
 static void add_headers(struct request *r, struct MHD_Response *response)
 {
     const struct reply *p = &r->reply;
@@ -94,8 +100,12 @@ static void add_headers(struct request *r, struct MHD_Response *response)
         MHD_add_response_header(response, "ETag", p->etag);
     if (p->allow[0])
         MHD_add_response_header(response, "Allow", p->allow);
-    if (p->retry)
-        MHD_add_response_header(response, "Retry-After", "1");
+    if (p->retry_s) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%d", p->retry_s);
+        MHD_add_response_header(response, "Retry-After", seconds);
+    }
+    limits_headers(r, add_header, response);
     if (p->challenge)
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"adapterd\"");
     if (p->no_store)
@@ -122,14 +132,17 @@ static enum MHD_Result send_reply(struct request *r)
 static void send_midway(struct request *r)
 {
     struct buf out = {0};
+    char retry[40] = "";
+    if (r->reply.retry_s)
+        snprintf(retry, sizeof retry, "Retry-After: %d\r\n", r->reply.retry_s);
     r->answered_early = r->discard = r->reply.close = true;
     int fd = watch_fd(r->peer);
     if (buf_printf(
             &out,
             "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nX-Request-Id: %s\r\n%sConnection: close\r\n"
             "Content-Length: %zu\r\n\r\n",
-            r->reply.status, MHD_get_reason_phrase_for((unsigned)r->reply.status), r->id,
-            r->reply.retry ? "Retry-After: 1\r\n" : "", r->reply.body.length) == 0 &&
+            r->reply.status, MHD_get_reason_phrase_for((unsigned)r->reply.status), r->id, retry,
+            r->reply.body.length) == 0 &&
         buf_append(&out, r->reply.body.data, r->reply.body.length) == 0 &&
         send(fd, out.data, out.length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)out.length)
         shutdown(fd, SHUT_WR);

@@ -6,6 +6,7 @@
 
 #include "core/base/clock.h"
 #include "server/handlers.h"
+#include "server/limits.h"
 #include "server/reply.h"
 #include "server/watch.h"
 
@@ -54,6 +55,14 @@ static void on_output_row(void *arg, size_t row, const float *values)
     memcpy(q->numeric + row * size, values, size * sizeof *values);
 }
 
+/* Of the prompt, as far as it was computed at all; a row of a numeric model counts as one. */
+static int64_t tokens_in(const struct inference *q)
+{
+    bool computed = q->result.finish != ENGINE_CANCELLED || q->result.prefill_ms > 0;
+    size_t count = q->r->server->info->numeric ? q->row_count : q->tokens.count;
+    return computed ? (int64_t)count : 0;
+}
+
 static void on_done(void *arg, const struct engine_done *d)
 {
     struct inference *q = arg;
@@ -67,6 +76,7 @@ static void on_done(void *arg, const struct engine_done *d)
         q->result.finish = ENGINE_STOP;
     bool awaited = !q->stream || q->streaming;
     pthread_mutex_unlock(&r->lock);
+    limits_settle(r, tokens_in(q) + (int64_t)q->output.token_count);
     if (awaited)
         request_wake(r);
     request_unref(r);
@@ -201,6 +211,7 @@ static int submit(struct inference *q, struct delta *delta, struct err *e)
     uint64_t id;
     if (engine_submit(q->r->server->engine, &request, &id, e) != 0)
         return -1;
+    limits_submitted(q->r);
     pthread_mutex_lock(&q->r->lock);
     q->engine_id = id;
     q->submitted = true;
@@ -276,9 +287,20 @@ static void cancel(struct request *r)
         engine_cancel(r->server->engine, id);
 }
 
+/* The prompt and the longest answer that it may get. */
+static int64_t tokens_at_most(const struct inference *q)
+{
+    const struct model_info *info = q->r->server->info;
+    int64_t prompt = (int64_t)q->tokens.count, room = info->context_length - prompt;
+    if (info->numeric)
+        return (int64_t)q->row_count;
+    return prompt + (q->sampling.max_tokens < room ? q->sampling.max_tokens : room > 0 ? room : 0);
+}
+
 static int understand(struct request *r, struct inference *q, struct err *e)
 {
-    if (inference_parse(q, r->body.data, r->body.length, e) != 0 || inference_resolve(q, e) != 0)
+    if (inference_parse(q, r->body.data, r->body.length, e) != 0 || inference_resolve(q, e) != 0 ||
+        limits_admit(r, &q->tenant, e) != 0 || limits_take(r, tokens_at_most(q), e) != 0)
         return -1;
     buf_fini(&r->body);
     atomic_fetch_sub(&r->server->body_bytes, r->charged);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/limits.h"
 #include "server/log.h"
 
 /* Each code that a client can meet, with its status. docs/http-api.md explains them. */
@@ -77,6 +78,8 @@ static const struct {
     {"pickle_refused", 422},
     {"output_not_finite", 422},
     {"tenant_queue_full", 429},
+    {"too_many_in_flight", 429},
+    {"rate_limited", 429},
     {"io_error", 500},
     {"internal_error", 500},
     {"storage_failed", 500},
@@ -100,6 +103,8 @@ int reply_status(const char *code)
 
 static void deliver(struct request *r, struct reply *reply)
 {
+    if (!reply->stream)
+        limits_leave(r); /* before the answer: its client may come again at once */
     pthread_mutex_lock(&r->lock);
     if (r->reply.ready) { /* a second answer is a bug; the first one stands */
         pthread_mutex_unlock(&r->lock);
@@ -202,7 +207,8 @@ static void deliver_error(struct request *r, const struct err *e, json_t *more)
 {
     struct reply reply = reply_begin(r, reply_status(e->code));
     reply.content_type = "application/json";
-    reply.retry = reply.status == 503 || reply.status == 429;
+    if ((reply.status == 503 || reply.status == 429) && !reply.retry_s)
+        reply.retry_s = 1;
     reply.challenge = reply.status == 401;
     reply.adapter_version[0] = reply.etag[0] = '\0';
     if (reply.status == 500)

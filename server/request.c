@@ -9,6 +9,7 @@
 #include "core/base/clock.h"
 #include "core/base/sha256.h"
 #include "server/fields.h"
+#include "server/limits.h"
 #include "server/watch.h"
 
 /* "http://host/path" names the same thing as "/path". */
@@ -61,6 +62,7 @@ void request_unref(struct request *r)
         return;
     if (r->task)
         r->task_free(r->task);
+    limits_leave(r);
     if (r->upload_slot)
         atomic_fetch_sub(&r->server->uploads, 1);
     if (r->charged)

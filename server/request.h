@@ -15,6 +15,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "server/etag.h"
+#include "server/meter.h"
 #include "server/route.h"
 #include "server/server.h"
 
@@ -32,7 +33,8 @@ struct reply {
     char adapter_version[80]; /* X-Adapter-Version; empty: none */
     char etag[ETAG_BYTES];    /* with its quotes; empty: none */
     char allow[64];
-    bool retry, challenge, no_store, close;
+    int retry_s; /* Retry-After; 0: none */
+    bool challenge, no_store, close;
 };
 
 struct request {
@@ -63,6 +65,7 @@ struct request {
     bool begun, handled, discard, answered_early, active, upload_slot;
 
     struct reply reply;
+    struct ticket ticket; /* limits.h */
 
     /* Under `lock`. */
     bool pending;   /* another thread is at work for this request */

@@ -11,7 +11,7 @@ void route_status_health(struct request *r)
 void route_status_ready(struct request *r)
 {
     bool draining = atomic_load(&r->server->draining);
-    r->reply.retry = draining;
+    r->reply.retry_s = draining;
     reply_json(r, draining ? 503 : 200, json_pack("{s:s}", "status", draining ? "shutting_down" : "ready"));
 }
 

@@ -9,6 +9,7 @@
 #include "core/base/file.h"
 #include "server/log.h"
 #include "server/memory.h"
+#include "server/meter.h"
 #include "server/watch.h"
 
 enum { TEXT_THREADS = 2, DISK_THREADS = UPLOADS_MAX + 2, JOBS_WAITING_MAX = 256 };
@@ -132,7 +133,7 @@ int server_open(struct server *s, struct err *e)
         jobs_new(&s->text_jobs, "text", TEXT_THREADS, JOBS_WAITING_MAX, e) != 0 ||
         jobs_new(&s->disk_jobs, "disk", DISK_THREADS, JOBS_WAITING_MAX, e) != 0)
         return -1;
-    return watch_new(&s->watch, e);
+    return meter_new(&s->meter, e) != 0 ? -1 : watch_new(&s->watch, e);
 }
 
 /* Those who use something go before it: jobs and loads use everything, the engine uses deltas and the model.
@@ -146,6 +147,7 @@ void server_close(struct server *s)
     if (s->engine)
         engine_free(s->engine);
     watch_free(s->watch);
+    meter_free(s->meter);
     registry_close(s->registry);
     if (s->tokenizer)
         tokenizer_close(s->tokenizer);

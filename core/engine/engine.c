@@ -237,6 +237,16 @@ void engine_stats(struct engine *g, struct engine_stats *out)
     pthread_mutex_unlock(&g->lock);
 }
 
+int engine_waiting(struct engine *g, uint32_t tenant)
+{
+    int waiting = 0;
+    pthread_mutex_lock(&g->lock);
+    for (const struct sequence *q = g->live; q; q = q->next_live)
+        waiting += !q->admitted && q->s.tenant == tenant;
+    pthread_mutex_unlock(&g->lock);
+    return waiting;
+}
+
 const struct model *engine_model(const struct engine *g)
 {
     return g->model;

@@ -101,6 +101,7 @@ void engine_free(struct engine *g);
 int engine_submit(struct engine *g, const struct engine_request *r, uint64_t *id, struct err *e);
 void engine_cancel(struct engine *g, uint64_t id); /* unknown or finished ids are fine */
 void engine_stats(struct engine *g, struct engine_stats *out);
+int engine_waiting(struct engine *g, uint32_t tenant); /* requests of one tenant that wait */
 const struct model *engine_model(const struct engine *g);
 
 /* log-softmax(logits)[token], summed in double. */

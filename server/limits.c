@@ -1,0 +1,122 @@
+#include "server/limits.h"
+
+#include <stdio.h>
+
+#include "core/base/clock.h"
+#include "server/handlers.h"
+
+bool limits_apply(const struct route *route)
+{
+    return route->handler == inference_handle;
+}
+
+static void set_retry(struct request *r, uint64_t wait_us)
+{
+    r->reply.retry_s = (int)((wait_us + 999999) / 1000000);
+}
+
+static int check_share(struct server *s, uint32_t tenant, struct err *e)
+{
+    int coming, all, limit = s->engine_options.queue_tenant_max;
+    meter_coming(s->meter, tenant, &coming, &all);
+    int waiting = engine_waiting(s->engine, tenant) + coming;
+    if (waiting < limit)
+        return 0;
+    return err_set(e, "tenant_queue_full", "%d requests of this tenant are waiting already; at most %d may",
+                   waiting, limit);
+}
+
+int limits_admit(struct request *r, const struct tenant_row *tenant, struct err *e)
+{
+    uint64_t wait_us = 0;
+    if (r->ticket.open)
+        return 0;
+    if (check_share(r->server, tenant->number, e) != 0)
+        return -1;
+    int result =
+        meter_open(r->server->meter, &r->ticket, tenant->number, &tenant->quota, clock_us(), &wait_us, e);
+    set_retry(r, wait_us);
+    return result;
+}
+
+int limits_admit_any(struct request *r, struct err *e)
+{
+    struct server *s = r->server;
+    struct engine_stats stats;
+    int coming, all;
+    meter_coming(s->meter, 0, &coming, &all);
+    engine_stats(s->engine, &stats);
+    int waiting = stats.waiting + all - r->ticket.open;
+    if (waiting < s->engine_options.queue_max)
+        return 0;
+    return err_set(e, "queue_full", "%d requests are waiting already; at most %d may", waiting,
+                   s->engine_options.queue_max);
+}
+
+int limits_take(struct request *r, int64_t tokens, struct err *e)
+{
+    uint64_t wait_us;
+    int result = meter_take(r->server->meter, &r->ticket, tokens, clock_us(), &wait_us, e);
+    set_retry(r, wait_us);
+    return result;
+}
+
+void limits_submitted(struct request *r)
+{
+    meter_submitted(r->server->meter, &r->ticket);
+}
+
+void limits_settle(struct request *r, int64_t used)
+{
+    meter_close(r->server->meter, &r->ticket, used, clock_us());
+}
+
+void limits_leave(struct request *r)
+{
+    meter_close(r->server->meter, &r->ticket, 0, clock_us());
+}
+
+/* ---- headers ---- */
+
+struct headers {
+    void (*add)(void *arg, const char *name, const char *value);
+    void *arg;
+};
+
+static void add_number(const struct headers *h, const char *name, int64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    h->add(h->arg, name, text);
+}
+
+static void add_tokens(const struct headers *h, int64_t limit, const struct meter_state *s)
+{
+    char text[32];
+    add_number(h, "x-ratelimit-limit-tokens", limit);
+    add_number(h, "x-ratelimit-remaining-tokens", s->tokens_left);
+    snprintf(text, sizeof text, "%.3fs", (double)s->full_us / 1e6);
+    h->add(h->arg, "x-ratelimit-reset-tokens", text);
+}
+
+/* When a place comes free cannot be known. */
+static void add_requests(const struct headers *h, int64_t limit, const struct meter_state *s)
+{
+    add_number(h, "x-ratelimit-limit-requests", limit);
+    add_number(h, "x-ratelimit-remaining-requests", s->requests_left);
+    h->add(h->arg, "x-ratelimit-reset-requests", s->requests_left > 0 ? "0s" : "1s");
+}
+
+void limits_headers(struct request *r, void (*add)(void *arg, const char *name, const char *value), void *arg)
+{
+    const struct headers h = {add, arg};
+    const struct quota *q = &r->ticket.quota;
+    struct meter_state s;
+    if (!r->ticket.known)
+        return;
+    meter_look(r->server->meter, &r->ticket, clock_us(), &s);
+    if (q->of[QUOTA_REQUESTS_IN_FLIGHT_MAX] != QUOTA_UNSET)
+        add_requests(&h, q->of[QUOTA_REQUESTS_IN_FLIGHT_MAX], &s);
+    if (q->of[QUOTA_TOKENS_PER_MINUTE] != QUOTA_UNSET)
+        add_tokens(&h, q->of[QUOTA_TOKENS_PER_MINUTE], &s);
+}
