@@ -6,25 +6,33 @@
 
 #include "adapters/cache_private.h"
 #include "adapters/table.h"
+#include "core/base/clock.h"
 
 struct waiter {
     struct waiter *next;
-    void (*ready)(void *arg, struct delta *d, const struct err *e);
+    cache_ready_function *ready;
     void *arg;
+    bool began; /* the load */
 };
 
-/* pending -> loading -> resident; a load that fails ends the entry. cache_put makes a resident one at once.
- */
-enum state { PENDING, LOADING, RESIDENT };
+/* pending -> loading -> resident, or failed; what else fails than the version itself ends the entry.
+ * cache_put makes a resident one at once, and of a failed one. */
+enum state { PENDING, LOADING, RESIDENT, FAILED };
+
+struct failure {
+    struct err e;
+    double retry_ms; /* clock_ms from which on it may be tried again */
+};
 
 struct entry {
     struct table_link by_content;
     enum state state;
     const struct version *version; /* one reference; tenant and content are the key */
-    struct entry *older, *newer;   /* neighbours: pending ones by arrival, resident ones by last use */
+    struct entry *older, *newer;   /* neighbours: by arrival; resident ones by last use */
     struct waiter *waiters, **waiters_end;
     struct delta *delta; /* one reference while resident */
     size_t bytes;
+    struct failure *failure; /* owned, of a failed one */
 };
 
 struct chain { /* of entries, through older and newer */
@@ -40,7 +48,8 @@ struct cache {
     pthread_cond_t work;
     bool stopping;
     struct table entries;
-    struct chain pending, resident;
+    struct chain pending, resident, failed;
+    double retry_ms;
     size_t waiters;
     uint32_t last_tenant; /* whose load was begun last */
     struct cache_stats stats;
@@ -109,6 +118,7 @@ static void entry_free(struct entry *n)
 {
     delta_unref(n->delta);
     version_unref(n->version);
+    free(n->failure);
     free(n);
 }
 
@@ -166,19 +176,25 @@ static int check_room(const struct cache *c, const struct version *v, bool begin
     return err_hint(e, "try again in a moment");
 }
 
+static struct entry *begin_load(struct cache *c, const struct version *v)
+{
+    struct entry *n = add_entry(c, v);
+    if (n) {
+        chain_append(&c->pending, n);
+        pthread_cond_signal(&c->work);
+    }
+    return n;
+}
+
 /* Join the load of this version, or begin one. */
 static int wait_for(struct cache *c, struct entry *n, const struct version *v, struct waiter *w,
                     struct err *e)
 {
     if (check_room(c, v, !n, e) != 0)
         return -1;
-    if (!n) {
-        n = add_entry(c, v);
-        if (!n)
-            return err_memory(e);
-        chain_append(&c->pending, n);
-        pthread_cond_signal(&c->work);
-    }
+    w->began = !n;
+    if (!n && !(n = begin_load(c, v)))
+        return err_memory(e);
     *n->waiters_end = w;
     n->waiters_end = &w->next;
     c->waiters++;
@@ -197,16 +213,35 @@ static struct delta *take_resident(struct cache *c, struct entry *n)
     return delta_ref(n->delta);
 }
 
-void cache_lease(struct cache *c, const struct version *v,
-                 void (*ready)(void *arg, struct delta *d, const struct err *e), void *arg)
+static void forget_failure(struct cache *c, struct entry *n)
+{
+    chain_remove(&c->failed, n);
+    table_remove(&c->entries, &n->by_content);
+    entry_free(n);
+}
+
+/* NULL also where it failed so long ago that it may be tried again. */
+static struct entry *find_current(struct cache *c, const struct version *v)
+{
+    struct entry *n = find(c, v);
+    if (!n || n->state != FAILED || clock_ms() < n->failure->retry_ms)
+        return n;
+    forget_failure(c, n);
+    return NULL;
+}
+
+void cache_lease(struct cache *c, const struct version *v, cache_ready_function *ready, void *arg)
 {
     struct err e;
     int result = 0;
     struct waiter *w = NULL;
     pthread_mutex_lock(&c->lock);
-    struct entry *n = find(c, v);
+    struct entry *n = find_current(c, v);
     struct delta *d = take_resident(c, n);
-    if (!d) {
+    if (n && n->state == FAILED) {
+        e = n->failure->e;
+        result = -1;
+    } else if (!d) {
         w = malloc(sizeof *w);
         if (w)
             *w = (struct waiter){.ready = ready, .arg = arg};
@@ -214,19 +249,31 @@ void cache_lease(struct cache *c, const struct version *v,
     }
     pthread_mutex_unlock(&c->lock);
     if (d) {
-        ready(arg, d, NULL);
+        ready(arg, d, false, NULL);
     } else if (result != 0) {
         free(w);
-        ready(arg, NULL, &e);
+        ready(arg, NULL, false, &e);
     }
+}
+
+void cache_prefetch(struct cache *c, const struct version *v)
+{
+    pthread_mutex_lock(&c->lock);
+    if (!c->stopping && c->pending.count < CACHE_PREFETCH_MAX && !find_current(c, v))
+        begin_load(c, v); /* without memory it stays cold */
+    pthread_mutex_unlock(&c->lock);
 }
 
 void cache_put(struct cache *c, const struct version *v, struct delta *d)
 {
     struct chain evicted = {0};
     pthread_mutex_lock(&c->lock);
-    struct entry *n =
-        find(c, v) ? NULL : add_entry(c, v); /* without memory, or on its way already: stays cold */
+    struct entry *n = find(c, v);
+    if (n && n->state == FAILED) {
+        forget_failure(c, n);
+        n = NULL;
+    }
+    n = n ? NULL : add_entry(c, v); /* on its way already, or without memory: stays cold */
     if (n) {
         make_resident(c, n, delta_ref(d));
         evict(c, &evicted);
@@ -260,7 +307,7 @@ static void answer(struct waiter *w, struct delta *d, const struct err *e)
 {
     while (w) {
         struct waiter *next = w->next;
-        w->ready(w->arg, delta_ref(d), e);
+        w->ready(w->arg, delta_ref(d), w->began, e);
         free(w);
         w = next;
     }
@@ -276,6 +323,32 @@ static struct waiter *take_waiters(struct cache *c, struct entry *n)
     return waiters;
 }
 
+/* Is the version itself to blame, so that another load would fail the same way? A broken one is known to the
+ * registry already. */
+static bool lasts(const struct err *e)
+{
+    static const char *const others[] = {"adapter_broken", "adapter_not_found", "version_not_found",
+                                         "out_of_memory",  "io_error",          "shutting_down"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(e->code, others[i]) == 0)
+            return false;
+    return true;
+}
+
+/* Keep it as a failed one; false: it goes. */
+static bool remember(struct cache *c, struct entry *n, const struct err *e)
+{
+    n->failure = lasts(e) ? malloc(sizeof *n->failure) : NULL;
+    if (!n->failure)
+        return false;
+    *n->failure = (struct failure){.e = *e, .retry_ms = clock_ms() + c->retry_ms};
+    n->state = FAILED;
+    if (c->failed.count >= CACHE_FAILED_MAX)
+        forget_failure(c, c->failed.oldest);
+    chain_append(&c->failed, n);
+    return true;
+}
+
 /* `d` is NULL after a failure. */
 static void finish(struct cache *c, struct entry *n, struct delta *d, const struct err *e)
 {
@@ -285,7 +358,7 @@ static void finish(struct cache *c, struct entry *n, struct delta *d, const stru
     if (d) {
         make_resident(c, n, delta_ref(d));
         evict(c, &done);
-    } else {
+    } else if (!remember(c, n, e)) {
         table_remove(&c->entries, &n->by_content);
         chain_append(&done, n);
     }
@@ -340,6 +413,7 @@ int cache_new_with(struct cache **out, struct registry *r, const struct model *m
     c->registry = r;
     c->model = m;
     c->load = load;
+    c->retry_ms = CACHE_RETRY_MS;
     c->stats.budget_bytes = budget_bytes;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->work, NULL);
@@ -355,6 +429,13 @@ int cache_new(struct cache **out, struct registry *r, const struct model *m, siz
               struct err *e)
 {
     return cache_new_with(out, r, m, budget_bytes, version_load, e);
+}
+
+void cache_set_retry(struct cache *c, double ms)
+{
+    pthread_mutex_lock(&c->lock);
+    c->retry_ms = ms;
+    pthread_mutex_unlock(&c->lock);
 }
 
 static void fail_pending(struct cache *c)
@@ -381,6 +462,7 @@ void cache_free(struct cache *c)
         pthread_join(c->threads[i], NULL);
     fail_pending(c);
     free_chain(&c->resident);
+    free_chain(&c->failed);
     table_fini(&c->entries);
     pthread_cond_destroy(&c->work);
     pthread_mutex_destroy(&c->lock);

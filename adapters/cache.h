@@ -1,6 +1,7 @@
 /* Versions in memory: version -> delta. A hit answers at once, on the caller's thread; a miss answers later,
  * on a loader thread; one load serves all who wait for it. Least recently used deltas go when the budget is
- * full; a delta in use lives until its last reference is dropped. Any thread. */
+ * full; a delta in use lives until its last reference is dropped. What cannot be loaded is remembered for a
+ * few seconds, so that requests for it do not read it again and again. Any thread. */
 #pragma once
 #include <stddef.h>
 
@@ -16,9 +17,12 @@ void cache_free(struct cache *c);
 
 /* Calls `ready` exactly once: with a delta (the receiver owns a reference) or NULL and the error:
  * "loader_busy" (too many cold versions wait), "adapter_broken", "adapter_not_found" (deleted meanwhile),
- * "shutting_down", or what peft_load says where the base is another one now. `ready` must not block. */
-void cache_lease(struct cache *c, const struct version *v,
-                 void (*ready)(void *arg, struct delta *d, const struct err *e), void *arg);
+ * "shutting_down", or what peft_load says where the base is another one now. `loaded`: this call began the
+ * load, which is over now; of all who wait for one, one call did. `ready` must not block. */
+typedef void cache_ready_function(void *arg, struct delta *d, bool loaded, const struct err *e);
+void cache_lease(struct cache *c, const struct version *v, cache_ready_function *ready, void *arg);
+/* It will be asked for soon: load it, unless it is there, or the loader has enough to do. */
+void cache_prefetch(struct cache *c, const struct version *v);
 /* Put a delta that was just compiled for an upload in, so that its first request is warm. */
 void cache_put(struct cache *c, const struct version *v, struct delta *d);
 

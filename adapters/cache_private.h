@@ -7,7 +7,10 @@ enum {
     CACHE_THREADS = 2,
     CACHE_LOADS_MAX = 1024,       /* versions waiting for a loader; beyond it "loader_busy" */
     CACHE_LOADS_TENANT_MAX = 256, /* of one tenant */
-    CACHE_WAITERS_MAX = 65536     /* callers waiting for any of them */
+    CACHE_WAITERS_MAX = 65536,    /* callers waiting for any of them */
+    CACHE_PREFETCH_MAX = 64,      /* versions pending beyond which nothing is prefetched */
+    CACHE_FAILED_MAX = 1024,      /* failures remembered */
+    CACHE_RETRY_MS = 5000         /* for so long */
 };
 
 typedef int cache_load_function(struct registry *r, const struct model *m, const struct version *v,
@@ -15,6 +18,8 @@ typedef int cache_load_function(struct registry *r, const struct model *m, const
 
 int cache_new_with(struct cache **out, struct registry *r, const struct model *m, size_t budget_bytes,
                    cache_load_function *load, struct err *e);
+
+void cache_set_retry(struct cache *c, double ms); /* in place of CACHE_RETRY_MS */
 
 /* Read, check and compile: both blobs must have their SHA-256, or the version is marked broken
  * ("adapter_broken"). */

@@ -194,6 +194,7 @@ static int submit(struct inference *q, struct delta *delta, struct err *e)
     cache_root(q, root);
     int64_t weight = q->tenant.quota.of[QUOTA_WEIGHT];
     struct engine_request request = {.tenant = q->tenant.number,
+                                     .extra_cost = q->load_cost,
                                      .weight = weight == QUOTA_UNSET ? 0 : (int)weight,
                                      .cache_root = root,
                                      .delta = delta,

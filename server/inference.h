@@ -52,6 +52,7 @@ struct inference {
     struct delta *combined; /* owned reference; NULL: none */
     size_t charged_bytes;
     double lease_began_ms, load_ms;
+    int load_cost; /* of adapters that were cold, in prompt tokens */
     void (*ready)(struct inference *q, struct delta *delta, const struct err *e);
 
     /* Under the request's lock once submitted. */

@@ -6,6 +6,7 @@
 #include "core/base/clock.h"
 #include "server/adapter_json.h"
 #include "server/inference.h"
+#include "server/log.h"
 
 static int resolve_part(struct inference *q, struct inference_part *p, struct err *e)
 {
@@ -64,9 +65,26 @@ static void all_leased(struct inference *q)
         q->ready(q, NULL, &e);
 }
 
-static void on_leased(void *arg, struct delta *delta, const struct err *e)
+/* What loading took, in prompt tokens: it grows with the share of the base's bytes that were read and
+ * compiled, at some 200 times what multiplying by them costs. */
+static int cost_of_load(const struct inference *q, const struct delta *d)
+{
+    return 1 + (int)(200.0 * (double)delta_bytes(d) / (double)(q->r->server->info->weight_bytes + 1));
+}
+
+static void alert(const struct inference *q, const struct version *v, const struct err *e)
+{
+    log_message("error", "tenant %s, adapter %s, version sha256:%s cannot be loaded: %s: %s", q->tenant.id,
+                v->name, v->digest, e->code, e->message);
+}
+
+static void on_leased(void *arg, struct delta *delta, bool loaded, const struct err *e)
 {
     struct inference *q = arg;
+    if (loaded && delta)
+        q->load_cost += cost_of_load(q, delta);
+    else if (loaded)
+        alert(q, q->parts[q->leased].version, e);
     if (!delta) {
         q->ready(q, NULL, e);
         return;

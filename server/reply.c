@@ -53,7 +53,6 @@ static const struct {
     {"key_not_found", 404},
     {"method_not_allowed", 405},
     {"tenant_exists", 409},
-    {"adapter_broken", 409},
     {"version_conflict", 409},
     {"no_previous_version", 409},
     {"limit_reached", 409},
@@ -83,6 +82,7 @@ static const struct {
     {"io_error", 500},
     {"internal_error", 500},
     {"storage_failed", 500},
+    {"adapter_broken", 503},
     {"queue_full", 503},
     {"loader_busy", 503},
     {"overloaded", 503},
@@ -207,7 +207,8 @@ static void deliver_error(struct request *r, const struct err *e, json_t *more)
 {
     struct reply reply = reply_begin(r, reply_status(e->code));
     reply.content_type = "application/json";
-    if ((reply.status == 503 || reply.status == 429) && !reply.retry_s)
+    bool mends = strcmp(e->code, "adapter_broken") != 0; /* by waiting */
+    if ((reply.status == 503 || reply.status == 429) && mends && !reply.retry_s)
         reply.retry_s = 1;
     reply.challenge = reply.status == 401;
     reply.adapter_version[0] = reply.etag[0] = '\0';

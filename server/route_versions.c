@@ -134,6 +134,17 @@ static void reply_refused(struct request *r, const struct version_expected *expe
         reply_error(r, e);
 }
 
+/* What the name means now is read into memory before somebody asks for it. */
+static void prefetch(struct request *r, uint32_t tenant)
+{
+    const struct version *v;
+    struct err ignored;
+    if (registry_resolve(r->server->registry, tenant, r->match.parameter[0], &v, &ignored) != 0)
+        return;
+    cache_prefetch(r->server->cache, v);
+    version_unref(v);
+}
+
 static int change(struct request *r, const json_t *body, struct version_expected *expected, struct err *e)
 {
     struct tenant_row tenant;
@@ -143,6 +154,7 @@ static int change(struct request *r, const json_t *body, struct version_expected
         registry_adapter_change(r->server->registry, tenant.number, r->match.parameter[0], &c, expected, e) !=
             0)
         return -1;
+    prefetch(r, tenant.number);
     return answer(r, &tenant, e);
 }
 

@@ -354,13 +354,35 @@ def test_files_that_rotted_are_noticed(start):
         assert ("tenant acme, adapter mask, version sha256:" in d.read_log()) == at_start
         tenant = d.client(tenant.key)
         answer = tenant.infer(adapter="mask", prompt="a", max_tokens=1)
-        assert (answer.status, answer.code) == (409, "adapter_broken"), answer
+        assert (answer.status, answer.code) == (503, "adapter_broken"), answer
+        assert "Retry-After" not in answer.headers
+        assert ("cannot be loaded: adapter_broken" in d.read_log()) == (not at_start)
         assert tenant.get("/adapters/mask").json["versions"][0]["state"] == "broken"
         assert tenant.infer(prompt="a", max_tokens=1).status == 200
         assert tenant.upload(MASK, name="mask").status in (200, 201)
         assert tenant.infer(adapter="mask", prompt="a", max_tokens=1).status == 200
         assert tenant.get("/adapters/mask").json["versions"][0]["state"] == "ready"
         d.stop()
+
+
+def test_what_was_activated_is_in_memory_before_it_is_asked_for(start):
+    """After a restart everything is cold; the version that becomes active is read at once: its file may even go."""
+    d = start()
+    tenant = d.tenant("acme")
+    first = tenant.upload(MASK, name="a").json["version"]
+    tenant.upload(os.path.join(DEMO, "adapters", "voice"), name="a")
+    d.stop()
+    d = start("demo", d.data)
+    tenant = d.client(tenant.key)
+    assert tenant.patch("/adapters/a", {"version": first}).status == 200
+    time.sleep(2 * SCALE)
+    for blob in d.files():
+        os.unlink(os.path.join(d.data, blob))
+    answer = tenant.infer(adapter="a", prompt="a", max_tokens=1)
+    assert answer.status == 200 and answer.json["adapter"]["version"] == first
+    second = tenant.infer(adapter="a@" + tenant.get("/adapters/a").json["versions"][0]["version"][7:], prompt="a", max_tokens=1)
+    assert (second.status, second.code) == (503, "adapter_broken")
+    assert tenant.infer(adapter="a", prompt="a", max_tokens=1).status == 200
 
 
 # ---- --no-auth ----

@@ -27,7 +27,7 @@ static struct {
     bool closed; /* loads wait */
     int begun;
     uint32_t tenants[LOADED_MAX]; /* in the order in which their loads were begun */
-    bool fail;
+    const char *fail;             /* code; NULL: loads succeed */
 } gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static struct model *model;
@@ -59,10 +59,10 @@ static int gated_load(struct registry *r, const struct model *m, const struct ve
     pthread_cond_broadcast(&gate.changed);
     while (gate.closed)
         pthread_cond_wait(&gate.changed, &gate.lock);
-    bool fail = gate.fail;
+    const char *fail = gate.fail;
     pthread_mutex_unlock(&gate.lock);
     if (fail)
-        return err_set(e, "adapter_broken", "as the test wants it");
+        return err_set(e, fail, "as the test wants it");
     *out = make_delta(v->rank_max);
     return 0;
 }
@@ -96,7 +96,7 @@ static int gate_begun(void)
 struct answers {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int good, bad;
+    int good, bad, loaded;
     char code[32];         /* of the last error */
     struct delta *delta;   /* the last one; one reference */
     size_t expected_bytes; /* 0: any */
@@ -108,10 +108,11 @@ static void answers_init(struct answers *a)
     *a = (struct answers){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 }
 
-static void on_ready(void *arg, struct delta *d, const struct err *e)
+static void on_ready(void *arg, struct delta *d, bool loaded, const struct err *e)
 {
     struct answers *a = arg;
     pthread_mutex_lock(&a->lock);
+    a->loaded += loaded;
     if (d) {
         a->good++;
         a->wrong += e != NULL || (a->expected_bytes && delta_bytes(d) != a->expected_bytes);
@@ -146,7 +147,8 @@ static struct cache *cache;
 static void start(size_t budget)
 {
     struct err e;
-    gate.closed = gate.fail = false;
+    gate.closed = false;
+    gate.fail = NULL;
     gate.begun = 0;
     assert_int_equal(cache_new_with(&cache, NULL, model, budget, gated_load, &e), 0);
 }
@@ -307,7 +309,7 @@ static void a_failed_load_answers_all_and_is_tried_again(void **state)
     struct answers a;
     answers_init(&a);
     start(1 << 20);
-    gate.fail = true;
+    gate.fail = "adapter_broken";
     gate_set(true);
     const struct version *v = make_version(1, 1, 4);
     for (int i = 0; i < 10; i++)
@@ -315,16 +317,119 @@ static void a_failed_load_answers_all_and_is_tried_again(void **state)
     gate_set(false);
     answers_wait(&a, 10);
     assert_int_equal(a.bad, 10);
+    assert_int_equal(a.loaded, 1);
     assert_string_equal(a.code, "adapter_broken");
     assert_int_equal(stats().resident, 0);
     pthread_mutex_lock(&gate.lock);
-    gate.fail = false;
+    gate.fail = NULL;
     pthread_mutex_unlock(&gate.lock);
     lease_now(v, NULL);
     assert_int_equal(stats().resident, 1);
     answers_fini(&a);
     cache_free(cache);
     version_unref(v);
+}
+
+static void set_fail(const char *code)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.fail = code;
+    pthread_mutex_unlock(&gate.lock);
+}
+
+/* What is wrong with the version itself is not tried again for a while, unless it is uploaded again; what may
+ * pass is. Of many, the first are forgotten. */
+static void failures_are_remembered(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *code;
+        int loads; /* of three leases */
+    } cases[] = {{"adapter_shape_mismatch", 1},
+                 {"adapter_unknown_module", 1},
+                 {"adapter_broken", 3},
+                 {"adapter_not_found", 3},
+                 {"io_error", 3},
+                 {"out_of_memory", 3}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        start(1 << 20);
+        const struct version *v = make_version(1, 1, 4), *other = make_version(1, 2, 4);
+        set_fail(cases[i].code);
+        for (int k = 0; k < 3; k++)
+            lease_now(v, cases[i].code);
+        assert_int_equal(gate_begun(), cases[i].loads);
+        set_fail(NULL);
+        lease_now(other, NULL); /* another version of it is not concerned */
+        struct delta *d = make_delta(4);
+        cache_put(cache, v, d);
+        delta_unref(d);
+        lease_now(v, NULL);
+        assert_int_equal(gate_begun(), cases[i].loads + 1);
+        assert_int_equal(stats().resident, 2);
+        cache_free(cache);
+        version_unref(v);
+        version_unref(other);
+    }
+    start(1 << 20);
+    cache_set_retry(cache, 0);
+    set_fail("adapter_shape_mismatch");
+    const struct version *v = make_version(1, 1, 4);
+    lease_now(v, "adapter_shape_mismatch");
+    lease_now(v, "adapter_shape_mismatch");
+    assert_int_equal(gate_begun(), 2); /* its time is over at once */
+    cache_set_retry(cache, 1e9);
+    for (unsigned i = 0; i < CACHE_FAILED_MAX + 10; i++) {
+        const struct version *one = make_version(2, i, 4);
+        lease_now(one, "adapter_shape_mismatch");
+        version_unref(one);
+    }
+    int begun = gate_begun();
+    const struct version *first = make_version(2, 0, 4), *last = make_version(2, CACHE_FAILED_MAX + 9, 4);
+    lease_now(last, "adapter_shape_mismatch");
+    assert_int_equal(gate_begun(), begun);
+    lease_now(first, "adapter_shape_mismatch");
+    assert_int_equal(gate_begun(), begun + 1);
+    cache_free(cache);
+    version_unref(v);
+    version_unref(first);
+    version_unref(last);
+}
+
+/* Once, in the background; whoever comes meanwhile waits for that load, and did not begin it. */
+static void what_was_prefetched_is_warm(void **state)
+{
+    (void)state;
+    struct answers a;
+    answers_init(&a);
+    start(1 << 20);
+    gate_set(true);
+    const struct version *v = make_version(1, 1, 4);
+    cache_prefetch(cache, v);
+    cache_prefetch(cache, v);
+    gate_wait_begun(1);
+    cache_lease(cache, v, on_ready, &a);
+    gate_set(false);
+    answers_wait(&a, 1);
+    cache_prefetch(cache, v);
+    lease_now(v, NULL);
+    assert_int_equal(a.good, 1);
+    assert_int_equal(a.loaded, 0);
+    assert_int_equal(gate_begun(), 1);
+    gate_set(true);
+    for (unsigned i = 0; i < 1000; i++) { /* no more than a part of the queue */
+        const struct version *one = make_version(2, i, 1);
+        cache_prefetch(cache, one);
+        version_unref(one);
+    }
+    gate_wait_begun(1 + CACHE_THREADS);
+    gate_set(false);
+    const struct version *next = make_version(3, 1, 1);
+    lease_now(next, NULL);
+    assert_in_range(gate_begun(), 1 + CACHE_THREADS, 2 + CACHE_THREADS + CACHE_PREFETCH_MAX);
+    answers_fini(&a);
+    cache_free(cache);
+    version_unref(v);
+    version_unref(next);
 }
 
 static void what_was_put_is_warm(void **state)
@@ -530,6 +635,8 @@ int main(void)
         cmocka_unit_test(the_least_recently_used_goes),
         cmocka_unit_test(what_is_larger_than_the_budget_is_served_and_not_kept),
         cmocka_unit_test(a_failed_load_answers_all_and_is_tried_again),
+        cmocka_unit_test(failures_are_remembered),
+        cmocka_unit_test(what_was_prefetched_is_warm),
         cmocka_unit_test(what_was_put_is_warm),
         cmocka_unit_test(tenants_take_turns),
         cmocka_unit_test(waiting_loads_have_a_limit),

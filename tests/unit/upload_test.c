@@ -170,8 +170,9 @@ struct lease {
     struct err e;
 };
 
-static void on_ready(void *arg, struct delta *d, const struct err *e)
+static void on_ready(void *arg, struct delta *d, bool loaded, const struct err *e)
 {
+    (void)loaded;
     struct lease *l = arg;
     pthread_mutex_lock(&l->lock);
     l->answered = true;
