@@ -168,11 +168,17 @@ torture: all $(BUILD)/tests/fault/registry_crash_test
 
 DESTDIR ?=
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/adapterd
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/adapterd \
+		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(BUILD)/adapterd $(BUILD)/adapterctl $(DESTDIR)$(PREFIX)/bin
 	sed 's|/usr/local|$(PREFIX)|g' deploy/adapterd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/adapterd.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/adapterd.service
 	install -m 644 deploy/adapterd.conf README.md CHANGELOG.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/adapterd
+	install -m 644 docs/man/adapterctl.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 docs/man/adapterd.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	for program in adapterctl adapterd; do \
+		install -m 644 deploy/completion/adapterctl $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program; done
 
 clean:
 	rm -rf build build-*

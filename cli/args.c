@@ -171,7 +171,7 @@ static void print_options(const struct option *list, FILE *out)
         char left[48];
         snprintf(left, sizeof left, "%s%s%s", list->name, list->value ? " " : "",
                  list->value ? list->value : "");
-        fprintf(out, "  %-22s %s%s\n", left, list->help, list->repeats ? " (may be repeated)" : "");
+        fprintf(out, "  %-26s  %s%s\n", left, list->help, list->repeats ? " (may be repeated)" : "");
     }
 }
 
@@ -205,7 +205,7 @@ void args_help(const struct args *a, const struct command *commands, FILE *out)
         char title[96];
         command_title(commands, title, sizeof title);
         if (!a->group || strcmp(a->group, commands->group) == 0)
-            fprintf(out, "  %-28s %s\n", title, commands->summary);
+            fprintf(out, "  %-31s  %s\n", title, commands->summary);
     }
     fprintf(out, "\noptions of every command:\n");
     print_options(args_global_options, out);
