@@ -28,9 +28,19 @@ enum statement {
     BLOB_USED,
     AUDIT_INSERT,
     AUDIT_LIST,
+    USAGE_ADD,
+    USAGE_LIST_TENANT,
+    USAGE_LIST_ALL,
     STATEMENTS
 };
 _Static_assert((int)STATEMENTS <= (int)STORE_STATEMENTS_MAX, "every statement has its place");
+
+#define USAGE_SELECT                                                                            \
+    "SELECT number, tenant, tenant_id, day, adapter, version, requests, errors, prompt_tokens," \
+    " completion_tokens, cached_tokens FROM usage"
+#define USAGE_FILTER                                                                  \
+    " AND number > ?3 AND (?4 IS NULL OR adapter = ?4) AND (?5 IS NULL OR day >= ?5)" \
+    " AND (?6 IS NULL OR day <= ?6) ORDER BY number LIMIT ?7"
 
 static const char *const SQL[STATEMENTS] = {
     [TENANT_LIST] = "SELECT number, id, created_ms, adapters_max, adapter_bytes_max, tokens_per_minute,"
@@ -78,6 +88,16 @@ static const char *const SQL[STATEMENTS] = {
                      " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     [AUDIT_LIST] = "SELECT number, at_ms, actor, actor_tenant, request, action, tenant, target, detail"
                    " FROM audit WHERE number > ?2 AND (?1 IS NULL OR tenant = ?1) ORDER BY number LIMIT ?3",
+
+    [USAGE_ADD] =
+        "INSERT INTO usage (tenant, tenant_id, day, adapter, version, requests, errors, prompt_tokens,"
+        " completion_tokens, cached_tokens) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (tenant, day, adapter, version) DO UPDATE SET requests = requests + excluded.requests,"
+        " errors = errors + excluded.errors, prompt_tokens = prompt_tokens + excluded.prompt_tokens,"
+        " completion_tokens = completion_tokens + excluded.completion_tokens,"
+        " cached_tokens = cached_tokens + excluded.cached_tokens",
+    [USAGE_LIST_TENANT] = USAGE_SELECT " WHERE tenant_id = ?1 AND (?2 = 0 OR tenant = ?2)" USAGE_FILTER,
+    [USAGE_LIST_ALL] = USAGE_SELECT " WHERE ?1 IS NULL AND ?2 = 0" USAGE_FILTER,
 };
 
 /* ---- running a statement: bind in order, then run or step ---- */
@@ -545,6 +565,56 @@ int store_audit_list(struct store *s, const char *tenant, int64_t after, size_t 
         read_audit(&q, &out[n++]);
     if (status != SQLITE_ROW && status != SQLITE_DONE)
         return query_fail(&q, "read the audit log", e);
+    query_end(&q);
+    *count = n;
+    *more = status == SQLITE_ROW;
+    return 0;
+}
+
+/* ---- usage ---- */
+
+int store_usage_add(struct store *s, const struct usage_row *row, struct err *e)
+{
+    struct query q = query_start(s, USAGE_ADD);
+    bind_integer(&q, row->tenant);
+    bind_text(&q, row->tenant_id);
+    bind_text(&q, row->day);
+    bind_text(&q, row->adapter);
+    bind_text(&q, row->version);
+    for (int i = 0; i < USAGE_KINDS; i++)
+        bind_integer(&q, row->count[i]);
+    return query_run(&q, "add to the usage", e);
+}
+
+static void read_usage(struct query *q, struct usage_row *out)
+{
+    *out = (struct usage_row){.number = column_integer(q)};
+    out->tenant = (uint32_t)column_integer(q);
+    copy_text(q, out->tenant_id, sizeof out->tenant_id);
+    copy_text(q, out->day, sizeof out->day);
+    copy_text(q, out->adapter, sizeof out->adapter);
+    copy_text(q, out->version, sizeof out->version);
+    for (int i = 0; i < USAGE_KINDS; i++)
+        out->count[i] = column_integer(q);
+}
+
+int store_usage_list(struct store *s, const struct usage_query *query, struct usage_row *out, size_t *count,
+                     bool *more, struct err *e)
+{
+    struct query q = query_start(s, query->tenant_id ? USAGE_LIST_TENANT : USAGE_LIST_ALL);
+    size_t n = 0;
+    int status;
+    bind_text(&q, query->tenant_id);
+    bind_integer(&q, query->tenant);
+    bind_integer(&q, query->after);
+    bind_text(&q, query->adapter);
+    bind_text(&q, query->from);
+    bind_text(&q, query->to);
+    bind_integer(&q, (int64_t)query->limit + 1);
+    while ((status = query_step(&q)) == SQLITE_ROW && n < query->limit)
+        read_usage(&q, &out[n++]);
+    if (status != SQLITE_ROW && status != SQLITE_DONE)
+        return query_fail(&q, "read the usage", e);
     query_end(&q);
     *count = n;
     *more = status == SQLITE_ROW;

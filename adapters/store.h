@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "adapters/registry.h"
+#include "adapters/usage.h"
 
 struct store;
 
@@ -97,3 +98,9 @@ int store_check(struct store *s, struct err *e);
 int store_copy(struct store *s, const char *path, struct err *e);
 
 int store_blob_used(struct store *s, const char *blob, bool *used, struct err *e);
+
+int store_usage_add(struct store *s, const struct usage_row *row,
+                    struct err *e); /* to the row that is there */
+/* As registry_usage_list; `deleted` is left alone. */
+int store_usage_list(struct store *s, const struct usage_query *query, struct usage_row *out, size_t *count,
+                     bool *more, struct err *e);

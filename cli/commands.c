@@ -41,6 +41,16 @@ static const struct option adapter_list_options[] = {
     {0},
 };
 
+static const struct option usage_options[] = {
+    {"--tenant", "TENANT", "of this tenant only, also of a deleted one (for an admin key)", 0},
+    {"--adapter", "NAME", "of this adapter only", 0},
+    {"--from", "DAY", "from this day on (UTC), YYYY-MM-DD", 0},
+    {"--to", "DAY", "up to this day, itself included", 0},
+    {"--limit", "N", "the first N only (default: all)", 0},
+    {"--csv", NULL, "comma-separated, all columns", 0},
+    {0},
+};
+
 static const struct option audit_options[] = {
     {"--tenant", "TENANT", "of this tenant only, also of a deleted one", 0},
     {"--limit", "N", "the first N only (default: all)", 0},
@@ -103,6 +113,8 @@ const struct command commands[] = {
      "Twice leads back to where one was.\n", tenant_options, versions_rollback},
     {"adapters", "delete", "NAME", 1, "Delete an adapter with its versions", NULL, tenant_options,
      adapters_delete},
+    {"usage", NULL, NULL, 0, "Show requests and tokens by day, tenant and adapter version", NULL,
+     usage_options, usage_list},
     {"audit", NULL, NULL, 0, "Show who changed what when, oldest first", NULL, audit_options, audit_list},
     {"backup", NULL, "DIR", 1, "Copy everything that the daemon stores to a new directory DIR",
      "Consistent while the daemon goes on serving and changing; every file is checked and synced. DIR is "

@@ -42,6 +42,7 @@ int backup_take(struct context *c, const struct args *a, struct err *e);
 int backup_restore(struct context *c, const struct args *a, struct err *e);
 int fsck_check(struct context *c, const struct args *a, struct err *e);
 
+int usage_list(struct context *c, const struct args *a, struct err *e);
 int audit_list(struct context *c, const struct args *a, struct err *e);
 
 int infer_run(struct context *c, const struct args *a, struct err *e);

@@ -29,6 +29,8 @@ void route_fsck_run(struct request *r);
 /* route_text.c */
 void route_text_tokenize(struct request *r);
 void route_text_detokenize(struct request *r);
+/* route_usage.c */
+void route_usage_list(struct request *r);
 /* route_status.c */
 void route_status_health(struct request *r);
 void route_status_ready(struct request *r);

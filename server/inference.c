@@ -63,6 +63,36 @@ static int64_t tokens_in(const struct inference *q)
     return computed ? (int64_t)count : 0;
 }
 
+/* What the answer says in its usage. */
+static void count(const struct inference *q)
+{
+    int64_t tokens[USAGE_KINDS] = {[USAGE_PROMPT_TOKENS] = tokens_in(q),
+                                   [USAGE_COMPLETION_TOKENS] = (int64_t)q->output.token_count,
+                                   [USAGE_CACHED_TOKENS] = q->result.cached_tokens};
+    limits_count(q->r, tokens, q->failed || q->result.finish == ENGINE_FAILED);
+}
+
+static bool numeric_finite(const struct inference *q)
+{
+    size_t count = q->row_count * (size_t)q->r->server->info->vocab_size;
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(q->numeric[i]))
+            return false;
+    return true;
+}
+
+/* Runs can end well and have no good answer. */
+static void check_result(struct inference *q)
+{
+    if (q->failed)
+        return;
+    if (q->numeric && q->result.finish != ENGINE_CANCELLED && !numeric_finite(q))
+        q->failed =
+            err_set(&q->error, "output_not_finite", "an output for this input is not a finite number") != 0;
+    else
+        q->failed = output_finish(&q->output, &q->error) != 0;
+}
+
 static void on_done(void *arg, const struct engine_done *d)
 {
     struct inference *q = arg;
@@ -70,13 +100,13 @@ static void on_done(void *arg, const struct engine_done *d)
     pthread_mutex_lock(&r->lock);
     q->done = true;
     q->result = *d;
-    if (!q->failed && output_finish(&q->output, &q->error) != 0)
-        q->failed = true;
+    check_result(q);
     if (q->output.cut)
         q->result.finish = ENGINE_STOP;
     bool awaited = !q->stream || q->streaming;
     pthread_mutex_unlock(&r->lock);
     limits_settle(r, tokens_in(q) + (int64_t)q->output.token_count);
+    count(q);
     if (awaited)
         request_wake(r);
     request_unref(r);
@@ -128,22 +158,9 @@ static ssize_t read_stream(struct request *r, char *out, size_t max)
 
 /* ---- the end without a stream, on the HTTP thread ---- */
 
-static bool numeric_finite(const struct inference *q)
-{
-    size_t count = q->row_count * (size_t)q->r->server->info->vocab_size;
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(q->numeric[i]))
-            return false;
-    return true;
-}
-
 static void answer(struct request *r)
 {
     struct inference *q = r->task;
-    if (!q->failed && q->numeric && !numeric_finite(q)) {
-        err_set(&q->error, "output_not_finite", "an output for this input is not a finite number");
-        q->failed = true;
-    }
     if (q->failed)
         reply_error(r, &q->error);
     else
@@ -298,10 +315,22 @@ static int64_t tokens_at_most(const struct inference *q)
     return prompt + (q->sampling.max_tokens < room ? q->sampling.max_tokens : room > 0 ? room : 0);
 }
 
+/* Whose account it goes to. */
+static void name_usage(const struct inference *q)
+{
+    if (q->part_count == 1)
+        limits_name(q->r, q->parts[0].version->name, q->parts[0].version->digest);
+    else if (q->part_count > 1)
+        limits_name(q->r, USAGE_SEVERAL, "");
+}
+
 static int understand(struct request *r, struct inference *q, struct err *e)
 {
-    if (inference_parse(q, r->body.data, r->body.length, e) != 0 || inference_resolve(q, e) != 0 ||
-        limits_admit(r, &q->tenant, e) != 0 || limits_take(r, tokens_at_most(q), e) != 0)
+    if (inference_parse(q, r->body.data, r->body.length, e) != 0 || limits_admit(r, &q->tenant, e) != 0 ||
+        inference_resolve(q, e) != 0)
+        return -1;
+    name_usage(q);
+    if (limits_take(r, tokens_at_most(q), e) != 0)
         return -1;
     buf_fini(&r->body);
     atomic_fetch_sub(&r->server->body_bytes, r->charged);

@@ -1,9 +1,11 @@
 #include "server/limits.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "core/base/clock.h"
 #include "server/handlers.h"
+#include "server/ledger.h"
 
 bool limits_apply(const struct route *route)
 {
@@ -31,6 +33,10 @@ int limits_admit(struct request *r, const struct tenant_row *tenant, struct err 
     uint64_t wait_us = 0;
     if (r->ticket.open)
         return 0;
+    if (!r->usage)
+        r->usage = ledger_entry_new(tenant->number, tenant->id);
+    if (!r->usage)
+        return err_memory(e);
     if (check_share(r->server, tenant->number, e) != 0)
         return -1;
     int result =
@@ -44,6 +50,8 @@ int limits_admit_any(struct request *r, struct err *e)
     struct server *s = r->server;
     struct engine_stats stats;
     int coming, all;
+    if (ledger_full(s->ledger))
+        return err_set(e, "overloaded", "the usage of earlier requests cannot be written to the disk");
     meter_coming(s->meter, 0, &coming, &all);
     engine_stats(s->engine, &stats);
     int waiting = stats.waiting + all - r->ticket.open;
@@ -74,6 +82,27 @@ void limits_settle(struct request *r, int64_t used)
 void limits_leave(struct request *r)
 {
     meter_close(r->server->meter, &r->ticket, 0, clock_us());
+}
+
+/* ---- usage ---- */
+
+void limits_name(struct request *r, const char *adapter, const char *version)
+{
+    snprintf(r->usage->row.adapter, sizeof r->usage->row.adapter, "%s", adapter);
+    snprintf(r->usage->row.version, sizeof r->usage->row.version, "%s", version);
+}
+
+void limits_count(struct request *r, const int64_t tokens[USAGE_KINDS], bool failed)
+{
+    struct ledger_entry *entry = r->usage;
+    if (!entry)
+        return;
+    r->usage = NULL;
+    if (tokens)
+        memcpy(entry->row.count, tokens, sizeof entry->row.count);
+    entry->row.count[USAGE_REQUESTS] = 1;
+    entry->row.count[USAGE_ERRORS] = failed;
+    ledger_count(r->server->ledger, entry);
 }
 
 /* ---- headers ---- */

@@ -5,6 +5,7 @@
  *
  * and limits_leave from anywhere: what ends otherwise gives everything back. */
 #pragma once
+#include "adapters/usage.h"
 #include "server/request.h"
 
 /* Is it a route that runs the model? */
@@ -19,6 +20,11 @@ int limits_take(struct request *r, int64_t tokens, struct err *e);
 void limits_submitted(struct request *r);
 void limits_settle(struct request *r, int64_t used);
 void limits_leave(struct request *r);
+
+/* Each request whose tenant is known is counted once: by its run, or by the answer that refuses it. */
+void limits_name(struct request *r, const char *adapter, const char *version);
+/* `tokens` NULL: none. Counted already: nothing. */
+void limits_count(struct request *r, const int64_t tokens[USAGE_KINDS], bool failed);
 
 /* The headers x-ratelimit-* of an answer; `add` is called for each. */
 void limits_headers(struct request *r, void (*add)(void *arg, const char *name, const char *value),

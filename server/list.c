@@ -1,6 +1,23 @@
 #include "server/list.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 json_t *list_json(json_t *data, bool more, const char *last)
 {
     return json_pack("{s:o, s:s?}", "data", data, "next", more ? last : NULL);
+}
+
+int list_number_after(const struct request *r, int64_t *after, struct err *e)
+{
+    size_t digits = strspn(r->after, "0123456789");
+    *after = 0;
+    if (!r->after[0])
+        return 0;
+    if (r->after[digits] || digits > 18) {
+        err_set(e, "invalid_parameter", "the query parameter \"after\" must be a cursor as \"next\" gave it");
+        return err_param(e, "after");
+    }
+    *after = strtoll(r->after, NULL, 10);
+    return 0;
 }

@@ -3,6 +3,10 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "server/request.h"
+
 /* `data` is taken over; `last` is the name of its last entry, the cursor when there are more. NULL: out of
  * memory. */
 json_t *list_json(json_t *data, bool more, const char *last);
+/* ?after= of a list whose cursor is the number of a row; 0 when absent. "invalid_parameter" */
+int list_number_after(const struct request *r, int64_t *after, struct err *e);

@@ -103,8 +103,10 @@ int reply_status(const char *code)
 
 static void deliver(struct request *r, struct reply *reply)
 {
-    if (!reply->stream)
-        limits_leave(r); /* before the answer: its client may come again at once */
+    if (!reply->stream) { /* before the answer: its client may come again at once */
+        limits_leave(r);
+        limits_count(r, NULL, reply->status >= 400);
+    }
     pthread_mutex_lock(&r->lock);
     if (r->reply.ready) { /* a second answer is a bug; the first one stands */
         pthread_mutex_unlock(&r->lock);

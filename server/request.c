@@ -63,6 +63,7 @@ void request_unref(struct request *r)
     if (r->task)
         r->task_free(r->task);
     limits_leave(r);
+    free(r->usage); /* the client left before there was anything to count */
     if (r->upload_slot)
         atomic_fetch_sub(&r->server->uploads, 1);
     if (r->charged)
@@ -224,27 +225,64 @@ static int set_limit(struct request *r, const char *value, struct err *e)
     return 0;
 }
 
-static int set_parameter(struct request *r, const char *name, const char *value, struct err *e)
+static bool day_valid(const char *text)
 {
-    unsigned allowed = r->match.route->query;
-    if (strcmp(name, "limit") == 0 && allowed & QUERY_PAGE)
-        return set_limit(r, value, e);
-    bool tenant = strcmp(name, "tenant") == 0 && allowed & QUERY_TENANT;
-    bool after = strcmp(name, "after") == 0 && allowed & QUERY_PAGE;
-    if (!tenant && !after) {
+    static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int month, day;
+    for (int i = 0; i < DAY_BYTES - 1; i++)
+        if (i == 4 || i == 7 ? text[i] != '-' : !isdigit((unsigned char)text[i]))
+            return false;
+    month = 10 * (text[5] - '0') + text[6] - '0';
+    day = 10 * (text[8] - '0') + text[9] - '0';
+    return !text[DAY_BYTES - 1] && month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1];
+}
+
+/* What a valid value of each fits into. */
+static const struct parameter {
+    const char *name;
+    unsigned query; /* of enum { QUERY_... } */
+    bool (*valid)(const char *value);
+    size_t place; /* in struct request */
+    const char *expected;
+} parameters[] = {
+    {"tenant", QUERY_TENANT, name_valid, offsetof(struct request, tenant_query),
+     "a tenant's id, [a-z0-9][a-z0-9._-]{0,63}"},
+    {"after", QUERY_PAGE, name_valid, offsetof(struct request, after), "a cursor as \"next\" gave it"},
+    {"adapter", QUERY_USAGE, name_valid, offsetof(struct request, adapter_query),
+     "an adapter's name, [a-z0-9][a-z0-9._-]{0,63}"},
+    {"from", QUERY_USAGE, day_valid, offsetof(struct request, from_query), "a day, YYYY-MM-DD"},
+    {"to", QUERY_USAGE, day_valid, offsetof(struct request, to_query), "a day, YYYY-MM-DD"},
+    {"limit", QUERY_PAGE, NULL, 0, NULL},
+};
+enum { PARAMETERS = sizeof parameters / sizeof *parameters };
+
+static int set_parameter(struct request *r, const char *name, const char *value, unsigned *seen,
+                         struct err *e)
+{
+    size_t i = 0;
+    while (i < PARAMETERS &&
+           (strcmp(name, parameters[i].name) != 0 || !(r->match.route->query & parameters[i].query)))
+        i++;
+    if (i == PARAMETERS) {
         err_set(e, "unknown_parameter", "unknown query parameter \"%s\"", name);
         return err_param(e, name);
     }
-    if (!name_valid(value))
-        return bad_parameter(
-            e, name, tenant ? "a tenant's id, [a-z0-9][a-z0-9._-]{0,63}" : "a cursor as \"next\" gave it");
-    snprintf(tenant ? r->tenant_query : r->after, sizeof r->after, "%s", value);
+    const struct parameter *p = &parameters[i];
+    if (*seen & 1u << i)
+        return bad_parameter(e, name, "given once");
+    *seen |= 1u << i;
+    if (!p->valid)
+        return set_limit(r, value, e);
+    if (!p->valid(value))
+        return bad_parameter(e, name, p->expected);
+    strcpy((char *)r + p->place, value);
     return 0;
 }
 
 int request_read_query(struct request *r, struct err *e)
 {
-    char seen[8] = "", name[32], value[128];
+    unsigned seen = 0;
+    char name[32], value[128];
     for (const char *p = r->query; p && *p;) {
         size_t length = strcspn(p, "&"), key = strcspn(p, "=&");
         const char *text = key < length ? p + key + 1 : p + key;
@@ -252,12 +290,8 @@ int request_read_query(struct request *r, struct err *e)
             decode(text, (size_t)(p + length - text), value, sizeof value) != 0)
             return err_set(e, "invalid_parameter",
                            "the query cannot be decoded, or a part of it is too long");
-        if (set_parameter(r, name, value, e) != 0)
+        if (set_parameter(r, name, value, &seen, e) != 0)
             return -1;
-        /* The three known names differ in their first letters. */
-        if (strchr(seen, name[0]))
-            return bad_parameter(e, name, "given once");
-        seen[strlen(seen)] = name[0];
         p += length + (p[length] == '&');
     }
     return 0;

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "adapters/usage.h"
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "server/etag.h"
@@ -20,6 +21,7 @@
 #include "server/server.h"
 
 struct peer;
+struct ledger_entry;
 
 enum { REQUEST_PATH_BYTES_MAX = 2048, PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
 
@@ -54,6 +56,8 @@ struct request {
     struct caller caller;
     char tenant_query[NAME_MAX_BYTES + 1]; /* ?tenant=, "" when absent */
     char after[NAME_MAX_BYTES + 1];
+    char adapter_query[NAME_MAX_BYTES + 1]; /* ?adapter=, ?from=, ?to= */
+    char from_query[DAY_BYTES], to_query[DAY_BYTES];
     size_t limit;
     char tenant_log[NAME_MAX_BYTES + 1]; /* whose request it was, for the log */
 
@@ -66,6 +70,8 @@ struct request {
 
     struct reply reply;
     struct ticket ticket; /* limits.h */
+    struct ledger_entry
+        *usage; /* what is to be counted when it ends; owned; NULL: nothing, or it was counted */
 
     /* Under `lock`. */
     bool pending;   /* another thread is at work for this request */
@@ -106,5 +112,5 @@ int request_defer(struct request *r, struct jobs *jobs, void (*work)(struct requ
 int request_tenant(struct request *r, const char *named, struct tenant_row *out, struct err *e);
 /* The same, named in the field "tenant" of a JSON body. */
 int request_body_tenant(struct request *r, const json_t *body, struct tenant_row *out, struct err *e);
-/* ?tenant=, ?limit= and ?after= as far as the route takes them. */
+/* ?tenant=, ?limit=, ?after=, ?adapter=, ?from= and ?to= as far as the route takes them. */
 int request_read_query(struct request *r, struct err *e);

@@ -13,7 +13,11 @@ enum route_body { BODY_NONE, BODY_JSON, BODY_FORM };
 /* Where the handler runs: at once on the HTTP thread; there only while the body is small; on a thread that
  * may block on the disk. */
 enum route_place { PLACE_HTTP, PLACE_TEXT, PLACE_DISK };
-enum { QUERY_TENANT = 1, QUERY_PAGE = 2 }; /* ?tenant=, ?limit=&after= */
+enum {
+    QUERY_TENANT = 1,
+    QUERY_PAGE = 2,
+    QUERY_USAGE = 4
+}; /* ?tenant=, ?limit=&after=, ?adapter=&from=&to= */
 
 enum { ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 80 };
 

@@ -29,28 +29,13 @@ static json_t *rows_json(const struct audit_row *rows, size_t count, bool more)
     return list_json(data, more, last);
 }
 
-/* The cursor is the number of a row. */
-static int read_after(const struct request *r, int64_t *after, struct err *e)
-{
-    size_t digits = strspn(r->after, "0123456789");
-    *after = 0;
-    if (!r->after[0])
-        return 0;
-    if (r->after[digits] || digits > 18) {
-        err_set(e, "invalid_parameter", "the query parameter \"after\" must be a cursor as \"next\" gave it");
-        return err_param(e, "after");
-    }
-    *after = strtoll(r->after, NULL, 10);
-    return 0;
-}
-
 /* The tenant may be deleted: its rows are still there. */
 static int list(struct request *r, struct audit_row *rows, struct err *e)
 {
     int64_t after;
     size_t count = 0;
     bool more = false;
-    if (read_after(r, &after, e) != 0 ||
+    if (list_number_after(r, &after, e) != 0 ||
         registry_audit_list(r->server->registry, r->tenant_query[0] ? r->tenant_query : NULL, after, r->limit,
                             rows, &count, &more, e) != 0)
         return -1;

@@ -22,6 +22,8 @@ static const struct route routes[] = {
     {"GET", "/tenants/{id}/keys", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, route_keys_list},
     {"DELETE", "/tenants/{id}/keys/{kid}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_keys_revoke},
 
+    {"GET", "/usage", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE | QUERY_USAGE,
+     route_usage_list},
     {"GET", "/audit", ROLE_ADMIN, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE, route_audit_list},
     {"POST", "/backup", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_backup_create},
     {"POST", "/fsck", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_fsck_run},

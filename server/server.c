@@ -7,6 +7,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/file.h"
+#include "server/ledger.h"
 #include "server/log.h"
 #include "server/memory.h"
 #include "server/meter.h"
@@ -126,6 +127,11 @@ static int open_engine(struct server *s, struct err *e)
     return engine_new(&s->engine, s->model, &s->engine_options, e);
 }
 
+static int write_usage(void *registry, const struct usage_row *rows, size_t count, struct err *e)
+{
+    return registry_usage_add(registry, rows, count, e);
+}
+
 int server_open(struct server *s, struct err *e)
 {
     if (open_registry(s, e) != 0 || open_engine(s, e) != 0 ||
@@ -133,13 +139,16 @@ int server_open(struct server *s, struct err *e)
         jobs_new(&s->text_jobs, "text", TEXT_THREADS, JOBS_WAITING_MAX, e) != 0 ||
         jobs_new(&s->disk_jobs, "disk", DISK_THREADS, JOBS_WAITING_MAX, e) != 0)
         return -1;
-    return meter_new(&s->meter, e) != 0 ? -1 : watch_new(&s->watch, e);
+    if (meter_new(&s->meter, e) != 0 || ledger_new(&s->ledger, write_usage, s->registry, e) != 0)
+        return -1;
+    return watch_new(&s->watch, e);
 }
 
 /* Those who use something go before it: jobs and loads use everything, the engine uses deltas and the model.
  */
 void server_close(struct server *s)
 {
+    struct err e;
     jobs_free(s->text_jobs);
     jobs_free(s->disk_jobs);
     if (s->cache)
@@ -148,6 +157,8 @@ void server_close(struct server *s)
         engine_free(s->engine);
     watch_free(s->watch);
     meter_free(s->meter);
+    if (ledger_free(s->ledger, &e) != 0)
+        log_message("error", "the usage of the last seconds is lost: %s", e.message);
     registry_close(s->registry);
     if (s->tokenizer)
         tokenizer_close(s->tokenizer);

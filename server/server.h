@@ -18,6 +18,7 @@ enum { UPLOADS_MAX = 8, BODY_MEMORY_MAX = 256 << 20 };
 
 struct watch;
 struct meter;
+struct ledger;
 
 struct server {
     struct config config;
@@ -33,7 +34,8 @@ struct server {
     struct jobs *text_jobs; /* parsing and tokenizing what is large */
     struct jobs *disk_jobs; /* the registry's writers, uploads */
     struct watch *watch;
-    struct meter *meter; /* what each tenant has under way */
+    struct meter *meter;   /* what each tenant has under way */
+    struct ledger *ledger; /* and what it used */
     atomic_bool draining;
     atomic_int active;                /* requests between their headers and the end of their answer */
     atomic_int suspended;             /* connections that wait for other threads */

@@ -121,6 +121,8 @@ MATRIX = [
     Row("/audit", "GET", "/audit?tenant=beta", None, ADMINS + (200,)),
     Row("/backup", "POST", "/backup", None, ADMINS + (200,)),
     Row("/fsck", "POST", "/fsck", None, ADMINS + (200,)),
+    Row("/usage", "GET", "/usage{q}", None, keyed(200, 200, 200)),
+    Row("/usage", "GET", "/usage?tenant=beta", None, keyed(403, 200, 200)),
     Row("/tokenize", "POST", "/tokenize{q}", {"text": "a"}, keyed(200, 200, 200)),
     Row("/tokenize", "POST", "/tokenize", {"text": "a", "tenant": "beta"}, keyed(403, 200, 200)),
     Row("/detokenize", "POST", "/detokenize{q}", {"tokens": [20]}, keyed(200, 200, 200)),
