@@ -12,6 +12,7 @@
 #include "server/admission.h"
 #include "server/limits.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/reply.h"
 #include "server/request.h"
 #include "server/upload_form.h"
@@ -21,8 +22,10 @@ enum {
     HTTP_THREADS = 2,
     HTTP_STACK_BYTES = 2 << 20, /* jansson: one frame per level of nesting */
     CONNECTIONS_MAX = 4096,
-    DESCRIPTORS_RESERVED = 256,   /* for files, blobs, lingering connections */
-    CONNECTION_MEMORY = 32 << 10, /* headers and read buffer of one connection; bounds the headers */
+    DESCRIPTORS_RESERVED = 256, /* for files, blobs, lingering connections */
+    /* Headers and buffers of one connection; bounds the headers. Above 32 KiB libmicrohttpd gives it back to
+     * the kernel when the connection ends, with what was in it. */
+    CONNECTION_MEMORY = (32 << 10) + 1,
     INACTIVITY_S = 60,
     INLINE_BODY_MAX = 16 << 10, /* larger JSON is parsed on a job thread */
     SWALLOW_MAX = 1 << 20, /* what is read and dropped so that a refused client can keep its connection */
@@ -76,7 +79,7 @@ static struct MHD_Response *make_response(struct request *r)
     }
     size_t length = p->body.length;
     struct MHD_Response *response =
-        length ? MHD_create_response_from_buffer(length, p->body.data, MHD_RESPMEM_MUST_FREE)
+        length ? MHD_create_response_from_buffer_with_free_callback(length, p->body.data, memory_free_wiped)
                : MHD_create_response_from_buffer(0, (char[1]){0}, MHD_RESPMEM_PERSISTENT);
     if (response && length)
         p->body = (struct buf){0};

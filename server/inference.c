@@ -7,6 +7,7 @@
 #include "core/base/clock.h"
 #include "server/handlers.h"
 #include "server/limits.h"
+#include "server/memory.h"
 #include "server/reply.h"
 #include "server/watch.h"
 
@@ -20,7 +21,7 @@ static void inference_free(void *arg)
     free(q->rows);
     free(q->prompt_logprob);
     free(q->numeric);
-    free(q);
+    memory_free_wiped(q); /* stop strings, names */
 }
 
 /* ---- the engine's events, on its thread ---- */

@@ -13,6 +13,7 @@
 #include "server/http.h"
 #include "server/listen.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/server.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, GRACE_MS = 30000 };
@@ -186,6 +187,7 @@ int main(int argc, char **argv)
     struct err e;
     quit_on_signals();
     json_object_seed(0);
+    json_set_alloc_funcs(malloc, memory_free_wiped); /* prompts and answers are among the values */
     if (config_load(&server.config, argc, argv, environ, &e) != 0)
         return fail(&e);
     log_set_json(server.config.log_json);

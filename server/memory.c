@@ -1,6 +1,7 @@
 #include "server/memory.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,4 +47,11 @@ uint64_t memory_available(void)
     }
     uint64_t group = limit == UINT64_MAX ? UINT64_MAX : limit > used ? limit - used : 0;
     return group < machine ? group : machine;
+}
+
+void memory_free_wiped(void *p)
+{
+    if (p)
+        explicit_bzero(p, malloc_usable_size(p));
+    free(p);
 }

@@ -16,9 +16,14 @@ int buf_reserve(struct buf *b, size_t more)
     size_t capacity = b->capacity ? b->capacity : 64;
     while (capacity < need)
         capacity *= 2;
-    char *data = realloc(b->data, capacity);
+    char *data = malloc(capacity); /* not realloc: it would leave the old bytes where they were */
     if (!data)
         return -1;
+    if (b->data) {
+        memcpy(data, b->data, b->length);
+        explicit_bzero(b->data, b->capacity);
+        free(b->data);
+    }
     b->data = data;
     b->capacity = capacity;
     b->data[b->length] = '\0';
@@ -73,6 +78,8 @@ void buf_consume(struct buf *b, size_t count)
 
 void buf_fini(struct buf *b)
 {
+    if (b->data)
+        explicit_bzero(b->data, b->capacity);
     free(b->data);
     *b = (struct buf){0};
 }

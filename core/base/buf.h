@@ -1,5 +1,6 @@
 /* A growable byte buffer. The caller's storage; one thread at a time. Zero-initialize it, free it with
- * buf_fini. */
+ * buf_fini. Whatever it held is overwritten before its memory goes back: prompts, answers and keys pass
+ * through here. */
 #pragma once
 #include <stddef.h>
 

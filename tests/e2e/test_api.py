@@ -45,7 +45,7 @@ ROUTES = {
     "/adapters": "POST, GET, HEAD",
     "/adapters/x": "GET, HEAD, PATCH, DELETE",
     "/tenants": "POST, GET, HEAD",
-    "/tenants/x": "GET, HEAD, DELETE",
+    "/tenants/x": "GET, HEAD, PATCH, DELETE",
     "/tenants/x/keys": "POST, GET, HEAD",
     "/tenants/x/keys/y": "DELETE",
     "/tokenize": "POST",
@@ -195,7 +195,7 @@ def test_whom_an_admin_means(admin):
 def test_the_life_of_a_tenant(daemon, admin):
     answer = admin.post("/tenants", {"id": "life"})
     assert answer.status == 201
-    assert set(answer.json) == {"id", "created", "adapters"} and answer.json["id"] == "life" and answer.json["adapters"] == 0
+    assert set(answer.json) == {"id", "created", "adapters", "adapter_bytes", "quota", "default_adapter"} and answer.json["id"] == "life" and answer.json["adapters"] == 0
     assert TIME.fullmatch(answer.json["created"])
     assert admin.get("/tenants/life").json == answer.json
     refused(admin.post("/tenants", {"id": "life"}), 409, "tenant_exists", "life")

@@ -1,0 +1,75 @@
+"""What tenants send and get does not stay in the daemon's memory once their requests have ended: not in what it gives to the
+next one, and nowhere else either. Looks at the memory of the process itself."""
+import json
+import os
+import threading
+
+from client import eventually, read
+from daemon import DEMO
+
+PROMPT, STOP, NAME, CONFIG = "canary prompt", "canary stop", "canary-name", "canary config"
+REGION_BYTES_MAX = 512 << 20  # sanitizers map terabytes
+
+
+def writable(pid):
+    """The bytes of each writable region of a process."""
+    with open(f"/proc/{pid}/maps") as f:
+        regions = [line.split() for line in f]
+    with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for region in regions:
+            first, end = (int(x, 16) for x in region[0].split("-"))
+            if "w" not in region[1] or end - first > REGION_BYTES_MAX:
+                continue
+            try:
+                memory.seek(first)
+                yield memory.read(end - first)
+            except OSError:  # gone meanwhile, or not there yet
+                continue
+
+
+def found(d, *needles):
+    """How often each stands in the daemon's memory."""
+    counts = dict.fromkeys(needles, 0)
+    for data in writable(d.process.pid):
+        for n in needles:
+            counts[n] += data.count(n.encode())
+    return counts
+
+
+def requests(client, turn, answers):
+    """Every way in which a text comes in or goes out, in several sizes."""
+    long = f"{PROMPT} {turn} " * (3 * turn)
+    for _ in range(2):
+        answers.append(client.infer(prompt=long, max_tokens=24, ignore_eos=True).json["text"])
+        client.post("/tokenize", {"text": f"{PROMPT} t " * (200 * turn)})
+        list(client.events(messages=[{"role": "user", "content": f"{PROMPT} m"}], max_tokens=3))
+        client.infer(prompt=f"{PROMPT} p", stop=[STOP, "x"], max_tokens=3, logprobs=3)
+        assert client.infer(prompt=f"{PROMPT} p", adapter=f"{NAME}-unknown").status == 404
+        assert client.post("/infer", {"prompt": PROMPT, PROMPT: 1}).status == 400
+        assert client.request("POST", "/infer", b'{"prompt": "' + PROMPT.encode() * 9).status == 400
+
+
+def test_the_search_finds_what_is_there(daemon):
+    """A tenant's name is in memory as long as the tenant is there."""
+    daemon.tenant("canary-of-the-search")
+    assert found(daemon, "canary-of-the-search")["canary-of-the-search"] > 0
+
+
+def test_texts_do_not_outlive_their_requests(start):
+    d = start("demo", None, "--threads", "1")
+    acme = d.tenant("acme")
+    mask = os.path.join(DEMO, "adapters", "mask")
+    config = {**json.loads(read(os.path.join(mask, "adapter_config.json"))), "base_model_name_or_path": CONFIG}
+    weights = read(os.path.join(mask, "adapter_model.safetensors"))
+    answers = []
+    for i in range(3):
+        assert acme.upload(config=json.dumps(config).encode(), weights=weights, name=f"a{i}").status == 201
+    threads = [threading.Thread(target=requests, args=(acme, i + 1, answers)) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(answers) == 16
+    gone = [PROMPT, STOP, f"{NAME}-unknown", CONFIG, acme.key, d.admin_key, *{a for a in answers if len(a) > 20}]
+    assert len(gone) > 6
+    eventually(lambda: not any(found(d, *gone).values()))
