@@ -96,7 +96,7 @@ $(BUILD)/%.o: %.c VERSION
 
 # The compute kernels may use what every supported machine has; the rest of the code stays portable.
 $(BUILD)/core/kernels/%.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
-$(BUILD)/tests/kernels/emulated_%.o: FILE_CFLAGS := -O2 $(KERNEL_ARCH)
+$(BUILD)/tests/kernels/emulated_%.o: FILE_CFLAGS := -Og $(KERNEL_ARCH)
 ifeq ($(ARCH),x86_64)
 $(BUILD)/core/kernels/r16_avx512.o: FILE_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512vnni
 $(BUILD)/core/kernels/r16_avxvnni.o: FILE_CFLAGS += -mavxvnni
