@@ -75,18 +75,22 @@ static void fill_scales(const struct packed *p, size_t bytes)
 
 static void new_input(struct activation *a, int cols, struct noise *n)
 {
+    const struct r16_kernels *k = cpu_kernels();
     size_t padded = (size_t)r16_pad(cols);
     float *x = malloc(padded * sizeof *x);
     a->cols_padded = (int)padded;
     a->q = aligned_alloc(R16_LINE, TOKENS_MAX * padded);
     a->scale = calloc(TOKENS_MAX * padded / R16_K, sizeof *a->scale);
     a->sum = calloc(TOKENS_MAX * padded / R16_SUM_K, sizeof *a->sum);
-    if (!x || !a->q || !a->scale || !a->sum)
+    a->wide = k->widen ? calloc(TOKENS_MAX * padded, sizeof *a->wide) : NULL;
+    if ((k->widen && !a->wide) || !x || !a->q || !a->scale || !a->sum)
         bench_fail("out of memory");
     for (size_t t = 0; t < TOKENS_MAX; t++) {
         noise_f32(n, 1, x, (size_t)cols);
         r16_plain.quantize(x, cols, a->q + t * padded, a->scale + t * padded / R16_K,
                            a->sum + t * padded / R16_SUM_K);
+        if (k->widen)
+            k->widen(a->q + t * padded, (int)padded, a->wide + t * padded);
     }
     free(x);
 }
@@ -131,6 +135,7 @@ static void set_free(struct set *s)
         free(s->input[i].q);
         free(s->input[i].scale);
         free(s->input[i].sum);
+        free(s->input[i].wide);
     }
     munmap(s->memory, s->memory_bytes);
     munmap(s->y, s->y_bytes);

@@ -14,7 +14,15 @@
 
 #include "core/kernels/linear.h"
 
-enum { R16_ROWS = 16, R16_LINE = 64, R16_K = 64, R16_SUM_K = 32, R16_INT8_GROUP = 64, R16_INT4_GROUP = 32 };
+enum {
+    R16_ROWS = 16,
+    R16_LINE = 64,
+    R16_K = 64,
+    R16_SUM_K = 32,
+    R16_INT8_GROUP = 64,
+    R16_INT4_GROUP = 32,
+    R16_WIDE_TOKENS = 32 /* from so many on, `wide` pays */
+};
 
 enum r16_bits { R16_INT8 = 8, R16_INT4 = 4 };
 
@@ -29,9 +37,10 @@ struct packed {
 /* Activations of a step, ready for products: one row per token. */
 struct activation {
     int cols_padded;
-    int8_t *q;    /* [tokens, cols_padded] */
-    float *scale; /* [tokens, cols_padded / 64] */
-    int32_t *sum; /* [tokens, cols_padded / 32]: of q */
+    int8_t *q;     /* [tokens, cols_padded] */
+    float *scale;  /* [tokens, cols_padded / 64] */
+    int32_t *sum;  /* [tokens, cols_padded / 32]: of q */
+    int16_t *wide; /* [tokens, cols_padded]: q once more, as `widen` lays it; NULL: none */
 };
 
 int r16_pad(int cols); /* to whole groups of 64 */
@@ -50,6 +59,10 @@ struct r16_kernels {
     const char *name;
     /* Quantize one token's x [cols], cols_padded of them with zeros behind, into its row of an activation. */
     void (*quantize)(const float *x, int cols, int8_t *q, float *scale, int32_t *sum);
+    /* One token's q as the family multiplies it when there are many tokens; NULL where it has no use for
+     * that.
+     */
+    void (*widen)(const int8_t *q, int cols_padded, int16_t *wide);
     /* y[t][row - 16 * begin] = row of the matrix times token t, for the rows of panels [begin, end) and
      * tokens [0, tokens). y: [tokens, stride]; whole panels are written. */
     void (*multiply_int8)(const struct packed *w, int begin, int end, const struct activation *x, int tokens,

@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "core/kernels/r16.h"
+#include "core/kernels/r16_avx2.h"
 
 enum {
     TOKENS = 4,
@@ -76,18 +76,6 @@ static inline __m256i broadcast4(const int8_t *p)
     return _mm256_set1_epi32(bytes);
 }
 
-static inline __m256 half_to_float(const uint16_t *p)
-{
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
-}
-
-/* The group's integers become floats: total += integer * (weight scale * activation scale). */
-static inline __m256 add_group(__m256 total, __m256i integers, __m256 scale, float x_scale)
-{
-    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(integers), _mm256_mul_ps(scale, _mm256_set1_ps(x_scale)),
-                           total);
-}
-
 /* A stretch of one panel's groups, [first, last), for all tokens. */
 struct stretch {
     const uint8_t *lines;  /* of the panel */
@@ -148,12 +136,13 @@ static inline __attribute__((always_inline)) void tile_int8(const struct stretch
                 sum[t][1] = _mm256_add_epi32(sum[t][1], _mm256_madd_epi16(p1, ones));
             }
         }
-        __m256 s0 = half_to_float(s->scale + g * R16_ROWS), s1 = half_to_float(s->scale + g * R16_ROWS + 8);
+        __m256 s0 = r16_half_to_float(s->scale + g * R16_ROWS),
+               s1 = r16_half_to_float(s->scale + g * R16_ROWS + 8);
 #pragma GCC unroll 4
         for (int t = 0; t < count; t++) {
             float x_scale = x->scale[(size_t)(token + t) * (size_t)s->groups + (size_t)g];
-            total[t][0] = add_group(total[t][0], sum[t][0], s0, x_scale);
-            total[t][1] = add_group(total[t][1], sum[t][1], s1, x_scale);
+            total[t][0] = r16_add_group(total[t][0], sum[t][0], s0, x_scale);
+            total[t][1] = r16_add_group(total[t][1], sum[t][1], s1, x_scale);
         }
     }
     store_totals(s, token, count, total);
@@ -190,15 +179,16 @@ static inline __attribute__((always_inline)) void tile_int4(const struct stretch
                 sum[t][1] = _mm256_add_epi16(sum[t][1], p1);
             }
         }
-        __m256 s0 = half_to_float(s->scale + g * R16_ROWS), s1 = half_to_float(s->scale + g * R16_ROWS + 8);
+        __m256 s0 = r16_half_to_float(s->scale + g * R16_ROWS),
+               s1 = r16_half_to_float(s->scale + g * R16_ROWS + 8);
 #pragma GCC unroll 4
         for (int t = 0; t < count; t++) {
             size_t at = (size_t)(token + t) * (size_t)s->groups + (size_t)g;
             __m256i offset = _mm256_set1_epi32(-8 * x->sum[at]);
             __m256i i0 = _mm256_add_epi32(_mm256_madd_epi16(sum[t][0], ones), offset);
             __m256i i1 = _mm256_add_epi32(_mm256_madd_epi16(sum[t][1], ones), offset);
-            total[t][0] = add_group(total[t][0], i0, s0, x->scale[at / 2]);
-            total[t][1] = add_group(total[t][1], i1, s1, x->scale[at / 2]);
+            total[t][0] = r16_add_group(total[t][0], i0, s0, x->scale[at / 2]);
+            total[t][1] = r16_add_group(total[t][1], i1, s1, x->scale[at / 2]);
         }
     }
     store_totals(s, token, count, total);
@@ -248,7 +238,10 @@ static inline __attribute__((always_inline)) void multiply_panels(tile *multiply
 static void multiply_int8(const struct packed *w, int begin, int end, const struct activation *x, int tokens,
                           float *y, int stride)
 {
-    multiply_panels(tile_int8, R16_INT8, w, begin, end, x, tokens, y, stride);
+    if (x->wide && tokens >= R16_WIDE_TOKENS)
+        r16_multiply_wide_avx2(w, begin, end, x, tokens, y, stride);
+    else
+        multiply_panels(tile_int8, R16_INT8, w, begin, end, x, tokens, y, stride);
 }
 
 static void multiply_int4(const struct packed *w, int begin, int end, const struct activation *x, int tokens,
@@ -259,6 +252,7 @@ static void multiply_int4(const struct packed *w, int begin, int end, const stru
 
 const struct r16_kernels r16_avx2 = {.name = "avx2",
                                      .quantize = r16_quantize_avx2,
+                                     .widen = r16_widen_avx2,
                                      .multiply_int8 = multiply_int8,
                                      .multiply_int4 = multiply_int4};
 #endif

@@ -58,15 +58,17 @@ static void shrink_rows(struct model_run *r, struct rows rows, int begin, int en
     }
 }
 
-static void quantize_row(struct model_run *r, int row, const float *x, const struct linear *l)
+static void quantize_row(struct model_run *r, struct rows rows, int row, const float *x,
+                         const struct linear *l)
 {
+    const struct r16_kernels *k = r->model->kernels;
     struct activation *a = &r->activation;
     if (!l->packed.bits)
         return;
-    size_t cols = (size_t)l->packed.cols_padded;
-    r->model->kernels->quantize(x, l->packed.cols, a->q + (size_t)row * cols,
-                                a->scale + (size_t)row * (cols / R16_K),
-                                a->sum + (size_t)row * (cols / R16_SUM_K));
+    size_t cols = (size_t)l->packed.cols_padded, at = (size_t)row * cols;
+    k->quantize(x, l->packed.cols, a->q + at, a->scale + at / R16_K, a->sum + at / R16_SUM_K);
+    if (a->wide && rows.count >= R16_WIDE_TOKENS && l->packed.bits == R16_INT8)
+        k->widen(a->q + at, (int)cols, a->wide + at);
 }
 
 /* The worker's share of the rows: neighbours, which often share a delta. */
@@ -85,7 +87,7 @@ static void input_phase(struct model_run *r, struct rows rows, const float *inpu
     if (!r->any_delta && !linears[0]->packed.bits)
         return;
     for (int row = begin; row < end; row++)
-        quantize_row(r, row, input + (size_t)row * cols, linears[0]);
+        quantize_row(r, rows, row, input + (size_t)row * cols, linears[0]);
     if (rows.count >= workers)
         shrink_rows(r, rows, begin, end, input + (size_t)begin * cols, linears, count, 0, 1);
     else
@@ -257,7 +259,7 @@ static void norm_phase(struct model_run *r, const struct norm *n, const struct l
             continue;
         normalize(n, rows.delta[t], r->model->config.eps, (int)hidden, r->x + (size_t)t * hidden, h);
         if (own)
-            quantize_row(r, t, h, linears[0]);
+            quantize_row(r, rows, t, h, linears[0]);
         if (!by_row)
             shrink_rows(r, rows, t, t + 1, h, linears, count, worker, workers);
     }

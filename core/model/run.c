@@ -70,7 +70,11 @@ static int allocate_activation(struct model_run *r, struct err *e)
     r->activation.q = aligned_alloc(R16_LINE, tokens * cols);
     r->activation.scale = calloc(tokens * cols / R16_K, sizeof *r->activation.scale);
     r->activation.sum = calloc(tokens * cols / R16_SUM_K, sizeof *r->activation.sum);
-    return r->activation.q && r->activation.scale && r->activation.sum ? 0 : err_memory(e);
+    bool wide = r->model->kernels->widen != NULL;
+    if (wide)
+        r->activation.wide = calloc(tokens * cols, sizeof *r->activation.wide);
+    bool complete = r->activation.q && r->activation.scale && r->activation.sum;
+    return complete && (r->activation.wide || !wide) ? 0 : err_memory(e);
 }
 
 static size_t scratch_floats(const struct model_run *r)
@@ -124,6 +128,7 @@ void model_run_free(struct model_run *r)
     free(r->activation.q);
     free(r->activation.scale);
     free(r->activation.sum);
+    free(r->activation.wide);
     free(r->head_delta);
     free(r->memory);
     free(r);

@@ -58,6 +58,7 @@ static void make_activation(struct activation *a, const struct r16_kernels *k, i
     a->q = aligned_alloc(R16_LINE, count * padded);
     a->scale = calloc(count * padded / R16_K, sizeof *a->scale);
     a->sum = calloc(count * padded / R16_SUM_K, sizeof *a->sum);
+    a->wide = NULL;
     for (size_t t = 0; t < count; t++) {
         for (int i = 0; i < cols; i++)
             x[i] = t % 5 == 4 && i < 64 ? 0.0f : noise() * (float)(1 + i % 3);
@@ -72,6 +73,18 @@ static void free_activation(struct activation *a)
     free(a->q);
     free(a->scale);
     free(a->sum);
+    free(a->wide);
+}
+
+/* What the family multiplies when there are many tokens. */
+static void widen(struct activation *a, const struct r16_kernels *k, int tokens)
+{
+    size_t padded = (size_t)a->cols_padded;
+    if (!k->widen)
+        return;
+    a->wide = malloc((size_t)tokens * padded * sizeof *a->wide);
+    for (size_t t = 0; t < (size_t)tokens; t++)
+        k->widen(a->q + t * padded, a->cols_padded, a->wide + t * padded);
 }
 
 /* ---- packing ---- */
@@ -180,6 +193,7 @@ static void check_size(const struct r16_kernels *k, enum r16_bits bits, int rows
     struct activation x;
     make_sample(&s, bits, rows, cols);
     make_activation(&x, &r16_plain, tokens, cols);
+    widen(&x, k, tokens);
     int width = s.packed.panels * R16_ROWS, stride = width + 5;
     size_t floats = (size_t)tokens * (size_t)stride;
     float *expected = malloc(floats * sizeof *expected), *found = malloc(floats * sizeof *found);
@@ -202,7 +216,7 @@ static void equals_plain(void **state)
     static const int shapes[][2] = {{16, 64}, {1, 1}, {17, 65}, {48, 160}, {33, 448}, {16, 1100}};
     check_quantize(k);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int tokens = 1; tokens <= 26; tokens += tokens < 14 ? 1 : 6) {
+        for (int tokens = 1; tokens <= R16_WIDE_TOKENS + 6; tokens += tokens < 14 || tokens >= 32 ? 1 : 6) {
             check_size(k, R16_INT8, shapes[i][0], shapes[i][1], tokens);
             check_size(k, R16_INT4, shapes[i][0], shapes[i][1], tokens);
         }
@@ -212,13 +226,14 @@ static void equals_plain(void **state)
 static void tokens_do_not_depend_on_each_other(void **state)
 {
     const struct r16_kernels *k = *state;
-    enum { ROWS = 32, COLS = 320, TOKENS = 19 };
+    enum { ROWS = 32, COLS = 320, TOKENS = R16_WIDE_TOKENS + 7 };
     for (int bits = R16_INT4; bits <= R16_INT8; bits += 4) {
         struct sample s;
         struct activation all;
         float together[TOKENS * ROWS], alone[ROWS];
         make_sample(&s, (enum r16_bits)bits, ROWS, COLS);
         make_activation(&all, k, TOKENS, COLS);
+        widen(&all, k, TOKENS);
         multiply(k, &s, &all, TOKENS, together, ROWS);
         for (int t = 0; t < TOKENS; t++) {
             struct activation one = all;
@@ -242,6 +257,7 @@ static void print_speed(const struct r16_kernels *k, enum r16_bits bits)
     float *y = malloc(sizeof *y * TOKENS * ROWS);
     make_sample(&s, bits, ROWS, COLS);
     make_activation(&x, k, TOKENS, COLS);
+    widen(&x, k, TOKENS);
     double start = clock_ms();
     for (int i = 0; i < ROUNDS; i++)
         multiply(k, &s, &x, TOKENS, y, ROWS);
