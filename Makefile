@@ -166,6 +166,19 @@ KILLS ?= 10000
 torture: all $(BUILD)/tests/fault/registry_crash_test
 	@tests/torture.sh $(BUILD) $(KILLS) $(SEED)
 
+# The other promises that many rounds prove; N is how many (seconds of fairness).
+PYTHON ?= /usr/bin/python3
+promise = ADAPTERD_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -s --color=no tests/e2e/test_promises.py -k $@
+crowds: all
+	@ADAPTERD_CROWDS=$(or $(N),100) $(promise)
+fairness: all
+	@ADAPTERD_FAIR_SECONDS=$(or $(N),60) $(promise)
+disconnects: all
+	@ADAPTERD_DISCONNECTS=$(or $(N),10000) $(promise)
+drains: all
+	@ADAPTERD_DRAINS=$(or $(N),500) $(promise)
+.PHONY: crowds fairness disconnects drains
+
 DESTDIR ?=
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/adapterd \

@@ -135,42 +135,6 @@ def test_a_client_that_never_reads_does_not_hold_up_the_end(start):
     d.stop()
 
 
-def test_many_stops_under_load(start, tmp_path):
-    """At a random moment of a busy time: no answer that has begun is cut short."""
-    pick = random.Random(3)
-    d = start("demo", tmp_path / "data", "--threads", "1")
-    tenant = d.tenant("acme")
-    d.stop()
-    for _ in range(10):
-        d = start("demo", d.data, "--threads", "1")
-        failures = []
-
-        def ask(d=d, failures=failures):
-            while True:
-                try:
-                    with Wire(d) as wire:
-                        wire.request("POST", "/infer", {**LONG, "max_tokens": 40, "stream": True}, tenant.key)
-                        answer = wire.answer()
-                except OSError:  # refused, or accepted by the kernel and never by the daemon
-                    return
-                except http.client.IncompleteRead as error:
-                    failures.append(repr(error))
-                    return
-                if answer.status == 503:
-                    return
-                if answer.status != 200 or not answer.body.endswith(b"data: [DONE]\n\n") or b"cancelled" in answer.body:
-                    failures.append(repr(answer))
-
-        threads = [threading.Thread(target=ask) for _ in range(6)]
-        for t in threads:
-            t.start()
-        time.sleep(pick.random() / 4)
-        d.stop()
-        for t in threads:
-            t.join()
-        assert failures == []
-
-
 def test_many_stops_while_clients_come_and_go(start, tmp_path):
     """Exit status 0, whatever the connections are at in that moment."""
     pick = random.Random(6)
