@@ -34,13 +34,27 @@ static void mismatch(struct fsck *f, const char *what, const char *id)
     report(f, FSCK_MISMATCH, NULL, message);
 }
 
+/* What counts against the tenant's quota. */
+static uint64_t bytes_of(const struct tenant *t)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < t->adapters.count; i++) {
+        const struct adapter *a = t->adapters.items[i];
+        for (size_t k = 0; k < a->count; k++)
+            bytes += a->versions[k]->config_bytes + a->versions[k]->weights_bytes;
+    }
+    return bytes;
+}
+
 static int check_tenant(void *arg, const struct store_tenant *row, struct err *e)
 {
     (void)e;
     struct fsck *f = arg;
     const struct tenant *t = mirror_tenant(&f->registry->mirror, row->id);
     f->seen[0]++;
-    if (!t || t->number != row->number || t->created_ms != row->created_ms)
+    if (!t || t->number != row->number || t->created_ms != row->created_ms ||
+        memcmp(&t->quota, &row->quota, sizeof t->quota) != 0 ||
+        strcmp(t->default_adapter, row->default_adapter) != 0 || t->bytes != bytes_of(t))
         mismatch(f, "tenant", row->id);
     return 0;
 }
