@@ -1,8 +1,10 @@
 #include "server/http.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -38,6 +40,7 @@ enum {
 struct http {
     struct server *server;
     struct MHD_Daemon *daemon;
+    int listen_fd; /* the library's from its start on; http_quiesce puts another file behind it */
 };
 
 static uint64_t from_now(uint64_t ms)
@@ -408,6 +411,7 @@ int http_start(struct http **out, struct server *s, int fd, struct err *e)
         return err_memory(e);
     }
     h->server = s;
+    h->listen_fd = fd;
     h->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, access_handler, h,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
@@ -426,11 +430,17 @@ int http_start(struct http **out, struct server *s, int fd, struct err *e)
     return 0;
 }
 
+/* Not by MHD_quiesce_daemon: it takes the socket out of its threads' epoll sets while they may do the same,
+ * and whoever comes second aborts the process; and once the socket is closed, a new connection may get its
+ * number. With another file behind the number the socket is closed, the number stays taken, and the sets
+ * forget it by themselves. */
 void http_quiesce(struct http *h)
 {
-    int fd = MHD_quiesce_daemon(h->daemon);
-    if (fd >= 0)
-        close(fd);
+    int silent = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (silent < 0 || dup3(silent, h->listen_fd, O_CLOEXEC) < 0)
+        shutdown(h->listen_fd, SHUT_RDWR); /* refuses as well, but its threads spin */
+    if (silent >= 0)
+        close(silent);
 }
 
 static void pause_ms(long ms)
