@@ -255,6 +255,13 @@ void mirror_add_key(struct mirror *m, struct key *k)
     mirror_unlock(m);
 }
 
+void mirror_expire_key(struct mirror *m, struct key *k, int64_t expires_ms)
+{
+    write_lock(m);
+    k->expires_ms = expires_ms;
+    mirror_unlock(m);
+}
+
 void mirror_revoke_key(struct mirror *m, struct key *k)
 {
     write_lock(m);

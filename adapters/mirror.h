@@ -26,8 +26,10 @@ struct tenant {
 };
 
 struct key {
-    char kid[KID_BYTES]; /* first */
-    bool revoked;        /* and then no longer in the table */
+    char kid[KID_BYTES];     /* first */
+    bool revoked;            /* and then no longer in the table */
+    int64_t expires_ms;      /* 0: never */
+    _Atomic int64_t used_ms; /* to the minute; 0: never */
     uint8_t hash[SHA256_BYTES];
     int64_t created_ms;
     struct tenant *tenant;
@@ -85,6 +87,7 @@ void mirror_remove_tenant(struct mirror *m, struct tenant *t); /* the caller fre
 void mirror_change_tenant(struct mirror *m, struct tenant *t, const struct quota *quota,
                           const char *default_adapter);
 void mirror_add_key(struct mirror *m, struct key *k);
+void mirror_expire_key(struct mirror *m, struct key *k, int64_t expires_ms);
 void mirror_revoke_key(struct mirror *m, struct key *k);
 void mirror_remove_key(struct mirror *m, struct key *k); /* the caller frees it */
 void mirror_add_adapter(struct mirror *m, struct tenant *t,

@@ -134,6 +134,8 @@ static int load_key(void *arg, const struct store_key *row, struct err *e)
     if (!k)
         return err_memory(e);
     k->revoked = row->revoked;
+    k->expires_ms = row->expires_ms;
+    atomic_init(&k->used_ms, row->used_ms);
     k->created_ms = row->created_ms;
     memcpy(k->hash, row->hash, sizeof k->hash);
     mirror_add_key(&r->mirror, k);
@@ -219,6 +221,7 @@ int registry_open(struct registry **out, const char *data_directory, struct err 
     }
     r->lock_fd = r->blobs.temporary_fd = r->blobs.shelves_fd = -1;
     pthread_mutex_init(&r->writer, NULL);
+    pthread_mutex_init(&r->used_lock, NULL);
     r->directory = strdup(data_directory);
     if ((!r->directory && err_memory(e) != 0) || open_parts(r, data_directory, e) != 0) {
         registry_close(r);
@@ -237,6 +240,7 @@ void registry_close(struct registry *r)
     free(r->directory);
     mirror_fini(&r->mirror);
     pthread_mutex_destroy(&r->writer);
+    pthread_mutex_destroy(&r->used_lock);
     if (r->lock_fd >= 0)
         close(r->lock_fd); /* last: gives the directory free */
     free(r);

@@ -118,17 +118,24 @@ struct key_row {
     char kid[KID_BYTES];
     char label[LABEL_MAX_BYTES + 1];
     int64_t created_ms;
+    int64_t expires_ms; /* 0: never */
+    int64_t used_ms;    /* the minute of its last use; 0: never */
     bool revoked;
 };
-/* A new key of a tenant; `key` is the only copy of its text (ad_...). */
-int registry_key_create(struct registry *r, const char *tenant_id, const char *label, struct key_row *out,
+/* A new key of a tenant; `key` is the only copy of its text (ad_...). It ends at `expires_ms`; 0: never. */
+int registry_key_create(struct registry *r, const char *tenant_id, const char *label, int64_t expires_ms,
+                        struct key_row *out, char key[KEY_TEXT_BYTES], struct err *e);
+/* A new key with the label of another, which goes on for `grace_ms` at most; *old is the other as it is then.
+ * Errors: "key_not_found", "key_not_in_force" (revoked or expired). */
+int registry_key_rotate(struct registry *r, const char *tenant_id, const char *kid, int64_t grace_ms,
+                        int64_t expires_ms, struct key_row *old, struct key_row *out,
                         char key[KEY_TEXT_BYTES], struct err *e);
 int registry_key_revoke(struct registry *r, const char *tenant_id, const char *kid,
                         struct err *e); /* "key_not_found" */
 int registry_key_list(struct registry *r, const char *tenant_id, const char *after, size_t limit,
                       struct key_row *out, size_t *count, bool *more, struct err *e);
-/* Who holds this key? Role NONE for an unknown or revoked one. Compares hashes; time does not depend on the
- * match. */
+/* Who holds this key? Role NONE for an unknown, revoked or expired one. Compares hashes; time does not depend
+ * on the match. */
 void registry_key_check(struct registry *r, const char *key, struct caller *out);
 /* The admin key in `path`: read it, or make one (mode 0600) when the file is not there. Call once, after
  * opening. */

@@ -10,6 +10,12 @@
 #include "adapters/registry.h"
 #include "adapters/store.h"
 
+enum { KEY_USES_MAX = 4096 }; /* more in one interval: their times are written with a later use */
+struct key_use {
+    char kid[KID_BYTES];
+    int64_t used_ms;
+};
+
 struct registry {
     int lock_fd; /* flock on DATA/lock for as long as we live */
     struct blobs blobs;
@@ -24,7 +30,18 @@ struct registry {
     char *directory; /* DATA */
     int holds;       /* who wants blobs to stay; under `writer` */
     bool sweep_due;  /* blobs that nobody needs were left because of them */
+
+    /* Keys used since the last time that it was written down. Readers add, so it has a lock of its own, taken
+     * behind all others. */
+    pthread_mutex_t used_lock;
+    struct key_use used[KEY_USES_MAX];
+    size_t used_count;
 };
+
+/* Take what is noted of used keys; write it, in a transaction; put it back when that failed. */
+size_t registry_uses_take(struct registry *r, struct key_use out[KEY_USES_MAX]);
+int registry_uses_write(struct registry *r, const struct key_use *uses, size_t count, struct err *e);
+void registry_uses_return(struct registry *r, const struct key_use *uses, size_t count);
 
 /* Take the writer mutex; "storage_failed" (and no mutex) when changes are refused. */
 int registry_write_begin(struct registry *r, struct err *e);

@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "adapters/registry_private.h"
 #include "adapters/usage.h"
 
@@ -15,22 +17,37 @@ static int add_rows(struct registry *r, const struct usage_row *rows, size_t cou
     return 0;
 }
 
-static int add(struct registry *r, const struct usage_row *rows, size_t count, struct err *e)
+static int add(struct registry *r, const struct usage_row *rows, size_t count, const struct key_use *uses,
+               size_t use_count, struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (add_rows(r, rows, count, e) == 0)
+    if (add_rows(r, rows, count, e) == 0 && registry_uses_write(r, uses, use_count, e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;
 }
 
-int registry_usage_add(struct registry *r, const struct usage_row *rows, size_t count, struct err *e)
+static int add_all(struct registry *r, const struct usage_row *rows, size_t count, struct key_use *uses,
+                   struct err *e)
 {
     if (registry_write_begin(r, e) != 0)
         return -1;
-    int result = add(r, rows, count, e);
+    int result = 0;
+    size_t use_count = registry_uses_take(r, uses);
+    if (count || use_count)
+        result = add(r, rows, count, uses, use_count, e);
+    if (result != 0)
+        registry_uses_return(r, uses, use_count);
     registry_write_end(r);
+    return result;
+}
+
+int registry_usage_add(struct registry *r, const struct usage_row *rows, size_t count, struct err *e)
+{
+    struct key_use *uses = calloc(KEY_USES_MAX, sizeof *uses);
+    int result = uses ? add_all(r, rows, count, uses, e) : err_memory(e);
+    free(uses);
     return result;
 }
 

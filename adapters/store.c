@@ -12,6 +12,8 @@ enum statement {
     TENANT_DELETE,
     KEY_LIST,
     KEY_INSERT,
+    KEY_EXPIRE,
+    KEY_USED,
     KEY_REVOKE,
     KEY_DELETE,
     ADAPTER_LIST,
@@ -52,8 +54,12 @@ static const char *const SQL[STATEMENTS] = {
                       " requests_in_flight_max = ?, weight = ?, default_adapter = ? WHERE number = ?",
     [TENANT_DELETE] = "DELETE FROM tenants WHERE number = ?",
 
-    [KEY_LIST] = "SELECT tenant, kid, label, hash, created_ms, revoked_ms FROM keys ORDER BY tenant, kid",
-    [KEY_INSERT] = "INSERT INTO keys (tenant, kid, label, hash, created_ms) VALUES (?, ?, ?, ?, ?)",
+    [KEY_LIST] = "SELECT tenant, kid, label, hash, created_ms, revoked_ms, expires_ms, used_ms FROM keys"
+                 " ORDER BY tenant, kid",
+    [KEY_INSERT] = "INSERT INTO keys (tenant, kid, label, hash, created_ms, expires_ms)"
+                   " VALUES (?, ?, ?, ?, ?, ?)",
+    [KEY_EXPIRE] = "UPDATE keys SET expires_ms = ? WHERE kid = ?",
+    [KEY_USED] = "UPDATE keys SET used_ms = ? WHERE kid = ?",
     [KEY_REVOKE] = "UPDATE keys SET revoked_ms = ? WHERE kid = ? AND revoked_ms IS NULL",
     [KEY_DELETE] = "DELETE FROM keys WHERE kid = ?",
 
@@ -274,6 +280,8 @@ static int read_key(struct query *q, const struct store_visitor *v, void *arg, s
     memcpy(row.hash, hash, SHA256_BYTES);
     row.created_ms = column_integer(q);
     row.revoked = sqlite3_column_type(q->statement, ++q->column) != SQLITE_NULL;
+    row.expires_ms = column_integer(q); /* NULL reads as 0 */
+    row.used_ms = column_integer(q);
     return v->key(arg, &row, e);
 }
 
@@ -387,7 +395,27 @@ int store_key_insert(struct store *s, const struct store_key *row, struct err *e
     bind_text(&q, row->label);
     bind_hash(&q, row->hash);
     bind_integer(&q, row->created_ms);
+    if (row->expires_ms)
+        bind_integer(&q, row->expires_ms);
+    else
+        bind_null(&q);
     return query_run(&q, "add a key", e);
+}
+
+int store_key_expire(struct store *s, const char *kid, int64_t expires_ms, struct err *e)
+{
+    struct query q = query_start(s, KEY_EXPIRE);
+    bind_integer(&q, expires_ms);
+    bind_text(&q, kid);
+    return query_run(&q, "let a key expire", e);
+}
+
+int store_key_used(struct store *s, const char *kid, int64_t used_ms, struct err *e)
+{
+    struct query q = query_start(s, KEY_USED);
+    bind_integer(&q, used_ms);
+    bind_text(&q, kid);
+    return query_run(&q, "note the use of a key", e);
 }
 
 int store_key_revoke(struct store *s, const char *kid, int64_t revoked_ms, struct err *e)

@@ -25,7 +25,7 @@ struct store_key {
     uint32_t tenant;
     const char *kid, *label;
     uint8_t hash[SHA256_BYTES];
-    int64_t created_ms;
+    int64_t created_ms, expires_ms, used_ms; /* 0: never */
     bool revoked;
 };
 struct store_adapter {
@@ -67,6 +67,8 @@ int store_tenant_change(struct store *s, const struct store_tenant *row, struct 
 int store_tenant_delete(struct store *s, uint32_t number, struct err *e); /* with all that is its own */
 
 int store_key_insert(struct store *s, const struct store_key *row, struct err *e);
+int store_key_expire(struct store *s, const char *kid, int64_t expires_ms, struct err *e);
+int store_key_used(struct store *s, const char *kid, int64_t used_ms, struct err *e); /* gone: nothing */
 int store_key_revoke(struct store *s, const char *kid, int64_t revoked_ms, struct err *e);
 int store_key_delete(struct store *s, const char *kid, struct err *e);
 

@@ -27,7 +27,8 @@ struct usage_row {
     int64_t count[USAGE_KINDS];
 };
 
-/* Add all counts in one transaction: all of them, or after an error none. */
+/* Add all counts in one transaction, all of them, or after an error none; and with them, also with no rows,
+ * the times at which keys were used. */
 int registry_usage_add(struct registry *r, const struct usage_row *rows, size_t count, struct err *e);
 
 struct usage_query {

@@ -24,6 +24,14 @@ static const struct option default_options[] = {
 
 static const struct option key_options[] = {
     {"--label", "TEXT", "what the key is for", 0},
+    {"--expires-at", "TIME", "when it ends, like 2026-01-31T12:00:00Z (default: never)", 0},
+    {"--out", "FILE", "write the key to a new FILE (mode 0600) and do not show it", 0},
+    {0},
+};
+
+static const struct option rotate_options[] = {
+    {"--grace", "SECONDS", "how long the old key goes on, 0..604800 (default: 3600)", 0},
+    {"--expires-at", "TIME", "when the new key ends (default: never)", 0},
     {"--out", "FILE", "write the key to a new FILE (mode 0600) and do not show it", 0},
     {0},
 };
@@ -99,6 +107,9 @@ const struct command commands[] = {
     {"keys", "create", "TENANT", 1, "Create an API key for a tenant; it is shown once", NULL, key_options,
      keys_create},
     {"keys", "list", "TENANT", 1, "List a tenant's keys", NULL, list_options, keys_list},
+    {"keys", "rotate", "TENANT KID", 2, "Make a new key that takes the place of an old one",
+     "The old key goes on for a while, so that everybody can change to the new one.\n", rotate_options,
+     keys_rotate},
     {"keys", "revoke", "TENANT KID", 2, "Revoke a key", NULL, no_options, keys_revoke},
     {"adapters", "list", NULL, 0, "List a tenant's adapters", NULL, adapter_list_options, adapters_list},
     {"adapters", "show", "NAME", 1, "Show an adapter's versions", NULL, tenant_options, adapters_show},

@@ -25,6 +25,7 @@ int quota_options(const struct args *a, json_t **out, struct err *e);
 int quota_print(const json_t *tenant, struct err *e);
 
 int keys_create(struct context *c, const struct args *a, struct err *e);
+int keys_rotate(struct context *c, const struct args *a, struct err *e);
 int keys_list(struct context *c, const struct args *a, struct err *e);
 int keys_revoke(struct context *c, const struct args *a, struct err *e);
 

@@ -52,13 +52,10 @@ static int print_key(struct context *c, const struct answer *answer, const char 
     return 0;
 }
 
-static int create(struct context *c, const char *path, const char *label, const char *file, int fd,
-                  struct err *e)
+/* Takes the body over. */
+static int make(struct context *c, const char *path, json_t *body, const char *file, int fd, struct err *e)
 {
     struct answer answer;
-    json_t *body = label ? json_pack("{s:s}", "label", label) : json_object();
-    if (!body)
-        return err_set(e, "usage", "the label is not UTF-8");
     int result = client_call(c->client, "POST", path, body, &answer, e);
     json_decref(body);
     if (result != 0)
@@ -68,17 +65,59 @@ static int create(struct context *c, const char *path, const char *label, const 
     return result;
 }
 
-int keys_create(struct context *c, const struct args *a, struct err *e)
+/* The key is written to the file that --out names, which is not left behind when there is none. Takes the
+ * body over. */
+static int make_to_file(struct context *c, const struct args *a, const char *path, json_t *body,
+                        struct err *e)
 {
-    struct buf path = {0};
     const char *file = args_get(a, "--out");
     int fd = -1, result = -1;
-    if (keys_path(&path, a->operand[0], NULL, e) == 0 && open_key_file(file, &fd, e) == 0)
-        result = create(c, path.data, args_get(a, "--label"), file, fd, e);
+    if (open_key_file(file, &fd, e) == 0)
+        result = make(c, path, body, file, fd, e);
+    else
+        json_decref(body);
     if (fd >= 0)
         close(fd);
     if (fd >= 0 && result != 0)
         unlink(file);
+    return result;
+}
+
+int keys_create(struct context *c, const struct args *a, struct err *e)
+{
+    struct buf path = {0};
+    json_t *body =
+        json_pack("{s:s*, s:s*}", "label", args_get(a, "--label"), "expires_at", args_get(a, "--expires-at"));
+    if (!body)
+        return err_set(e, "usage", "the label is not UTF-8");
+    int result = keys_path(&path, a->operand[0], NULL, e);
+    if (result == 0)
+        result = make_to_file(c, a, path.data, body, e);
+    else
+        json_decref(body);
+    buf_fini(&path);
+    return result;
+}
+
+int keys_rotate(struct context *c, const struct args *a, struct err *e)
+{
+    struct buf path = {0};
+    int graced;
+    long long grace = 0;
+    if (args_integer(a, "--grace", 0, 7 * 24 * 3600, &graced, &grace, e) != 0)
+        return -1;
+    json_t *body = json_pack("{s:s*}", "expires_at", args_get(a, "--expires-at"));
+    if (!body || (graced && json_object_set_new(body, "grace_seconds", json_integer(grace)) != 0)) {
+        json_decref(body);
+        return err_set(e, "usage", "the time is not UTF-8");
+    }
+    int result = keys_path(&path, a->operand[0], a->operand[1], e);
+    if (result == 0 && buf_append_string(&path, "/rotate") != 0)
+        result = err_memory(e);
+    if (result == 0)
+        result = make_to_file(c, a, path.data, body, e);
+    else
+        json_decref(body);
     buf_fini(&path);
     return result;
 }
@@ -88,12 +127,14 @@ static int print_rows(const json_t *rows, struct err *e)
     struct table t;
     size_t i;
     const json_t *row;
-    table_init(&t, "KID|LABEL|CREATED|REVOKED");
+    table_init(&t, "KID|LABEL|CREATED|LAST USED|EXPIRES|REVOKED");
     json_array_foreach(rows, i, row)
     {
         table_add_member(&t, row, "kid");
         table_add_member(&t, row, "label");
         table_add_time(&t, row, "created");
+        table_add_time(&t, row, "last_used");
+        table_add_time(&t, row, "expires_at");
         table_add_member(&t, row, "revoked");
     }
     return table_print(&t, e);

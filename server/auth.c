@@ -44,10 +44,10 @@ static int check_key(struct request *r, struct MHD_Connection *connection, struc
         return unauthorized(e, "the Authorization header must say Bearer");
     const char *key = value + 7 + strspn(value + 7, " ");
     if (!*key || strlen(key) >= KEY_TEXT_BYTES)
-        return unauthorized(e, "unknown or revoked key");
+        return unauthorized(e, "unknown, revoked or expired key");
     registry_key_check(r->server->registry, key, &r->caller);
     if (r->caller.role == ROLE_NONE)
-        return unauthorized(e, "unknown or revoked key");
+        return unauthorized(e, "unknown, revoked or expired key");
     return 0;
 }
 

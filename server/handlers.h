@@ -18,6 +18,7 @@ void route_tenants_change(struct request *r);
 void route_tenants_delete(struct request *r);
 /* route_keys.c */
 void route_keys_create(struct request *r);
+void route_keys_rotate(struct request *r);
 void route_keys_list(struct request *r);
 void route_keys_revoke(struct request *r);
 /* route_audit.c */

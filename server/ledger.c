@@ -135,7 +135,9 @@ int ledger_flush(struct ledger *l, struct err *e)
     if (count)
         l->counting = !l->counting;
     pthread_mutex_unlock(&l->lock);
-    if (count) { /* nobody else touches this table now */
+    if (!count) {
+        result = l->write(l->arg, NULL, 0, e);
+    } else { /* nobody else touches this table now */
         result = write_table(l, t, e);
         pthread_mutex_lock(&l->lock);
         clear_locked(l, t, result != 0);

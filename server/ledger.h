@@ -20,7 +20,8 @@ struct ledger_entry {
     struct usage_row row; /* the day is filled in when it is counted */
 };
 
-/* `write` adds all rows in one transaction, or none; registry_usage_add. */
+/* `write` adds all rows in one transaction, or none; registry_usage_add. It is called without rows, too, for
+ * what else is to be written from time to time. */
 typedef int ledger_write(void *arg, const struct usage_row *rows, size_t count, struct err *e);
 int ledger_new(struct ledger **out, ledger_write *write, void *arg, struct err *e);
 /* Writes what is left; -1 when that failed and counts are lost. Frees in any case; NULL is fine. */

@@ -53,6 +53,7 @@ static const struct {
     {"key_not_found", 404},
     {"method_not_allowed", 405},
     {"tenant_exists", 409},
+    {"key_not_in_force", 409},
     {"version_conflict", 409},
     {"no_previous_version", 409},
     {"limit_reached", 409},

@@ -1,25 +1,97 @@
-/* Keys of a tenant: create (the only time the key is shown), list, revoke. Admins only. */
+/* Keys of a tenant: create and rotate (the only time the key is shown), list, revoke. Admins only. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "adapters/registry.h"
+#include "core/base/clock.h"
 #include "server/adapter_json.h"
 #include "server/fields.h"
 #include "server/handlers.h"
 #include "server/list.h"
 #include "server/reply.h"
 
-static int read_label(const json_t *body, const char **label, struct err *e)
+enum { GRACE_S_DEFAULT = 3600, GRACE_S_MAX = 7 * 24 * 3600 };
+
+/* 0 for null or nothing: never. */
+static int read_expiry(const json_t *body, int64_t *out_ms, struct err *e)
 {
-    static const char *const known[] = {"label", NULL};
+    const json_t *value = json_object_get(body, "expires_at");
+    *out_ms = 0;
+    if (!value || json_is_null(value))
+        return 0;
+    if (!json_is_string(value))
+        return field_wrong_type(value, "expires_at", "a time or null", e);
+    const char *text = json_string_value(value);
+    if (strlen(text) == json_string_length(value) && clock_parse(text, out_ms) && *out_ms > clock_unix_ms())
+        return 0;
+    err_set(e, "out_of_range",
+            "\"expires_at\" must be a time to come, written like 2026-01-31T12:00:00Z, found \"%.40s\"",
+            text);
+    return err_param(e, "expires_at");
+}
+
+static int read_key(const json_t *body, const char **label, int64_t *expires_ms, struct err *e)
+{
+    static const char *const known[] = {"label", "expires_at", NULL};
     size_t length = 0;
     if (fields_known(body, known, e) != 0 ||
-        field_string(body, "label", LABEL_MAX_BYTES, label, &length, e) < 0)
+        field_string(body, "label", LABEL_MAX_BYTES, label, &length, e) < 0 ||
+        read_expiry(body, expires_ms, e) != 0)
         return -1;
     if (strlen(*label) == length)
         return 0;
     err_set(e, "out_of_range", "\"label\" may not hold U+0000");
     return err_param(e, "label");
+}
+
+static json_t *time_json(int64_t unix_ms)
+{
+    return unix_ms ? adapter_json_time(unix_ms) : json_null();
+}
+
+/* `old`: the key that this one replaces; NULL: none. */
+static json_t *created_json(const struct key_row *k, const char *key, const struct key_row *old)
+{
+    json_t *body =
+        json_pack("{s:s, s:s, s:s, s:o, s:o}", "kid", k->kid, "key", key, "label", k->label, "created",
+                  adapter_json_time(k->created_ms), "expires_at", time_json(k->expires_ms));
+    if (body && old &&
+        json_object_set_new(
+            body, "replaces",
+            json_pack("{s:s, s:o}", "kid", old->kid, "expires_at", time_json(old->expires_ms))) != 0) {
+        json_decref(body);
+        return NULL;
+    }
+    return body;
+}
+
+static int read_rotation(const json_t *body, int64_t *grace_s, int64_t *expires_ms, struct err *e)
+{
+    static const char *const known[] = {"grace_seconds", "expires_at", NULL};
+    *grace_s = GRACE_S_DEFAULT;
+    if (fields_known(body, known, e) != 0 ||
+        field_integer(body, "grace_seconds", 0, GRACE_S_MAX, grace_s, e) < 0)
+        return -1;
+    return read_expiry(body, expires_ms, e);
+}
+
+void route_keys_rotate(struct request *r)
+{
+    struct err e;
+    struct key_row row, old;
+    char key[KEY_TEXT_BYTES];
+    int64_t grace_s, expires_ms;
+    json_t *body = fields_parse(r->body.data, r->body.length, &e);
+    if (body && read_rotation(body, &grace_s, &expires_ms, &e) == 0 &&
+        registry_key_rotate(r->server->registry, r->match.parameter[0], r->match.parameter[1], grace_s * 1000,
+                            expires_ms, &old, &row, key, &e) == 0) {
+        r->reply.no_store = true;
+        reply_json(r, 201, created_json(&row, key, &old));
+        explicit_bzero(key, sizeof key);
+    } else {
+        reply_error(r, &e);
+    }
+    json_decref(body);
 }
 
 void route_keys_create(struct request *r)
@@ -28,13 +100,13 @@ void route_keys_create(struct request *r)
     struct key_row row;
     char key[KEY_TEXT_BYTES];
     const char *label = "";
+    int64_t expires_ms;
     json_t *body = fields_parse(r->body.data, r->body.length, &e);
-    if (body && read_label(body, &label, &e) == 0 &&
-        registry_key_create(r->server->registry, r->match.parameter[0], label, &row, key, &e) == 0) {
+    if (body && read_key(body, &label, &expires_ms, &e) == 0 &&
+        registry_key_create(r->server->registry, r->match.parameter[0], label, expires_ms, &row, key, &e) ==
+            0) {
         r->reply.no_store = true;
-        reply_json(r, 201,
-                   json_pack("{s:s, s:s, s:s, s:o}", "kid", row.kid, "key", key, "label", row.label,
-                             "created", adapter_json_time(row.created_ms)));
+        reply_json(r, 201, created_json(&row, key, NULL));
         explicit_bzero(key, sizeof key);
     } else {
         reply_error(r, &e);
@@ -44,8 +116,9 @@ void route_keys_create(struct request *r)
 
 static json_t *key_json(const struct key_row *k)
 {
-    return json_pack("{s:s, s:s, s:o, s:b}", "kid", k->kid, "label", k->label, "created",
-                     adapter_json_time(k->created_ms), "revoked", (int)k->revoked);
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:b}", "kid", k->kid, "label", k->label, "created",
+                     adapter_json_time(k->created_ms), "last_used", time_json(k->used_ms), "expires_at",
+                     time_json(k->expires_ms), "revoked", (int)k->revoked);
 }
 
 static json_t *rows_json(const struct key_row *rows, size_t count, bool more)

@@ -20,6 +20,7 @@ static const struct route routes[] = {
     {"DELETE", "/tenants/{id}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_tenants_delete},
     {"POST", "/tenants/{id}/keys", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_keys_create},
     {"GET", "/tenants/{id}/keys", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, route_keys_list},
+    {"POST", "/tenants/{id}/keys/{kid}/rotate", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_keys_rotate},
     {"DELETE", "/tenants/{id}/keys/{kid}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_keys_revoke},
 
     {"GET", "/usage", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE | QUERY_USAGE,

@@ -34,3 +34,33 @@ void clock_format(int64_t unix_ms, char *out, size_t size)
     strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(out, size, "%s.%03dZ", day, rest);
 }
+
+/* The digits of `text` where the pattern has a 0; everything else as the pattern has it. */
+static bool has_shape(const char *text, const char *pattern)
+{
+    for (; *pattern; pattern++, text++)
+        if (*pattern == '0' ? *text < '0' || *text > '9' : *text != *pattern)
+            return false;
+    return !*text;
+}
+
+bool clock_parse(const char *text, int64_t *unix_ms)
+{
+    bool fraction = has_shape(text, "0000-00-00T00:00:00.000Z");
+    struct tm tm = {0};
+    int ms = 0;
+    if (!fraction && !has_shape(text, "0000-00-00T00:00:00Z"))
+        return false;
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+               &tm.tm_min, &tm.tm_sec, &ms) < 6)
+        return false;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    struct tm given = tm; /* timegm moves what is out of range */
+    int64_t seconds = timegm(&tm);
+    if (tm.tm_year != given.tm_year || tm.tm_mon != given.tm_mon || tm.tm_mday != given.tm_mday ||
+        tm.tm_hour != given.tm_hour || tm.tm_min != given.tm_min || tm.tm_sec != given.tm_sec)
+        return false;
+    *unix_ms = seconds * 1000 + ms;
+    return true;
+}

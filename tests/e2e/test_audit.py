@@ -152,6 +152,7 @@ CHANGES = {
     ("PATCH", "/tenants/{id}"): {"tenant.change"},
     ("DELETE", "/tenants/{id}"): {"tenant.delete"},
     ("POST", "/tenants/{id}/keys"): {"key.create"},
+    ("POST", "/tenants/{id}/keys/{kid}/rotate"): {"key.rotate"},
     ("DELETE", "/tenants/{id}/keys/{kid}"): {"key.revoke"},
     ("POST", "/backup"): {"backup.start"},
     ("POST", "/fsck"): set(),

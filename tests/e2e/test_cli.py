@@ -154,7 +154,7 @@ def test_keys(daemon, ctl, tmp_path):
     good(ctl(daemon, "adapters", "list", key=made["key"]))
 
     rows = good(ctl(daemon, "keys", "list", "k-one")).splitlines()
-    assert rows[0].split() == ["KID", "LABEL", "CREATED", "REVOKED"]
+    assert rows[0].split() == ["KID", "LABEL", "CREATED", "LAST", "USED", "EXPIRES", "REVOKED"]
     assert sorted(r.split()[0] for r in rows[1:]) == sorted([kid, made["kid"]])
     assert key not in "\n".join(rows)
 

@@ -116,6 +116,7 @@ MATRIX = [
     Row("/tenants/{id}", "DELETE", lambda h: f"/tenants/{h.new_tenant()}", None, ADMINS + (204,)),
     Row("/tenants/{id}/keys", "POST", "/tenants/beta/keys", {"label": LABEL}, ADMINS + (201,)),
     Row("/tenants/{id}/keys", "GET", "/tenants/beta/keys", None, ADMINS + (200,)),
+    Row("/tenants/{id}/keys/{kid}/rotate", "POST", lambda h: f"/tenants/beta/keys/{h.new_key()}/rotate", {}, ADMINS + (201,)),
     Row("/tenants/{id}/keys/{kid}", "DELETE", lambda h: f"/tenants/beta/keys/{h.new_key()}", None, ADMINS + (204,)),
     Row("/audit", "GET", "/audit", None, ADMINS + (200,)),
     Row("/audit", "GET", "/audit?tenant=beta", None, ADMINS + (200,)),

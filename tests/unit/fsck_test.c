@@ -49,7 +49,7 @@ static struct registry *filled(char **directory)
     *directory = scratch_new();
     assert_int_equal(registry_open(&r, *directory, &e), 0);
     assert_int_equal(registry_tenant_create(r, "acme", NULL, &tenant, &e), 0);
-    assert_int_equal(registry_key_create(r, "acme", "a", &key, text, &e), 0);
+    assert_int_equal(registry_key_create(r, "acme", "a", 0, &key, text, &e), 0);
     for (unsigned i = 0; i < 3; i++) {
         const struct version *v;
         bool created;

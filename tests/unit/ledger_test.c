@@ -31,8 +31,8 @@ static int write_rows(void *arg, const struct usage_row *rows, size_t count, str
     struct disk *d = arg;
     pthread_mutex_lock(&d->lock);
     bool failing = d->failing;
-    d->writes++;
-    d->rows = count;
+    d->writes += count > 0;
+    d->rows = count ? count : d->rows;
     for (size_t i = 0; i < count && !failing; i++) {
         strcpy(d->day, rows[i].day);
         for (int k = 0; k < USAGE_KINDS; k++)

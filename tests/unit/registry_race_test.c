@@ -150,7 +150,7 @@ static void *tenant_main(void *arg)
         char text[KEY_TEXT_BYTES];
         struct err e;
         if (registry_tenant_create(shared.registry, "guest", NULL, &tenant, &e) != 0 ||
-            registry_key_create(shared.registry, "guest", "x", &key, text, &e) != 0)
+            registry_key_create(shared.registry, "guest", "x", 0, &key, text, &e) != 0)
             wrong("guest", e.message);
         registry_key_check(shared.registry, text, &caller);
         if (caller.role != ROLE_TENANT || caller.tenant != tenant.number)
@@ -188,7 +188,7 @@ static void everything_seen_is_whole(void **state)
     assert_int_equal(registry_open(&shared.registry, directory, &e), 0);
     assert_int_equal(registry_tenant_create(shared.registry, "acme", NULL, &tenant, &e), 0);
     shared.tenant = tenant.number;
-    assert_int_equal(registry_key_create(shared.registry, "acme", "x", &key, shared.stable_key, &e), 0);
+    assert_int_equal(registry_key_create(shared.registry, "acme", "x", 0, &key, shared.stable_key, &e), 0);
     publish_flips(10);
     publish_flips(11);
     for (int i = 0; i < READERS; i++)

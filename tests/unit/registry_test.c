@@ -69,7 +69,7 @@ static uint32_t add_tenant(struct registry *r, const char *id)
 static void add_key(struct registry *r, const char *tenant, struct key_row *row, char key[KEY_TEXT_BYTES])
 {
     struct err e = {0};
-    if (registry_key_create(r, tenant, "laptop", row, key, &e) != 0)
+    if (registry_key_create(r, tenant, "laptop", 0, row, key, &e) != 0)
         fail_msg("%s: %s", e.code, e.message);
 }
 
@@ -334,12 +334,12 @@ static void labels_have_a_limit(void **state)
     add_tenant(p->registry, "acme");
     memset(label, 'x', sizeof label);
     label[LABEL_MAX_BYTES + 1] = '\0';
-    assert_int_equal(registry_key_create(p->registry, "acme", label, &row, key, &e), -1);
+    assert_int_equal(registry_key_create(p->registry, "acme", label, 0, &row, key, &e), -1);
     assert_string_equal(e.code, "label_too_long");
     label[LABEL_MAX_BYTES] = '\0';
-    assert_int_equal(registry_key_create(p->registry, "acme", label, &row, key, &e), 0);
+    assert_int_equal(registry_key_create(p->registry, "acme", label, 0, &row, key, &e), 0);
     assert_string_equal(row.label, label);
-    assert_int_equal(registry_key_create(p->registry, "nobody", "x", &row, key, &e), -1);
+    assert_int_equal(registry_key_create(p->registry, "nobody", "x", 0, &row, key, &e), -1);
     assert_string_equal(e.code, "tenant_not_found");
 }
 
@@ -354,7 +354,7 @@ static void keys_have_a_limit_and_revoked_ones_make_room(void **state)
     add_key(p->registry, "acme", &first, first_key);
     for (int i = 1; i < TENANT_KEYS_MAX; i++)
         add_key(p->registry, "acme", &row, key);
-    assert_int_equal(registry_key_create(p->registry, "acme", "x", &row, key, &e), -1);
+    assert_int_equal(registry_key_create(p->registry, "acme", "x", 0, &row, key, &e), -1);
     assert_string_equal(e.code, "limit_reached");
     assert_int_equal(registry_key_revoke(p->registry, "acme", first.kid, &e), 0);
     for (int pass = 0; pass < 2; pass++) {
