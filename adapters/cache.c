@@ -24,10 +24,18 @@ struct failure {
     double retry_ms; /* clock_ms from which on it may be tried again */
 };
 
+/* What an entry is found by. The blobs are part of it: one content in two pairs of files may be damaged in
+ * one of them. */
+struct content {
+    uint32_t tenant;
+    char digest[SHA256_HEX + 1], config_blob[SHA256_HEX + 1], weights_blob[SHA256_HEX + 1];
+};
+
 struct entry {
     struct table_link by_content;
     enum state state;
-    const struct version *version; /* one reference; tenant and content are the key */
+    struct content content;
+    const struct version *version; /* one reference while pending or loading; then its files may go */
     struct entry *older, *newer;   /* neighbours: by arrival; resident ones by last use */
     struct waiter *waiters, **waiters_end;
     struct delta *delta; /* one reference while resident */
@@ -85,18 +93,17 @@ static uint64_t hash_of(const struct version *v)
     return start ^ (uint64_t)v->tenant << 32;
 }
 
-/* The blobs are part of the key: one content in two pairs of files may be damaged in one of them. */
-static bool same_content(const struct version *a, const struct version *b)
+static bool is_content(const struct content *c, const struct version *v)
 {
-    return a->tenant == b->tenant && strcmp(a->digest, b->digest) == 0 &&
-           strcmp(a->weights_blob, b->weights_blob) == 0 && strcmp(a->config_blob, b->config_blob) == 0;
+    return c->tenant == v->tenant && strcmp(c->digest, v->digest) == 0 &&
+           strcmp(c->weights_blob, v->weights_blob) == 0 && strcmp(c->config_blob, v->config_blob) == 0;
 }
 
 static struct entry *find(const struct cache *c, const struct version *v)
 {
     for (struct table_link *l = table_first(&c->entries, hash_of(v)); l; l = table_next(l)) {
         struct entry *n = TABLE_ITEM(l, struct entry, by_content);
-        if (same_content(n->version, v))
+        if (is_content(&n->content, v))
             return n;
     }
     return NULL;
@@ -109,6 +116,10 @@ static struct entry *add_entry(struct cache *c, const struct version *v)
         return NULL;
     version_ref(v);
     n->version = v;
+    n->content.tenant = v->tenant;
+    strcpy(n->content.digest, v->digest);
+    strcpy(n->content.config_blob, v->config_blob);
+    strcpy(n->content.weights_blob, v->weights_blob);
     n->waiters_end = &n->waiters;
     table_add(&c->entries, &n->by_content, hash_of(v));
     return n;
@@ -131,9 +142,16 @@ static void free_chain(struct chain *c)
     }
 }
 
+static void let_version_go(struct entry *n)
+{
+    version_unref(n->version);
+    n->version = NULL;
+}
+
 static void make_resident(struct cache *c, struct entry *n, struct delta *d)
 {
     n->state = RESIDENT;
+    let_version_go(n);
     n->delta = d;
     n->bytes = delta_bytes(d);
     c->stats.bytes += n->bytes;
@@ -343,6 +361,7 @@ static bool remember(struct cache *c, struct entry *n, const struct err *e)
         return false;
     *n->failure = (struct failure){.e = *e, .retry_ms = clock_ms() + c->retry_ms};
     n->state = FAILED;
+    let_version_go(n);
     if (c->failed.count >= CACHE_FAILED_MAX)
         forget_failure(c, c->failed.oldest);
     chain_append(&c->failed, n);

@@ -14,8 +14,7 @@ int registry_hold_blobs(struct registry *r, struct err *e)
 
 static int blob_used(void *arg, const char *digest, bool *out, struct err *e)
 {
-    struct registry *r = arg;
-    return store_blob_used(r->store, digest, out, e);
+    return registry_blob_used(arg, digest, out, e);
 }
 
 void registry_release_blobs(struct registry *r)

@@ -302,6 +302,21 @@ void mirror_remove_adapter(struct mirror *m, struct tenant *t, struct adapter *a
     mirror_unlock(m);
 }
 
+void mirror_remove_version(struct mirror *m, struct adapter *a, const struct version *v)
+{
+    size_t kept = 0;
+    write_lock(m);
+    for (size_t i = 0; i < a->count; i++)
+        if (a->versions[i] != v)
+            a->versions[kept++] = a->versions[i];
+    a->count = kept;
+    a->tenant->bytes -= bytes_of(v);
+    m->counts.versions--;
+    m->counts.broken -= v->broken;
+    mirror_unlock(m);
+    version_unref(v);
+}
+
 static void change_version(struct mirror *m, struct adapter *a, const struct mirror_change *c)
 {
     size_t place = a->count;

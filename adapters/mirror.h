@@ -94,6 +94,8 @@ void mirror_add_adapter(struct mirror *m, struct tenant *t,
                         struct adapter *a); /* with what versions it has */
 void mirror_remove_adapter(struct mirror *m, struct tenant *t, struct adapter *a); /* the caller frees it */
 
+void mirror_remove_version(struct mirror *m, struct adapter *a, const struct version *v);
+
 /* Several versions of one adapter at once, so that no reader sees it without an active one. Each change puts
  * `after` (one reference, taken over) in the place of `before`, or at the end where `before` is NULL. */
 struct mirror_change {

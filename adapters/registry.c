@@ -38,7 +38,15 @@ bool registry_failed(const struct registry *r)
     return atomic_load(&r->failed);
 }
 
-static void remove_unused(struct registry *r, const char *digest, struct removal *removal)
+/* ---- files that nobody needs any more ---- */
+
+int registry_blob_used(struct registry *r, const char *digest, bool *out, struct err *e)
+{
+    *out = true;
+    return retired_uses(&r->retired, digest) ? 0 : store_blob_used(r->store, digest, out, e);
+}
+
+static void remove_unused(struct registry *r, const char *digest, bool touched[256])
 {
     bool used = true;
     uint8_t bytes[SHA256_BYTES];
@@ -47,31 +55,61 @@ static void remove_unused(struct registry *r, const char *digest, struct removal
         r->sweep_due = true;
         return;
     }
-    if (store_blob_used(r->store, digest, &used, &ignored) != 0 || used)
+    if (registry_blob_used(r, digest, &used, &ignored) != 0 || used)
         return;
     blobs_remove(&r->blobs, digest);
     if (hex_decode(digest, bytes, sizeof bytes) == 0)
-        removal->touched[bytes[0]] = true;
+        touched[bytes[0]] = true;
 }
 
-void registry_remove_blobs(struct registry *r, const struct version *const *versions, size_t count,
-                           struct removal *removal)
+static void sync_shelves(struct registry *r, const bool touched[256])
 {
-    for (size_t i = 0; i < count && !store_failed(r->store); i++) {
-        remove_unused(r, versions[i]->config_blob, removal);
-        remove_unused(r, versions[i]->weights_blob, removal);
-    }
-}
-
-void registry_finish_removal(struct registry *r, const struct removal *removal)
-{
-    for (unsigned shelf = 0; shelf < sizeof removal->touched; shelf++) {
+    for (unsigned shelf = 0; shelf < 256; shelf++) {
         char name[3];
         struct err ignored;
         snprintf(name, sizeof name, "%02x", shelf & 0xff);
-        if (removal->touched[shelf] && blobs_sync(&r->blobs, name, &ignored) != 0)
+        if (touched[shelf] && blobs_sync(&r->blobs, name, &ignored) != 0)
             atomic_store(&r->failed, true);
     }
+}
+
+void registry_retire(struct registry *r, const struct version *v)
+{
+    retired_add(&r->retired, v);
+}
+
+void registry_remove_retired(struct registry *r)
+{
+    bool touched[256] = {false};
+    for (struct version_files *f; (f = retired_take(&r->retired));) {
+        /* In doubt about what is on disk nothing is removed: the next start decides. */
+        if (!store_failed(r->store) && !atomic_load(&r->failed)) {
+            remove_unused(r, f->config_blob, touched);
+            remove_unused(r, f->weights_blob, touched);
+        }
+        free(f);
+    }
+    sync_shelves(r, touched);
+}
+
+static void *remover_main(void *arg)
+{
+    struct registry *r = arg;
+    while (retired_wait(&r->retired)) {
+        pthread_mutex_lock(&r->writer);
+        registry_remove_retired(r);
+        registry_write_end(r);
+    }
+    return NULL;
+}
+
+static int start_remover(struct registry *r, struct err *e)
+{
+    if (pthread_create(&r->remover, NULL, remover_main, r) != 0)
+        return err_set(e, "out_of_memory", "cannot start a thread");
+    pthread_setname_np(r->remover, "remover");
+    r->has_remover = true;
+    return 0;
 }
 
 /* ---- opening ---- */
@@ -205,7 +243,7 @@ static int open_parts(struct registry *r, const char *data_directory, struct err
     if (take_lock(r, data_directory, e) != 0 || blobs_open(&r->blobs, data_directory, e) != 0 ||
         open_store(r, data_directory, &created, e) != 0 || sweep(r, created, e) != 0)
         return -1;
-    return store_load(r->store, &loader, r, e);
+    return store_load(r->store, &loader, r, e) == 0 ? start_remover(r, e) : -1;
 }
 
 int registry_open(struct registry **out, const char *data_directory, struct err *e)
@@ -216,6 +254,11 @@ int registry_open(struct registry **out, const char *data_directory, struct err 
     if (!r)
         return err_memory(e);
     if (mirror_init(&r->mirror, e) != 0) {
+        free(r);
+        return -1;
+    }
+    if (retired_init(&r->retired, e) != 0) {
+        mirror_fini(&r->mirror);
         free(r);
         return -1;
     }
@@ -235,10 +278,16 @@ void registry_close(struct registry *r)
 {
     if (!r)
         return;
+    if (r->has_remover) {
+        retired_stop(&r->retired);
+        pthread_join(r->remover, NULL);
+        registry_remove_retired(r);
+    }
     store_close(r->store);
     blobs_close(&r->blobs);
     free(r->directory);
     mirror_fini(&r->mirror);
+    retired_fini(&r->retired);
     pthread_mutex_destroy(&r->writer);
     pthread_mutex_destroy(&r->used_lock);
     if (r->lock_fd >= 0)
@@ -437,14 +486,13 @@ static int delete_tenant_rows(struct registry *r, const struct tenant *t, struct
     return -1;
 }
 
-static void remove_tenant_blobs(struct registry *r, const struct tenant *t)
+static void retire_tenant(struct registry *r, const struct tenant *t)
 {
-    struct removal removal = {0};
     for (size_t i = 0; i < t->adapters.count; i++) {
         const struct adapter *a = t->adapters.items[i];
-        registry_remove_blobs(r, a->versions, a->count, &removal);
+        for (size_t k = 0; k < a->count; k++)
+            registry_retire(r, a->versions[k]);
     }
-    registry_finish_removal(r, &removal);
 }
 
 int registry_tenant_delete(struct registry *r, const char *id, struct err *e)
@@ -454,9 +502,10 @@ int registry_tenant_delete(struct registry *r, const char *id, struct err *e)
     struct tenant *t = registry_find_tenant(r, id, e);
     int result = t ? delete_tenant_rows(r, t, e) : -1;
     if (result == 0) {
+        retire_tenant(r, t);
         mirror_remove_tenant(&r->mirror, t);
-        remove_tenant_blobs(r, t);
         tenant_free(t);
+        registry_remove_retired(r);
     }
     registry_write_end(r);
     return result;

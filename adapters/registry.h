@@ -30,12 +30,15 @@ enum {
     ADAPTER_HISTORY_MAX = 100 /* activations that are remembered */
 };
 
+struct version_files;
+
 struct version {     /* immutable, reference-counted */
     uint32_t tenant; /* number of the tenant */
     char tenant_id[NAME_MAX_BYTES + 1];
-    char name[NAME_MAX_BYTES + 1];                                  /* adapter */
-    char digest[SHA256_HEX + 1];                                    /* of the canonical form */
-    char config_blob[SHA256_HEX + 1], weights_blob[SHA256_HEX + 1]; /* SHA-256 of the two files */
+    char name[NAME_MAX_BYTES + 1];          /* adapter */
+    char digest[SHA256_HEX + 1];            /* of the canonical form */
+    const char *config_blob, *weights_blob; /* SHA-256 of the two files; they live as long as `files` */
+    struct version_files *files;            /* adapters/retired.h; shared by all objects of this version */
     uint64_t config_bytes, weights_bytes;
     int rank_max, sites;
     int64_t parameters;
@@ -246,8 +249,17 @@ int registry_activate(struct registry *r, const char *tenant_id, const char *nam
 /* `expected` may be NULL. */
 int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *name,
                             struct version_expected *expected, struct err *e);
-/* Open a version's blobs for reading. Error "adapter_broken" when one is missing. Works on deleted versions
- * as long as the files are there. */
+/* A version goes at once from lists and from resolving; its files when nobody uses it any more. The active
+ * one only with `force` ("version_active"); then none is active. `version` as in struct adapter_change,
+ * `expected` as above. */
+int registry_version_delete(struct registry *r, uint32_t tenant, const char *name, const char *version,
+                            bool force, struct version_expected *expected, struct err *e);
+/* Find a version of an adapter, also one that is broken. A reference is returned. "adapter_not_found",
+ * "version_not_found", "version_ambiguous". */
+int registry_version_find(struct registry *r, uint32_t tenant, const char *name, const char *version,
+                          const struct version **out, struct err *e);
+/* Open a version's blobs for reading. Error "adapter_broken" when one is missing. Works on deleted versions,
+ * too: a reference keeps the files. */
 int registry_open_blobs(struct registry *r, const struct version *v, int *config_fd, int *weights_fd,
                         struct err *e);
 /* A blob turned out to be damaged: refuse this version from now on. False: it is not there any more. */

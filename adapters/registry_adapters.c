@@ -216,11 +216,11 @@ int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *nam
     struct adapter *a = t ? mirror_adapter(t, name) : NULL;
     int result = delete_checked(r, t, a, name, expected, e);
     if (result == 0) {
-        struct removal removal = {0};
+        for (size_t i = 0; i < a->count; i++)
+            registry_retire(r, a->versions[i]);
         mirror_remove_adapter(&r->mirror, t, a);
-        registry_remove_blobs(r, a->versions, a->count, &removal);
-        registry_finish_removal(r, &removal);
         adapter_free(a);
+        registry_remove_retired(r);
     }
     registry_write_end(r);
     return result;

@@ -8,6 +8,7 @@
 #include "adapters/blobs.h"
 #include "adapters/mirror.h"
 #include "adapters/registry.h"
+#include "adapters/retired.h"
 #include "adapters/store.h"
 
 enum { KEY_USES_MAX = 4096 }; /* more in one interval: their times are written with a later use */
@@ -23,6 +24,9 @@ struct registry {
     pthread_mutex_t
         writer; /* held over every change: the store, putting and removing blobs, changing the mirror */
     struct store *store;
+    struct retired retired;
+    pthread_t remover; /* removes the files of retired versions after their last use */
+    bool has_remover;
     atomic_bool failed;
     bool has_admin; /* set once, before other threads come */
     uint8_t admin_hash[SHA256_BYTES];
@@ -68,13 +72,12 @@ int registry_audit_version(struct registry *r, const char *action, const struct 
  * more adapter? "quota_exceeded" */
 int registry_check_quota(const struct tenant *t, bool fresh, uint64_t bytes, struct err *e);
 
-/* The writer, after its commit: remove the blobs of these versions that no row needs any more, then sync. */
-struct removal { /* zero-initialize */
-    bool touched[256];
-};
-void registry_remove_blobs(struct registry *r, const struct version *const *versions, size_t count,
-                           struct removal *removal);
-void registry_finish_removal(struct registry *r, const struct removal *removal);
+/* The writer, after its commit, while the mirror still holds the version: its files go with its last use. */
+void registry_retire(struct registry *r, const struct version *v);
+/* The writer, afterwards: remove the files of retired versions that nobody uses, then sync. */
+void registry_remove_retired(struct registry *r);
+/* Is this blob needed, by a row or by a use of a deleted version? */
+int registry_blob_used(struct registry *r, const char *digest, bool *out, struct err *e);
 
 /* ---- hold.c: for those who read blobs for long ---- */
 /* The writer: from now on, no blob is removed until registry_release_blobs. "overloaded": too many. */

@@ -49,8 +49,8 @@ static struct version *make_version(const struct publication *n, const struct st
     strcpy(values.tenant_id, n->tenant->id);
     strcpy(values.name, p->name);
     hex_encode(p->digest, SHA256_BYTES, values.digest);
-    strcpy(values.config_blob, staged_digest(s, STAGED_CONFIG));
-    strcpy(values.weights_blob, staged_digest(s, STAGED_WEIGHTS));
+    values.config_blob = staged_digest(s, STAGED_CONFIG);
+    values.weights_blob = staged_digest(s, STAGED_WEIGHTS);
     return version_new(&values);
 }
 
@@ -136,32 +136,20 @@ static void publication_show(struct publication *n, struct registry *r)
     *n = (struct publication){0};
 }
 
-static void remove_blobs_of(struct registry *r, const struct version *v)
-{
-    struct removal removal = {0};
-    if (!v || atomic_load(&r->failed)) /* in doubt whether the rows are there: the next start decides */
-        return;
-    registry_remove_blobs(r, &v, 1, &removal);
-    registry_finish_removal(r, &removal);
-}
-
 static int publish_new(struct publication *n, struct registry *r, struct staged *s, const struct publish *p,
                        const struct version **out, struct err *e)
 {
     if (publication_prepare(n, r, s, p, e) != 0)
         return -1;
     if (staged_put(s, e) != 0 || publication_commit(n, r, e) != 0) {
-        remove_blobs_of(r, n->version);
+        registry_retire(r, n->version);
         return -1;
     }
-    const struct version *replaced = n->replaced;
-    if (replaced)
-        version_ref(replaced);
+    if (n->replaced) /* where the repair came in other files, the old ones go */
+        registry_retire(r, n->replaced);
     version_ref(n->version);
     *out = n->version;
     publication_show(n, r);
-    remove_blobs_of(r, replaced); /* where the repair came in other files */
-    version_unref(replaced);
     return 0;
 }
 
@@ -180,6 +168,7 @@ static int publish(struct registry *r, struct staged *s, const struct publish *p
         n.replaced = present;
         result = publish_new(&n, r, s, p, out, e);
         publication_fini(&n);
+        registry_remove_retired(r);
     } else if (p->activate) {
         result = registry_make_active(r, n.adapter, present, out, e);
     } else {

@@ -164,7 +164,67 @@ int registry_adapter_change(struct registry *r, uint32_t tenant, const char *nam
     return result;
 }
 
+/* ---- delete ---- */
+
+static int delete_version_row(struct registry *r, const struct adapter *a, const struct version *v,
+                              struct err *e)
+{
+    if (store_begin(r->store, e) != 0)
+        return -1;
+    if (store_version_delete(r->store, a->number, v->digest, e) == 0 &&
+        (!v->active || registry_note_activation(r, a, "", e) == 0) &&
+        registry_audit_version(r, "version.delete", v, v->active ? ", active" : "", e) == 0)
+        return store_commit(r->store, e);
+    store_rollback(r->store);
+    return -1;
+}
+
+static int delete_version(struct registry *r, struct adapter *a, const char *version, bool force,
+                          struct err *e)
+{
+    const struct version *v = registry_find_version(a, version, e);
+    if (!v)
+        return err_param(e, "version");
+    if (v->active && !force) {
+        err_set(e, "version_active", "version %.12s of adapter \"%s\" is the active one", v->digest, a->name);
+        return err_hint(e, "activate another one first, or add ?force=true: then the name means none");
+    }
+    if (delete_version_row(r, a, v, e) != 0)
+        return -1;
+    registry_retire(r, v);
+    mirror_remove_version(&r->mirror, a, v);
+    registry_remove_retired(r);
+    return 0;
+}
+
+int registry_version_delete(struct registry *r, uint32_t tenant, const char *name, const char *version,
+                            bool force, struct version_expected *expected, struct err *e)
+{
+    if (registry_write_begin(r, e) != 0)
+        return -1;
+    struct adapter *a = find_adapter(r, tenant, name, e);
+    int result =
+        a && registry_check_expected(a, expected, e) == 0 ? delete_version(r, a, version, force, e) : -1;
+    registry_write_end(r);
+    return result;
+}
+
 /* ---- looking ---- */
+
+int registry_version_find(struct registry *r, uint32_t tenant, const char *name, const char *version,
+                          const struct version **out, struct err *e)
+{
+    mirror_read_lock(&r->mirror);
+    const struct adapter *a = find_adapter(r, tenant, name, e);
+    const struct version *v = a ? registry_find_version(a, version, e) : NULL;
+    if (v)
+        version_ref(v);
+    mirror_unlock(&r->mirror);
+    if (!v)
+        return a ? err_param(e, "version") : -1;
+    *out = v;
+    return 0;
+}
 
 static int fill_detail(struct registry *r, const struct adapter *a, struct adapter_detail *out, struct err *e)
 {

@@ -24,6 +24,7 @@ enum statement {
     VERSION_REPLACE_BLOBS,
     VERSION_ACTIVATE,
     VERSION_DEACTIVATE_ALL,
+    VERSION_DELETE,
     ACTIVATION_INSERT,
     ACTIVATION_TRIM,
     ACTIVATION_LIST,
@@ -87,6 +88,7 @@ static const char *const SQL[STATEMENTS] = {
     [ACTIVATION_LIST] = "SELECT digest, at_ms, actor FROM activations WHERE adapter = ?"
                         " ORDER BY number DESC LIMIT ?",
 
+    [VERSION_DELETE] = "DELETE FROM versions WHERE adapter = ? AND digest = ?",
     [BLOB_USED] = "SELECT EXISTS (SELECT 1 FROM versions WHERE weights_blob = ?1)"
                   " OR EXISTS (SELECT 1 FROM versions WHERE config_blob = ?1)",
 
@@ -234,6 +236,14 @@ static int column_name(struct query *q, char out[NAME_MAX_BYTES + 1])
     return 0;
 }
 
+/* Borrowed until the next row. NULL: no digest. */
+static const char *column_blob_name(struct query *q)
+{
+    uint8_t bytes[SHA256_BYTES];
+    const char *text = column_text(q);
+    return hex_decode(text, bytes, sizeof bytes) == 0 ? text : NULL;
+}
+
 static int column_digest(struct query *q, char out[SHA256_HEX + 1])
 {
     uint8_t bytes[SHA256_BYTES];
@@ -299,7 +309,7 @@ static int read_version(struct query *q, const struct store_visitor *v, void *ar
     struct store_version row = {.tenant = (uint32_t)column_integer(q)};
     struct version *values = &row.values;
     if (column_name(q, values->name) != 0 || column_digest(q, values->digest) != 0 ||
-        column_digest(q, values->config_blob) != 0 || column_digest(q, values->weights_blob) != 0)
+        !(values->config_blob = column_blob_name(q)) || !(values->weights_blob = column_blob_name(q)))
         return malformed("versions", e);
     row.adapter = values->name;
     values->tenant = row.tenant;
@@ -501,6 +511,14 @@ int store_version_deactivate_all(struct store *s, int64_t adapter, struct err *e
     struct query q = query_start(s, VERSION_DEACTIVATE_ALL);
     bind_integer(&q, adapter);
     return query_run(&q, "deactivate a version", e);
+}
+
+int store_version_delete(struct store *s, int64_t adapter, const char *digest, struct err *e)
+{
+    struct query q = query_start(s, VERSION_DELETE);
+    bind_integer(&q, adapter);
+    bind_text(&q, digest);
+    return query_run(&q, "delete a version", e);
 }
 
 int store_blob_used(struct store *s, const char *blob, bool *used, struct err *e)

@@ -37,7 +37,7 @@ struct store_adapter {
 struct store_version {
     uint32_t tenant;
     const char *adapter;
-    struct version values; /* without tenant_id */
+    struct version values; /* without tenant_id and files */
 };
 
 /* Open or create (*created), migrate. Errors: "registry_newer", "registry_malformed" (damaged, or another
@@ -81,6 +81,7 @@ int store_version_insert(struct store *s, int64_t adapter, const struct version 
 int store_version_replace_blobs(struct store *s, int64_t adapter, const struct version *v, struct err *e);
 /* Make this version the adapter's only active one. */
 int store_version_activate(struct store *s, int64_t adapter, const char *digest, struct err *e);
+int store_version_delete(struct store *s, int64_t adapter, const char *digest, struct err *e);
 int store_version_deactivate_all(struct store *s, int64_t adapter, struct err *e);
 
 /* Also forgets all but the newest ADAPTER_HISTORY_MAX. */

@@ -2,7 +2,8 @@
 #pragma once
 #include "adapters/registry.h"
 
-/* A new object with these values and one reference; NULL when memory ran out. */
+/* A new object with these values and one reference; NULL when memory ran out. With `files` it shares those;
+ * without, it gets its own, with the names in config_blob and weights_blob. */
 struct version *version_new(const struct version *values);
 /* The same with another `active`. */
 struct version *version_with_active(const struct version *v, bool active);

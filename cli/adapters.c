@@ -95,19 +95,6 @@ int adapters_show(struct context *c, const struct args *a, struct err *e)
     return result;
 }
 
-int adapters_delete(struct context *c, const struct args *a, struct err *e)
-{
-    struct answer answer;
-    if (call_one(c, a, "DELETE", &answer, e) != 0)
-        return -1;
-    if (c->json)
-        print_answer(&answer);
-    else
-        printf("adapter %s deleted\n", a->operand[0]);
-    answer_fini(&answer);
-    return 0;
-}
-
 /* ---- upload ---- */
 
 static int is_pickle(const char *name)

@@ -299,18 +299,29 @@ int client_call_long(struct client *c, const char *method, const char *path, con
     return call_within(c, method, path, body, 0, a, e);
 }
 
-int client_stream(struct client *c, const char *path, const json_t *body, client_on_data *on_data, void *arg,
-                  struct err *e)
+static int stream(struct client *c, const char *method, const char *path, const json_t *body,
+                  client_on_data *on_data, void *arg, struct err *e)
 {
     char *text = NULL;
     struct answer a = {0};
     struct transfer t = {.client = c, .answer = &a, .on_data = on_data, .arg = arg, .e = e};
-    if (begin(c, path, &t) != 0 || set_body(c, "POST", body, &text, e) != 0)
+    if (begin(c, path, &t) != 0 || set_body(c, method, body, &text, e) != 0)
         return -1;
     int result = perform(c, &t) != 0 || check_status(c, &a, e) != 0 ? -1 : 0;
     free(text);
     answer_fini(&a);
     return result;
+}
+
+int client_stream(struct client *c, const char *path, const json_t *body, client_on_data *on_data, void *arg,
+                  struct err *e)
+{
+    return stream(c, "POST", path, body, on_data, arg, e);
+}
+
+int client_fetch(struct client *c, const char *path, client_on_data *on_data, void *arg, struct err *e)
+{
+    return stream(c, "GET", path, NULL, on_data, arg, e);
 }
 
 static int add_text(curl_mime *form, const char *name, const char *value)

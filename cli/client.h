@@ -41,8 +41,11 @@ typedef int client_on_data(void *arg, const char *data, size_t length, struct er
 int client_stream(struct client *c, const char *path, const json_t *body, client_on_data *on_data, void *arg,
                   struct err *e);
 
+/* GET, in the same manner. */
+int client_fetch(struct client *c, const char *path, client_on_data *on_data, void *arg, struct err *e);
+
 struct client_upload {
-    const char *tenant, *name; /* tenant may be NULL */
+    const char *tenant, *name;              /* tenant may be NULL */
     const char *config_path, *weights_path; /* config_path NULL: a GGUF file, which needs none */
     void (*progress)(void *arg, uint64_t sent, uint64_t total); /* may be NULL */
     void *arg;

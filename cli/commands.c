@@ -66,6 +66,18 @@ static const struct option audit_options[] = {
     {0},
 };
 
+static const struct option delete_options[] = {
+    TENANT_OPTION,
+    {"--force", NULL, "also the active one: the name then means none", 0},
+    {0},
+};
+
+static const struct option download_options[] = {
+    TENANT_OPTION,
+    {"--force", NULL, "replace files that are there already", 0},
+    {0},
+};
+
 static const struct option upload_options[] = {
     TENANT_OPTION,
     {"--name", "NAME", "the adapter's name (default: the directory's or file's)", 0},
@@ -122,8 +134,16 @@ const struct command commands[] = {
      "VERSION is the whole version or its first digits, at least 4.\n", tenant_options, versions_activate},
     {"adapters", "rollback", "NAME", 1, "Go back to the version that was active before",
      "Twice leads back to where one was.\n", tenant_options, versions_rollback},
-    {"adapters", "delete", "NAME", 1, "Delete an adapter with its versions", NULL, tenant_options,
-     adapters_delete},
+    {"adapters", "delete", "NAME", 1, "Delete an adapter with its versions, or one of them",
+     "NAME is the adapter with all versions, NAME@VERSION one of them. Requests that run finish on what "
+     "they\n"
+     "started with.\n",
+     delete_options, versions_delete},
+    {"adapters", "download", "NAME DIR", 2, "Write an adapter's files, as they were uploaded, to DIR",
+     "NAME is the active version, NAME@VERSION another one. DIR is made where it is missing. Each file is "
+     "compared\n"
+     "with its SHA-256, and both are put in their places or neither.\n",
+     download_options, versions_download},
     {"usage", NULL, NULL, 0, "Show requests and tokens by day, tenant and adapter version", NULL,
      usage_options, usage_list},
     {"audit", NULL, NULL, 0, "Show who changed what when, oldest first", NULL, audit_options, audit_list},

@@ -32,12 +32,13 @@ int keys_revoke(struct context *c, const struct args *a, struct err *e);
 int adapters_list(struct context *c, const struct args *a, struct err *e);
 int adapters_show(struct context *c, const struct args *a, struct err *e);
 int adapters_upload(struct context *c, const struct args *a, struct err *e);
-int adapters_delete(struct context *c, const struct args *a, struct err *e);
 /* The table of an adapter's versions, of the answer that shows it. */
 int adapters_print_versions(const json_t *adapter, struct err *e);
 
 int versions_activate(struct context *c, const struct args *a, struct err *e);
 int versions_rollback(struct context *c, const struct args *a, struct err *e);
+int versions_delete(struct context *c, const struct args *a, struct err *e);
+int versions_download(struct context *c, const struct args *a, struct err *e);
 
 int backup_take(struct context *c, const struct args *a, struct err *e);
 int backup_restore(struct context *c, const struct args *a, struct err *e);

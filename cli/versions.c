@@ -1,4 +1,7 @@
-/* Which version an adapter's name means. */
+/* Which version an adapter's name means, and deleting. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "cli/commands.h"
 #include "cli/path.h"
 
@@ -33,4 +36,59 @@ int versions_activate(struct context *c, const struct args *a, struct err *e)
 int versions_rollback(struct context *c, const struct args *a, struct err *e)
 {
     return change(c, a, json_pack("{s:b}", "rollback", 1), e);
+}
+
+/* ---- delete ---- */
+
+static int delete_path(struct buf *path, const struct args *a, const char *name, const char *version,
+                       struct err *e)
+{
+    const char *tenant = args_get(a, "--tenant");
+    int force = args_get(a, "--force") != NULL;
+    if (force && !version)
+        return err_set(e, "usage",
+                       "--force is for NAME@VERSION: an adapter is always deleted with all versions");
+    if (buf_append_string(path, "/adapters") != 0 || path_segment(path, name) != 0 ||
+        (version && (buf_append_string(path, "/versions") != 0 || path_segment(path, version) != 0)) ||
+        (tenant && path_query(path, "tenant", tenant) != 0) ||
+        (force && path_query(path, "force", "true") != 0))
+        return err_memory(e);
+    return 0;
+}
+
+static int delete (struct context *c, const struct args *a, const char *name, const char *version,
+                   struct err *e)
+{
+    struct buf path = {0};
+    struct answer answer;
+    int result = delete_path(&path, a, name, version, e);
+    if (result == 0)
+        result = client_call(c->client, "DELETE", path.data, NULL, &answer, e);
+    buf_fini(&path);
+    if (result != 0)
+        return -1;
+    if (c->json)
+        print_answer(&answer);
+    else if (version)
+        printf("version %s of adapter %s deleted\n", version, name);
+    else
+        printf("adapter %s deleted\n", name);
+    answer_fini(&answer);
+    return 0;
+}
+
+int versions_delete(struct context *c, const struct args *a, struct err *e)
+{
+    char *name = strdup(a->operand[0]);
+    if (!name)
+        return err_memory(e);
+    const char *version = NULL;
+    char *at = strchr(name, '@');
+    if (at) {
+        *at = '\0';
+        version = strncmp(at + 1, "sha256:", 7) == 0 ? at + 8 : at + 1;
+    }
+    int result = delete (c, a, name, version, e);
+    free(name);
+    return result;
 }

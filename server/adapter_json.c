@@ -36,6 +36,19 @@ json_t *adapter_json_upload(const struct version *v)
                      proof(v));
 }
 
+static json_t *file_json(const char *name, uint64_t bytes, const char *blob)
+{
+    return json_pack("{s:s, s:I, s:s}", "name", name, "bytes", (json_int_t)bytes, "sha256", blob);
+}
+
+int adapter_json_add_files(json_t *version, const struct version *v)
+{
+    return json_object_set_new(
+        version, "files",
+        json_pack("[o, o]", file_json("adapter_config.json", v->config_bytes, v->config_blob),
+                  file_json("adapter_model.safetensors", v->weights_bytes, v->weights_blob)));
+}
+
 json_t *adapter_json_version(const struct version *v)
 {
     char version[VERSION_TEXT_BYTES];

@@ -12,8 +12,10 @@ void adapter_json_version_text(const struct version *v, char out[VERSION_TEXT_BY
 void adapter_json_header(struct request *r, const struct version *v);
 
 /* Each is a new reference, or NULL when memory ran out. */
-json_t *adapter_json_upload(const struct version *v);        /* the answer to an upload */
-json_t *adapter_json_version(const struct version *v);       /* an entry of "versions" */
+json_t *adapter_json_upload(const struct version *v);  /* the answer to an upload */
+json_t *adapter_json_version(const struct version *v); /* an entry of "versions" */
+/* Add the member "files": what can be downloaded. -1: memory ran out. */
+int adapter_json_add_files(json_t *version, const struct version *v);
 json_t *adapter_json_row(const struct adapter_row *a);       /* an entry of the list */
 json_t *adapter_json_reference(const struct version *v);     /* {"name", "version"} in an answer of /infer */
 json_t *adapter_json_activation(const struct activation *a); /* an entry of "history" */

@@ -10,6 +10,10 @@ void route_adapters_list(struct request *r);
 void route_versions_show(struct request *r);
 void route_versions_change(struct request *r);
 void route_versions_delete_all(struct request *r);
+void route_versions_delete(struct request *r);
+/* route_files.c */
+void route_files_config(struct request *r);
+void route_files_weights(struct request *r);
 /* route_tenants.c */
 void route_tenants_create(struct request *r);
 void route_tenants_list(struct request *r);

@@ -74,8 +74,8 @@ static struct MHD_Response *make_response(struct request *r)
     struct reply *p = &r->reply;
     if (p->stream) {
         request_ref(r);
-        struct MHD_Response *response =
-            MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_block, r, stream_end);
+        struct MHD_Response *response = MHD_create_response_from_callback(
+            p->stream_bytes ? p->stream_bytes : MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_block, r, stream_end);
         if (!response)
             request_unref(r);
         return response;

@@ -55,6 +55,7 @@ static const struct {
     {"tenant_exists", 409},
     {"key_not_in_force", 409},
     {"version_conflict", 409},
+    {"version_active", 409},
     {"no_previous_version", 409},
     {"limit_reached", 409},
     {"quota_exceeded", 409},
@@ -172,6 +173,12 @@ void reply_adapter(struct request *r, const struct version *active, json_t *body
     deliver(r, &reply);
 }
 
+void reply_not_modified(struct request *r)
+{
+    struct reply reply = reply_begin(r, 304);
+    deliver(r, &reply);
+}
+
 void reply_empty(struct request *r)
 {
     struct reply reply = reply_begin(r, 204);
@@ -215,6 +222,7 @@ static void deliver_error(struct request *r, const struct err *e, json_t *more)
         reply.retry_s = 1;
     reply.challenge = reply.status == 401;
     reply.adapter_version[0] = reply.etag[0] = '\0';
+    reply.stream_bytes = 0;
     if (reply.status == 500)
         log_message("error", "%s: %s: %s", r->id, e->code, e->message);
     if (format_error(e, more, &reply.body) != 0 || buf_append(&reply.body, "\n", 1) != 0) {

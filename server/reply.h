@@ -7,7 +7,8 @@
 
 /* Takes the reference to `body`; NULL (memory ran out while it was built) becomes an error. */
 void reply_json(struct request *r, int status, json_t *body);
-void reply_empty(struct request *r); /* 204 */
+void reply_empty(struct request *r);        /* 204 */
+void reply_not_modified(struct request *r); /* 304, with the etag that is set */
 void reply_error(struct request *r, const struct err *e);
 /* 200 with the adapter's ETag, by its active version (NULL: none) and its body; 304 where a GET has it
  * already. */

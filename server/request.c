@@ -237,6 +237,11 @@ static bool day_valid(const char *text)
     return !text[DAY_BYTES - 1] && month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1];
 }
 
+static bool switch_valid(const char *text)
+{
+    return strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
+}
+
 /* What a valid value of each fits into. */
 static const struct parameter {
     const char *name;
@@ -252,6 +257,7 @@ static const struct parameter {
      "an adapter's name, [a-z0-9][a-z0-9._-]{0,63}"},
     {"from", QUERY_USAGE, day_valid, offsetof(struct request, from_query), "a day, YYYY-MM-DD"},
     {"to", QUERY_USAGE, day_valid, offsetof(struct request, to_query), "a day, YYYY-MM-DD"},
+    {"force", QUERY_FORCE, switch_valid, offsetof(struct request, force_query), "true or false"},
     {"limit", QUERY_PAGE, NULL, 0, NULL},
 };
 enum { PARAMETERS = sizeof parameters / sizeof *parameters };

@@ -31,6 +31,7 @@ struct reply {
     int status;
     struct buf body;
     ssize_t (*stream)(struct request *r, char *out, size_t max); /* instead of a body: see reply_stream */
+    uint64_t stream_bytes;                                       /* its Content-Length; 0: not known */
     const char *content_type;
     char adapter_version[80]; /* X-Adapter-Version; empty: none */
     char etag[ETAG_BYTES];    /* with its quotes; empty: none */
@@ -59,6 +60,7 @@ struct request {
     char adapter_query[NAME_MAX_BYTES + 1]; /* ?adapter=, ?from=, ?to= */
     char from_query[DAY_BYTES], to_query[DAY_BYTES];
     size_t limit;
+    char force_query[8];                 /* ?force=: true, false or "" */
     char tenant_log[NAME_MAX_BYTES + 1]; /* whose request it was, for the log */
 
     struct buf body;

@@ -11,13 +11,15 @@ static size_t segment_length(const char *text)
     return strcspn(text, "/");
 }
 
-static bool take_parameter(const char *segment, size_t length, char out[ROUTE_PARAMETER_BYTES_MAX + 1])
+static bool take_parameter(const char *pattern, const char *segment, size_t length,
+                           char out[ROUTE_PARAMETER_BYTES_MAX + 1])
 {
     if (length > ROUTE_PARAMETER_BYTES_MAX)
         return false;
     memcpy(out, segment, length);
     out[length] = '\0';
-    return name_valid(out);
+    bool version = strncmp(pattern, "{version}", 9) == 0 && strncmp(out, "sha256:", 7) == 0;
+    return name_valid(version ? out + 7 : out);
 }
 
 static bool path_matches(const char *pattern, const char *path, struct route_match *out)
@@ -26,7 +28,7 @@ static bool path_matches(const char *pattern, const char *path, struct route_mat
     while (*pattern == '/' && *path == '/') {
         size_t wanted = segment_length(++pattern), found = segment_length(++path);
         if (*pattern == '{') {
-            if (used == ROUTE_PARAMETERS_MAX || !take_parameter(path, found, out->parameter[used++]))
+            if (used == ROUTE_PARAMETERS_MAX || !take_parameter(pattern, path, found, out->parameter[used++]))
                 return false;
         } else if (wanted != found || memcmp(pattern, path, wanted) != 0) {
             return false;

@@ -16,14 +16,16 @@ enum route_place { PLACE_HTTP, PLACE_TEXT, PLACE_DISK };
 enum {
     QUERY_TENANT = 1,
     QUERY_PAGE = 2,
-    QUERY_USAGE = 4
-}; /* ?tenant=, ?limit=&after=, ?adapter=&from=&to= */
+    QUERY_USAGE = 4,
+    QUERY_FORCE = 8
+}; /* ?tenant=, ?limit=&after=, ?adapter=&from=&to=, ?force= */
 
 enum { ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 80 };
 
 struct route {
     const char *method;  /* "GET" answers HEAD too */
-    const char *pattern; /* "/adapters/{name}": {..} stands for one segment that is a valid name */
+    const char *pattern; /* "/adapters/{name}": {..} stands for one segment that is a valid name;
+                          * {version} may also begin with "sha256:" */
     enum role role;      /* ROLE_NONE: open */
     enum route_body body;
     enum route_place place;

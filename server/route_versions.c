@@ -20,11 +20,20 @@ static const struct version *active_of(const struct adapter_detail *d)
     return NULL;
 }
 
+static json_t *version_json(const struct version *v)
+{
+    json_t *version = adapter_json_version(v);
+    if (!version || adapter_json_add_files(version, v) == 0)
+        return version;
+    json_decref(version);
+    return NULL;
+}
+
 static json_t *versions_json(const struct adapter_detail *d)
 {
     json_t *list = json_array();
     for (size_t i = 0; list && i < d->version_count; i++)
-        if (json_array_append_new(list, adapter_json_version(d->versions[i])) != 0) {
+        if (json_array_append_new(list, version_json(d->versions[i])) != 0) {
             json_decref(list);
             return NULL;
         }
@@ -169,6 +178,20 @@ void route_versions_change(struct request *r)
 }
 
 /* ---- delete ---- */
+
+void route_versions_delete(struct request *r)
+{
+    struct err e;
+    struct tenant_row tenant;
+    struct version_expected expected = {0};
+    if (request_tenant(r, NULL, &tenant, &e) != 0 || etag_expected(r->if_match, &expected, &e) != 0 ||
+        registry_version_delete(r->server->registry, tenant.number, r->match.parameter[0],
+                                r->match.parameter[1], strcmp(r->force_query, "true") == 0, &expected,
+                                &e) != 0)
+        reply_refused(r, &expected, &e);
+    else
+        reply_empty(r);
+}
 
 void route_versions_delete_all(struct request *r)
 {

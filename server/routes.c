@@ -13,6 +13,13 @@ static const struct route routes[] = {
     {"DELETE", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT,
      route_versions_delete_all},
 
+    {"DELETE", "/adapters/{name}/versions/{version}", ROLE_TENANT, BODY_NONE, PLACE_DISK,
+     QUERY_TENANT | QUERY_FORCE, route_versions_delete},
+    {"GET", "/adapters/{name}/versions/{version}/files/adapter_config.json", ROLE_TENANT, BODY_NONE,
+     PLACE_DISK, QUERY_TENANT, route_files_config},
+    {"GET", "/adapters/{name}/versions/{version}/files/adapter_model.safetensors", ROLE_TENANT, BODY_NONE,
+     PLACE_DISK, QUERY_TENANT, route_files_weights},
+
     {"POST", "/tenants", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_tenants_create},
     {"GET", "/tenants", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, route_tenants_list},
     {"GET", "/tenants/{id}", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, 0, route_tenants_show},

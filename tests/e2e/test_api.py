@@ -44,6 +44,10 @@ ROUTES = {
     "/infer": "POST",
     "/adapters": "POST, GET, HEAD",
     "/adapters/x": "GET, HEAD, PATCH, DELETE",
+    "/adapters/x/versions/abcd": "DELETE",
+    "/adapters/x/versions/sha256:abcd": "DELETE",
+    "/adapters/x/versions/abcd/files/adapter_config.json": "GET, HEAD",
+    "/adapters/x/versions/abcd/files/adapter_model.safetensors": "GET, HEAD",
     "/tenants": "POST, GET, HEAD",
     "/tenants/x": "GET, HEAD, PATCH, DELETE",
     "/tenants/x/keys": "POST, GET, HEAD",
@@ -359,7 +363,7 @@ def test_an_upload_is_listed_and_shown(daemon, tenant):
     shown = tenant.get("/adapters/mask")
     assert set(shown.json) == {"tenant", "name", "version", "created", "versions", "history"} and shown.json["version"] == up["version"]
     (version,) = shown.json["versions"]
-    assert set(version) == {"version", "created", "active", "state", "rank_max", "sites", "parameters", "bytes", "proof"}
+    assert set(version) == {"version", "created", "active", "state", "rank_max", "sites", "parameters", "bytes", "proof", "files"}
     assert TIME.fullmatch(version["created"]) and version["active"] is True and version["state"] == "ready"
     for field in ("rank_max", "sites", "parameters", "bytes", "proof"):
         assert up[field] == row[field] == version[field]

@@ -148,6 +148,7 @@ CHANGES = {
     ("POST", "/adapters"): {"adapter.upload", "adapter.activate"},
     ("PATCH", "/adapters/{name}"): {"adapter.activate"},
     ("DELETE", "/adapters/{name}"): {"adapter.delete"},
+    ("DELETE", "/adapters/{name}/versions/{version}"): {"version.delete"},
     ("POST", "/tenants"): {"tenant.create"},
     ("PATCH", "/tenants/{id}"): {"tenant.change"},
     ("DELETE", "/tenants/{id}"): {"tenant.delete"},

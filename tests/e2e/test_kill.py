@@ -83,6 +83,19 @@ class Tenant:
         assert answer.status == (200 if there else 404), answer
         self.acknowledged()
 
+    def remove(self, client, name, content):
+        there = content.version in self.sure["adapters"].get(name, {"versions": ()})["versions"]
+
+        def change(state):
+            if there:
+                a = state["adapters"][name]
+                a["versions"].remove(content.version)
+                a["active"] = None if a["active"] == content.version else a["active"]
+        self.announce("version.delete", name, change)
+        answer = client.delete(f"/adapters/{name}/versions/{content.version}", force="true")
+        assert answer.status == (204 if there else 404), answer
+        self.acknowledged()
+
     def delete(self, client, name):
         self.announce("adapter.delete", name, lambda state: state["adapters"].pop(name, None))
         answer = client.delete(f"/adapters/{name}")
@@ -106,8 +119,10 @@ class Tenant:
     def step(self, client, admin):
         name, content, what = self.pick.choice(NAMES), self.pick.choice(self.contents), self.pick.random()
         revocable = [label for label, in_force in self.sure["keys"].items() if in_force and label in self.kids]
-        if what < 0.25:
+        if what < 0.15:
             self.delete(client, name)
+        elif what < 0.25:
+            self.remove(client, name, content)
         elif what < 0.40:
             self.activate(client, name, content)
         elif what < 0.50:
@@ -130,6 +145,7 @@ class Tenant:
             shown = client.get(f"/adapters/{row['name']}").json
             assert all(v["state"] == "ready" for v in shown["versions"]), shown
             assert {v["version"] for v in shown["versions"] if v["active"]} == {shown["version"]} - {None}, shown
+            assert [row["version"] for row in shown["history"][:1]] in ([shown["version"]], []), shown
             adapters[row["name"]] = {"versions": {v["version"] for v in shown["versions"]}, "active": shown["version"]}
         keys = {}
         for row in admin.get(f"/tenants/{self.name}/keys", limit=1000).json["data"]:

@@ -108,6 +108,15 @@ MATRIX = [
     Row("/adapters/{name}", "PATCH", f"/adapters/{NAME}", lambda h: {"version": h.version, "tenant": "beta"}, keyed(403, 200, 200)),
     Row("/adapters/{name}", "DELETE", lambda h: f"/adapters/{h.new_adapter()}{{q}}", None, keyed(404, 204, 204)),
     Row("/adapters/{name}", "DELETE", lambda h: f"/adapters/{h.new_adapter()}?tenant=beta", None, keyed(403, 204, 204)),
+    Row("/adapters/{name}/versions/{version}", "DELETE", lambda h: f"/adapters/{h.new_adapter()}/versions/{h.version}{{q}}", None,
+        keyed(404, 409, 409)),
+    Row("/adapters/{name}/versions/{version}", "DELETE", lambda h: f"/adapters/{h.new_adapter()}/versions/{h.version}?force=true{{a}}",
+        None, keyed(404, 204, 204)),
+    Row("/adapters/{name}/versions/{version}", "DELETE", lambda h: f"/adapters/{NAME}/versions/{h.version}?tenant=beta", None,
+        keyed(403, 409, 409)),
+    *(Row(f"/adapters/{{name}}/versions/{{version}}/files/{file}", "GET",
+          lambda h, file=file, q=q: f"/adapters/{NAME}/versions/{h.version}/files/{file}{q}", None, keyed(alpha, 200, 200))
+      for file in ("adapter_config.json", "adapter_model.safetensors") for q, alpha in (("{q}", 404), ("?tenant=beta", 403))),
     Row("/tenants", "POST", "/tenants", lambda h: {"id": f"made-{next(h.numbers)}"}, ADMINS + (201,)),
     Row("/tenants", "GET", "/tenants", None, ADMINS + (200,)),
     Row("/tenants/{id}", "GET", "/tenants/beta", None, ADMINS + (200,)),
@@ -137,7 +146,7 @@ MATRIX = [
 def cell(house, row, caller, method):
     """Ask as that caller."""
     path = row.path(house) if callable(row.path) else row.path
-    path = path.replace("{q}", "?tenant=beta" if caller == "admin" else "")
+    path = path.replace("{q}", "?tenant=beta" if caller == "admin" else "").replace("{a}", "&tenant=beta" if caller == "admin" else "")
     body, headers = row.body(house) if callable(row.body) else row.body, {}
     if isinstance(body, tuple):
         body, headers = body[0], {"Content-Type": body[1]}
@@ -169,6 +178,10 @@ def test_what_belongs_to_others_answers_as_what_does_not_exist(house):
                 lambda name: alpha.delete(f"/adapters/{name}"),
                 lambda name: alpha.patch(f"/adapters/{name}", {"version": version}),
                 lambda name: alpha.patch(f"/adapters/{name}", {"rollback": True}, {"If-Match": f'"{version}"'}),
+                lambda name: alpha.delete(f"/adapters/{name}/versions/{version}"),
+                lambda name: alpha.delete(f"/adapters/{name}/versions/{digits}", force="true"),
+                lambda name: alpha.get(f"/adapters/{name}/versions/{version}/files/adapter_config.json"),
+                lambda name: alpha.get(f"/adapters/{name}/versions/{digits}/files/adapter_model.safetensors"),
                 lambda name: alpha.infer(adapter=name, prompt="a"),
                 lambda name: alpha.infer(adapter=f"{name}@{digits}", prompt="a"),
                 lambda name: alpha.infer(adapter=name, prompt="a", stream=True),

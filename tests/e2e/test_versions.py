@@ -1,4 +1,5 @@
 """An adapter's versions over their whole life: which one a name means, and who changed that when."""
+import hashlib
 import json
 import os
 import re
@@ -7,7 +8,7 @@ import threading
 
 import pytest
 
-from client import read
+from client import eventually, read
 from daemon import DEMO, ROOT
 from fixtures import adapter
 
@@ -235,7 +236,194 @@ def test_running_requests_finish_on_what_they_started_with(start):
     assert tokens == alone["tokens"] and rest[-1]["adapter"]["version"] == versions["voice"]
 
 
+# ---- delete a version ----
+
+def delete(names, version, **query):
+    return names.client.delete(f"{names.path}/versions/{version}", **query)
+
+
+def test_a_version_is_deleted_and_the_active_one_only_by_force(names):
+    one, two = names.versions
+    answer = delete(names, two)
+    assert (answer.status, answer.code) == (409, "version_active")
+    answer = delete(names, two, force="false")
+    assert answer.code == "version_active"
+    answer = names.client.request("DELETE", f"{names.path}/versions/{one}", headers={"If-Match": f'"{one}"'})
+    assert answer.code == "version_conflict"
+    assert delete(names, one).status == 204
+    answer = delete(names, one)
+    assert (answer.status, answer.code) == (404, "version_not_found")
+    assert [v["version"] for v in names.show()["versions"]] == [two] and names.served() == two
+    for reference in (one, one[:15]):
+        assert names.client.infer(adapter=f"a@{reference}", input=INPUT).code == "version_not_found"
+    assert names.patch({"version": one}).code == "version_not_found"
+    assert names.patch({"rollback": True}).code == "no_previous_version"
+    assert delete(names, two[7:17], force="true").status == 204
+    shown = names.show()
+    assert shown["version"] is None and shown["versions"] == [] and history(shown) == [None, two, one]
+    answer = names.client.infer(adapter="a", input=INPUT)
+    assert (answer.status, answer.code) == (404, "version_not_found")
+    assert names.upload(1) == one and names.served() == one
+
+
+@pytest.mark.parametrize("version, query, status, code", [
+    ("0" * 64, {}, 404, "version_not_found"), ("abc", {}, 404, "version_not_found"), ("sha256:zz", {}, 404, "version_not_found"),
+    ("ABCD", {}, 404, "not_found"), ("sha256:", {}, 404, "not_found"), ("sha512:abcd", {}, 404, "not_found"),
+    ("sha256%3Aabcd", {}, 404, "not_found"), ("abcd", {"force": "yes"}, 400, "invalid_parameter"),
+    ("abcd", {"force": ""}, 400, "invalid_parameter"), ("abcd", {"limit": 1}, 400, "unknown_parameter"),
+])
+def test_deleting_what_is_not_there(names, version, query, status, code):
+    answer = delete(names, version, **query)
+    assert (answer.status, answer.code) == (status, code)
+
+
+def test_a_version_in_use_goes_with_its_last_use(start):
+    """It vanishes at once; the run on it ends as it would have; then its files go."""
+    d = start()
+    client = d.tenant("acme")
+    versions = {name: client.upload(os.path.join(DEMO, "adapters", name), name="a").json["version"] for name in ("mask", "voice")}
+    fields = dict(prompt="Once upon a time", max_tokens=300, ignore_eos=True)
+    alone = client.infer(adapter="a", **fields).json["tokens"]
+    files = d.files()
+    assert len(files) == 4
+    events = client.events(adapter="a", **fields)
+    tokens = next(events)[1]["tokens"]
+    assert client.delete(f"/adapters/a/versions/{versions['voice']}", force="true").status == 204
+    assert client.infer(adapter="a@" + versions["voice"], prompt="a").code == "version_not_found"
+    assert client.get("/adapters/a").json["version"] is None
+    rest = [event for name, event in events if event != "[DONE]"]
+    for event in rest:
+        tokens += event["tokens"]
+    assert tokens == alone and rest[-1]["adapter"]["version"] == versions["voice"]
+    eventually(lambda: len(d.files()) == 2)
+    d.kill()
+    d = start("demo", d.data)
+    assert client.with_key(client.key) and len(d.files()) == 2
+
+
+def test_what_a_crash_left_of_a_deferred_delete_is_swept(start):
+    d = start()
+    client = d.tenant("acme")
+    version = client.upload(os.path.join(DEMO, "adapters", "mask"), name="a").json["version"]
+    events = client.events(adapter="a", prompt="Once upon a time", max_tokens=400, ignore_eos=True)
+    next(events)
+    assert client.delete(f"/adapters/a/versions/{version}", force="true").status == 204
+    d.kill()
+    d = start("demo", d.data)
+    assert d.files() == {} and d.client(client.key).get("/adapters/a").json["versions"] == []
+
+
+# ---- download ----
+
+FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def test_a_download_gives_back_the_very_bytes(names):
+    one, two = names.versions
+    for version, factor in ((one, 1), (two, 2)):
+        entry = next(v for v in names.show()["versions"] if v["version"] == version)
+        assert [f["name"] for f in entry["files"]] == list(FILES)
+        for file, content in zip(entry["files"], (CONFIG, weights(factor)), strict=True):
+            path = f"{names.path}/versions/{version}/files/{file['name']}"
+            answer = names.client.get(path)
+            assert answer.status == 200 and answer.body == content
+            assert file["bytes"] == len(content) == int(answer.headers["Content-Length"])
+            assert answer.headers["ETag"] == f'"sha256:{hashlib.sha256(content).hexdigest()}"' == f'"sha256:{file["sha256"]}"'
+            assert answer.headers["X-Adapter-Version"] == version
+            head = names.client.request("HEAD", path)
+            assert head.status == 200 and head.body == b"" and head.headers["Content-Length"] == str(len(content))
+            same = names.client.request("GET", path, headers={"If-None-Match": answer.headers["ETag"]})
+            assert (same.status, same.body) == (304, b"")
+
+
+def test_downloads_that_lead_nowhere(names):
+    for path, code in ((f"/adapters/none/versions/{names.versions[0]}/files/adapter_config.json", "adapter_not_found"),
+                       (f"{names.path}/versions/{64 * '0'}/files/adapter_config.json", "version_not_found"),
+                       (f"{names.path}/versions/{names.versions[0]}/files/config.json", "not_found"),
+                       (f"{names.path}/versions/{names.versions[0]}/files/", "not_found"),
+                       (f"{names.path}/versions/{names.versions[0]}/files/../files/adapter_config.json", "not_found")):
+        answer = names.client.get(path)
+        assert (answer.status, answer.code) == (404, code), path
+
+
+def test_a_download_of_damaged_files_is_refused(start):
+    d = start("mlp")
+    names = Names(d.tenant("acme"))
+    for path in d.files():
+        if os.path.getsize(os.path.join(d.data, path)) > len(CONFIG):
+            with open(os.path.join(d.data, path), "ab") as f:
+                f.write(b"x")
+    answer = names.client.get(f"{names.path}/versions/{names.versions[0]}/files/{FILES[1]}")
+    assert (answer.status, answer.code) == (503, "adapter_broken") and "ETag" not in answer.headers
+
+
+def test_a_large_download_outlives_its_version(start, tmp_path):
+    """Blocks are read as they are sent, with memory for one; the version may be deleted meanwhile."""
+    d = start()
+    client = d.tenant("acme")
+    directory = os.path.join(DEMO, "adapters", "mask")
+    version = client.upload(directory, name="a").json["version"]
+    connection, response = client.open("GET", f"/adapters/a/versions/{version}/files/{FILES[1]}")
+    try:
+        head = response.read(1)
+        assert client.delete("/adapters/a").status == 204
+        assert head + response.read() == read(os.path.join(directory, FILES[1]))
+    finally:
+        connection.close()
+    eventually(lambda: d.files() == {})
+
+
 # ---- adapterctl ----
+
+def test_adapterctl_deletes_one_version(ctl, mlp, names):
+    one, two = names.versions
+    key = names.client.key
+    done = ctl(mlp, "adapters", "delete", f"a@{two}", key=key)
+    assert done.status == 1 and "version_active" in done.err and "force" in done.err
+    done = ctl(mlp, "adapters", "delete", f"a@{one}", key=key)
+    assert (done.status, done.out) == (0, f"version {one[7:]} of adapter a deleted\n"), done
+    done = ctl(mlp, "adapters", "delete", f"a@{two[:17]}", "--force", "--tenant", f"t{mlp.tenants}")
+    assert done.status == 0 and names.show()["versions"] == []
+    assert ctl(mlp, "adapters", "delete", "a", "--force", key=key).status == 2
+    assert ctl(mlp, "adapters", "delete", "a", key=key).out == "adapter a deleted\n"
+
+
+def test_adapterctl_downloads(ctl, mlp, names, tmp_path):
+    one, two = names.versions
+    key, there = names.client.key, tmp_path / "new"
+    done = ctl(mlp, "adapters", "download", "a", there, key=key)
+    assert (done.status, done.out) == (0, f"{two} of adapter a is in {there}\n"), done
+    assert sorted(os.listdir(there)) == sorted(FILES)
+    assert [read(there / name) for name in FILES] == [CONFIG, weights(2)]
+    done = ctl(mlp, "adapters", "download", f"a@{one[:15]}", there, key=key)
+    assert done.status == 1 and "there already" in done.err and "--force" in done.err
+    assert read(there / FILES[1]) == weights(2)
+    done = ctl(mlp, "--json", "adapters", "download", f"a@{one[:15]}", there, "--force", key=key)
+    assert done.status == 0 and json.loads(done.out)["version"] == one
+    assert sorted(os.listdir(there)) == sorted(FILES) and read(there / FILES[1]) == weights(1)
+    os.unlink(there / FILES[0])  # one of both is there: nothing is written
+    assert ctl(mlp, "adapters", "download", "a", there, key=key).status == 1
+    assert os.listdir(there) == [FILES[1]] and read(there / FILES[1]) == weights(1)
+    for name in ("a@0000", "b", "a@x"):
+        assert ctl(mlp, "adapters", "download", name, tmp_path / "other", key=key).status == 1
+        assert not (tmp_path / "other").exists()
+
+
+def test_adapterctl_keeps_nothing_that_came_damaged(ctl, start, tmp_path):
+    """The size is right and the bytes are not: the SHA-256 tells."""
+    d = start("mlp")
+    names = Names(d.tenant("acme"), count=1)
+    for path in d.files():
+        full = os.path.join(d.data, path)
+        content = bytearray(read(full))
+        content[-1] ^= 1
+        with open(full, "wb") as f:
+            f.write(content)
+    done = ctl(d, "adapters", "download", "a", tmp_path / "new", key=names.client.key)
+    assert done.status == 1 and "file_damaged" in done.err and os.listdir(tmp_path / "new") == []
+
+
+
 
 def test_adapterctl_activates_and_rolls_back(ctl, mlp, names):
     one, two = names.versions

@@ -1,6 +1,6 @@
-/* kill -9 at random moments of publishing, activating and deleting: what was acknowledged is there, what was
- * under way happened wholly or not at all, every byte of every version is right, nothing is left over.
- * REGISTRY_KILLS says how often (default 200), REGISTRY_SEED repeats a run. */
+/* kill -9 at random moments of publishing, activating, rolling back and deleting: what was acknowledged is
+ * there, what was under way happened wholly or not at all, every byte of every version is right, nothing is
+ * left over. REGISTRY_KILLS says how often (default 200), REGISTRY_SEED repeats a run. */
 #include <errno.h>
 #include <limits.h>
 #include <setjmp.h>
@@ -21,9 +21,15 @@
 #include "tests/unit/sample.h"
 #include "tests/unit/scratch.h"
 
-enum { NAMES = 8, CONTENTS = 12, PAUSE_US_MAX = 10000, STEPS_BEFORE_KILL_MAX = 8 };
+enum {
+    HISTORY = ADAPTER_HISTORY_MAX,
+    NAMES = 8,
+    CONTENTS = 12,
+    PAUSE_US_MAX = 10000,
+    STEPS_BEFORE_KILL_MAX = 8
+};
 
-enum step { PUBLISH, PUBLISH_IDLE, ACTIVATE, DELETE, STEPS };
+enum step { PUBLISH, PUBLISH_IDLE, ACTIVATE, ROLLBACK, DELETE_VERSION, DELETE, STEPS };
 
 struct record { /* written to the pipe before a step and after it */
     uint8_t done, step, name, content;
@@ -32,7 +38,9 @@ struct record { /* written to the pipe before a step and after it */
 /* What the registry must hold. */
 struct model {
     bool exists[NAMES], version[NAMES][CONTENTS];
-    int active[NAMES]; /* content, or -1 */
+    int active[NAMES];           /* content, or -1 */
+    int history[NAMES][HISTORY]; /* oldest first; -1: none was active */
+    int history_count[NAMES];
 };
 
 static char *directory;
@@ -43,17 +51,57 @@ static void name_of(int name, char out[8])
     snprintf(out, 8, "n%d", name);
 }
 
+static void activate(struct model *m, int n, int content)
+{
+    int *history = m->history[n];
+    if (m->active[n] == content)
+        return;
+    m->active[n] = content;
+    if (m->history_count[n] == HISTORY)
+        memmove(history, history + 1, (HISTORY - 1) * sizeof *history);
+    else
+        m->history_count[n]++;
+    history[m->history_count[n] - 1] = content;
+}
+
+static int previous(const struct model *m, int n)
+{
+    for (int i = m->history_count[n] - 1; i >= 0; i--) {
+        int content = m->history[n][i];
+        if (content >= 0 && content != m->active[n] && m->version[n][content])
+            return content;
+    }
+    return -1;
+}
+
 static void apply(struct model *m, const struct record *r)
 {
     int n = r->name, c = r->content;
-    if (r->step == DELETE) {
+    switch ((enum step)r->step) {
+    case DELETE:
         m->exists[n] = false;
         m->active[n] = -1;
+        m->history_count[n] = 0;
         memset(m->version[n], 0, sizeof m->version[n]);
-    } else if (r->step != ACTIVATE || m->version[n][c]) {
+        break;
+    case DELETE_VERSION:
+        if (m->version[n][c] && m->active[n] == c)
+            activate(m, n, -1);
+        m->version[n][c] = false;
+        break;
+    case ROLLBACK:
+        if (previous(m, n) >= 0)
+            activate(m, n, previous(m, n));
+        break;
+    case ACTIVATE:
+        if (m->version[n][c])
+            activate(m, n, c);
+        break;
+    default:
         m->exists[n] = true;
         m->version[n][c] = true;
-        m->active[n] = r->step == PUBLISH_IDLE ? m->active[n] : c;
+        if (r->step == PUBLISH)
+            activate(m, n, c);
     }
 }
 
@@ -70,12 +118,18 @@ static int run_step(struct registry *r, const struct record *s)
     sample_digest(s->content, digest);
     if (s->step == DELETE)
         result = registry_adapter_delete(r, tenant, name, NULL, &e);
+    else if (s->step == DELETE_VERSION)
+        result = registry_version_delete(r, tenant, name, digest, true, NULL, &e);
+    else if (s->step == ROLLBACK)
+        result =
+            registry_adapter_change(r, tenant, name, &(struct adapter_change){.rollback = true}, NULL, &e);
     else if (s->step == ACTIVATE)
         result = registry_activate(r, "acme", name, digest, &v, &e);
     else
         result = sample_publish(r, "acme", name, s->content, s->step == PUBLISH, &v, &created, &e);
     version_unref(v);
-    if (result == 0 || strcmp(e.code, "adapter_not_found") == 0 || strcmp(e.code, "version_not_found") == 0)
+    if (result == 0 || strcmp(e.code, "adapter_not_found") == 0 || strcmp(e.code, "version_not_found") == 0 ||
+        strcmp(e.code, "no_previous_version") == 0)
         return 0;
     fprintf(stderr, "step %d: %s: %s\n", s->step, e.code, e.message);
     return -1;
@@ -136,6 +190,21 @@ static void read_version(struct registry *r, const struct version *v, struct mod
     }
 }
 
+static void read_history(struct registry *r, const char *name, struct model *out, int n)
+{
+    struct adapter_detail *d = calloc(1, sizeof *d);
+    struct err e;
+    if (registry_adapter_detail(r, tenant, name, d, &e) == 0) {
+        out->history_count[n] = (int)d->activation_count;
+        for (size_t i = 0; i < d->activation_count; i++) {
+            const char *digest = d->activations[d->activation_count - 1 - i].digest;
+            out->history[n][i] = digest[0] ? content_of(digest) : -1;
+        }
+        adapter_detail_fini(d);
+    }
+    free(d);
+}
+
 static void read_model(struct registry *r, struct model *out)
 {
     memset(out, 0, sizeof *out);
@@ -151,6 +220,7 @@ static void read_model(struct registry *r, struct model *out)
             read_version(r, list[i], out, n);
             version_unref(list[i]);
         }
+        read_history(r, name, out, n);
     }
 }
 
@@ -166,11 +236,21 @@ static size_t contents_in_use(const struct model *m)
     return used;
 }
 
+static bool same_history(const struct model *a, const struct model *b)
+{
+    for (int n = 0; n < NAMES; n++) {
+        size_t bytes = (size_t)a->history_count[n] * sizeof a->history[n][0];
+        if (a->history_count[n] != b->history_count[n] || memcmp(a->history[n], b->history[n], bytes) != 0)
+            return false;
+    }
+    return true;
+}
+
 static bool same(const struct model *a, const struct model *b)
 {
     return memcmp(a->exists, b->exists, sizeof a->exists) == 0 &&
            memcmp(a->version, b->version, sizeof a->version) == 0 &&
-           memcmp(a->active, b->active, sizeof a->active) == 0;
+           memcmp(a->active, b->active, sizeof a->active) == 0 && same_history(a, b);
 }
 
 struct history {

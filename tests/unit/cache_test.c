@@ -159,8 +159,8 @@ static const struct version *make_version(uint32_t tenant, unsigned content, int
     uint8_t digest[SHA256_BYTES];
     sha256_of(&content, sizeof content, digest);
     hex_encode(digest, sizeof digest, values.digest);
-    strcpy(values.config_blob, values.digest);
-    strcpy(values.weights_blob, values.digest);
+    values.config_blob = values.digest;
+    values.weights_blob = values.digest;
     return version_new(&values);
 }
 

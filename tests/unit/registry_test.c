@@ -726,7 +726,8 @@ static void deleted_adapters_are_gone_with_their_blobs(void **state)
     assert_int_equal(registry_adapter_delete(r, acme, "a", NULL, &e), 0);
     assert_int_equal(registry_adapter_delete(r, acme, "a", NULL, &e), -1);
     assert_string_equal(e.code, "adapter_not_found");
-    assert_string_equal(held->name, "a"); /* who has it keeps it */
+    assert_string_equal(held->name, "a"); /* who has it keeps it, and its files */
+    assert_int_equal(scratch_count(p->directory, "blobs"), 2);
     version_unref(held);
     for (int pass = 0; pass < 2; pass++) {
         expect_refused(r, acme, "a", "adapter_not_found");
@@ -737,6 +738,89 @@ static void deleted_adapters_are_gone_with_their_blobs(void **state)
     }
     publish_ok(r, "acme", "a", 1, true, true);
     expect_content(r, acme, "a", 1);
+}
+
+static void delete_version_ok(struct registry *r, uint32_t tenant, unsigned content, bool force)
+{
+    char digest[SHA256_HEX + 1];
+    struct err e = {0};
+    sample_digest(content, digest);
+    if (registry_version_delete(r, tenant, "a", digest, force, NULL, &e) != 0)
+        fail_msg("%s: %s", e.code, e.message);
+}
+
+static void versions_are_deleted_one_by_one(void **state)
+{
+    struct place *p = *state;
+    struct registry *r = p->registry;
+    struct err e = {0};
+    char one[SHA256_HEX + 1], two[SHA256_HEX + 1];
+    sample_digest(1, one);
+    sample_digest(2, two);
+    uint32_t acme = add_tenant(r, "acme"), other = add_tenant(r, "other");
+    for (unsigned content = 1; content <= 3; content++)
+        publish_ok(r, "acme", "a", content, content != 3, true);
+    assert_int_equal(registry_version_delete(r, acme, "a", two, false, NULL, &e), -1);
+    assert_string_equal(e.code, "version_active");
+    assert_int_equal(registry_version_delete(r, other, "a", one, true, NULL, &e), -1);
+    assert_string_equal(e.code, "adapter_not_found");
+    assert_int_equal(registry_version_delete(r, acme, "a", "0000", true, NULL, &e), -1);
+    assert_string_equal(e.code, "version_not_found");
+    delete_version_ok(r, acme, 1, false);
+    assert_int_equal(registry_version_delete(r, acme, "a", one, true, NULL, &e), -1);
+    assert_string_equal(e.code, "version_not_found");
+    for (int pass = 0; pass < 2; pass++) {
+        expect_content(r, acme, "a", 2);
+        expect_stats(r, 2, 0, 1, 2, 0);
+        assert_int_equal(scratch_count(p->directory, "blobs"), 4);
+        r = reopen(p);
+    }
+    delete_version_ok(r, acme, 2, true);
+    expect_refused(r, acme, "a", "version_not_found");
+    expect_history(r, acme, (int[]){-1, 2, 1}, 3);
+    assert_int_equal(
+        registry_adapter_change(r, acme, "a", &(struct adapter_change){.rollback = true}, NULL, &e), -1);
+    assert_string_equal(e.code, "no_previous_version"); /* what was active is gone */
+    delete_version_ok(r, acme, 3, false);
+    expect_stats(r, 2, 0, 1, 0, 0);
+    assert_int_equal(scratch_count(p->directory, "blobs"), 0);
+    publish_ok(r, "acme", "a", 1, true, true);
+    expect_content(reopen(p), acme, "a", 1);
+}
+
+/* The files of a deleted version go with its last use, also when the name has moved in between. */
+static void files_in_use_stay(void **state)
+{
+    struct place *p = *state;
+    struct registry *r = p->registry;
+    struct err e = {0};
+    const struct version *first, *second;
+    uint32_t acme = add_tenant(r, "acme");
+    publish_ok(r, "acme", "a", 1, true, true);
+    publish_ok(r, "acme", "b", 1, true, true); /* the same files */
+    assert_int_equal(registry_resolve(r, acme, "a", &first, &e), 0);
+    publish_ok(r, "acme", "a", 2, true, true); /* other objects tell of version 1 now */
+    assert_int_equal(registry_version_find(r, acme, "a", first->digest, &second, &e), 0);
+    assert_ptr_not_equal(first, second);
+    delete_version_ok(r, acme, 1, false);
+    expect_refused(r, acme, "a@1234", "version_not_found");
+    assert_int_equal(registry_adapter_delete(r, acme, "b", NULL, &e), 0);
+    version_unref(second);
+    if (sample_check(r, first, 1, &e) != 0)
+        fail_msg("%s: %s", e.code, e.message);
+    assert_int_equal(scratch_count(p->directory, "blobs"), 4);
+    version_unref(first);
+    scratch_wait_count(p->directory, "blobs", 2);
+    expect_content(r, acme, "a", 2);
+
+    /* What comes back while the old one is in use keeps its files. */
+    assert_int_equal(registry_resolve(r, acme, "a", &first, &e), 0);
+    assert_int_equal(registry_adapter_delete(r, acme, "a", NULL, &e), 0);
+    publish_ok(r, "acme", "a", 2, true, true);
+    version_unref(first);
+    publish_ok(r, "acme", "c", 3, true, true);
+    expect_content(reopen(p), acme, "a", 2);
+    assert_int_equal(scratch_count(p->directory, "blobs"), 4);
 }
 
 static void publishing_is_refused_for(void **state)
@@ -977,6 +1061,8 @@ int main(void)
         IN_PLACE(the_newest_activations_are_kept),
         IN_PLACE(adapters_are_listed_in_pages),
         IN_PLACE(deleted_adapters_are_gone_with_their_blobs),
+        IN_PLACE(versions_are_deleted_one_by_one),
+        IN_PLACE(files_in_use_stay),
         IN_PLACE(publishing_is_refused_for),
         IN_PLACE(uploads_have_limits),
         IN_PLACE(a_second_daemon_is_refused),

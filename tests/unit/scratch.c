@@ -64,3 +64,10 @@ size_t scratch_count(const char *directory, const char *path)
     free(full);
     return files;
 }
+
+void scratch_wait_count(const char *directory, const char *path, size_t count)
+{
+    for (int i = 0; i < 6000 && scratch_count(directory, path) != count; i++)
+        usleep(10000);
+    insist(scratch_count(directory, path) == count, path);
+}
