@@ -406,6 +406,7 @@ static int read_json(int fd, json_t **out, struct err *e)
     if (result == 0 && !(*out = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error)))
         result = err_set(e, malformed, "adapter_config.json is not valid JSON: %s (line %d, column %d)",
                          error.text, error.line, error.column);
+    explicit_bzero(text, length);
     free(text);
     return result;
 }
