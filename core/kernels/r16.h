@@ -21,7 +21,7 @@ enum {
     R16_SUM_K = 32,
     R16_INT8_GROUP = 64,
     R16_INT4_GROUP = 32,
-    R16_WIDE_TOKENS = 32 /* from so many on, `wide` pays */
+    R16_WIDE_TOKENS = 24 /* from so many on, `wide` pays */
 };
 
 enum r16_bits { R16_INT8 = 8, R16_INT4 = 4 };

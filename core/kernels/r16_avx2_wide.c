@@ -53,6 +53,7 @@ static inline __m256i broadcast2(const int16_t *p)
 struct stretch {
     const int16_t *weights; /* of the groups [first, last) */
     const uint16_t *scale;  /* of the panel */
+    const uint8_t *next;    /* what is widened next, as long as this; NULL: nothing near */
     int groups, first, last;
     const struct activation *x;
     float *y; /* where the panel's first row goes; holds the sums of the groups before `first` */
@@ -106,11 +107,15 @@ static inline __attribute__((always_inline)) void tile(const struct stretch *s, 
     }
 }
 
+/* While the tokens pass, the next weights come from memory: widening alone would wait for them. */
 static void all_tokens(const struct stretch *s, int tokens)
 {
-    int t = 0;
-    for (; t + TOKENS <= tokens; t += TOKENS)
+    int tiles = tokens / TOKENS, lines = (s->last - s->first) * LINES, t = 0;
+    for (int i = 0; i < tiles; i++, t += TOKENS) {
+        for (int k = lines * i / tiles; s->next && k < lines * (i + 1) / tiles; k++)
+            _mm_prefetch((const char *)s->next + (size_t)k * R16_LINE, _MM_HINT_T1);
         tile(s, t, TOKENS);
+    }
     for (; t < tokens; t++)
         tile(s, t, 1);
 }
@@ -126,8 +131,9 @@ static void multiply_panels(const struct packed *w, int begin, int end, const st
     for (; s.first < s.groups; s.first = s.last) {
         s.last = s.first + STRETCH < s.groups ? s.first + STRETCH : s.groups;
         for (int i = begin; i < end; i++) {
-            widen_lines(w->q + ((size_t)i * (size_t)s.groups + (size_t)s.first) * GROUP,
-                        (s.last - s.first) * LINES, weights);
+            const uint8_t *lines = w->q + ((size_t)i * (size_t)s.groups + (size_t)s.first) * GROUP;
+            widen_lines(lines, (s.last - s.first) * LINES, weights);
+            s.next = i + 1 < w->panels ? lines + (size_t)s.groups * GROUP : NULL;
             s.scale = w->scale + (size_t)i * (size_t)s.groups * R16_ROWS;
             s.y = y + (i - begin) * R16_ROWS;
             all_tokens(&s, tokens);
