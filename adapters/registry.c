@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "adapters/audit.h"
@@ -13,6 +14,8 @@
 #include "adapters/version.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
+
+enum { REMOVED_AT_ONCE = 64, PAUSE_NS = 100000 }; /* versions whose files go, while others wait */
 
 /* ---- the writer ---- */
 
@@ -78,16 +81,38 @@ void registry_retire(struct registry *r, const struct version *v)
     retired_add(&r->retired, v);
 }
 
-void registry_remove_retired(struct registry *r)
+/* At most so many; are there more? */
+static bool remove_some(struct registry *r, int limit, bool touched[256])
 {
-    bool touched[256] = {false};
-    for (struct version_files *f; (f = retired_take(&r->retired));) {
+    struct version_files *f = NULL;
+    for (int i = 0; i < limit && (f = retired_take(&r->retired)); i++) {
         /* In doubt about what is on disk nothing is removed: the next start decides. */
         if (!store_failed(r->store) && !atomic_load(&r->failed)) {
             remove_unused(r, f->config_blob, touched);
             remove_unused(r, f->weights_blob, touched);
         }
         free(f);
+    }
+    return f != NULL;
+}
+
+void registry_remove_retired(struct registry *r)
+{
+    bool touched[256] = {false};
+    while (remove_some(r, REMOVED_AT_ONCE, touched))
+        continue;
+    sync_shelves(r, touched);
+}
+
+/* The same without the writer's lock, with pauses in which other writers have their turn. */
+static void remove_in_pieces(struct registry *r)
+{
+    bool touched[256] = {false}, more = true;
+    while (more) {
+        pthread_mutex_lock(&r->writer);
+        more = remove_some(r, REMOVED_AT_ONCE, touched);
+        registry_write_end(r);
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
     }
     sync_shelves(r, touched);
 }
@@ -505,8 +530,9 @@ int registry_tenant_delete(struct registry *r, const char *id, struct err *e)
         retire_tenant(r, t);
         mirror_remove_tenant(&r->mirror, t);
         tenant_free(t);
-        registry_remove_retired(r);
     }
     registry_write_end(r);
+    if (result == 0)
+        remove_in_pieces(r);
     return result;
 }
