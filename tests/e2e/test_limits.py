@@ -1,5 +1,6 @@
 """Who is let in: quotas of requests and tokens, the tenant's share of the queue and the whole of it, decided before the body."""
 import contextlib
+import threading
 import time
 
 import pytest
@@ -187,3 +188,27 @@ def test_a_full_daemon_says_so_before_the_body(start):
 
     eventually(full, 60)
     eventually(lambda: fifth.infer(**ASK).status == 200)
+
+
+# ---- the weight ----
+
+def test_the_weight_of_a_quota_reaches_the_scheduler(start):
+    """Two tenants that both have more to do than fits: of the first half of the answers, three in four are of the one with 300."""
+    d = start("demo", None, "--threads", "1", "--max-batch", "1")
+    heavy, light, blocker = tenant(d, "heavy", weight=300), tenant(d, "light", weight=100), d.tenant("blocker")
+    done = []
+    with Wire(d) as wire:
+        wire.request("POST", "/infer", {"prompt": "a", "max_tokens": 400, "ignore_eos": True, "stream": True}, blocker.key)
+        assert wire.head().status == 200
+
+        def run(name, client):
+            assert client.infer(prompt="a", max_tokens=30, ignore_eos=True).status == 200
+            done.append(name)
+
+        threads = [threading.Thread(target=run, args=who) for _ in range(40) for who in (("heavy", heavy), ("light", light))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    first = done[:40]
+    assert len(done) == 80 and 25 <= first.count("heavy") <= 35, first
