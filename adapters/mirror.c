@@ -310,6 +310,8 @@ void mirror_remove_version(struct mirror *m, struct adapter *a, const struct ver
         if (a->versions[i] != v)
             a->versions[kept++] = a->versions[i];
     a->count = kept;
+    if (a->canary == v)
+        a->canary = NULL;
     a->tenant->bytes -= bytes_of(v);
     m->counts.versions--;
     m->counts.broken -= v->broken;
@@ -333,6 +335,10 @@ static void change_version(struct mirror *m, struct adapter *a, const struct mir
     }
     a->tenant->bytes += bytes_of(c->after);
     a->versions[place] = c->after;
+    if (c->before && a->canary == c->before)
+        a->canary = NULL;
+    if (c->after->canary)
+        a->canary = c->after;
     m->counts.broken += c->after->broken;
 }
 

@@ -42,6 +42,7 @@ struct adapter {
     int64_t number;                /* of its row */
     int64_t created_ms;
     struct tenant *tenant;           /* once it was added */
+    const struct version *canary;    /* one of `versions`, or NULL; no reference of its own */
     const struct version **versions; /* [count] oldest first; one reference each */
     size_t count, capacity;
 };

@@ -45,6 +45,7 @@ struct version {     /* immutable, reference-counted */
     int64_t created_ms;
     double proof_max, proof_mean;
     bool active; /* at the time it was read */
+    int canary;  /* its share of the name's requests in hundredths of a percent; 0: it is no canary */
     bool broken; /* a blob is missing or damaged */
 };
 void version_ref(const struct version *v);
@@ -194,6 +195,11 @@ int registry_publish(struct registry *r, struct staged *s, const struct publish 
  * "version_ambiguous", "adapter_broken". */
 int registry_resolve(struct registry *r, uint32_t tenant, const char *reference, const struct version **out,
                      struct err *e);
+/* The same for a request: a name with a canary means that one for a share of all keys. `affinity` is such a
+ * key: the same key always gives the same version, and a larger share only moves keys to the canary. NULL:
+ * drawn anew. A canary that is broken has no share. */
+int registry_resolve_request(struct registry *r, uint32_t tenant, const char *reference, const char *affinity,
+                             size_t affinity_length, const struct version **out, struct err *e);
 struct adapter_row {
     char name[NAME_MAX_BYTES + 1];
     int versions;
@@ -234,12 +240,17 @@ struct version_expected {
     char digest[EXPECTED_VERSIONS_MAX][SHA256_HEX + 1];
     char found[SHA256_HEX + 1]; /* filled with "version_conflict": which one is active, or "" */
 };
+enum { CANARY_SHARE_MAX = 10000 }; /* all requests */
 struct adapter_change {
     const char *version; /* activate this one: 4 to 64 digits, "sha256:" allowed before them; NULL: none */
     bool rollback;       /* or the one that was active before the present one */
+    bool set_canary;     /* or let one serve a share of the requests, instead of any other */
+    const char *canary;  /* as `version`; NULL: none */
+    int canary_share;    /* 1..CANARY_SHARE_MAX */
 };
 /* Errors: "adapter_not_found", "version_conflict", "version_not_found", "version_ambiguous",
- * "no_previous_version", "adapter_broken". Nothing has changed then. */
+ * "no_previous_version", "version_active" (a canary must be another), "adapter_broken". Nothing has changed
+ * then. */
 int registry_adapter_change(struct registry *r, uint32_t tenant, const char *name,
                             const struct adapter_change *c, struct version_expected *expected, struct err *e);
 /* Let the name mean this version, given by all 64 digits. Errors: "adapter_not_found", "version_not_found",

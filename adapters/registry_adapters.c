@@ -80,8 +80,41 @@ static const struct version *find_active(const struct adapter *a, struct err *e)
     return v;
 }
 
+/* Who asks: nobody (the canary has no share), or a request with its key. */
+struct asker {
+    bool request;
+    const char *affinity; /* NULL: without one */
+    size_t affinity_length;
+};
+
+/* Where between 0 and CANARY_SHARE_MAX - 1 a key stands with this canary. */
+static int place_of(const struct version *canary, const struct asker *k)
+{
+    struct sha256 s;
+    uint8_t hash[SHA256_BYTES];
+    uint64_t number;
+    if (!k->affinity) {
+        random_bytes(&number, sizeof number);
+        return (int)(number % CANARY_SHARE_MAX);
+    }
+    sha256_init(&s);
+    sha256_update(&s, canary->digest, SHA256_HEX);
+    sha256_update(&s, canary->name, strlen(canary->name) + 1);
+    sha256_update(&s, k->affinity, k->affinity_length);
+    sha256_final(&s, hash);
+    memcpy(&number, hash, sizeof number);
+    return (int)(number % CANARY_SHARE_MAX);
+}
+
+static const struct version *find_named(const struct adapter *a, const struct asker *k, struct err *e)
+{
+    const struct version *active = find_active(a, e), *canary = a->canary;
+    bool taken = active && canary && !canary->broken && k->request && place_of(canary, k) < canary->canary;
+    return taken ? canary : active;
+}
+
 static const struct version *find_served(const struct registry *r, uint32_t tenant, const char *name,
-                                         const char *prefix, struct err *e)
+                                         const char *prefix, const struct asker *k, struct err *e)
 {
     const struct tenant *t = mirror_tenant_numbered(&r->mirror, tenant);
     const struct adapter *a = t ? mirror_adapter(t, name) : NULL;
@@ -89,7 +122,7 @@ static const struct version *find_served(const struct registry *r, uint32_t tena
         registry_adapter_missing(name, e);
         return NULL;
     }
-    const struct version *v = prefix ? registry_find_version(a, prefix, e) : find_active(a, e);
+    const struct version *v = prefix ? registry_find_version(a, prefix, e) : find_named(a, k, e);
     if (v && v->broken) {
         err_set(e, "adapter_broken", "version %.12s of adapter \"%s\" is damaged on disk", v->digest,
                 v->name);
@@ -99,15 +132,15 @@ static const struct version *find_served(const struct registry *r, uint32_t tena
     return v;
 }
 
-int registry_resolve(struct registry *r, uint32_t tenant, const char *reference, const struct version **out,
-                     struct err *e)
+static int resolve(struct registry *r, uint32_t tenant, const char *reference, const struct asker *k,
+                   const struct version **out, struct err *e)
 {
     char name[NAME_MAX_BYTES + 1];
     const char *prefix = NULL;
     if (split_reference(reference, name, &prefix, e) != 0)
         return -1;
     mirror_read_lock(&r->mirror);
-    const struct version *v = find_served(r, tenant, name, prefix, e);
+    const struct version *v = find_served(r, tenant, name, prefix, k, e);
     if (v)
         version_ref(v);
     mirror_unlock(&r->mirror);
@@ -115,6 +148,18 @@ int registry_resolve(struct registry *r, uint32_t tenant, const char *reference,
         return err_param(e, "adapter");
     *out = v;
     return 0;
+}
+
+int registry_resolve(struct registry *r, uint32_t tenant, const char *reference, const struct version **out,
+                     struct err *e)
+{
+    return resolve(r, tenant, reference, &(struct asker){0}, out, e);
+}
+
+int registry_resolve_request(struct registry *r, uint32_t tenant, const char *reference, const char *affinity,
+                             size_t affinity_length, const struct version **out, struct err *e)
+{
+    return resolve(r, tenant, reference, &(struct asker){true, affinity, affinity_length}, out, e);
 }
 
 /* ---- lists ---- */

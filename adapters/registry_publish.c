@@ -45,6 +45,7 @@ static struct version *make_version(const struct publication *n, const struct st
     if (n->replaced) {
         values.created_ms = n->replaced->created_ms;
         values.active = values.active || n->replaced->active;
+        values.canary = values.active ? 0 : n->replaced->canary;
     }
     strcpy(values.tenant_id, n->tenant->id);
     strcpy(values.name, p->name);

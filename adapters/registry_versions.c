@@ -140,9 +140,66 @@ static const struct version *find_previous(struct registry *r, const struct adap
     return NULL;
 }
 
+/* ---- canary ---- */
+
+static int canary_row(struct registry *r, const struct adapter *a, const struct version *canary, int share,
+                      struct err *e)
+{
+    char more[32];
+    snprintf(more, sizeof more, ", %d.%02d %%", share / 100, share % 100);
+    if (store_begin(r->store, e) != 0)
+        return -1;
+    if (store_version_canary(r->store, a->number, canary->digest, share, e) == 0 &&
+        registry_audit_version(r, "adapter.canary", canary, share ? more : ", off", e) == 0)
+        return store_commit(r->store, e);
+    store_rollback(r->store);
+    return -1;
+}
+
+/* `canary` with this share instead of the one that there is; share 0: that one ends. */
+static int swap_canary(struct registry *r, struct adapter *a, const struct version *canary, int share,
+                       struct err *e)
+{
+    const struct version *old = a->canary != canary ? a->canary : NULL;
+    struct mirror_change changes[2] = {{.before = canary, .after = version_with_canary(canary, share)},
+                                       {.before = old, .after = old ? version_with_canary(old, 0) : NULL}};
+    bool made = changes[0].after && (!old || changes[1].after);
+    if ((made ? canary_row(r, a, canary, share, e) : err_memory(e)) != 0) {
+        version_unref(changes[0].after);
+        version_unref(changes[1].after);
+        return -1;
+    }
+    mirror_change_versions(&r->mirror, a, changes, old ? 2 : 1);
+    return 0;
+}
+
+static int change_canary(struct registry *r, struct adapter *a, const struct adapter_change *c, struct err *e)
+{
+    if (!c->canary)
+        return a->canary ? swap_canary(r, a, a->canary, 0, e) : 0;
+    const struct version *v = registry_find_version(a, c->canary, e);
+    if (!v)
+        return err_param(e, "canary");
+    if (v->active) {
+        err_set(e, "version_active", "version %.12s of adapter \"%s\" is the active one", v->digest, a->name);
+        err_hint(e, "a canary is another version than the active one");
+        return err_param(e, "canary");
+    }
+    if (!adapter_active(a)) {
+        err_set(e, "version_not_found",
+                "adapter \"%s\" has no active version that a canary could be tried against", a->name);
+        return err_param(e, "canary");
+    }
+    if (check_usable(v, e) != 0)
+        return -1;
+    return v->canary == c->canary_share ? 0 : swap_canary(r, a, v, c->canary_share, e);
+}
+
 static int change_adapter(struct registry *r, struct adapter *a, const struct adapter_change *c,
                           struct err *e)
 {
+    if (c->set_canary)
+        return change_canary(r, a, c, e);
     const struct version *v = c->rollback ? find_previous(r, a, e) : registry_find_version(a, c->version, e);
     const struct version *active;
     if (!v)

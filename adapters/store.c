@@ -25,6 +25,8 @@ enum statement {
     VERSION_ACTIVATE,
     VERSION_DEACTIVATE_ALL,
     VERSION_DELETE,
+    VERSION_CANARY_OFF,
+    VERSION_CANARY_ON,
     ACTIVATION_INSERT,
     ACTIVATION_TRIM,
     ACTIVATION_LIST,
@@ -71,14 +73,14 @@ static const char *const SQL[STATEMENTS] = {
     [VERSION_LIST] =
         "SELECT a.tenant, a.name, v.digest, v.config_blob, v.weights_blob, v.config_bytes,"
         " v.weights_bytes, v.rank_max, v.sites, v.parameters, v.created_ms, v.proof_max, v.proof_mean,"
-        " v.active FROM versions v JOIN adapters a ON a.number = v.adapter ORDER BY v.number",
+        " v.active, v.canary FROM versions v JOIN adapters a ON a.number = v.adapter ORDER BY v.number",
     [VERSION_INSERT] =
         "INSERT INTO versions (adapter, digest, config_blob, weights_blob, config_bytes, weights_bytes,"
         " rank_max, sites, parameters, created_ms, proof_max, proof_mean, active)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [VERSION_REPLACE_BLOBS] = "UPDATE versions SET config_blob = ?, weights_blob = ?, config_bytes = ?,"
                               " weights_bytes = ? WHERE adapter = ? AND digest = ?",
-    [VERSION_ACTIVATE] = "UPDATE versions SET active = 1 WHERE adapter = ? AND digest = ?",
+    [VERSION_ACTIVATE] = "UPDATE versions SET active = 1, canary = 0 WHERE adapter = ? AND digest = ?",
     [VERSION_DEACTIVATE_ALL] = "UPDATE versions SET active = 0 WHERE adapter = ? AND active = 1",
 
     [ACTIVATION_INSERT] = "INSERT INTO activations (adapter, digest, at_ms, actor) VALUES (?, ?, ?, ?)",
@@ -88,6 +90,8 @@ static const char *const SQL[STATEMENTS] = {
     [ACTIVATION_LIST] = "SELECT digest, at_ms, actor FROM activations WHERE adapter = ?"
                         " ORDER BY number DESC LIMIT ?",
 
+    [VERSION_CANARY_OFF] = "UPDATE versions SET canary = 0 WHERE adapter = ? AND canary > 0",
+    [VERSION_CANARY_ON] = "UPDATE versions SET canary = ?3 WHERE adapter = ?1 AND digest = ?2",
     [VERSION_DELETE] = "DELETE FROM versions WHERE adapter = ? AND digest = ?",
     [BLOB_USED] = "SELECT EXISTS (SELECT 1 FROM versions WHERE weights_blob = ?1)"
                   " OR EXISTS (SELECT 1 FROM versions WHERE config_blob = ?1)",
@@ -322,6 +326,7 @@ static int read_version(struct query *q, const struct store_visitor *v, void *ar
     values->proof_max = column_real(q);
     values->proof_mean = column_real(q);
     values->active = column_integer(q) != 0;
+    values->canary = (int)column_integer(q);
     return v->version(arg, &row, e);
 }
 
@@ -511,6 +516,21 @@ int store_version_deactivate_all(struct store *s, int64_t adapter, struct err *e
     struct query q = query_start(s, VERSION_DEACTIVATE_ALL);
     bind_integer(&q, adapter);
     return query_run(&q, "deactivate a version", e);
+}
+
+int store_version_canary(struct store *s, int64_t adapter, const char *digest, int share, struct err *e)
+{
+    struct query q = query_start(s, VERSION_CANARY_OFF);
+    bind_integer(&q, adapter);
+    if (query_run(&q, "end a canary", e) != 0)
+        return -1;
+    if (share == 0)
+        return 0;
+    q = query_start(s, VERSION_CANARY_ON);
+    bind_integer(&q, adapter);
+    bind_text(&q, digest);
+    bind_integer(&q, share);
+    return query_run(&q, "begin a canary", e);
 }
 
 int store_version_delete(struct store *s, int64_t adapter, const char *digest, struct err *e)

@@ -81,6 +81,8 @@ int store_version_insert(struct store *s, int64_t adapter, const struct version 
 int store_version_replace_blobs(struct store *s, int64_t adapter, const struct version *v, struct err *e);
 /* Make this version the adapter's only active one. */
 int store_version_activate(struct store *s, int64_t adapter, const char *digest, struct err *e);
+/* Make this version the only canary of its adapter; share 0: none is. */
+int store_version_canary(struct store *s, int64_t adapter, const char *digest, int share, struct err *e);
 int store_version_delete(struct store *s, int64_t adapter, const char *digest, struct err *e);
 int store_version_deactivate_all(struct store *s, int64_t adapter, struct err *e);
 

@@ -56,6 +56,15 @@ struct version *version_with_active(const struct version *v, bool active)
 {
     struct version values = *v;
     values.active = active;
+    if (active)
+        values.canary = 0;
+    return version_new(&values);
+}
+
+struct version *version_with_canary(const struct version *v, int share)
+{
+    struct version values = *v;
+    values.canary = share;
     return version_new(&values);
 }
 

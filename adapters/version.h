@@ -6,4 +6,5 @@
  * without, it gets its own, with the names in config_blob and weights_blob. */
 struct version *version_new(const struct version *values);
 /* The same with another `active`. */
-struct version *version_with_active(const struct version *v, bool active);
+struct version *version_with_active(const struct version *v, bool active); /* an active one is no canary */
+struct version *version_with_canary(const struct version *v, int share);

@@ -134,6 +134,9 @@ const struct command commands[] = {
      "VERSION is the whole version or its first digits, at least 4.\n", tenant_options, versions_activate},
     {"adapters", "rollback", "NAME", 1, "Go back to the version that was active before",
      "Twice leads back to where one was.\n", tenant_options, versions_rollback},
+    {"adapters", "canary", "NAME PERCENT", 2, "Let a second version serve a share of the name's requests",
+     "NAME@VERSION PERCENT begins it or changes its share, NAME off ends it.\n", tenant_options,
+     versions_canary},
     {"adapters", "delete", "NAME", 1, "Delete an adapter with its versions, or one of them",
      "NAME is the adapter with all versions, NAME@VERSION one of them. Requests that run finish on what "
      "they\n"

@@ -38,6 +38,7 @@ int adapters_print_versions(const json_t *adapter, struct err *e);
 int versions_activate(struct context *c, const struct args *a, struct err *e);
 int versions_rollback(struct context *c, const struct args *a, struct err *e);
 int versions_delete(struct context *c, const struct args *a, struct err *e);
+int versions_canary(struct context *c, const struct args *a, struct err *e);
 int versions_download(struct context *c, const struct args *a, struct err *e);
 
 int backup_take(struct context *c, const struct args *a, struct err *e);

@@ -5,14 +5,15 @@
 #include "cli/commands.h"
 #include "cli/path.h"
 
-static int change(struct context *c, const struct args *a, json_t *body, struct err *e)
+static int change_named(struct context *c, const struct args *a, const char *name, json_t *body,
+                        struct err *e)
 {
     struct buf path = {0};
     struct answer answer;
     const char *tenant = args_get(a, "--tenant");
     if (!body)
         return err_set(e, "usage", "what was given is not UTF-8");
-    int result = buf_append_string(&path, "/adapters") != 0 || path_segment(&path, a->operand[0]) != 0 ||
+    int result = buf_append_string(&path, "/adapters") != 0 || path_segment(&path, name) != 0 ||
                          (tenant && path_query(&path, "tenant", tenant) != 0)
                      ? err_memory(e)
                      : client_call(c->client, "PATCH", path.data, body, &answer, e);
@@ -26,6 +27,11 @@ static int change(struct context *c, const struct args *a, json_t *body, struct 
         result = adapters_print_versions(answer.json, e);
     answer_fini(&answer);
     return result;
+}
+
+static int change(struct context *c, const struct args *a, json_t *body, struct err *e)
+{
+    return change_named(c, a, a->operand[0], body, e);
 }
 
 int versions_activate(struct context *c, const struct args *a, struct err *e)
@@ -89,6 +95,30 @@ int versions_delete(struct context *c, const struct args *a, struct err *e)
         version = strncmp(at + 1, "sha256:", 7) == 0 ? at + 8 : at + 1;
     }
     int result = delete (c, a, name, version, e);
+    free(name);
+    return result;
+}
+
+/* ---- canary ---- */
+
+int versions_canary(struct context *c, const struct args *a, struct err *e)
+{
+    char *name = strdup(a->operand[0]), *end;
+    if (!name)
+        return err_memory(e);
+    char *at = strchr(name, '@');
+    int off = strcmp(a->operand[1], "off") == 0, result;
+    double percent = strtod(a->operand[1], &end);
+    if (at)
+        *at = '\0';
+    if (off ? at != NULL : !at || *end || end == a->operand[1])
+        result = err_set(e, "usage", "say NAME@VERSION PERCENT, or NAME off");
+    else
+        result =
+            change_named(c, a, name,
+                         off ? json_pack("{s:n}", "canary")
+                             : json_pack("{s:{s:s, s:f}}", "canary", "version", at + 1, "percent", percent),
+                         e);
     free(name);
     return result;
 }

@@ -20,8 +20,9 @@ enum {
     INFERENCE_ROWS_MAX = 4096,
     INFERENCE_MESSAGES_MAX = 4096,
     INFERENCE_REFERENCE_MAX = 144, /* name@sha256:digits */
-    INFERENCE_ADAPTERS_MAX = 8,    /* in one request */
-    INFERENCE_SCALE_MAX = 100      /* of an adapter in a list, either sign */
+    INFERENCE_AFFINITY_MAX = 256,
+    INFERENCE_ADAPTERS_MAX = 8, /* in one request */
+    INFERENCE_SCALE_MAX = 100   /* of an adapter in a list, either sign */
 };
 
 /* One adapter of a request. */
@@ -38,8 +39,10 @@ struct inference {
     /* What was asked for. */
     struct tenant_row tenant;
     struct inference_part parts[INFERENCE_ADAPTERS_MAX];
-    int part_count; /* 0: the bare base */
-    bool listed;    /* "adapter" was a list: scales count, and the answer has a list */
+    char affinity[INFERENCE_AFFINITY_MAX]; /* not terminated */
+    size_t affinity_length;                /* 0: none */
+    int part_count;                        /* 0: the bare base */
+    bool listed;                           /* "adapter" was a list: scales count, and the answer has a list */
     bool stream, prompt_logprobs;
     struct sampling sampling;
     struct stops stops;

@@ -10,7 +10,9 @@
 
 static int resolve_part(struct inference *q, struct inference_part *p, struct err *e)
 {
-    if (registry_resolve(q->r->server->registry, q->tenant.number, p->reference, &p->version, e) == 0)
+    if (registry_resolve_request(q->r->server->registry, q->tenant.number, p->reference,
+                                 q->affinity_length ? q->affinity : NULL, q->affinity_length, &p->version,
+                                 e) == 0)
         return 0;
     return err_param(e, "adapter");
 }

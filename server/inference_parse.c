@@ -12,9 +12,9 @@
 #define SEED_MAX ((INT64_C(1) << 53) - 1) /* JSON clients keep integers up to here */
 
 static const char *const known[] = {
-    "tenant", "adapter",     "prompt",   "messages",   "tokens",          "input",
-    "stream", "max_tokens",  "top_p",    "top_k",      "min_p",           "seed",
-    "stop",   "temperature", "logprobs", "ignore_eos", "prompt_logprobs", NULL};
+    "tenant",     "adapter",    "prompt",          "messages", "tokens", "input", "stream",
+    "max_tokens", "top_p",      "top_k",           "min_p",    "seed",   "stop",  "temperature",
+    "logprobs",   "ignore_eos", "prompt_logprobs", "affinity", NULL};
 
 /* ---- with which adapter ---- */
 
@@ -286,13 +286,30 @@ static int parse_content(struct inference *q, const json_t *body, struct err *e)
     }
 }
 
+/* Which of a name's versions serves it, while there is a canary. */
+static int parse_affinity(struct inference *q, const json_t *body, struct err *e)
+{
+    const char *key;
+    size_t length;
+    int found = field_string(body, "affinity", INFERENCE_AFFINITY_MAX, &key, &length, e);
+    if (found <= 0)
+        return found;
+    if (length == 0) {
+        err_set(e, "out_of_range", "\"affinity\" must have 1 to %d bytes", INFERENCE_AFFINITY_MAX);
+        return err_param(e, "affinity");
+    }
+    memcpy(q->affinity, key, length);
+    q->affinity_length = length;
+    return 0;
+}
+
 static int parse_body(struct inference *q, const json_t *body, struct err *e)
 {
     if (fields_known(body, known, e) != 0 || request_body_tenant(q->r, body, &q->tenant, e) != 0 ||
         parse_adapter(q, body, e) != 0 || parse_numbers(q, body, e) != 0 || parse_stop(q, body, e) != 0 ||
         field_bool(body, "ignore_eos", &q->sampling.ignore_eos, e) < 0 ||
         field_bool(body, "stream", &q->stream, e) < 0 ||
-        field_bool(body, "prompt_logprobs", &q->prompt_logprobs, e) < 0)
+        field_bool(body, "prompt_logprobs", &q->prompt_logprobs, e) < 0 || parse_affinity(q, body, e) < 0)
         return -1;
     if (q->stream && q->r->server->info->numeric) {
         err_set(e, "input_unsupported", "the answer of a model that takes numbers cannot be streamed");

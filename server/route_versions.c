@@ -1,5 +1,6 @@
 /* One adapter and its versions: show, change which one the name means. The history is on disk alone, so all
  * of it runs on job threads. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,18 @@
 #include "server/reply.h"
 
 /* ---- show ---- */
+
+static json_t *canary_json(const struct adapter_detail *d)
+{
+    char text[VERSION_TEXT_BYTES];
+    for (size_t i = 0; i < d->version_count; i++) {
+        if (!d->versions[i]->canary)
+            continue;
+        adapter_json_version_text(d->versions[i], text);
+        return json_pack("{s:s, s:f}", "version", text, "percent", d->versions[i]->canary / 100.0);
+    }
+    return json_null();
+}
 
 static const struct version *active_of(const struct adapter_detail *d)
 {
@@ -57,9 +70,9 @@ static json_t *show_json(const char *tenant, const char *name, const struct adap
     const struct version *active = active_of(d);
     if (active)
         adapter_json_version_text(active, text);
-    return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o}", "tenant", tenant, "name", name, "version",
-                     active ? text : NULL, "created", adapter_json_time(d->created_ms), "versions",
-                     versions_json(d), "history", history_json(d));
+    return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o}", "tenant", tenant, "name", name, "version",
+                     active ? text : NULL, "created", adapter_json_time(d->created_ms), "canary",
+                     canary_json(d), "versions", versions_json(d), "history", history_json(d));
 }
 
 static int show(struct request *r, const struct tenant_row *tenant, struct adapter_detail *d, struct err *e)
@@ -98,7 +111,8 @@ void route_versions_show(struct request *r)
 
 static int field_missing(struct err *e)
 {
-    return err_set(e, "missing_field", "nothing to change: the body needs a \"version\" or \"rollback\"");
+    return err_set(e, "missing_field",
+                   "nothing to change: the body needs a \"version\", \"rollback\" or \"canary\"");
 }
 
 static int read_version(const json_t *body, const char **out, struct err *e)
@@ -121,17 +135,39 @@ static int read_rollback(const json_t *body, bool *out, struct err *e)
     return err_param(e, "rollback");
 }
 
+/* null ends it. */
+static int read_canary(const json_t *body, struct adapter_change *c, struct err *e)
+{
+    static const char *const known[] = {"version", "percent", NULL};
+    const json_t *value = json_object_get(body, "canary");
+    double percent = 0;
+    c->set_canary = value != NULL;
+    if (!value || json_is_null(value))
+        return 0;
+    if (!json_is_object(value))
+        return field_wrong_type(value, "canary", "an object or null", e);
+    if (fields_known(value, known, e) != 0)
+        return -1;
+    int version = read_version(value, &c->canary, e);
+    int share = version < 0 ? -1 : field_number(value, "percent", 0.01, 100, &percent, e);
+    if (version < 0 || share < 0)
+        return -1;
+    c->canary_share = (int)lround(percent * 100);
+    if (version && share)
+        return 0;
+    err_set(e, "missing_field", "a canary needs a \"version\" and a \"percent\"");
+    return err_param(e, "canary");
+}
+
 static int read_change(const json_t *body, struct adapter_change *c, struct err *e)
 {
-    static const char *const known[] = {"tenant", "version", "rollback", NULL};
+    static const char *const known[] = {"tenant", "version", "rollback", "canary", NULL};
     int version = fields_known(body, known, e) == 0 ? read_version(body, &c->version, e) : -1;
-    if (version < 0 || read_rollback(body, &c->rollback, e) != 0)
+    if (version < 0 || read_rollback(body, &c->rollback, e) != 0 || read_canary(body, c, e) != 0)
         return -1;
-    if (version && c->rollback) {
-        err_set(e, "field_conflict", "\"version\" and \"rollback\" exclude each other");
-        return err_param(e, "rollback");
-    }
-    return version || c->rollback ? 0 : field_missing(e);
+    if (version + c->rollback + c->set_canary > 1)
+        return err_set(e, "field_conflict", "\"version\", \"rollback\" and \"canary\" exclude each other");
+    return version || c->rollback || c->set_canary ? 0 : field_missing(e);
 }
 
 /* A lost compare-and-swap shows what the winner made of it. */

@@ -146,7 +146,7 @@ def test_rows_outlive_a_crash_and_cannot_be_changed(start):
 # must be named here, with a test above or in its own file that its rows are there.
 CHANGES = {
     ("POST", "/adapters"): {"adapter.upload", "adapter.activate"},
-    ("PATCH", "/adapters/{name}"): {"adapter.activate"},
+    ("PATCH", "/adapters/{name}"): {"adapter.activate", "adapter.canary"},
     ("DELETE", "/adapters/{name}"): {"adapter.delete"},
     ("DELETE", "/adapters/{name}/versions/{version}"): {"version.delete"},
     ("POST", "/tenants"): {"tenant.create"},

@@ -236,6 +236,95 @@ def test_running_requests_finish_on_what_they_started_with(start):
     assert tokens == alone["tokens"] and rest[-1]["adapter"]["version"] == versions["voice"]
 
 
+# ---- canary ----
+
+KEYS = [f"user-{i}" for i in range(60)]
+
+
+def test_a_canary_serves_its_share_of_the_keys(names):
+    """The same key gives the same version; a larger share only moves keys to the canary."""
+    one, two = names.versions
+    before, counts = set(), []
+    for percent in (0.01, 20, 50, 99.99, 100):
+        answer = names.patch({"canary": {"version": one[:15], "percent": percent}})
+        assert answer.status == 200 and answer.json["canary"] == {"version": one, "percent": percent}
+        assert answer.json["version"] == two
+        served = {key: names.served(affinity=key) for key in KEYS}
+        assert {key: names.served(affinity=key) for key in KEYS[:10]} == {key: served[key] for key in KEYS[:10]}
+        moved = {key for key, version in served.items() if version == one}
+        assert before <= moved
+        before = moved
+        counts.append(len(moved))
+    assert counts[0] < 5 and 3 < counts[1] < 30 and 15 < counts[2] < 45 and counts[4] == len(KEYS), counts
+    assert names.served() == one, "all of them, those without a key, too"
+    assert names.client.infer(adapter=f"a@{two}", input=INPUT).json["adapter"]["version"] == two
+    listed = names.client.infer(adapter=[{"adapter": "a"}], input=INPUT, affinity="k").json["adapter"]
+    assert listed[0]["version"] == one
+    assert names.patch({"canary": None}).json["canary"] is None
+    assert names.served(affinity="user-1") == two
+    assert names.patch({"canary": None}).status == 200
+
+
+def test_without_a_key_each_request_draws_anew(names):
+    names.patch({"canary": {"version": names.versions[0], "percent": 50}})
+    assert {names.served() for _ in range(60)} == set(names.versions)
+
+
+def test_a_canary_ends_when_its_version_is_activated_or_deleted(names):
+    one, two = names.versions
+    three = names.upload(3, activate="false")
+    canary = {"canary": {"version": one, "percent": 100}}
+    assert names.patch(canary).json["canary"]["version"] == one
+    assert names.patch({"canary": {"version": three, "percent": 7}}).json["canary"] == {"version": three, "percent": 7}
+    assert names.patch({"version": three}).json["canary"] is None
+    assert names.patch(canary).status == 200
+    assert names.patch({"rollback": True}).json["canary"]["version"] == one, "another one's activation leaves it"
+    assert names.served() == one
+    assert delete(names, one).status == 204
+    assert names.show()["canary"] is None and names.served() == two
+
+
+def test_a_canary_survives_a_crash(start):
+    d = start("mlp")
+    names = Names(d.tenant("acme"))
+    shown = names.patch({"canary": {"version": names.versions[0], "percent": 12.5}}).json
+    served = [names.served(affinity=key) for key in KEYS]
+    d.kill()
+    d = start("mlp", d.data)
+    names.client = d.client(names.client.key)
+    assert names.show() == shown and [names.served(affinity=key) for key in KEYS] == served
+    rows = d.client().get("/audit").json["data"]
+    assert (rows[-1]["action"], rows[-1]["detail"]) == ("adapter.canary", f"{names.versions[0]}, 12.50 %")
+
+
+@pytest.mark.parametrize("canary, status, code", [
+    ("x", 400, "invalid_type"), ({}, 400, "missing_field"), ({"percent": 5}, 400, "missing_field"),
+    ({"version": "active"}, 400, "missing_field"), ({"version": "active", "percent": 5}, 409, "version_active"),
+    ({"version": "0000", "percent": 5}, 404, "version_not_found"), ({"version": "one", "percent": 0}, 400, "out_of_range"),
+    ({"version": "one", "percent": 100.5}, 400, "out_of_range"), ({"version": "one", "percent": "5"}, 400, "invalid_type"),
+    ({"version": "one", "percent": 5, "more": 1}, 400, "unknown_field"),
+])
+def test_canaries_that_are_refused(names, canary, status, code):
+    if isinstance(canary, dict) and "version" in canary:
+        canary = {**canary, "version": {"one": names.versions[0], "active": names.versions[1]}.get(canary["version"], canary["version"])}
+    answer = names.patch({"canary": canary})
+    assert (answer.status, answer.code) == (status, code), answer
+    assert names.show()["canary"] is None
+    assert names.patch({"canary": None, "version": names.versions[0]}).code == "field_conflict"
+    for affinity, code in (("", "out_of_range"), (257 * "x", "out_of_range"), (1, "invalid_type"), (None, "invalid_type")):
+        assert names.client.infer(adapter="a", input=INPUT, affinity=affinity).code == code
+
+
+def test_adapterctl_sets_canaries(ctl, mlp, names):
+    key = names.client.key
+    done = ctl(mlp, "--json", "adapters", "canary", f"a@{names.versions[0]}", "12.5", key=key)
+    assert done.status == 0 and json.loads(done.out)["canary"] == {"version": names.versions[0], "percent": 12.5}, done
+    done = ctl(mlp, "adapters", "canary", "a", "off", key=key)
+    assert done.status == 0 and names.show()["canary"] is None
+    for bad in (("a", "5"), ("a@1234", "off"), ("a@1234", "x"), ("a@1234", "")):
+        assert ctl(mlp, "adapters", "canary", *bad, key=key).status == 2, bad
+
+
 # ---- delete a version ----
 
 def delete(names, version, **query):
