@@ -189,7 +189,7 @@ static int check_file(void *arg, const char *shelf, const char *name, struct err
     bool used = false;
     char message[320];
     if (hex_decode(name, digest, sizeof digest) == 0 && strncmp(name, shelf, 2) == 0 &&
-        store_blob_used(f->registry->store, name, &used, e) != 0)
+        registry_blob_used(f->registry, name, &used, e) != 0)
         return -1;
     snprintf(message, sizeof message,
              "blobs/sha256/%s/%s: no version needs this file; the next start removes it", shelf, name);

@@ -248,10 +248,10 @@ def test_bodies_of_tenants_that_are_refused(admin, body, code, words):
 def test_the_life_of_a_key(daemon, admin):
     admin.post("/tenants", {"id": "keys"})
     answer = admin.post("/tenants/keys/keys", {"label": "wéb ☃"})
-    assert answer.status == 201 and set(answer.json) == {"kid", "key", "label", "created"}
+    assert answer.status == 201 and set(answer.json) == {"kid", "key", "label", "created", "expires_at"}
     assert answer.headers["Cache-Control"] == "no-store"
     key, kid = answer.json["key"], answer.json["kid"]
-    row = {"kid": kid, "label": "wéb ☃", "created": answer.json["created"], "revoked": False}
+    row = {"kid": kid, "label": "wéb ☃", "created": answer.json["created"], "expires_at": None, "last_used": None, "revoked": False}
     assert admin.get("/tenants/keys/keys").json == {"data": [row], "next": None}
     assert daemon.client(key).get("/adapters").status == 200
 
