@@ -39,7 +39,7 @@ def test_engine_measures_a_random_model_with_an_adapter(made):
 
 def test_kernels_measures_every_family_of_this_cpu(made):
     text = run(program("kernels"), "--shape", "tiny", "--quick", "--tokens", "1,3")
-    assert "| plain " in text and "lowrank_expand" in text and "attention_mix" in text
+    assert "| plain " in text and "lowrank_expand" in text and "attention, a page by" in text
 
 
 def test_accuracy_finds_exact_equal_to_itself(made):
