@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "adapters/proof.h"
 #include "adapters/quota.h"
 #include "core/base/err.h"
 #include "core/base/sha256.h"
@@ -183,10 +184,11 @@ struct publish {
     int rank_max, sites;
     int64_t parameters;
     double proof_max, proof_mean;
+    const struct version_proof *proof; /* what else shows its effect; NULL: nothing is known */
 };
 /* Move the blobs into place and commit the row; 0 only once both are on disk. "quota_exceeded" when the
  * tenant may not have more. The same content again under the same name gives the version that is there,
- * *created false (and activates it when asked). */
+ * *created false (activates it when asked, and stores a proof that has a sample). */
 int registry_publish(struct registry *r, struct staged *s, const struct publish *p,
                      const struct version **out, bool *created, struct err *e);
 
@@ -224,6 +226,7 @@ struct adapter_detail {
     int64_t created_ms;
     size_t version_count;
     const struct version *versions[ADAPTER_VERSIONS_MAX]; /* newest first; references */
+    struct version_proof proofs[ADAPTER_VERSIONS_MAX];    /* of each, with its largest norms */
     size_t activation_count;
     struct activation activations[ADAPTER_HISTORY_MAX]; /* newest first */
 };
@@ -269,6 +272,11 @@ int registry_version_delete(struct registry *r, uint32_t tenant, const char *nam
  * "version_not_found", "version_ambiguous". */
 int registry_version_find(struct registry *r, uint32_t tenant, const char *name, const char *version,
                           const struct version **out, struct err *e);
+/* What is stored of its effect: all norms, or the largest. Nothing is there (zeros) for a version that was
+ * deleted meanwhile, or is older than such proofs. Reads the disk and waits for writers. `out` is
+ * zero-initialized; the caller's proof_fini, also after an error. */
+int registry_version_proof(struct registry *r, const struct version *v, bool all, struct version_proof *out,
+                           struct err *e);
 /* Open a version's blobs for reading. Error "adapter_broken" when one is missing. Works on deleted versions,
  * too: a reference keeps the files. */
 int registry_open_blobs(struct registry *r, const struct version *v, int *config_fd, int *weights_fd,

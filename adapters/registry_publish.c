@@ -91,7 +91,18 @@ static int publication_prepare(struct publication *n, struct registry *r, const 
     return n->replaced ? 0 : mirror_reserve_version(&r->mirror, n->adapter, e);
 }
 
-static int write_rows(struct publication *n, struct registry *r, struct err *e)
+static int write_version(struct publication *n, struct registry *r, struct err *e)
+{
+    struct store *store = r->store;
+    int64_t adapter = n->adapter->number;
+    if (!n->replaced)
+        return store_version_insert(store, adapter, n->version, e);
+    if (store_version_replace_blobs(store, adapter, n->version, e) != 0)
+        return -1;
+    return n->version->active ? store_version_activate(store, adapter, n->version->digest, e) : 0;
+}
+
+static int write_rows(struct publication *n, struct registry *r, const struct publish *p, struct err *e)
 {
     struct store *store = r->store;
     struct adapter *a = n->adapter;
@@ -102,22 +113,21 @@ static int write_rows(struct publication *n, struct registry *r, struct err *e)
         return -1;
     if (n->activated && registry_note_activation(r, a, n->version->digest, e) != 0)
         return -1;
-    if (!n->replaced)
-        return store_version_insert(store, a->number, n->version, e);
-    if (store_version_replace_blobs(store, a->number, n->version, e) != 0)
+    if (write_version(n, r, e) != 0)
         return -1;
-    return n->version->active ? store_version_activate(store, a->number, n->version->digest, e) : 0;
+    return p->proof ? store_proof_set(store, a->number, n->version->digest, p->proof, e) : 0;
 }
 
-static int publication_commit(struct publication *n, struct registry *r, struct err *e)
+static int publication_commit(struct publication *n, struct registry *r, const struct publish *p,
+                              struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (write_rows(n, r, e) == 0 && registry_audit_version(r, "adapter.upload", n->version,
-                                                           n->replaced          ? ", repaired"
-                                                           : n->version->active ? ""
-                                                                                : ", not active",
-                                                           e) == 0)
+    if (write_rows(n, r, p, e) == 0 && registry_audit_version(r, "adapter.upload", n->version,
+                                                              n->replaced          ? ", repaired"
+                                                              : n->version->active ? ""
+                                                                                   : ", not active",
+                                                              e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;
@@ -142,7 +152,7 @@ static int publish_new(struct publication *n, struct registry *r, struct staged 
 {
     if (publication_prepare(n, r, s, p, e) != 0)
         return -1;
-    if (staged_put(s, e) != 0 || publication_commit(n, r, e) != 0) {
+    if (staged_put(s, e) != 0 || publication_commit(n, r, p, e) != 0) {
         registry_retire(r, n->version);
         return -1;
     }
@@ -152,6 +162,21 @@ static int publish_new(struct publication *n, struct registry *r, struct staged 
     *out = n->version;
     publication_show(n, r);
     return 0;
+}
+
+/* What is there already is proved anew only where somebody wants another sample. */
+static int renew_proof(struct registry *r, const struct adapter *a, const struct version *v,
+                       const struct publish *p, struct err *e)
+{
+    if (!p->proof || p->proof->prompt.length == 0)
+        return 0;
+    if (store_begin(r->store, e) != 0)
+        return -1;
+    if (store_proof_set(r->store, a->number, v->digest, p->proof, e) == 0 &&
+        registry_audit_version(r, "adapter.sample", v, "", e) == 0)
+        return store_commit(r->store, e);
+    store_rollback(r->store);
+    return -1;
 }
 
 static int publish(struct registry *r, struct staged *s, const struct publish *p, const struct version **out,
@@ -170,6 +195,8 @@ static int publish(struct registry *r, struct staged *s, const struct publish *p
         result = publish_new(&n, r, s, p, out, e);
         publication_fini(&n);
         registry_remove_retired(r);
+    } else if (renew_proof(r, n.adapter, present, p, e) != 0) {
+        result = -1;
     } else if (p->activate) {
         result = registry_make_active(r, n.adapter, present, out, e);
     } else {

@@ -283,10 +283,22 @@ int registry_version_find(struct registry *r, uint32_t tenant, const char *name,
     return 0;
 }
 
+static int fill_proofs(struct registry *r, const struct adapter *a, struct adapter_detail *out, struct err *e)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (store_proof_get(r->store, a->number, a->versions[a->count - 1 - i]->digest, false,
+                            &out->proofs[i], e) != 0)
+            return -1;
+    return 0;
+}
+
 static int fill_detail(struct registry *r, const struct adapter *a, struct adapter_detail *out, struct err *e)
 {
-    if (store_activation_list(r->store, a->number, out->activations, &out->activation_count, e) != 0)
+    if (fill_proofs(r, a, out, e) != 0 ||
+        store_activation_list(r->store, a->number, out->activations, &out->activation_count, e) != 0) {
+        adapter_detail_fini(out);
         return -1;
+    }
     out->created_ms = a->created_ms;
     out->version_count = a->count;
     for (size_t i = 0; i < a->count; i++) {
@@ -311,5 +323,18 @@ void adapter_detail_fini(struct adapter_detail *d)
 {
     for (size_t i = 0; i < d->version_count; i++)
         version_unref(d->versions[i]);
+    for (size_t i = 0; i < ADAPTER_VERSIONS_MAX; i++)
+        proof_fini(&d->proofs[i]);
     d->version_count = 0;
+}
+
+int registry_version_proof(struct registry *r, const struct version *v, bool all, struct version_proof *out,
+                           struct err *e)
+{
+    pthread_mutex_lock(&r->writer);
+    const struct tenant *t = mirror_tenant_numbered(&r->mirror, v->tenant);
+    const struct adapter *a = t ? mirror_adapter(t, v->name) : NULL;
+    int result = a ? store_proof_get(r->store, a->number, v->digest, all, out, e) : 0;
+    registry_write_end(r);
+    return result;
 }

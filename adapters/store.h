@@ -102,6 +102,13 @@ int store_check(struct store *s, struct err *e);
 /* A copy of the whole database in a new file, as it is between two changes; not synced. */
 int store_copy(struct store *s, const char *path, struct err *e);
 
+/* Of a version that is there, instead of what it has; a proof without a sample leaves the sample. */
+int store_proof_set(struct store *s, int64_t adapter, const char *digest, const struct version_proof *p,
+                    struct err *e);
+/* As registry_version_proof. */
+int store_proof_get(struct store *s, int64_t adapter, const char *digest, bool all, struct version_proof *out,
+                    struct err *e);
+
 int store_blob_used(struct store *s, const char *blob, bool *used, struct err *e);
 
 int store_usage_add(struct store *s, const struct usage_row *row,

@@ -1,10 +1,14 @@
-/* What store.c (statements) and store_open.c (connection, migrations) share. Nobody else includes it. */
+/* What the store's files share: store.c and store_proofs.c (statements), query.c (running them), store_open.c
+ * (connection, migrations). Nobody else includes it. */
 #pragma once
 #include <sqlite3.h>
 
 #include "adapters/store.h"
 
-enum { STORE_STATEMENTS_MAX = 64 };
+enum {
+    STORE_STATEMENTS_PROOFS = 48, /* the first slot of store_proofs.c; those below are store.c's */
+    STORE_STATEMENTS_MAX = 64
+};
 
 struct store {
     sqlite3 *connection;

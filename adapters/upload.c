@@ -15,7 +15,13 @@ struct job { /* what each step borrows */
     uint32_t tenant;
 };
 
-static int publish(const struct job *j, const struct peft_info *info, const struct engine_proof *proof,
+/* All that is found out about its effect. */
+struct effect {
+    struct engine_proof logits;
+    struct version_proof proof;
+};
+
+static int publish(const struct job *j, const struct peft_info *info, const struct effect *effect,
                    const struct version **out, bool *created, struct err *e)
 {
     struct publish p = {.tenant_id = j->upload->tenant_id,
@@ -24,8 +30,9 @@ static int publish(const struct job *j, const struct peft_info *info, const stru
                         .rank_max = info->rank_max,
                         .sites = info->sites,
                         .parameters = info->parameters,
-                        .proof_max = proof->max_change,
-                        .proof_mean = proof->mean_change};
+                        .proof_max = effect->logits.max_change,
+                        .proof_mean = effect->logits.mean_change,
+                        .proof = &effect->proof};
     memcpy(p.digest, info->version, sizeof p.digest);
     return registry_publish(j->registry, j->staged, &p, out, created, e);
 }
@@ -42,23 +49,36 @@ static int prove(const struct job *j, struct delta *d, struct engine_proof *proo
     return err_hint(e, "was it trained for this base? With allow_no_effect it is accepted as it is");
 }
 
-/* A content that is not there yet. */
+static int find_effect(const struct job *j, const struct peft *p, struct delta *d, struct effect *out,
+                       struct err *e)
+{
+    const struct upload *u = j->upload;
+    if (prove(j, d, &out->logits, e) != 0 || proof_norms(&out->proof, j->model, peft_source(p), e) != 0)
+        return -1;
+    if (u->proof_prompt &&
+        proof_sample(&out->proof, j->engine, j->tenant, d, u->tokenizer, u->proof_prompt, e) != 0)
+        return err_param(e, "proof_prompt");
+    return 0;
+}
+
+/* A content that is not there yet, or one of which a sample is wanted. */
 static int accept_new(const struct job *j, const struct peft *p, const struct version **out, bool *created,
                       struct err *e)
 {
     char digest[SHA256_HEX + 1];
     struct delta *d;
-    struct engine_proof proof;
+    struct effect effect = {0};
     uint64_t bytes = staged_bytes(j->staged, STAGED_CONFIG) + staged_bytes(j->staged, STAGED_WEIGHTS);
     hex_encode(peft_info(p)->version, SHA256_BYTES, digest);
     if (registry_quota_check(j->registry, j->tenant, j->upload->name, digest, bytes, e) != 0 ||
         delta_new(&d, j->model, peft_source(p), e) != 0)
         return -1;
-    int result = prove(j, d, &proof, e);
+    int result = find_effect(j, p, d, &effect, e);
     if (result == 0)
-        result = publish(j, peft_info(p), &proof, out, created, e);
+        result = publish(j, peft_info(p), &effect, out, created, e);
     if (result == 0)
         cache_put(j->cache, *out, d);
+    proof_fini(&effect.proof);
     delta_unref(d);
     return result;
 }
@@ -128,7 +148,7 @@ static int accept(struct job *j, const struct version **out, bool *created, stru
     if (peft_load(&p, j->model, staged_fd(j->staged, STAGED_CONFIG), staged_fd(j->staged, STAGED_WEIGHTS),
                   j->upload->allow_no_effect, e) != 0)
         return -1;
-    int result = accept_present(j, peft_info(p), out);
+    int result = j->upload->proof_prompt ? -1 : accept_present(j, peft_info(p), out);
     if (result == 0)
         *created = false;
     else

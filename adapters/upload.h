@@ -4,10 +4,13 @@
 #include "adapters/cache.h"
 #include "adapters/registry.h"
 #include "core/engine/engine.h"
+#include "core/text/tokenizer.h"
 
 struct upload {
     const char *tenant_id, *name;
     bool activate, allow_no_effect;
+    const char *proof_prompt; /* base and adapter answer it, and the answers are kept; NULL: none do */
+    const struct tokenizer *tokenizer; /* where there is a prompt */
 };
 
 /* On success the caller owns a reference to the version. Nothing is left behind by a refusal. Consumes

@@ -11,10 +11,9 @@
 #include "cli/progress.h"
 #include "core/base/file.h"
 
-static int adapters_path(struct buf *path, const char *name, const char *tenant, struct err *e)
+static int adapters_path(struct buf *path, const char *tenant, struct err *e)
 {
-    if (buf_append_string(path, "/adapters") != 0 || (name && path_segment(path, name) != 0) ||
-        (tenant && path_query(path, "tenant", tenant) != 0))
+    if (buf_append_string(path, "/adapters") != 0 || (tenant && path_query(path, "tenant", tenant) != 0))
         return err_memory(e);
     return 0;
 }
@@ -40,7 +39,7 @@ int adapters_list(struct context *c, const struct args *a, struct err *e)
 {
     struct buf path = {0};
     json_t *all = NULL;
-    int result = adapters_path(&path, NULL, args_get(a, "--tenant"), e);
+    int result = adapters_path(&path, args_get(a, "--tenant"), e);
     if (result == 0)
         result = list_fetch(c, a, path.data, &all, e);
     if (result == 0)
@@ -55,7 +54,7 @@ int adapters_print_versions(const json_t *adapter, struct err *e)
     struct table t;
     size_t i;
     const json_t *row;
-    table_init(&t, "VERSION|ACTIVE|STATE|>RANK|>SITES|>BYTES|>LOGIT CHANGE|CREATED");
+    table_init(&t, "VERSION|ACTIVE|STATE|>RANK|>SITES|>BYTES|>LOGIT CHANGE|>NORM SUM|CREATED");
     json_array_foreach(json_object_get(adapter, "versions"), i, row)
     {
         table_add_digest(&t, row, "version");
@@ -65,33 +64,105 @@ int adapters_print_versions(const json_t *adapter, struct err *e)
         table_add_member(&t, row, "sites");
         table_add_bytes(&t, row, "bytes");
         table_add_member(&t, json_object_get(row, "proof"), "max_logit_change");
+        table_add_member(&t, json_object_get(row, "proof"), "norm_sum");
         table_add_time(&t, row, "created");
     }
     return table_print(&t, e);
 }
 
-static int call_one(struct context *c, const struct args *a, const char *method, struct answer *answer,
-                    struct err *e)
+/* ---- show ---- */
+
+static void add_sample(struct table *t, const json_t *version)
+{
+    const json_t *sample = json_object_get(json_object_get(version, "proof"), "sample");
+    for (const char *const *name = (const char *const[]){"prompt", "base", "adapter", NULL};
+         json_is_object(sample) && *name; name++) {
+        table_add_digest(t, version, "version");
+        table_add(t, *name);
+        table_add_member(t, sample, *name);
+    }
+}
+
+static int print_samples(const json_t *versions, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row;
+    table_init(&t, "VERSION|SAMPLE|TEXT");
+    json_array_foreach(versions, i, row) add_sample(&t, row);
+    if (t.count == t.columns) { /* none: the titles alone say nothing */
+        table_fini(&t);
+        return 0;
+    }
+    printf("\n");
+    return table_print(&t, e);
+}
+
+static int print_adapter(const json_t *adapter, struct err *e)
+{
+    if (adapters_print_versions(adapter, e) != 0)
+        return -1;
+    return print_samples(json_object_get(adapter, "versions"), e);
+}
+
+/* One version: how large the update of each module is. */
+static int print_version(const json_t *version, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row;
+    table_init(&t, "MODULE|>NORM");
+    json_array_foreach(json_object_get(json_object_get(version, "proof"), "norms"), i, row)
+    {
+        table_add_member(&t, row, "module");
+        table_add_member(&t, row, "norm");
+    }
+    json_t *one = json_pack("[O]", version);
+    int result = one ? table_print(&t, e) : err_memory(e);
+    if (result == 0)
+        result = print_samples(one, e);
+    json_decref(one);
+    return result;
+}
+
+static int show_path(struct buf *path, const char *name, const char *version, const char *tenant,
+                     struct err *e)
+{
+    if (buf_append_string(path, "/adapters") != 0 || path_segment(path, name) != 0 ||
+        (version && (buf_append_string(path, "/versions") != 0 || path_segment(path, version) != 0)) ||
+        (tenant && path_query(path, "tenant", tenant) != 0))
+        return err_memory(e);
+    return 0;
+}
+
+static int show(struct context *c, const struct args *a, const char *name, const char *version, struct err *e)
 {
     struct buf path = {0};
-    int result = adapters_path(&path, a->operand[0], args_get(a, "--tenant"), e);
+    struct answer answer;
+    int result = show_path(&path, name, version, args_get(a, "--tenant"), e);
     if (result == 0)
-        result = client_call(c->client, method, path.data, NULL, answer, e);
+        result = client_call(c->client, "GET", path.data, NULL, &answer, e);
     buf_fini(&path);
+    if (result != 0)
+        return -1;
+    if (c->json)
+        print_answer(&answer);
+    else
+        result = version ? print_version(answer.json, e) : print_adapter(answer.json, e);
+    answer_fini(&answer);
     return result;
 }
 
 int adapters_show(struct context *c, const struct args *a, struct err *e)
 {
-    struct answer answer;
-    int result = 0;
-    if (call_one(c, a, "GET", &answer, e) != 0)
-        return -1;
-    if (c->json)
-        print_answer(&answer);
-    else
-        result = adapters_print_versions(answer.json, e);
-    answer_fini(&answer);
+    char *name = strdup(a->operand[0]);
+    if (!name)
+        return err_memory(e);
+    char *at = strchr(name, '@');
+    if (at)
+        *at = '\0';
+    int result = show(c, a, name, at ? at + 1 : NULL, e);
+    free(name);
     return result;
 }
 
@@ -182,6 +253,16 @@ static int choose_name(const struct args *a, char out[NAME_MAX + 1], struct err 
     return good ? 0 : name ? -1 : err_hint(e, "give one with --name");
 }
 
+static void print_upload_sample(struct table *t, const json_t *sample)
+{
+    if (!json_is_object(sample))
+        return;
+    table_add(t, "proof: the base answers");
+    table_add_member(t, sample, "base");
+    table_add(t, "proof: the adapter answers");
+    table_add_member(t, sample, "adapter");
+}
+
 static int print_upload(const struct answer *answer, struct err *e)
 {
     const json_t *u = answer->json, *proof = json_object_get(u, "proof");
@@ -200,6 +281,9 @@ static int print_upload(const struct answer *answer, struct err *e)
     table_add_member(&t, proof, "max_logit_change");
     table_add(&t, "proof: mean logit change");
     table_add_member(&t, proof, "mean_logit_change");
+    table_add(&t, "proof: sum of norms");
+    table_add_member(&t, proof, "norm_sum");
+    print_upload_sample(&t, json_object_get(proof, "sample"));
     return table_print(&t, e);
 }
 
@@ -226,7 +310,8 @@ static int upload_files(struct context *c, const struct args *a, const char *con
     struct progress p;
     if (choose_name(a, name, e) != 0)
         return -1;
-    struct client_upload u = {args_get(a, "--tenant"), name, config, weights, progress_show, &p};
+    struct client_upload u = {args_get(a, "--tenant"), name, args_get(a, "--proof-prompt"), config, weights,
+                              progress_show,           &p};
     progress_begin(&p);
     return upload(c, &u, e);
 }

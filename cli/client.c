@@ -352,6 +352,7 @@ int client_upload(struct client *c, const struct client_upload *u, struct answer
     curl_mime *form = curl_mime_init(c->curl);
     int result = -1;
     if (!form || add_text(form, "tenant", u->tenant) || add_text(form, "name", u->name) ||
+        add_text(form, "proof_prompt", u->proof_prompt) ||
         (u->config_path && add_file(form, "config", "adapter_config.json", u->config_path)) ||
         add_file(form, "weights", u->config_path ? "adapter_model.safetensors" : "adapter.gguf",
                  u->weights_path)) {

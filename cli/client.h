@@ -46,6 +46,7 @@ int client_fetch(struct client *c, const char *path, client_on_data *on_data, vo
 
 struct client_upload {
     const char *tenant, *name;              /* tenant may be NULL */
+    const char *proof_prompt;               /* may be NULL */
     const char *config_path, *weights_path; /* config_path NULL: a GGUF file, which needs none */
     void (*progress)(void *arg, uint64_t sent, uint64_t total); /* may be NULL */
     void *arg;

@@ -81,6 +81,7 @@ static const struct option download_options[] = {
 static const struct option upload_options[] = {
     TENANT_OPTION,
     {"--name", "NAME", "the adapter's name (default: the directory's or file's)", 0},
+    {"--proof-prompt", "TEXT", "base and adapter answer it; both answers are kept and shown", 0},
     {0},
 };
 
@@ -124,7 +125,9 @@ const struct command commands[] = {
      keys_rotate},
     {"keys", "revoke", "TENANT KID", 2, "Revoke a key", NULL, no_options, keys_revoke},
     {"adapters", "list", NULL, 0, "List a tenant's adapters", NULL, adapter_list_options, adapters_list},
-    {"adapters", "show", "NAME", 1, "Show an adapter's versions", NULL, tenant_options, adapters_show},
+    {"adapters", "show", "NAME", 1, "Show an adapter's versions",
+     "NAME@VERSION shows how large the update of each module of one version is.\n", tenant_options,
+     adapters_show},
     {"adapters", "upload", "DIR|FILE.gguf", 1, "Upload the adapter that PEFT saved in DIR, or a LoRA in GGUF",
      "DIR holds adapter_config.json and adapter_model.safetensors. The daemon checks every tensor and "
      "proves\n"

@@ -253,11 +253,16 @@ int table_print(struct table *t, struct err *e)
     }
     for (size_t row = 0; !failed && row < t->count / t->columns; row++)
         print_row(t, width, row);
+    table_fini(t);
+    return failed ? err_memory(e) : 0;
+}
+
+void table_fini(struct table *t)
+{
     for (size_t i = 0; i < t->count; i++)
         free(t->cell[i]);
     free(t->cell);
     *t = (struct table){0};
-    return failed ? err_memory(e) : 0;
 }
 
 void print_bytes(double bytes, char out[PRINT_BYTES_SIZE])

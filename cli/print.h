@@ -43,6 +43,7 @@ void table_add_bytes(struct table *t, const json_t *object, const char *name);
 void table_add_time(struct table *t, const json_t *object, const char *name);
 /* Write it to standard output and forget it. */
 int table_print(struct table *t, struct err *e);
+void table_fini(struct table *t); /* forget it */
 
 /* "12.3 MiB" */
 enum { PRINT_BYTES_SIZE = 32 };

@@ -49,6 +49,35 @@ int adapter_json_add_files(json_t *version, const struct version *v)
                   file_json("adapter_model.safetensors", v->weights_bytes, v->weights_blob)));
 }
 
+static json_t *norms_json(const struct version_proof *p)
+{
+    const struct buf *text = p->norms.length ? &p->norms : &p->norms_largest;
+    return text->length ? json_loadb(text->data, text->length, JSON_REJECT_DUPLICATES, NULL) : json_null();
+}
+
+static json_t *sample_json(const struct version_proof *p)
+{
+    if (p->prompt.length == 0)
+        return json_null();
+    return json_pack("{s:s%, s:s%, s:s%}", "prompt", p->prompt.data, p->prompt.length, "base",
+                     p->base.data ? p->base.data : "", p->base.length, "adapter",
+                     p->adapter.data ? p->adapter.data : "", p->adapter.length);
+}
+
+int adapter_json_add_proof(json_t *version, const struct version_proof *p)
+{
+    json_t *proof = json_object_get(version, "proof");
+    bool known = p->norms.length || p->norms_largest.length;
+    return proof && json_object_set_new(proof, "norms", norms_json(p)) == 0 &&
+                   json_object_set_new(proof, "norm_sum", known ? json_real(p->norm_sum) : json_null()) ==
+                       0 &&
+                   json_object_set_new(proof, "norm_count",
+                                       known ? json_integer(p->norm_count) : json_null()) == 0 &&
+                   json_object_set_new(proof, "sample", sample_json(p)) == 0
+               ? 0
+               : -1;
+}
+
 json_t *adapter_json_version(const struct version *v)
 {
     char version[VERSION_TEXT_BYTES];

@@ -8,6 +8,7 @@ void inference_handle(struct request *r);
 /* upload_form.c has the upload; route_adapters.c the list; route_versions.c the rest. */
 void route_adapters_list(struct request *r);
 void route_versions_show(struct request *r);
+void route_versions_show_one(struct request *r);
 void route_versions_change(struct request *r);
 void route_versions_delete_all(struct request *r);
 void route_versions_delete(struct request *r);

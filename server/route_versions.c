@@ -33,10 +33,10 @@ static const struct version *active_of(const struct adapter_detail *d)
     return NULL;
 }
 
-static json_t *version_json(const struct version *v)
+static json_t *version_json(const struct version *v, const struct version_proof *proof)
 {
     json_t *version = adapter_json_version(v);
-    if (!version || adapter_json_add_files(version, v) == 0)
+    if (!version || (adapter_json_add_proof(version, proof) == 0 && adapter_json_add_files(version, v) == 0))
         return version;
     json_decref(version);
     return NULL;
@@ -46,7 +46,7 @@ static json_t *versions_json(const struct adapter_detail *d)
 {
     json_t *list = json_array();
     for (size_t i = 0; list && i < d->version_count; i++)
-        if (json_array_append_new(list, version_json(d->versions[i])) != 0) {
+        if (json_array_append_new(list, version_json(d->versions[i], &d->proofs[i])) != 0) {
             json_decref(list);
             return NULL;
         }
@@ -105,6 +105,33 @@ void route_versions_show(struct request *r)
     struct tenant_row tenant;
     if (request_tenant(r, NULL, &tenant, &e) != 0 || answer(r, &tenant, &e) != 0)
         reply_error(r, &e);
+}
+
+/* ---- show one version, with all norms ---- */
+
+static int show_one(struct request *r, const struct version *v, struct err *e)
+{
+    struct version_proof proof = {0};
+    int result = registry_version_proof(r->server->registry, v, true, &proof, e);
+    if (result == 0) {
+        adapter_json_header(r, v);
+        reply_json(r, 200, version_json(v, &proof));
+    }
+    proof_fini(&proof);
+    return result;
+}
+
+void route_versions_show_one(struct request *r)
+{
+    struct err e;
+    struct tenant_row tenant;
+    const struct version *v = NULL;
+    if (request_tenant(r, NULL, &tenant, &e) != 0 ||
+        registry_version_find(r->server->registry, tenant.number, r->match.parameter[0],
+                              r->match.parameter[1], &v, &e) != 0 ||
+        show_one(r, v, &e) != 0)
+        reply_error(r, &e);
+    version_unref(v);
 }
 
 /* ---- change ---- */

@@ -13,6 +13,8 @@ static const struct route routes[] = {
     {"DELETE", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT,
      route_versions_delete_all},
 
+    {"GET", "/adapters/{name}/versions/{version}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT,
+     route_versions_show_one},
     {"DELETE", "/adapters/{name}/versions/{version}", ROLE_TENANT, BODY_NONE, PLACE_DISK,
      QUERY_TENANT | QUERY_FORCE, route_versions_delete},
     {"GET", "/adapters/{name}/versions/{version}/files/adapter_config.json", ROLE_TENANT, BODY_NONE,

@@ -15,23 +15,23 @@ enum part {
     PART_NAME,
     PART_ACTIVATE,
     PART_ALLOW_NO_EFFECT,
+    PART_PROOF_PROMPT,
     PART_CONFIG,
     PART_WEIGHTS,
     PARTS,
     FIELDS = PART_CONFIG /* the parts before it are short texts */
 };
 
-static const char *const part_names[PARTS] = {"tenant",          "name",   "activate",
-                                              "allow_no_effect", "config", "weights"};
+static const char *const part_names[PARTS] = {"tenant",       "name",   "activate", "allow_no_effect",
+                                              "proof_prompt", "config", "weights"};
 
 struct upload_form {
     struct multipart parser;
     struct registry *registry;
     struct staged *staged; /* owned */
     bool seen[PARTS];
-    enum part part; /* the one that is arriving */
-    char text[FIELDS][UPLOAD_FIELD_BYTES_MAX + 1];
-    size_t length[FIELDS];
+    enum part part;          /* the one that is arriving */
+    struct buf text[FIELDS]; /* NUL-terminated once the part has begun */
 };
 
 static void form_free(void *arg)
@@ -39,6 +39,8 @@ static void form_free(void *arg)
     struct upload_form *f = arg;
     multipart_fini(&f->parser);
     staged_free(f->staged);
+    for (int i = 0; i < FIELDS; i++)
+        buf_fini(&f->text[i]);
     free(f);
 }
 
@@ -83,6 +85,8 @@ static int part_begin(void *arg, const char *name, const char *filename, struct 
     f->part = (enum part)part;
     if (part == PART_WEIGHTS && refuse_pickle(filename, e) != 0)
         return -1;
+    if (part < FIELDS && buf_append(&f->text[part], "", 0) != 0)
+        return err_memory(e);
     return f->staged ? 0 : staged_new(&f->staged, f->registry, e);
 }
 
@@ -104,17 +108,18 @@ static int part_data(void *arg, const void *bytes, size_t length, struct err *e)
     struct upload_form *f = arg;
     if (f->part >= FIELDS)
         return file_data(f, bytes, length, e);
-    if (f->length[f->part] + length > UPLOAD_FIELD_BYTES_MAX)
-        return part_error(e, "invalid_part", part_names[f->part], "may have 256 bytes at most");
-    memcpy(f->text[f->part] + f->length[f->part], bytes, length);
-    f->length[f->part] += length;
-    return 0;
+    bool prompt = f->part == PART_PROOF_PROMPT;
+    struct buf *text = &f->text[f->part];
+    if (text->length + length > (prompt ? PROOF_PROMPT_BYTES_MAX : UPLOAD_FIELD_BYTES_MAX))
+        return part_error(e, "invalid_part", part_names[f->part],
+                          prompt ? "may have 4096 bytes at most" : "may have 256 bytes at most");
+    return buf_append(text, bytes, length) == 0 ? 0 : err_memory(e);
 }
 
 static int part_end(void *arg, struct err *e)
 {
     struct upload_form *f = arg;
-    if (f->part < FIELDS && strlen(f->text[f->part]) != f->length[f->part])
+    if (f->part < FIELDS && strlen(f->text[f->part].data) != f->text[f->part].length)
         return part_error(e, "invalid_part", part_names[f->part], "holds a NUL");
     return 0;
 }
@@ -166,9 +171,10 @@ static int read_switch(const struct upload_form *f, enum part part, bool *out, s
 {
     if (!f->seen[part])
         return 0;
-    if (strcmp(f->text[part], "true") != 0 && strcmp(f->text[part], "false") != 0)
+    const char *text = f->text[part].data;
+    if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
         return part_error(e, "invalid_part", part_names[part], "must be true or false");
-    *out = f->text[part][0] == 't';
+    *out = text[0] == 't';
     return 0;
 }
 
@@ -185,18 +191,34 @@ static int check_parts(const struct upload_form *f, struct err *e)
     return 0;
 }
 
-static int read_fields(const struct upload_form *f, struct upload *u, struct err *e)
+static int read_prompt(const struct server *s, const struct upload_form *f, struct upload *u, struct err *e)
+{
+    if (!f->seen[PART_PROOF_PROMPT])
+        return 0;
+    u->proof_prompt = f->text[PART_PROOF_PROMPT].data;
+    u->tokenizer = s->tokenizer;
+    if (!u->tokenizer) {
+        err_set(e, "input_unsupported", "the model \"%s\" takes rows of numbers and answers no prompts",
+                s->model_name);
+        return err_param(e, part_names[PART_PROOF_PROMPT]);
+    }
+    return *u->proof_prompt ? 0 : part_error(e, "invalid_part", part_names[PART_PROOF_PROMPT], "is empty");
+}
+
+static int read_fields(const struct server *s, const struct upload_form *f, struct upload *u, struct err *e)
 {
     if (check_parts(f, e) != 0)
         return -1;
-    if (!name_valid(f->text[PART_NAME])) {
+    if (!name_valid(f->text[PART_NAME].data)) {
         err_set(e, "invalid_name", "the name of an adapter must match [a-z0-9][a-z0-9._-]{0,63}");
         return err_param(e, "name");
     }
-    *u = (struct upload){.name = f->text[PART_NAME], .activate = true};
+    *u = (struct upload){.name = f->text[PART_NAME].data, .activate = true};
     if (read_switch(f, PART_ACTIVATE, &u->activate, e) != 0)
         return -1;
-    return read_switch(f, PART_ALLOW_NO_EFFECT, &u->allow_no_effect, e);
+    if (read_switch(f, PART_ALLOW_NO_EFFECT, &u->allow_no_effect, e) != 0)
+        return -1;
+    return read_prompt(s, f, u, e);
 }
 
 static int accept_form(struct request *r, const struct version **out, bool *created, struct err *e)
@@ -205,8 +227,8 @@ static int accept_form(struct request *r, const struct version **out, bool *crea
     struct upload_form *f = r->task;
     struct upload u;
     struct tenant_row tenant;
-    if (feed(r, e) != 0 || multipart_finish(&f->parser, e) != 0 || read_fields(f, &u, e) != 0 ||
-        request_tenant(r, f->seen[PART_TENANT] ? f->text[PART_TENANT] : NULL, &tenant, e) != 0)
+    if (feed(r, e) != 0 || multipart_finish(&f->parser, e) != 0 || read_fields(s, f, &u, e) != 0 ||
+        request_tenant(r, f->seen[PART_TENANT] ? f->text[PART_TENANT].data : NULL, &tenant, e) != 0)
         return -1;
     u.tenant_id = tenant.id;
     struct staged *staged = f->staged;
@@ -214,17 +236,31 @@ static int accept_form(struct request *r, const struct version **out, bool *crea
     return upload_accept(s->registry, s->cache, s->engine, s->model, staged, &u, out, created, e);
 }
 
+/* As a version is shown, since it may have been there before. */
+static json_t *answer_json(const struct version *v, const struct version_proof *proof)
+{
+    json_t *body = adapter_json_upload(v);
+    if (!body || adapter_json_add_proof(body, proof) == 0)
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
 void upload_form_accept(struct request *r)
 {
     struct err e;
     const struct version *version;
+    struct version_proof proof = {0};
     bool created;
     if (accept_form(r, &version, &created, &e) != 0) {
         reply_error(r, &e);
         return;
     }
     adapter_json_header(r, version);
-    json_t *body = adapter_json_upload(version);
+    if (registry_version_proof(r->server->registry, version, false, &proof, &e) == 0)
+        reply_json(r, created ? 201 : 200, answer_json(version, &proof));
+    else
+        reply_error(r, &e);
+    proof_fini(&proof);
     version_unref(version);
-    reply_json(r, created ? 201 : 200, body);
 }

@@ -16,12 +16,20 @@ struct proof_run {
     enum engine_finish finish;
     float *logits; /* [rows, vocab] */
     size_t vocab;
+    struct engine_sample *sample;
 };
 
 static void keep_logits(void *arg, size_t row, const float *logits)
 {
     struct proof_run *r = arg;
     memcpy(r->logits + row * r->vocab, logits, r->vocab * sizeof *logits);
+}
+
+static bool keep_token(void *arg, const struct engine_token *t)
+{
+    struct engine_sample *s = ((struct proof_run *)arg)->sample;
+    s->tokens[s->count++] = t->token;
+    return s->count < ENGINE_SAMPLE_TOKENS;
 }
 
 static void run_done(void *arg, const struct engine_done *d)
@@ -59,28 +67,33 @@ static int compare(const float *base, const float *adapted, size_t count, struct
     return 0;
 }
 
-/* Run the request with `d` and wait for its logits. */
+/* Submit the request and wait for its end. */
+static int wait_for(struct engine *g, struct engine_request *request, struct proof_run *r, struct err *e)
+{
+    uint64_t id;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->done, NULL);
+    request->arg = r;
+    request->on_done = run_done;
+    if (engine_submit(g, request, &id, e) != 0)
+        return -1;
+    pthread_mutex_lock(&r->lock);
+    while (!r->finished)
+        pthread_cond_wait(&r->done, &r->lock);
+    pthread_mutex_unlock(&r->lock);
+    if (r->finish == ENGINE_FAILED)
+        return err_memory(e);
+    if (r->finish == ENGINE_CANCELLED)
+        return err_set(e, "engine_stopped", "the engine stopped before the adapter was proved");
+    return 0;
+}
+
 static int run(struct engine *g, struct engine_request request, struct delta *d, float *logits, size_t vocab,
                struct err *e)
 {
-    struct proof_run r = {.lock = PTHREAD_MUTEX_INITIALIZER,
-                          .done = PTHREAD_COND_INITIALIZER,
-                          .logits = logits,
-                          .vocab = vocab};
-    uint64_t id;
+    struct proof_run r = {.logits = logits, .vocab = vocab};
     request.delta = d;
-    request.arg = &r;
-    if (engine_submit(g, &request, &id, e) != 0)
-        return -1;
-    pthread_mutex_lock(&r.lock);
-    while (!r.finished)
-        pthread_cond_wait(&r.done, &r.lock);
-    pthread_mutex_unlock(&r.lock);
-    if (r.finish == ENGINE_FAILED)
-        return err_memory(e);
-    if (r.finish == ENGINE_CANCELLED)
-        return err_set(e, "engine_stopped", "the engine stopped before the adapter was proved");
-    return 0;
+    return wait_for(g, &request, &r, e);
 }
 
 int engine_prove(struct engine *g, uint32_t tenant, struct delta *d, struct engine_proof *out, struct err *e)
@@ -102,8 +115,7 @@ int engine_prove(struct engine *g, uint32_t tenant, struct delta *d, struct engi
                                          .input = input,
                                          .input_rows = info->numeric ? rows : 0,
                                          .sampling = {.logprobs = -1},
-                                         .on_logits = keep_logits,
-                                         .on_done = run_done};
+                                         .on_logits = keep_logits};
         result = run(g, request, NULL, base, vocab, e);
         if (result == 0)
             result = run(g, request, d, adapted, vocab, e);
@@ -114,4 +126,22 @@ int engine_prove(struct engine *g, uint32_t tenant, struct delta *d, struct engi
     free(base);
     free(adapted);
     return result;
+}
+
+int engine_sample(struct engine *g, uint32_t tenant, struct delta *d, const int32_t *tokens, size_t count,
+                  struct engine_sample *out, struct err *e)
+{
+    struct engine_sample sample = {.count = 0};
+    struct proof_run r = {.sample = &sample};
+    struct engine_request request = {
+        .tenant = tenant,
+        .delta = d,
+        .tokens = tokens,
+        .token_count = count,
+        .sampling = {.top_p = 1, .max_tokens = ENGINE_SAMPLE_TOKENS, .logprobs = -1},
+        .on_token = keep_token};
+    if (wait_for(g, &request, &r, e) != 0)
+        return -1;
+    *out = sample;
+    return 0;
 }

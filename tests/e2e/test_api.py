@@ -365,8 +365,10 @@ def test_an_upload_is_listed_and_shown(daemon, tenant):
     (version,) = shown.json["versions"]
     assert set(version) == {"version", "created", "active", "state", "rank_max", "sites", "parameters", "bytes", "proof", "files"}
     assert TIME.fullmatch(version["created"]) and version["active"] is True and version["state"] == "ready"
-    for field in ("rank_max", "sites", "parameters", "bytes", "proof"):
+    for field in ("rank_max", "sites", "parameters", "bytes"):
         assert up[field] == row[field] == version[field]
+    assert set(row["proof"]) == {"max_logit_change", "mean_logit_change"}
+    assert up["proof"] == version["proof"] and row["proof"].items() <= up["proof"].items()
 
 
 def test_the_same_content_again_is_the_same_version(tenant):
