@@ -158,10 +158,13 @@ int adapters_show(struct context *c, const struct args *a, struct err *e)
     char *name = strdup(a->operand[0]);
     if (!name)
         return err_memory(e);
+    const char *version = NULL;
     char *at = strchr(name, '@');
-    if (at)
+    if (at) {
         *at = '\0';
-    int result = show(c, a, name, at ? at + 1 : NULL, e);
+        version = strncmp(at + 1, "sha256:", 7) == 0 ? at + 8 : at + 1;
+    }
+    int result = show(c, a, name, version, e);
     free(name);
     return result;
 }
