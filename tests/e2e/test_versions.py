@@ -556,6 +556,8 @@ def test_a_database_of_the_first_migration_is_upgraded(start, tmp_path):
     d = start("mlp", d.data)
     client = d.client(names.client.key)
     found = client.get("/adapters/a").json
+    for version in found["versions"] + shown["versions"]:  # norms are younger than that schema
+        version["proof"] = {key: version["proof"][key] for key in ("max_logit_change", "mean_logit_change")}
     assert found["versions"] == shown["versions"]
     assert [(row["version"], row["by"]) for row in found["history"]] == [(names.versions[1], None)]
     assert client.patch("/adapters/a", {"version": names.versions[0]}).status == 200
