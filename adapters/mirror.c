@@ -154,6 +154,7 @@ void adapter_free(struct adapter *a)
     for (size_t i = 0; i < a->count; i++)
         version_unref(a->versions[i]);
     free(a->versions);
+    labels_unref(a->labels);
     free(a);
 }
 
@@ -300,6 +301,16 @@ void mirror_remove_adapter(struct mirror *m, struct tenant *t, struct adapter *a
     t->bytes -= bytes_of_all(a);
     uncount_adapter(m, a);
     mirror_unlock(m);
+}
+
+void mirror_change_about(struct mirror *m, struct adapter *a, const struct labels *labels, int64_t expires_ms)
+{
+    const struct labels *before = a->labels;
+    write_lock(m);
+    a->labels = labels;
+    a->expires_ms = expires_ms;
+    mirror_unlock(m);
+    labels_unref(before);
 }
 
 void mirror_remove_version(struct mirror *m, struct adapter *a, const struct version *v)

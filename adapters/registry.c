@@ -216,6 +216,11 @@ static int load_adapter(void *arg, const struct store_adapter *row, struct err *
     if (!a)
         return err_memory(e);
     a->number = row->number;
+    a->expires_ms = row->expires_ms;
+    if (row->labels[0] && labels_parse(&a->labels, row->labels, e) != 0) {
+        adapter_free(a);
+        return -1;
+    }
     mirror_add_adapter(&r->mirror, t, a);
     return 0;
 }

@@ -10,12 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "adapters/labels.h"
 #include "adapters/proof.h"
 #include "adapters/quota.h"
 #include "core/base/err.h"
 #include "core/base/sha256.h"
 
-enum { NAME_MAX_BYTES = 64, LABEL_MAX_BYTES = 128 };
+enum { NAME_MAX_BYTES = 64, LABEL_MAX_BYTES = 128, NOTE_MAX_BYTES = 1024 };
 
 /* [a-z0-9][a-z0-9._-]{0,63}; false for anything else. */
 bool name_valid(const char *name);
@@ -199,7 +200,7 @@ int registry_resolve(struct registry *r, uint32_t tenant, const char *reference,
                      struct err *e);
 /* The same for a request: a name with a canary means that one for a share of all keys. `affinity` is such a
  * key: the same key always gives the same version, and a larger share only moves keys to the canary. NULL:
- * drawn anew. A canary that is broken has no share. */
+ * drawn anew. A canary that is broken has no share. "adapter_expired" for a name that has ended. */
 int registry_resolve_request(struct registry *r, uint32_t tenant, const char *reference, const char *affinity,
                              size_t affinity_length, const struct version **out, struct err *e);
 struct adapter_row {
@@ -207,10 +208,14 @@ struct adapter_row {
     int versions;
     int64_t created_ms;
     const struct version *active; /* ref or NULL */
+    const struct labels *labels;  /* the same */
+    int64_t expires_ms;           /* 0: never */
 };
-/* References in `active` are the caller's. */
-size_t registry_adapter_list(struct registry *r, uint32_t tenant, const char *after, size_t limit,
-                             struct adapter_row *out, bool *more);
+/* References in the rows are the caller's. `label`: only those that labels_match; NULL: all. */
+size_t registry_adapter_list(struct registry *r, uint32_t tenant, const char *after, const char *label,
+                             size_t limit, struct adapter_row *out, bool *more);
+/* Is it over? 0: never. */
+bool registry_expired(int64_t expires_ms);
 /* All versions of one adapter, newest first, at most `limit`; references are the caller's.
  * "adapter_not_found". */
 int registry_adapter_versions(struct registry *r, uint32_t tenant, const char *name, size_t limit,
@@ -223,7 +228,9 @@ struct activation {
 };
 /* One adapter with all that is known of it, as of one moment. */
 struct adapter_detail {
-    int64_t created_ms;
+    int64_t created_ms, expires_ms;
+    const struct labels *labels; /* a reference */
+    struct buf note;
     size_t version_count;
     const struct version *versions[ADAPTER_VERSIONS_MAX]; /* newest first; references */
     struct version_proof proofs[ADAPTER_VERSIONS_MAX];    /* of each, with its largest norms */
@@ -250,10 +257,15 @@ struct adapter_change {
     bool set_canary;     /* or let one serve a share of the requests, instead of any other */
     const char *canary;  /* as `version`; NULL: none */
     int canary_share;    /* 1..CANARY_SHARE_MAX */
+    /* Or change what is said about it, any of the three: */
+    const char *labels; /* as labels_merge takes a change; NULL: as they are */
+    const char *note;   /* NOTE_MAX_BYTES at most; NULL: as it is */
+    bool set_expires;
+    int64_t expires_ms; /* 0: never */
 };
 /* Errors: "adapter_not_found", "version_conflict", "version_not_found", "version_ambiguous",
- * "no_previous_version", "version_active" (a canary must be another), "adapter_broken". Nothing has changed
- * then. */
+ * "no_previous_version", "version_active" (a canary must be another), "adapter_broken", "out_of_range" (too
+ * many labels). Nothing has changed then. */
 int registry_adapter_change(struct registry *r, uint32_t tenant, const char *name,
                             const struct adapter_change *c, struct version_expected *expected, struct err *e);
 /* Let the name mean this version, given by all 64 digits. Errors: "adapter_not_found", "version_not_found",

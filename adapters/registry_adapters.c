@@ -122,6 +122,11 @@ static const struct version *find_served(const struct registry *r, uint32_t tena
         registry_adapter_missing(name, e);
         return NULL;
     }
+    if (k->request && registry_expired(a->expires_ms)) {
+        err_set(e, "adapter_expired", "adapter \"%s\" has expired", a->name);
+        err_hint(e, "give it another time with PATCH {\"expires_at\": ...}");
+        return NULL;
+    }
     const struct version *v = prefix ? registry_find_version(a, prefix, e) : find_named(a, k, e);
     if (v && v->broken) {
         err_set(e, "adapter_broken", "version %.12s of adapter \"%s\" is damaged on disk", v->digest,
@@ -166,24 +171,33 @@ int registry_resolve_request(struct registry *r, uint32_t tenant, const char *re
 
 static void fill_adapter(const struct adapter *a, struct adapter_row *out)
 {
-    *out = (struct adapter_row){
-        .versions = (int)a->count, .created_ms = a->created_ms, .active = adapter_active(a)};
+    *out = (struct adapter_row){.versions = (int)a->count,
+                                .created_ms = a->created_ms,
+                                .active = adapter_active(a),
+                                .labels = labels_ref(a->labels),
+                                .expires_ms = a->expires_ms};
     strcpy(out->name, a->name);
     if (out->active)
         version_ref(out->active);
 }
 
-size_t registry_adapter_list(struct registry *r, uint32_t tenant, const char *after, size_t limit,
-                             struct adapter_row *out, bool *more)
+size_t registry_adapter_list(struct registry *r, uint32_t tenant, const char *after, const char *label,
+                             size_t limit, struct adapter_row *out, bool *more)
 {
     static const struct sorted none = {0};
+    size_t count = 0;
+    *more = false;
     mirror_read_lock(&r->mirror);
     const struct tenant *t = mirror_tenant_numbered(&r->mirror, tenant);
     const struct sorted *adapters = t ? &t->adapters : &none;
-    size_t first = sorted_after(adapters, after), count = 0;
-    for (; count < limit && first + count < adapters->count; count++)
-        fill_adapter(adapters->items[first + count], &out[count]);
-    *more = first + count < adapters->count;
+    for (size_t i = sorted_after(adapters, after); i < adapters->count && !*more; i++) {
+        const struct adapter *a = adapters->items[i];
+        if (label && !labels_match(a->labels, label))
+            continue;
+        *more = count == limit;
+        if (!*more)
+            fill_adapter(a, &out[count++]);
+    }
     mirror_unlock(&r->mirror);
     return count;
 }

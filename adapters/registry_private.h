@@ -1,5 +1,5 @@
 /* What the registry's files share: registry.c (opening, tenants), registry_keys.c,
- * registry_publish.c, registry_adapters.c, registry_versions.c, hold.c, staged.c. */
+ * registry_publish.c, registry_adapters.c, registry_versions.c, registry_about.c, hold.c, staged.c. */
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
@@ -65,6 +65,9 @@ int registry_make_active(struct registry *r, struct adapter *a, const struct ver
                          const struct version **out, struct err *e);
 /* In a transaction: from now on `digest` ("": none) is the active one. */
 int registry_note_activation(struct registry *r, const struct adapter *a, const char *digest, struct err *e);
+/* The writer: labels, note and end of an adapter. */
+int registry_change_about(struct registry *r, struct adapter *a, const struct adapter_change *c,
+                          struct err *e);
 /* A row of the audit log about one version. */
 int registry_audit_version(struct registry *r, const char *action, const struct version *v, const char *more,
                            struct err *e);

@@ -200,6 +200,8 @@ static int change_adapter(struct registry *r, struct adapter *a, const struct ad
 {
     if (c->set_canary)
         return change_canary(r, a, c, e);
+    if (c->labels || c->note || c->set_expires)
+        return registry_change_about(r, a, c, e);
     const struct version *v = c->rollback ? find_previous(r, a, e) : registry_find_version(a, c->version, e);
     const struct version *active;
     if (!v)
@@ -294,12 +296,14 @@ static int fill_proofs(struct registry *r, const struct adapter *a, struct adapt
 
 static int fill_detail(struct registry *r, const struct adapter *a, struct adapter_detail *out, struct err *e)
 {
-    if (fill_proofs(r, a, out, e) != 0 ||
+    if (fill_proofs(r, a, out, e) != 0 || store_note_get(r->store, a->number, &out->note, e) != 0 ||
         store_activation_list(r->store, a->number, out->activations, &out->activation_count, e) != 0) {
         adapter_detail_fini(out);
         return -1;
     }
     out->created_ms = a->created_ms;
+    out->expires_ms = a->expires_ms;
+    out->labels = labels_ref(a->labels);
     out->version_count = a->count;
     for (size_t i = 0; i < a->count; i++) {
         out->versions[i] = a->versions[a->count - 1 - i];
@@ -325,6 +329,9 @@ void adapter_detail_fini(struct adapter_detail *d)
         version_unref(d->versions[i]);
     for (size_t i = 0; i < ADAPTER_VERSIONS_MAX; i++)
         proof_fini(&d->proofs[i]);
+    labels_unref(d->labels);
+    d->labels = NULL;
+    buf_fini(&d->note);
     d->version_count = 0;
 }
 

@@ -66,7 +66,8 @@ static const char *const SQL[STATEMENTS] = {
     [KEY_REVOKE] = "UPDATE keys SET revoked_ms = ? WHERE kid = ? AND revoked_ms IS NULL",
     [KEY_DELETE] = "DELETE FROM keys WHERE kid = ?",
 
-    [ADAPTER_LIST] = "SELECT number, tenant, name, created_ms FROM adapters ORDER BY tenant, name",
+    [ADAPTER_LIST] = "SELECT number, tenant, name, created_ms, labels, expires_ms FROM adapters"
+                     " ORDER BY tenant, name",
     [ADAPTER_INSERT] = "INSERT INTO adapters (tenant, name, created_ms) VALUES (?, ?, ?)",
     [ADAPTER_DELETE] = "DELETE FROM adapters WHERE number = ?",
 
@@ -198,6 +199,8 @@ static int read_adapter(struct query *q, const struct store_visitor *v, void *ar
     row.tenant = (uint32_t)query_column_integer(q);
     row.name = query_column_text(q);
     row.created_ms = query_column_integer(q);
+    row.labels = query_column_text(q);
+    row.expires_ms = query_column_integer(q); /* NULL reads as 0 */
     return name_valid(row.name) ? v->adapter(arg, &row, e) : malformed("adapters", e);
 }
 

@@ -1,4 +1,4 @@
-/* What the store's files share: store.c and store_proofs.c (statements), query.c (running them), store_open.c
+/* What the store's files share: store.c, store_proofs.c and store_about.c (statements), query.c (running them), store_open.c
  * (connection, migrations). Nobody else includes it. */
 #pragma once
 #include <sqlite3.h>
@@ -7,6 +7,7 @@
 
 enum {
     STORE_STATEMENTS_PROOFS = 48, /* the first slot of store_proofs.c; those below are store.c's */
+    STORE_STATEMENTS_ABOUT = 52,  /* of store_about.c */
     STORE_STATEMENTS_MAX = 64
 };
 

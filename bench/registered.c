@@ -191,7 +191,7 @@ static double page_ms(struct registry *r, uint32_t tenant)
     double slowest = 0;
     for (bool more = true; more;) {
         double begin = clock_ms();
-        size_t n = registry_adapter_list(r, tenant, after[0] ? after : NULL, PAGE, rows, &more);
+        size_t n = registry_adapter_list(r, tenant, after[0] ? after : NULL, NULL, PAGE, rows, &more);
         double ms = clock_ms() - begin;
         slowest = ms > slowest ? ms : slowest;
         for (size_t i = 0; i < n; i++)

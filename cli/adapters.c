@@ -11,9 +11,10 @@
 #include "cli/progress.h"
 #include "core/base/file.h"
 
-static int adapters_path(struct buf *path, const char *tenant, struct err *e)
+static int adapters_path(struct buf *path, const char *tenant, const char *label, struct err *e)
 {
-    if (buf_append_string(path, "/adapters") != 0 || (tenant && path_query(path, "tenant", tenant) != 0))
+    if (buf_append_string(path, "/adapters") != 0 || (tenant && path_query(path, "tenant", tenant) != 0) ||
+        (label && path_query(path, "label", label) != 0))
         return err_memory(e);
     return 0;
 }
@@ -39,7 +40,7 @@ int adapters_list(struct context *c, const struct args *a, struct err *e)
 {
     struct buf path = {0};
     json_t *all = NULL;
-    int result = adapters_path(&path, args_get(a, "--tenant"), e);
+    int result = adapters_path(&path, args_get(a, "--tenant"), args_get(a, "--label"), e);
     if (result == 0)
         result = list_fetch(c, a, path.data, &all, e);
     if (result == 0)
@@ -83,6 +84,18 @@ static void add_sample(struct table *t, const json_t *version)
     }
 }
 
+/* A table that may have no rows: its titles alone would say nothing. `before`: what stands between it and
+ * what came before. */
+static int print_filled(struct table *t, const char *before, struct err *e)
+{
+    if (t->count > t->columns || t->failed) {
+        fputs(before, stdout);
+        return table_print(t, e);
+    }
+    table_fini(t);
+    return 0;
+}
+
 static int print_samples(const json_t *versions, struct err *e)
 {
     struct table t;
@@ -90,17 +103,41 @@ static int print_samples(const json_t *versions, struct err *e)
     const json_t *row;
     table_init(&t, "VERSION|SAMPLE|TEXT");
     json_array_foreach(versions, i, row) add_sample(&t, row);
-    if (t.count == t.columns) { /* none: the titles alone say nothing */
-        table_fini(&t);
-        return 0;
+    return print_filled(&t, "\n", e);
+}
+
+static int print_about(const json_t *adapter, const char *before, struct err *e)
+{
+    const json_t *labels = json_object_get(adapter, "labels"), *value;
+    const char *key, *note = json_string_value(json_object_get(adapter, "note"));
+    struct table t;
+    table_init(&t, "ABOUT|TEXT");
+    json_object_foreach((json_t *)(uintptr_t)labels, key, value)
+    {
+        char label[80];
+        snprintf(label, sizeof label, "label %s", key);
+        table_add(&t, label);
+        table_add_member(&t, labels, key);
     }
-    printf("\n");
-    return table_print(&t, e);
+    if (note && *note) {
+        table_add(&t, "note");
+        table_add(&t, note);
+    }
+    if (json_is_string(json_object_get(adapter, "expires_at"))) {
+        table_add(&t, json_is_true(json_object_get(adapter, "expired")) ? "expired" : "expires");
+        table_add_time(&t, adapter, "expires_at");
+    }
+    return print_filled(&t, before, e);
+}
+
+int adapters_print_about(const json_t *adapter, struct err *e)
+{
+    return print_about(adapter, "", e);
 }
 
 static int print_adapter(const json_t *adapter, struct err *e)
 {
-    if (adapters_print_versions(adapter, e) != 0)
+    if (adapters_print_versions(adapter, e) != 0 || print_about(adapter, "\n", e) != 0)
         return -1;
     return print_samples(json_object_get(adapter, "versions"), e);
 }

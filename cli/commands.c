@@ -45,6 +45,7 @@ static const struct option tenant_options[] = {TENANT_OPTION, {0}};
 
 static const struct option adapter_list_options[] = {
     TENANT_OPTION,
+    {"--label", "KEY:VALUE", "those with this label only", 0},
     {"--limit", "N", "the first N only (default: all)", 0},
     {0},
 };
@@ -140,6 +141,13 @@ const struct command commands[] = {
     {"adapters", "canary", "NAME PERCENT", 2, "Let a second version serve a share of the name's requests",
      "NAME@VERSION PERCENT begins it or changes its share, NAME off ends it.\n", tenant_options,
      versions_canary},
+    {"adapters", "label", "NAME KEY=VALUE", 2, "Put a label on an adapter",
+     "NAME KEY=VALUE sets it, NAME KEY- takes it away.\n", tenant_options, versions_label},
+    {"adapters", "note", "NAME TEXT", 2, "Write a note about an adapter", "An empty one takes it away.\n",
+     tenant_options, versions_note},
+    {"adapters", "expire", "NAME TIME", 2, "Let an adapter end at a time, like 2026-01-31T12:00:00Z",
+     "From then on requests for it are refused. NAME never lets it go on.\n", tenant_options,
+     versions_expire},
     {"adapters", "delete", "NAME", 1, "Delete an adapter with its versions, or one of them",
      "NAME is the adapter with all versions, NAME@VERSION one of them. Requests that run finish on what "
      "they\n"

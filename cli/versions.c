@@ -1,25 +1,32 @@
-/* Which version an adapter's name means, and deleting. */
+/* Which version an adapter's name means, what is said about it, and deleting. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
 #include "cli/path.h"
 
-static int change_named(struct context *c, const struct args *a, const char *name, json_t *body,
-                        struct err *e)
+static int patch(struct context *c, const struct args *a, const char *name, json_t *body,
+                 struct answer *answer, struct err *e)
 {
     struct buf path = {0};
-    struct answer answer;
     const char *tenant = args_get(a, "--tenant");
     if (!body)
         return err_set(e, "usage", "what was given is not UTF-8");
     int result = buf_append_string(&path, "/adapters") != 0 || path_segment(&path, name) != 0 ||
                          (tenant && path_query(&path, "tenant", tenant) != 0)
                      ? err_memory(e)
-                     : client_call(c->client, "PATCH", path.data, body, &answer, e);
+                     : client_call(c->client, "PATCH", path.data, body, answer, e);
     json_decref(body);
     buf_fini(&path);
-    if (result != 0)
+    return result;
+}
+
+static int change_named(struct context *c, const struct args *a, const char *name, json_t *body,
+                        struct err *e)
+{
+    struct answer answer;
+    int result = 0;
+    if (patch(c, a, name, body, &answer, e) != 0)
         return -1;
     if (c->json)
         print_answer(&answer);
@@ -121,4 +128,53 @@ int versions_canary(struct context *c, const struct args *a, struct err *e)
                          e);
     free(name);
     return result;
+}
+
+/* ---- what is said about it ---- */
+
+static int describe(struct context *c, const struct args *a, json_t *body, struct err *e)
+{
+    struct answer answer;
+    if (patch(c, a, a->operand[0], body, &answer, e) != 0)
+        return -1;
+    int result = 0;
+    if (c->json)
+        print_answer(&answer);
+    else
+        result = adapters_print_about(answer.json, e);
+    answer_fini(&answer);
+    return result;
+}
+
+/* KEY=VALUE sets a label, KEY- takes it away. */
+int versions_label(struct context *c, const struct args *a, struct err *e)
+{
+    char *key = strdup(a->operand[1]);
+    if (!key)
+        return err_memory(e);
+    char *equals = strchr(key, '=');
+    size_t length = strlen(key);
+    int result;
+    if (equals) {
+        *equals = '\0';
+        result = describe(c, a, json_pack("{s:{s:s}}", "labels", key, equals + 1), e);
+    } else if (length > 1 && key[length - 1] == '-') {
+        key[length - 1] = '\0';
+        result = describe(c, a, json_pack("{s:{s:n}}", "labels", key), e);
+    } else {
+        result = err_set(e, "usage", "say NAME KEY=VALUE, or NAME KEY-");
+    }
+    free(key);
+    return result;
+}
+
+int versions_note(struct context *c, const struct args *a, struct err *e)
+{
+    return describe(c, a, json_pack("{s:s}", "note", a->operand[1]), e);
+}
+
+int versions_expire(struct context *c, const struct args *a, struct err *e)
+{
+    int never = strcmp(a->operand[1], "never") == 0;
+    return describe(c, a, json_pack("{s:s?}", "expires_at", never ? NULL : a->operand[1]), e);
 }

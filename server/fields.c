@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "core/base/clock.h"
+
 json_t *fields_parse(const char *text, size_t length, struct err *e)
 {
     json_error_t error;
@@ -131,6 +133,26 @@ int field_bool(const json_t *o, const char *name, bool *out, struct err *e)
     if (!json_is_boolean(value))
         return field_wrong_type(value, name, "true or false", e);
     *out = json_is_true(value);
+    return 1;
+}
+
+int field_expiry(const json_t *o, const char *name, int64_t *out_ms, struct err *e)
+{
+    const json_t *value = json_object_get(o, name);
+    if (!value)
+        return 0;
+    if (!json_is_string(value) && !json_is_null(value))
+        return field_wrong_type(value, name, "a time or null", e);
+    int64_t ms = 0;
+    const char *text = json_is_null(value) ? NULL : json_string_value(value);
+    if (text &&
+        (strlen(text) != json_string_length(value) || !clock_parse(text, &ms) || ms <= clock_unix_ms())) {
+        err_set(e, "out_of_range",
+                "\"%s\" must be a time to come, written like 2026-01-31T12:00:00Z, found \"%.40s\"", name,
+                text);
+        return err_param(e, name);
+    }
+    *out_ms = ms;
     return 1;
 }
 

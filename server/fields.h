@@ -24,6 +24,8 @@ int field_string(const json_t *o, const char *name, size_t max_bytes, const char
 int field_integer(const json_t *o, const char *name, int64_t low, int64_t high, int64_t *out, struct err *e);
 int field_number(const json_t *o, const char *name, double low, double high, double *out, struct err *e);
 int field_bool(const json_t *o, const char *name, bool *out, struct err *e);
+/* A time to come, or null for never (*out_ms 0). */
+int field_expiry(const json_t *o, const char *name, int64_t *out_ms, struct err *e);
 /* An array of token ids, each 0..vocab_size-1; appended to `out`. */
 int field_tokens(const json_t *o, const char *name, int vocab_size, struct token_list *out, struct err *e);
 

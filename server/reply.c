@@ -49,6 +49,7 @@ static const struct {
     {"not_found", 404},
     {"tenant_not_found", 404},
     {"adapter_not_found", 404},
+    {"adapter_expired", 404},
     {"version_not_found", 404},
     {"key_not_found", 404},
     {"method_not_allowed", 405},

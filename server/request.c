@@ -242,6 +242,14 @@ static bool switch_valid(const char *text)
     return strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
 }
 
+static bool label_valid(const char *text)
+{
+    struct buf ignored = {0};
+    bool valid = labels_pattern(text, &ignored) == 0;
+    buf_fini(&ignored);
+    return valid;
+}
+
 /* What a valid value of each fits into. */
 static const struct parameter {
     const char *name;
@@ -258,6 +266,7 @@ static const struct parameter {
     {"from", QUERY_USAGE, day_valid, offsetof(struct request, from_query), "a day, YYYY-MM-DD"},
     {"to", QUERY_USAGE, day_valid, offsetof(struct request, to_query), "a day, YYYY-MM-DD"},
     {"force", QUERY_FORCE, switch_valid, offsetof(struct request, force_query), "true or false"},
+    {"label", QUERY_LABEL, label_valid, offsetof(struct request, label_query), "key:value"},
     {"limit", QUERY_PAGE, NULL, 0, NULL},
 };
 enum { PARAMETERS = sizeof parameters / sizeof *parameters };
@@ -288,7 +297,7 @@ static int set_parameter(struct request *r, const char *name, const char *value,
 int request_read_query(struct request *r, struct err *e)
 {
     unsigned seen = 0;
-    char name[32], value[128];
+    char name[32], value[512];
     for (const char *p = r->query; p && *p;) {
         size_t length = strcspn(p, "&"), key = strcspn(p, "=&");
         const char *text = key < length ? p + key + 1 : p + key;

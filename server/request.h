@@ -60,7 +60,8 @@ struct request {
     char adapter_query[NAME_MAX_BYTES + 1]; /* ?adapter=, ?from=, ?to= */
     char from_query[DAY_BYTES], to_query[DAY_BYTES];
     size_t limit;
-    char force_query[8];                 /* ?force=: true, false or "" */
+    char label_query[LABEL_KEY_BYTES_MAX + 1 + LABEL_VALUE_BYTES_MAX + 1]; /* ?label=key:value */
+    char force_query[8];                                                   /* ?force=: true, false or "" */
     char tenant_log[NAME_MAX_BYTES + 1]; /* whose request it was, for the log */
 
     struct buf body;
@@ -114,5 +115,5 @@ int request_defer(struct request *r, struct jobs *jobs, void (*work)(struct requ
 int request_tenant(struct request *r, const char *named, struct tenant_row *out, struct err *e);
 /* The same, named in the field "tenant" of a JSON body. */
 int request_body_tenant(struct request *r, const json_t *body, struct tenant_row *out, struct err *e);
-/* ?tenant=, ?limit=, ?after=, ?adapter=, ?from= and ?to= as far as the route takes them. */
+/* ?tenant=, ?limit=, ?after=, ?adapter=, ?from=, ?to= and ?label= as far as the route takes them. */
 int request_read_query(struct request *r, struct err *e);

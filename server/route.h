@@ -17,8 +17,9 @@ enum {
     QUERY_TENANT = 1,
     QUERY_PAGE = 2,
     QUERY_USAGE = 4,
-    QUERY_FORCE = 8
-}; /* ?tenant=, ?limit=&after=, ?adapter=&from=&to=, ?force= */
+    QUERY_FORCE = 8,
+    QUERY_LABEL = 16
+}; /* ?tenant=, ?limit=&after=, ?adapter=&from=&to=, ?force=, ?label= */
 
 enum { ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 80 };
 

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "adapters/registry.h"
-#include "core/base/clock.h"
 #include "server/adapter_json.h"
 #include "server/fields.h"
 #include "server/handlers.h"
@@ -15,19 +14,8 @@ enum { GRACE_S_DEFAULT = 3600, GRACE_S_MAX = 7 * 24 * 3600 };
 /* 0 for null or nothing: never. */
 static int read_expiry(const json_t *body, int64_t *out_ms, struct err *e)
 {
-    const json_t *value = json_object_get(body, "expires_at");
     *out_ms = 0;
-    if (!value || json_is_null(value))
-        return 0;
-    if (!json_is_string(value))
-        return field_wrong_type(value, "expires_at", "a time or null", e);
-    const char *text = json_string_value(value);
-    if (strlen(text) == json_string_length(value) && clock_parse(text, out_ms) && *out_ms > clock_unix_ms())
-        return 0;
-    err_set(e, "out_of_range",
-            "\"expires_at\" must be a time to come, written like 2026-01-31T12:00:00Z, found \"%.40s\"",
-            text);
-    return err_param(e, "expires_at");
+    return field_expiry(body, "expires_at", out_ms, e) < 0 ? -1 : 0;
 }
 
 static int read_key(const json_t *body, const char **label, int64_t *expires_ms, struct err *e)

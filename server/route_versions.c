@@ -64,15 +64,25 @@ static json_t *history_json(const struct adapter_detail *d)
     return list;
 }
 
-static json_t *show_json(const char *tenant, const char *name, const struct adapter_detail *d)
+static json_t *about_json(const char *tenant, const char *name, const struct adapter_detail *d)
 {
     char text[VERSION_TEXT_BYTES];
     const struct version *active = active_of(d);
     if (active)
         adapter_json_version_text(active, text);
-    return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o}", "tenant", tenant, "name", name, "version",
+    return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:s%}", "tenant", tenant, "name", name, "version",
                      active ? text : NULL, "created", adapter_json_time(d->created_ms), "canary",
-                     canary_json(d), "versions", versions_json(d), "history", history_json(d));
+                     canary_json(d), "versions", versions_json(d), "history", history_json(d), "note",
+                     d->note.data ? d->note.data : "", d->note.length);
+}
+
+static json_t *show_json(const char *tenant, const char *name, const struct adapter_detail *d)
+{
+    json_t *adapter = about_json(tenant, name, d);
+    if (!adapter || adapter_json_add_about(adapter, d->labels, d->expires_ms) == 0)
+        return adapter;
+    json_decref(adapter);
+    return NULL;
 }
 
 static int show(struct request *r, const struct tenant_row *tenant, struct adapter_detail *d, struct err *e)
@@ -139,7 +149,8 @@ void route_versions_show_one(struct request *r)
 static int field_missing(struct err *e)
 {
     return err_set(e, "missing_field",
-                   "nothing to change: the body needs a \"version\", \"rollback\" or \"canary\"");
+                   "nothing to change: the body needs a \"version\", \"rollback\", \"canary\", \"labels\", "
+                   "\"note\" or \"expires_at\"");
 }
 
 static int read_version(const json_t *body, const char **out, struct err *e)
@@ -186,15 +197,76 @@ static int read_canary(const json_t *body, struct adapter_change *c, struct err 
     return err_param(e, "canary");
 }
 
-static int read_change(const json_t *body, struct adapter_change *c, struct err *e)
+static int check_label(const char *key, const json_t *value, struct err *e)
 {
-    static const char *const known[] = {"tenant", "version", "rollback", "canary", NULL};
+    if (!label_key_valid(key)) {
+        err_set(e, "out_of_range", "a label's key must match [a-z0-9._-]{1,63}, found \"%.64s\"", key);
+        return err_param(e, "labels");
+    }
+    if (!json_is_null(value) && !json_is_string(value))
+        return field_wrong_type(value, "labels", "an object of strings and nulls", e);
+    size_t length = json_is_string(value) ? json_string_length(value) : 0;
+    if (length <= LABEL_VALUE_BYTES_MAX && (length == 0 || strlen(json_string_value(value)) == length))
+        return 0;
+    err_set(e, "out_of_range", "the label \"%s\" must have %d bytes at most, without U+0000, found %zu", key,
+            LABEL_VALUE_BYTES_MAX, length);
+    return err_param(e, "labels");
+}
+
+/* `text` is the caller's to free. */
+static int read_labels(const json_t *body, char **text, struct err *e)
+{
+    json_t *labels = json_object_get(body, "labels"), *value;
+    const char *key;
+    *text = NULL;
+    if (!labels)
+        return 0;
+    if (!json_is_null(labels) && !json_is_object(labels))
+        return field_wrong_type(labels, "labels", "an object or null", e);
+    json_object_foreach(labels, key, value) if (check_label(key, value, e) != 0) return -1;
+    *text = json_dumps(labels, JSON_COMPACT | JSON_ENCODE_ANY);
+    return *text ? 1 : err_memory(e);
+}
+
+static int read_note(const json_t *body, const char **out, struct err *e)
+{
+    size_t length = 0;
+    int found = field_string(body, "note", NOTE_MAX_BYTES, out, &length, e);
+    if (found <= 0 || strlen(*out) == length)
+        return found;
+    err_set(e, "out_of_range", "\"note\" may not hold U+0000");
+    return err_param(e, "note");
+}
+
+/* 1: something is to change; 0: nothing. */
+static int read_about(const json_t *body, struct adapter_change *c, char **labels, struct err *e)
+{
+    int note = read_note(body, &c->note, e), expires = 0;
+    if (note >= 0)
+        expires = field_expiry(body, "expires_at", &c->expires_ms, e);
+    if (note < 0 || expires < 0 || read_labels(body, labels, e) < 0)
+        return -1;
+    c->labels = *labels;
+    c->set_expires = expires > 0;
+    return c->labels || c->note || c->set_expires;
+}
+
+/* `labels` is the caller's to free, also after an error. */
+static int read_change(const json_t *body, struct adapter_change *c, char **labels, struct err *e)
+{
+    static const char *const known[] = {"tenant", "version", "rollback",   "canary",
+                                        "labels", "note",    "expires_at", NULL};
     int version = fields_known(body, known, e) == 0 ? read_version(body, &c->version, e) : -1;
     if (version < 0 || read_rollback(body, &c->rollback, e) != 0 || read_canary(body, c, e) != 0)
         return -1;
-    if (version + c->rollback + c->set_canary > 1)
-        return err_set(e, "field_conflict", "\"version\", \"rollback\" and \"canary\" exclude each other");
-    return version || c->rollback || c->set_canary ? 0 : field_missing(e);
+    int about = read_about(body, c, labels, e);
+    if (about < 0)
+        return -1;
+    int wanted = version + c->rollback + c->set_canary + about;
+    if (wanted > 1)
+        return err_set(e, "field_conflict",
+                       "\"version\", \"rollback\" and \"canary\" exclude each other and all other changes");
+    return wanted ? 0 : field_missing(e);
 }
 
 /* A lost compare-and-swap shows what the winner made of it. */
@@ -221,10 +293,17 @@ static int change(struct request *r, const json_t *body, struct version_expected
 {
     struct tenant_row tenant;
     struct adapter_change c = {0};
-    if (request_body_tenant(r, body, &tenant, e) != 0 || read_change(body, &c, e) != 0 ||
-        etag_expected(r->if_match, expected, e) != 0 ||
-        registry_adapter_change(r->server->registry, tenant.number, r->match.parameter[0], &c, expected, e) !=
-            0)
+    char *labels = NULL;
+    int result = request_body_tenant(r, body, &tenant, e);
+    if (result == 0)
+        result = read_change(body, &c, &labels, e);
+    if (result == 0)
+        result = etag_expected(r->if_match, expected, e);
+    if (result == 0)
+        result = registry_adapter_change(r->server->registry, tenant.number, r->match.parameter[0], &c,
+                                         expected, e);
+    free(labels);
+    if (result != 0)
         return -1;
     prefetch(r, tenant.number);
     return answer(r, &tenant, e);

@@ -7,7 +7,8 @@ static const struct route routes[] = {
     {"POST", "/infer", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, inference_handle},
 
     {"POST", "/adapters", ROLE_TENANT, BODY_FORM, PLACE_DISK, QUERY_TENANT, upload_form_accept},
-    {"GET", "/adapters", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE, route_adapters_list},
+    {"GET", "/adapters", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_LABEL,
+     route_adapters_list},
     {"GET", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, route_versions_show},
     {"PATCH", "/adapters/{name}", ROLE_TENANT, BODY_JSON, PLACE_DISK, QUERY_TENANT, route_versions_change},
     {"DELETE", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT,

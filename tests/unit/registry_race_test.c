@@ -71,7 +71,7 @@ static void read_lists(void)
     size_t count;
     bool more;
     struct err e;
-    size_t n = registry_adapter_list(shared.registry, shared.tenant, NULL, 4, adapters, &more);
+    size_t n = registry_adapter_list(shared.registry, shared.tenant, NULL, NULL, 4, adapters, &more);
     if (n < 1 || n > 2 || strcmp(adapters[n - 1].name, "flips") != 0)
         wrong("adapter list", adapters[0].name);
     for (size_t i = 0; i < n; i++)

@@ -688,7 +688,7 @@ static void adapters_are_listed_in_pages(void **state)
         publish_ok(r, "acme", names_made[i], i, true, true);
     publish_ok(r, "other", "d", 7, true, true);
     publish_ok(r, "acme", "c", 10, false, true);
-    assert_int_equal(registry_adapter_list(r, acme, NULL, 2, rows, &more), 2);
+    assert_int_equal(registry_adapter_list(r, acme, NULL, NULL, 2, rows, &more), 2);
     assert_true(more);
     assert_string_equal(rows[0].name, "c");
     assert_int_equal(rows[0].versions, 2);
@@ -696,12 +696,12 @@ static void adapters_are_listed_in_pages(void **state)
     assert_string_equal(rows[1].name, "n");
     version_unref(rows[0].active);
     version_unref(rows[1].active);
-    assert_int_equal(registry_adapter_list(r, acme, "n", 2, rows, &more), 1);
+    assert_int_equal(registry_adapter_list(r, acme, "n", NULL, 2, rows, &more), 1);
     assert_false(more);
     assert_string_equal(rows[0].name, "x");
     version_unref(rows[0].active);
-    assert_int_equal(registry_adapter_list(r, 77, NULL, 2, rows, &more), 0);
-    assert_int_equal(registry_adapter_list(r, other, NULL, 8, rows, &more), 1);
+    assert_int_equal(registry_adapter_list(r, 77, NULL, NULL, 2, rows, &more), 0);
+    assert_int_equal(registry_adapter_list(r, other, NULL, NULL, 8, rows, &more), 1);
     version_unref(rows[0].active);
     assert_int_equal(registry_adapter_versions(r, acme, "c", 1, list, &count, &e), 0);
     assert_int_equal(count, 1);
