@@ -1,5 +1,5 @@
-/* What the store's files share: store.c, store_proofs.c and store_about.c (statements), query.c (running them), store_open.c
- * (connection, migrations). Nobody else includes it. */
+/* What the store's files share: store.c, store_proofs.c and store_about.c (statements), query.c (running
+ * them), store_open.c (connection, migrations). Nobody else includes it. */
 #pragma once
 #include <sqlite3.h>
 
