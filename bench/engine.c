@@ -39,7 +39,6 @@ struct bench_engine {
     struct engine *engine;
     struct pool *pool; /* of the peaks; idle otherwise */
     struct bench_random random;
-    double read; /* GB/s */
     double linear_products;
     struct delta *same, *different[CLIENTS_MAX], *mixed[CLIENTS_MAX];
 };
@@ -138,24 +137,27 @@ static void measure_prefill(struct bench_engine *b)
 {
     static const int lengths[] = {128, 512, 2048};
     enum { LENGTHS = sizeof lengths / sizeof *lengths };
-    double times[LENGTHS][REPEATS_MAX], peaks[REPEATS_MAX];
+    double times[LENGTHS][REPEATS_MAX], peaks[LENGTHS][REPEATS_MAX], shares[LENGTHS][REPEATS_MAX];
     int count = b->o->quick ? 1 : LENGTHS;
     prefill_ms(b, 64);
-    for (int i = 0; i < b->o->repeats; i++) {
-        peaks[i] = peak_int8(b);
-        for (int k = 0; k < count; k++)
+    for (int i = 0; i < b->o->repeats; i++)
+        for (int k = 0; k < count; k++) {
+            peaks[k][i] = peak_int8(b);
             times[k][i] = prefill_ms(b, lengths[k]);
-    }
-    double peak = bench_median(peaks, b->o->repeats);
+            shares[k][i] =
+                peaks[k][i] > 0 ? 2 * b->linear_products * lengths[k] / times[k][i] / 1e6 / peaks[k][i] : 0;
+        }
     bench_table("Prefill of one sequence",
                 "tokens|ms|tokens/s|linear layers, GOP/s|int8 peak, GOP/s|of peak");
     for (int k = 0; k < count; k++) {
         double ms = bench_median(times[k], b->o->repeats);
         double gops = 2 * b->linear_products * lengths[k] / ms / 1e6;
-        bench_row("%d|%.1f|%.1f|%.0f|%.0f|%.0f %%", lengths[k], ms, lengths[k] / ms * 1000, gops, peak,
-                  peak > 0 ? 100 * gops / peak : 0);
+        bench_row("%d|%.1f|%.1f|%.0f|%.0f|%.0f %%", lengths[k], ms, lengths[k] / ms * 1000, gops,
+                  bench_median(peaks[k], b->o->repeats), 100 * bench_median(shares[k], b->o->repeats));
     }
-    bench_note("Time from the request to its first token, attention and everything else included.");
+    bench_note("Time from the request to its first token, attention and everything else included. Medians; "
+               "each share is of "
+               "the peak measured just before.");
 }
 
 /* ---- variants that take turns ---- */
@@ -167,6 +169,7 @@ struct variant {
     struct delta *delta;         /* for all, when deltas is NULL */
     double (*rate)(const struct client *, int);
     double rates[REPEATS_MAX], p99[REPEATS_MAX];
+    double limits[REPEATS_MAX]; /* what the same turn's rate is compared with */
 };
 
 static void run_variant(struct bench_engine *b, struct variant *v, int repeat)
@@ -182,11 +185,37 @@ static void run_variant(struct bench_engine *b, struct variant *v, int repeat)
     clients_fini(c, v->clients);
 }
 
-static void run_variants(struct bench_engine *b, struct variant *v, int count)
+/* What is short is repeated more often. */
+static int repeats_of(const struct bench_engine *b, const struct variant *v)
 {
-    for (int i = 0; i < b->o->repeats; i++)
-        for (int k = 0; k < count; k++)
-            run_variant(b, &v[(k + i) % count], i);
+    int times = b->o->quick ? 1 : v->clients <= 2 ? 4 : v->clients <= 8 ? 2 : 1;
+    return times * b->o->repeats < REPEATS_MAX ? times * b->o->repeats : REPEATS_MAX;
+}
+
+/* In turns; `limit` measures before each run what it is compared with, NULL: the first variant's run of the
+ * same turn. */
+static void run_variants(struct bench_engine *b, struct variant *v, int count, double (*limit)(struct pool *))
+{
+    for (int i = 0; i < REPEATS_MAX; i++) {
+        for (int k = 0; k < count; k++) {
+            struct variant *now = &v[(k + i) % count];
+            if (i >= repeats_of(b, now))
+                continue;
+            now->limits[i] = limit ? limit(b->pool) : 0;
+            run_variant(b, now, i);
+        }
+        for (int k = 0; k < count && !limit; k++)
+            v[k].limits[i] = v[0].rates[i];
+    }
+}
+
+/* The median of each turn's own ratio: noise that lasts for some turns does not count. */
+static double share_of_limit(const struct bench_engine *b, const struct variant *v, double scale)
+{
+    double shares[REPEATS_MAX];
+    for (int i = 0; i < repeats_of(b, v); i++)
+        shares[i] = scale * v->rates[i] / v->limits[i];
+    return bench_median(shares, repeats_of(b, v));
 }
 
 static void measure_decode(struct bench_engine *b)
@@ -199,14 +228,16 @@ static void measure_decode(struct bench_engine *b)
                                 .prompt = 16,
                                 .new_tokens = b->o->quick ? 16 : 32,
                                 .rate = clients_decode_rate};
-    run_variants(b, v, BATCHES);
+    run_variants(b, v, BATCHES, peaks_read);
     bench_table("Decode, no adapter", "sequences|tokens/s|a step, ms|weights read, GB/s|of read");
     for (int i = 0; i < BATCHES; i++) {
-        double rate = bench_median(v[i].rates, b->o->repeats), steps = rate / batches[i];
-        double read = steps * (double)b->info->packed_bytes / 1e9;
-        bench_row("%d|%.1f|%.1f|%.1f|%.0f %%", batches[i], rate, 1000 / steps, read, 100 * read / b->read);
+        double rate = bench_median(v[i].rates, repeats_of(b, &v[i])), steps = rate / batches[i];
+        double step_gb = (double)b->info->packed_bytes / 1e9;
+        bench_row("%d|%.1f|%.1f|%.1f|%.0f %%", batches[i], rate, 1000 / steps, steps * step_gb,
+                  100 * share_of_limit(b, &v[i], step_gb / batches[i]));
     }
-    bench_note("Reading memory: %.1f GB/s measured in the same run.", b->read);
+    bench_note("Reading memory: %.1f GB/s, measured before each run; shares are medians of each run's own.",
+               bench_median(v[0].limits, repeats_of(b, &v[0])));
 }
 
 static void make_deltas(struct bench_engine *b, int count)
@@ -222,15 +253,12 @@ static void make_deltas(struct bench_engine *b, int count)
     }
 }
 
-/* Rows of one table: rates against the first variant's. */
 static void print_variants(const struct bench_engine *b, struct variant *v, int count)
 {
-    double base = 0;
     for (int i = 0; i < count; i++) {
-        double rate = bench_median(v[i].rates, b->o->repeats);
-        base = i == 0 ? rate : base;
-        bench_row("%s|%d|%.1f|%.1f|%.0f %%", v[i].name, v[i].clients, rate,
-                  bench_median(v[i].p99, b->o->repeats), 100 * rate / base);
+        int repeats = repeats_of(b, &v[i]);
+        bench_row("%s|%d|%.1f|%.1f|%.0f %%", v[i].name, v[i].clients, bench_median(v[i].rates, repeats),
+                  bench_median(v[i].p99, repeats), 100 * share_of_limit(b, &v[i], 1));
     }
 }
 
@@ -254,7 +282,7 @@ static void measure_adapters(struct bench_engine *b)
             v[k].new_tokens = tokens;
             v[k].rate = clients_decode_rate;
         }
-        run_variants(b, v, count);
+        run_variants(b, v, count, NULL);
         print_variants(b, v, count);
     }
 }
@@ -272,7 +300,7 @@ static void measure_clients(struct bench_engine *b)
         v[k].prompt = v[k].new_tokens = tokens;
         v[k].rate = clients_rate;
     }
-    run_variants(b, v, 4);
+    run_variants(b, v, 4, NULL);
     bench_table("8 clients at once, 48 prompt and 48 new tokens each, without HTTP",
                 "adapters|clients|new tokens/s|p99 between tokens, ms|of none");
     print_variants(b, v, 4);
@@ -399,7 +427,6 @@ static void start(struct bench_engine *b, const struct options *o)
     b->o = o;
     b->random = bench_seeded(1, 2);
     bench_check(pool_new(&b->pool, o->threads, &e), &e);
-    b->read = wanted(o, "decode") ? peaks_read(b->pool) : 0;
     open_model(o, &b->model, o->packed_cache);
     b->info = model_info(b->model);
     const struct site *all = model_sites(b->model, &sites);
