@@ -5,7 +5,7 @@ import threading
 
 class Impostor:
     """`answers`: (method, path without its query) -> (status, headers, body, or a function of the request's path that
-    gives such a triple); a body is text, bytes, or a list of them, sent one by one. `seen` is the list of (method, path, headers, body) that came."""
+    gives such a triple); a body is text, bytes, or a list of them, sent one by one, and of functions, called in their turn. `seen` is the list of (method, path, headers, body) that came."""
 
     def __init__(self, answers):
         impostor = self
@@ -20,12 +20,15 @@ class Impostor:
                 found = answers[self.command, self.path.split("?")[0]]
                 status, headers, body = found(self.path) if callable(found) else found
                 pieces = body if isinstance(body, list) else [body]
-                pieces = [p if isinstance(p, bytes) else p.encode() for p in pieces]
+                pieces = [p.encode() if isinstance(p, str) else p for p in pieces]
                 self.send_response(status)
-                for name, value in {"Content-Length": str(sum(map(len, pieces))), **headers}.items():
+                for name, value in {"Content-Length": str(sum(len(p) for p in pieces if not callable(p))), **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 for piece in pieces:
+                    if callable(piece):
+                        piece()
+                        continue
                     self.wfile.write(piece)
                     self.wfile.flush()
                 self.close_connection = True
