@@ -81,11 +81,11 @@ void registry_retire(struct registry *r, const struct version *v)
     retired_add(&r->retired, v);
 }
 
-/* At most so many; are there more? */
-static bool remove_some(struct registry *r, int limit, bool touched[256])
+/* As many as go at once; are there more? */
+static bool remove_some(struct registry *r, bool touched[256])
 {
     struct version_files *f = NULL;
-    for (int i = 0; i < limit && (f = retired_take(&r->retired)); i++) {
+    for (int i = 0; i < REMOVED_AT_ONCE && (f = retired_take(&r->retired)); i++) {
         /* In doubt about what is on disk nothing is removed: the next start decides. */
         if (!store_failed(r->store) && !atomic_load(&r->failed)) {
             remove_unused(r, f->config_blob, touched);
@@ -99,18 +99,17 @@ static bool remove_some(struct registry *r, int limit, bool touched[256])
 void registry_remove_retired(struct registry *r)
 {
     bool touched[256] = {false};
-    while (remove_some(r, REMOVED_AT_ONCE, touched))
-        continue;
+    remove_some(r, touched);
     sync_shelves(r, touched);
 }
 
-/* The same without the writer's lock, with pauses in which other writers have their turn. */
-static void remove_in_pieces(struct registry *r)
+/* All of them, without the writer's lock, with pauses in which other writers have their turn. */
+static void remove_all(struct registry *r)
 {
     bool touched[256] = {false}, more = true;
     while (more) {
         pthread_mutex_lock(&r->writer);
-        more = remove_some(r, REMOVED_AT_ONCE, touched);
+        more = remove_some(r, touched);
         registry_write_end(r);
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
     }
@@ -120,11 +119,8 @@ static void remove_in_pieces(struct registry *r)
 static void *remover_main(void *arg)
 {
     struct registry *r = arg;
-    while (retired_wait(&r->retired)) {
-        pthread_mutex_lock(&r->writer);
-        registry_remove_retired(r);
-        registry_write_end(r);
-    }
+    while (retired_wait(&r->retired))
+        remove_all(r);
     return NULL;
 }
 
@@ -311,7 +307,7 @@ void registry_close(struct registry *r)
     if (r->has_remover) {
         retired_stop(&r->retired);
         pthread_join(r->remover, NULL);
-        registry_remove_retired(r);
+        remove_all(r);
     }
     store_close(r->store);
     blobs_close(&r->blobs);
@@ -538,6 +534,6 @@ int registry_tenant_delete(struct registry *r, const char *id, struct err *e)
     }
     registry_write_end(r);
     if (result == 0)
-        remove_in_pieces(r);
+        remove_all(r);
     return result;
 }

@@ -77,7 +77,8 @@ int registry_check_quota(const struct tenant *t, bool fresh, uint64_t bytes, str
 
 /* The writer, after its commit, while the mirror still holds the version: its files go with its last use. */
 void registry_retire(struct registry *r, const struct version *v);
-/* The writer, afterwards: remove the files of retired versions that nobody uses, then sync. */
+/* The writer, afterwards: remove the files of retired versions that nobody uses, the newest first, then sync.
+ * Where there are many, the rest is the remover's, so that nobody's change waits for them. */
 void registry_remove_retired(struct registry *r);
 /* Is this blob needed, by a row or by a use of a deleted version? */
 int registry_blob_used(struct registry *r, const char *digest, bool *out, struct err *e);
