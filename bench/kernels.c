@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bench/bench.h"
 #include "bench/noise.h"
 #include "bench/peaks.h"
 #include "bench/shape.h"
 #include "core/base/clock.h"
+#include "core/base/large.h"
 #include "core/base/pool.h"
 #include "core/kernels/attention.h"
 #include "core/kernels/bf16.h"
@@ -47,12 +47,11 @@ struct set {
 
 /* ---- what is multiplied ---- */
 
-static void *map_bytes(size_t bytes)
+static void *new_bytes(size_t bytes)
 {
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
+    void *memory = large_new(bytes);
+    if (!memory)
         bench_fail("out of memory");
-    madvise(memory, bytes, MADV_HUGEPAGE);
     return memory;
 }
 
@@ -108,7 +107,7 @@ static struct set *set_new(const struct shape *s, enum r16_bits bits, size_t lea
     if (copies > MATRICES_MAX / SHAPE_LINEARS)
         copies = MATRICES_MAX / SHAPE_LINEARS;
     set->memory_bytes = copies * block;
-    set->memory = map_bytes(set->memory_bytes);
+    set->memory = new_bytes(set->memory_bytes);
     set->hidden = s->hidden;
     fill_bytes(set->memory, set->memory_bytes);
     for (size_t c = 0; c < copies; c++)
@@ -125,7 +124,7 @@ static struct set *set_new(const struct shape *s, enum r16_bits bits, size_t lea
     new_input(&set->input[1], s->intermediate, n);
     set->y_size = (size_t)TOKENS_MAX * (size_t)(s->intermediate + s->hidden + 32);
     set->y_bytes = (size_t)workers * set->y_size * sizeof *set->y;
-    set->y = map_bytes(set->y_bytes);
+    set->y = new_bytes(set->y_bytes);
     return set;
 }
 
@@ -137,8 +136,8 @@ static void set_free(struct set *s)
         free(s->input[i].sum);
         free(s->input[i].wide);
     }
-    munmap(s->memory, s->memory_bytes);
-    munmap(s->y, s->y_bytes);
+    large_free(s->memory, s->memory_bytes);
+    large_free(s->y, s->y_bytes);
     free(s);
 }
 

@@ -3,10 +3,10 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bench/bench.h"
 #include "core/base/clock.h"
+#include "core/base/large.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -182,11 +182,9 @@ static void read_share(void *arg, int worker, int workers)
 
 double peaks_read(struct pool *p)
 {
-    unsigned char *memory =
-        mmap(NULL, READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
+    unsigned char *memory = large_new(READ_BYTES);
+    if (!memory)
         bench_fail("out of memory");
-    madvise(memory, READ_BYTES, MADV_HUGEPAGE);
     memset(memory, 1, READ_BYTES);
     struct reading r = {.memory = memory};
     double best = 0;
@@ -196,6 +194,6 @@ double peaks_read(struct pool *p)
         double now = (double)READ_BYTES / (clock_ms() - begin) / 1e6;
         best = now > best ? now : best;
     }
-    munmap(memory, READ_BYTES);
+    large_free(memory, READ_BYTES);
     return best;
 }

@@ -1,15 +1,19 @@
 #include "core/base/large.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 /* Below a huge page, a mapping of its own costs more than it gives. */
-enum { MAPPED_FROM = 2 << 20 };
+enum { MAPPED_FROM = 2 << 20, ALIGNMENT = 64 };
 
 void *large_new(size_t bytes)
 {
-    if (bytes < MAPPED_FROM)
-        return calloc(1, bytes ? bytes : 1);
+    if (bytes < MAPPED_FROM) {
+        size_t whole = (bytes / ALIGNMENT + 1) * ALIGNMENT;
+        void *p = aligned_alloc(ALIGNMENT, whole);
+        return p ? memset(p, 0, whole) : NULL;
+    }
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return NULL;

@@ -3,5 +3,5 @@
 #pragma once
 #include <stddef.h>
 
-void *large_new(size_t bytes);          /* zeroed; NULL when memory ran out */
+void *large_new(size_t bytes);          /* zeroed, aligned to 64 bytes; NULL when memory ran out */
 void large_free(void *p, size_t bytes); /* with the size that it was made with; NULL is fine */
