@@ -11,49 +11,15 @@
 
 #include "adapters/usage.h"
 #include "core/base/clock.h"
-#include "tests/unit/scratch.h"
+#include "tests/unit/place.h"
 
 enum { HOUR_MS = 3600000 };
 
-struct place {
-    char *directory;
-    struct registry *registry;
-};
-
-static struct registry *open_ok(const char *directory)
-{
-    struct registry *r = NULL;
-    struct err e = {0};
-    if (registry_open(&r, directory, &e) != 0)
-        fail_msg("registry_open: %s: %s", e.code, e.message);
-    return r;
-}
-
 static int setup(void **state)
 {
-    struct place *p = calloc(1, sizeof *p);
-    struct tenant_row row;
-    struct err e;
-    p->directory = scratch_new();
-    p->registry = open_ok(p->directory);
-    assert_int_equal(registry_tenant_create(p->registry, "acme", NULL, &row, &e), 0);
-    *state = p;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct place *p = *state;
-    registry_close(p->registry);
-    scratch_remove(p->directory);
-    free(p);
-    return 0;
-}
-
-static struct registry *reopen(struct place *p)
-{
-    registry_close(p->registry);
-    return p->registry = open_ok(p->directory);
+    int result = place_setup(state);
+    place_tenant(((struct place *)*state)->registry, "acme");
+    return result;
 }
 
 static struct key_row create(struct registry *r, int64_t expires_ms, char key[KEY_TEXT_BYTES])
@@ -109,7 +75,7 @@ static void a_key_ends_when_it_expires(void **state)
         assert_true(opens(r, never));
         assert_int_equal(look(r, row.kid).expires_ms, end);
         assert_false(look(r, row.kid).revoked);
-        r = reopen(p);
+        r = place_reopen(p);
     }
 }
 
@@ -148,7 +114,7 @@ static void rotation_gives_a_new_key_and_time(void **state)
     for (int pass = 0; pass < 2; pass++) {
         assert_true(opens(r, before));
         assert_true(opens(r, after));
-        r = reopen(p);
+        r = place_reopen(p);
     }
     assert_int_equal(registry_key_revoke(r, "acme", first.kid, &e), 0); /* the grace can be cut short */
     assert_false(opens(r, before));
@@ -201,7 +167,7 @@ static void the_last_use_is_kept_to_the_minute(void **state)
     assert_int_equal(used % 60000, 0);
     assert_true(used > before - 60000 && used <= clock_unix_ms());
     assert_int_equal(registry_usage_add(r, NULL, 0, &e), 0); /* as the server does every few seconds */
-    r = reopen(p);
+    r = place_reopen(p);
     assert_true(look(r, row.kid).used_ms >= used);
     assert_int_equal(look(r, unused.kid).used_ms, 0);
     /* A key that is gone when its use is written is no error. */
@@ -222,7 +188,7 @@ static void a_failed_write_keeps_the_uses(void **state)
     assert_true(opens(r, key));
     assert_int_equal(registry_usage_add(r, &bad, 1, &e), -1);
     assert_int_equal(registry_usage_add(r, NULL, 0, &e), 0);
-    r = reopen(p);
+    r = place_reopen(p);
     assert_true(look(r, row.kid).used_ms > 0);
 }
 
@@ -256,12 +222,12 @@ static void times_are_read_strictly(void **state)
 
 int main(void)
 {
-#define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_TENANT(test) cmocka_unit_test_setup_teardown(test, setup, place_teardown)
     const struct CMUnitTest tests[] = {
-        IN_PLACE(a_key_ends_when_it_expires),         IN_PLACE(expired_keys_make_room),
-        IN_PLACE(rotation_gives_a_new_key_and_time),  IN_PLACE(without_grace_the_old_key_ends_at_once),
-        IN_PLACE(a_grace_does_not_outlive_an_expiry), IN_PLACE(the_last_use_is_kept_to_the_minute),
-        IN_PLACE(a_failed_write_keeps_the_uses),      cmocka_unit_test(times_are_read_strictly),
+        WITH_TENANT(a_key_ends_when_it_expires),         WITH_TENANT(expired_keys_make_room),
+        WITH_TENANT(rotation_gives_a_new_key_and_time),  WITH_TENANT(without_grace_the_old_key_ends_at_once),
+        WITH_TENANT(a_grace_does_not_outlive_an_expiry), WITH_TENANT(the_last_use_is_kept_to_the_minute),
+        WITH_TENANT(a_failed_write_keeps_the_uses),      cmocka_unit_test(times_are_read_strictly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

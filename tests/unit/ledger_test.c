@@ -14,7 +14,7 @@
 #include "adapters/usage.h"
 #include "core/base/clock.h"
 #include "server/ledger.h"
-#include "tests/unit/scratch.h"
+#include "tests/unit/place.h"
 
 /* ---- the ledger, with a disk that can fail ---- */
 
@@ -180,23 +180,6 @@ static void counting_goes_on_while_writing_fails_and_succeeds(void **state)
 
 /* ---- the rows on disk ---- */
 
-static struct registry *open_ok(const char *directory)
-{
-    struct registry *r = NULL;
-    struct err e = {0};
-    if (registry_open(&r, directory, &e) != 0)
-        fail_msg("registry_open: %s: %s", e.code, e.message);
-    return r;
-}
-
-static uint32_t add_tenant(struct registry *r, const char *id)
-{
-    struct tenant_row row;
-    struct err e;
-    assert_int_equal(registry_tenant_create(r, id, NULL, &row, &e), 0);
-    return row.number;
-}
-
 static struct usage_row row_of(uint32_t tenant, const char *id, const char *day, const char *adapter,
                                int64_t n)
 {
@@ -223,11 +206,11 @@ static void rows_add_up_and_are_kept(void **state)
 {
     (void)state;
     char *directory = scratch_new();
-    struct registry *r = open_ok(directory);
+    struct registry *r = place_open(directory);
     struct usage_row found[100];
     struct err e;
     bool more;
-    uint32_t acme = add_tenant(r, "acme"), other = add_tenant(r, "other");
+    uint32_t acme = place_tenant(r, "acme"), other = place_tenant(r, "other");
     struct usage_row rows[] = {
         row_of(acme, "acme", "2026-01-31", "", 1), row_of(acme, "acme", "2026-01-31", "a", 10),
         row_of(acme, "acme", "2026-02-01", "a", 100), row_of(other, "other", "2026-02-01", "a", 1000)};
@@ -247,12 +230,12 @@ static void rows_add_up_and_are_kept(void **state)
         assert_true(more);
         assert_int_equal(list(r, (struct usage_query){.after = found[2].number}, found, &more), 1);
         registry_close(r);
-        r = open_ok(directory);
+        r = place_open(directory);
     }
 
     /* A deleted tenant leaves its rows, which a new one of the same id does not get. */
     assert_int_equal(registry_tenant_delete(r, "acme", &e), 0);
-    uint32_t again = add_tenant(r, "acme");
+    uint32_t again = place_tenant(r, "acme");
     assert_int_equal(list(r, (struct usage_query){.tenant_id = "acme", .tenant = again}, found, &more), 0);
     assert_int_equal(list(r, (struct usage_query){.tenant_id = "acme"}, found, &more), 3);
     assert_true(found[0].deleted);
@@ -270,7 +253,7 @@ static void all_rows_are_added_or_none(void **state)
 {
     (void)state;
     char *directory = scratch_new();
-    struct registry *r = open_ok(directory);
+    struct registry *r = place_open(directory);
     struct usage_row found[100];
     struct err e;
     bool more;

@@ -14,40 +14,7 @@
 #include "adapters/migrations.h"
 #include "adapters/registry.h"
 #include "core/base/file.h"
-#include "tests/unit/sample.h"
-#include "tests/unit/scratch.h"
-
-struct place {
-    char *directory;
-    struct registry *registry;
-};
-
-static struct registry *open_ok(const char *directory)
-{
-    struct registry *r = NULL;
-    struct err e = {0};
-    if (registry_open(&r, directory, &e) != 0)
-        fail_msg("registry_open: %s: %s", e.code, e.message);
-    return r;
-}
-
-static int setup(void **state)
-{
-    struct place *p = calloc(1, sizeof *p);
-    p->directory = scratch_new();
-    p->registry = open_ok(p->directory);
-    *state = p;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct place *p = *state;
-    registry_close(p->registry);
-    scratch_remove(p->directory);
-    free(p);
-    return 0;
-}
+#include "tests/unit/place.h"
 
 static struct tenant_change unchanged(void)
 {
@@ -138,7 +105,7 @@ static void changes_are_merged_and_survive(void **state)
         assert_int_equal(row.quota.of[QUOTA_WEIGHT], QUOTA_UNSET);
         assert_string_equal(row.default_adapter, "support");
         registry_close(p->registry);
-        p->registry = open_ok(p->directory);
+        p->registry = place_open(p->directory);
     }
     c = unchanged();
     c.set_default_adapter = true;
@@ -194,7 +161,7 @@ static void an_older_database_is_taken_over(void **state)
     assert_int_equal(sqlite3_exec(db, rows, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     free(path);
-    p->registry = open_ok(p->directory);
+    p->registry = place_open(p->directory);
     struct tenant_row row = find(p->registry, "old");
     assert_int_equal(row.created_ms, 5);
     assert_int_equal(row.quota.of[QUOTA_ADAPTERS_MAX], QUOTA_UNSET);
@@ -245,7 +212,7 @@ static void bytes_are_limited(void **state)
     assert_int_equal(registry_adapter_delete(r, number, "a", NULL, &e), 0);
     assert_int_equal(find(r, "acme").adapter_bytes, one);
     registry_close(r);
-    r = p->registry = open_ok(p->directory);
+    r = p->registry = place_open(p->directory);
     assert_int_equal(find(r, "acme").adapter_bytes, one);
     set(r, "acme", QUOTA_ADAPTER_BYTES_MAX, (int64_t)one);
 
@@ -323,7 +290,6 @@ static void of_uploads_that_race_only_what_fits_gets_in(void **state)
 
 int main(void)
 {
-#define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         IN_PLACE(a_new_tenant_has_no_limits),
         IN_PLACE(changes_are_merged_and_survive),
