@@ -52,6 +52,22 @@ def daemon(tmp_path_factory):
     d.stop()
 
 
+@pytest.fixture(scope="module")
+def mlp(tmp_path_factory):
+    """One daemon with the model that takes numbers for all tests of a file."""
+    d = daemons.Daemon(daemons.model_path("mlp"), tmp_path_factory.mktemp("mlp") / "data", "--threads", "1")
+    d.tenants = 0
+    yield d
+    d.stop()
+
+
+@pytest.fixture
+def tenant(mlp):
+    """A client of a tenant of this test's own."""
+    mlp.tenants += 1
+    return mlp.tenant(f"t{mlp.tenants}")
+
+
 @pytest.fixture
 def ctl():
     """ctl(daemon, *arguments, key=..., stdin=...): runs adapterctl; status, out, err. key None: the admin key."""

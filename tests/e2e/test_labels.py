@@ -5,8 +5,7 @@ import json
 import pytest
 
 from client import eventually
-from daemon import Daemon, model_path
-from test_versions import INPUT, Names
+from names import INPUT, Names
 
 LATER = "2099-01-31T12:00:00.000Z"
 
@@ -16,18 +15,9 @@ def soon(ms):
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
-@pytest.fixture(scope="module")
-def mlp(tmp_path_factory):
-    d = Daemon(model_path("mlp"), tmp_path_factory.mktemp("labels") / "data", "--threads", "1")
-    d.tenants = 0
-    yield d
-    d.stop()
-
-
 @pytest.fixture
-def names(mlp):
-    mlp.tenants += 1
-    return Names(mlp.tenant(f"l{mlp.tenants}"), count=1)
+def names(tenant):
+    return Names(tenant, count=1)
 
 
 def about(shown):

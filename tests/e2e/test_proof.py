@@ -9,9 +9,9 @@ import struct
 import pytest
 
 from client import read
-from daemon import DEMO, Daemon, model_path
+from daemon import DEMO
 from fixtures import adapter
-from test_versions import CONFIG, Names, weights
+from names import CONFIG, Names, weights
 
 VOICE, MASK = (os.path.join(DEMO, "adapters", name) for name in ("voice", "mask"))
 PROMPT = "Once upon a time"
@@ -77,13 +77,6 @@ def test_the_norms_are_those_of_the_products(start, model, name):
     assert one.json["proof"]["norm_count"] == len(expected) == up["proof"]["norm_count"]
     assert one.json["proof"]["norm_sum"] == pytest.approx(sum(norm for _, norm in expected), rel=1e-6)
     assert up["proof"]["sample"] is None
-
-
-@pytest.fixture(scope="module")
-def mlp(tmp_path_factory):
-    d = Daemon(model_path("mlp"), tmp_path_factory.mktemp("proof") / "data", "--threads", "1")
-    yield d
-    d.stop()
 
 
 def test_each_version_has_its_own(mlp):

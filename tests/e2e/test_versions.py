@@ -3,65 +3,18 @@ import hashlib
 import json
 import os
 import re
-import struct
 import threading
 
 import pytest
 
 from client import eventually, read
 from daemon import DEMO, ROOT
-from fixtures import adapter
-
-CONFIG = read(os.path.join(adapter("mlp", "r4"), "adapter_config.json"))
-RAW = read(os.path.join(adapter("mlp", "r4"), "adapter_model.safetensors"))
-INPUT = [16 * [0.5]]
-
-
-def weights(factor):
-    """The weights of a tiny adapter of the mlp, every number times `factor`: another version."""
-    data = 8 + struct.unpack("<Q", RAW[:8])[0]
-    values = struct.unpack(f"<{(len(RAW) - data) // 4}f", RAW[data:])
-    return RAW[:data] + struct.pack(f"<{len(values)}f", *(x * factor for x in values))
-
-
-class Names:
-    """A tenant of its own with versions under one name."""
-
-    def __init__(self, client, name="a", count=2):
-        self.client, self.name, self.path = client, name, f"/adapters/{name}"
-        self.versions = [self.upload(1 + i) for i in range(count)]
-
-    def upload(self, factor, **fields):
-        answer = self.client.upload(config=CONFIG, weights=weights(factor), name=self.name, **fields)
-        assert answer.status in (200, 201), answer
-        return answer.json["version"]
-
-    def show(self):
-        return self.client.get(self.path).json
-
-    def patch(self, body, etag=None):
-        return self.client.patch(self.path, body, {"If-Match": etag} if etag else {})
-
-    def served(self, **fields):
-        answer = self.client.infer(adapter=self.name, input=INPUT, **fields)
-        assert answer.status == 200, answer
-        return answer.json["adapter"]["version"]
-
-
-@pytest.fixture(scope="module")
-def mlp(tmp_path_factory):
-    from daemon import Daemon, model_path
-
-    d = Daemon(model_path("mlp"), tmp_path_factory.mktemp("mlp") / "data", "--threads", "1")
-    d.tenants = 0
-    yield d
-    d.stop()
+from names import CONFIG, INPUT, Names, weights
 
 
 @pytest.fixture
-def names(mlp):
-    mlp.tenants += 1
-    return Names(mlp.tenant(f"t{mlp.tenants}"))
+def names(tenant):
+    return Names(tenant)
 
 
 def history(shown):
