@@ -39,13 +39,9 @@ static int print_rows(const json_t *rows, struct err *e)
 int adapters_list(struct context *c, const struct args *a, struct err *e)
 {
     struct buf path = {0};
-    json_t *all = NULL;
     int result = adapters_path(&path, args_get(a, "--tenant"), args_get(a, "--label"), e);
     if (result == 0)
-        result = list_fetch(c, a, path.data, &all, e);
-    if (result == 0)
-        result = c->json ? print_json(all, e) : print_rows(json_object_get(all, "data"), e);
-    json_decref(all);
+        result = list_show(c, a, path.data, &(struct list_view){.print = print_rows}, e);
     buf_fini(&path);
     return result;
 }
@@ -162,23 +158,15 @@ static int print_version(const json_t *version, struct err *e)
     return result;
 }
 
-static int show_path(struct buf *path, const char *name, const char *version, const char *tenant,
-                     struct err *e)
-{
-    if (buf_append_string(path, "/adapters") != 0 || path_segment(path, name) != 0 ||
-        (version && (buf_append_string(path, "/versions") != 0 || path_segment(path, version) != 0)) ||
-        (tenant && path_query(path, "tenant", tenant) != 0))
-        return err_memory(e);
-    return 0;
-}
-
 static int show(struct context *c, const struct args *a, const char *name, const char *version, struct err *e)
 {
     struct buf path = {0};
     struct answer answer;
-    int result = show_path(&path, name, version, args_get(a, "--tenant"), e);
-    if (result == 0)
-        result = client_call(c->client, "GET", path.data, NULL, &answer, e);
+    const char *tenant = args_get(a, "--tenant");
+    int result =
+        path_adapter(&path, name, version) != 0 || (tenant && path_query(&path, "tenant", tenant) != 0)
+            ? err_memory(e)
+            : client_call(c->client, "GET", path.data, NULL, &answer, e);
     buf_fini(&path);
     if (result != 0)
         return -1;
@@ -195,12 +183,7 @@ int adapters_show(struct context *c, const struct args *a, struct err *e)
     char *name = strdup(a->operand[0]);
     if (!name)
         return err_memory(e);
-    const char *version = NULL;
-    char *at = strchr(name, '@');
-    if (at) {
-        *at = '\0';
-        version = strncmp(at + 1, "sha256:", 7) == 0 ? at + 8 : at + 1;
-    }
+    const char *version = path_cut_version(name);
     int result = show(c, a, name, version, e);
     free(name);
     return result;

@@ -27,22 +27,16 @@ static int print_rows(const json_t *rows, struct err *e)
     return table_print(&t, e);
 }
 
+static const struct list_view view = {print_rows, columns, COLUMNS};
+
 int audit_list(struct context *c, const struct args *a, struct err *e)
 {
     struct buf path = {0};
     const char *tenant = args_get(a, "--tenant");
-    json_t *all = NULL;
     int result =
         buf_append_string(&path, "/audit") != 0 || (tenant && path_query(&path, "tenant", tenant) != 0)
             ? err_memory(e)
-            : list_fetch(c, a, path.data, &all, e);
-    if (result == 0) {
-        const json_t *rows = json_object_get(all, "data");
-        result = c->json                ? print_json(all, e)
-                 : args_get(a, "--csv") ? print_csv(rows, columns, COLUMNS, e)
-                                        : print_rows(rows, e);
-    }
-    json_decref(all);
+            : list_show(c, a, path.data, &view, e);
     buf_fini(&path);
     return result;
 }

@@ -36,20 +36,16 @@ struct download {
 
 /* ---- which version ---- */
 
-static const char *digits_of(const char *version)
-{
-    return version && strncmp(version, "sha256:", 7) == 0 ? version + 7 : version;
-}
-
 /* The entry of "versions" that `wanted` (NULL: the active one) means. */
 static const json_t *find_version(const json_t *adapter, const char *wanted, struct err *e)
 {
     const json_t *found = NULL, *entry;
-    const char *prefix = digits_of(wanted ? wanted : json_string_value(json_object_get(adapter, "version")));
+    const char *prefix =
+        wanted ? wanted : path_digits(json_string_value(json_object_get(adapter, "version")));
     size_t i;
     json_array_foreach(json_object_get(adapter, "versions"), i, entry)
     {
-        const char *digits = digits_of(json_string_value(json_object_get(entry, "version")));
+        const char *digits = path_digits(json_string_value(json_object_get(entry, "version")));
         if (!prefix || !digits || strncmp(digits, prefix, strlen(prefix)) != 0)
             continue;
         if (found) {
@@ -69,7 +65,7 @@ static int read_files(struct download *d, const json_t *version, struct err *e)
 {
     const json_t *files = json_object_get(version, "files");
     uint8_t bytes[SHA256_BYTES];
-    d->version = digits_of(json_string_value(json_object_get(version, "version")));
+    d->version = path_digits(json_string_value(json_object_get(version, "version")));
     for (size_t i = 0; i < FILES; i++) {
         const json_t *entry = json_array_get(files, i);
         const char *name = json_string_value(json_object_get(entry, "name"));
@@ -105,10 +101,8 @@ static int take(void *arg, const char *data, size_t length, struct err *e)
 
 static int file_path(const struct download *d, size_t i, struct buf *path, struct err *e)
 {
-    if (buf_append_string(path, "/adapters") != 0 || path_segment(path, d->name) != 0 ||
-        buf_append_string(path, "/versions") != 0 || path_segment(path, d->version) != 0 ||
-        buf_append_string(path, "/files") != 0 || path_segment(path, file_names[i]) != 0 ||
-        (d->tenant && path_query(path, "tenant", d->tenant) != 0))
+    if (path_adapter(path, d->name, d->version) != 0 || buf_append_string(path, "/files") != 0 ||
+        path_segment(path, file_names[i]) != 0 || (d->tenant && path_query(path, "tenant", d->tenant) != 0))
         return err_memory(e);
     return 0;
 }
@@ -229,10 +223,10 @@ static int show_and_download(struct download *d, const struct args *a, const cha
 {
     struct buf path = {0};
     struct answer answer;
-    int result = buf_append_string(&path, "/adapters") != 0 || path_segment(&path, d->name) != 0 ||
-                         (d->tenant && path_query(&path, "tenant", d->tenant) != 0)
-                     ? err_memory(e)
-                     : client_call(d->context->client, "GET", path.data, NULL, &answer, e);
+    int result =
+        path_adapter(&path, d->name, NULL) != 0 || (d->tenant && path_query(&path, "tenant", d->tenant) != 0)
+            ? err_memory(e)
+            : client_call(d->context->client, "GET", path.data, NULL, &answer, e);
     buf_fini(&path);
     if (result != 0)
         return -1;
@@ -246,16 +240,14 @@ int versions_download(struct context *c, const struct args *a, struct err *e)
     char *name = strdup(a->operand[0]);
     if (!name)
         return err_memory(e);
-    char *at = strchr(name, '@');
-    if (at)
-        *at = '\0';
+    const char *version = path_cut_version(name);
     struct download d = {.context = c,
                          .name = name,
                          .tenant = args_get(a, "--tenant"),
                          .directory_fd = -1,
                          .force = args_get(a, "--force") != NULL,
                          .file = {{.fd = -1}, {.fd = -1}}};
-    int result = show_and_download(&d, a, at ? at + 1 : NULL, e);
+    int result = show_and_download(&d, a, version, e);
     download_fini(&d);
     free(name);
     return result;

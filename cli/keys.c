@@ -143,13 +143,9 @@ static int print_rows(const json_t *rows, struct err *e)
 int keys_list(struct context *c, const struct args *a, struct err *e)
 {
     struct buf path = {0};
-    json_t *all = NULL;
     int result = keys_path(&path, a->operand[0], NULL, e);
     if (result == 0)
-        result = list_fetch(c, a, path.data, &all, e);
-    if (result == 0)
-        result = c->json ? print_json(all, e) : print_rows(json_object_get(all, "data"), e);
-    json_decref(all);
+        result = list_show(c, a, path.data, &(struct list_view){.print = print_rows}, e);
     buf_fini(&path);
     return result;
 }

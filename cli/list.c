@@ -66,7 +66,7 @@ static int fetch_all(struct context *c, const char *path, long long limit, json_
     return result;
 }
 
-int list_fetch(struct context *c, const struct args *a, const char *path, json_t **out, struct err *e)
+static int fetch(struct context *c, const struct args *a, const char *path, json_t **out, struct err *e)
 {
     int given;
     long long limit = 0;
@@ -81,4 +81,18 @@ int list_fetch(struct context *c, const struct args *a, const char *path, json_t
     }
     *out = all;
     return 0;
+}
+
+int list_show(struct context *c, const struct args *a, const char *path, const struct list_view *v,
+              struct err *e)
+{
+    json_t *all;
+    if (fetch(c, a, path, &all, e) != 0)
+        return -1;
+    const json_t *rows = json_object_get(all, "data");
+    int result = c->json                ? print_json(all, e)
+                 : args_get(a, "--csv") ? print_csv(rows, v->columns, v->column_count, e)
+                                        : v->print(rows, e);
+    json_decref(all);
+    return result;
 }

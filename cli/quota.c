@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "cli/path.h"
 
 static const struct {
     const char *option, *member;
@@ -65,20 +64,6 @@ int quota_print(const json_t *tenant, struct err *e)
     return table_print(&t, e);
 }
 
-/* PATCH where there is something to set, otherwise GET. */
-static int change(struct context *c, const char *tenant, const json_t *body, struct answer *answer,
-                  struct err *e)
-{
-    struct buf path = {0};
-    if (buf_append_string(&path, "/tenants") != 0 || path_segment(&path, tenant) != 0) {
-        buf_fini(&path);
-        return err_memory(e);
-    }
-    int result = client_call(c->client, body ? "PATCH" : "GET", path.data, body, answer, e);
-    buf_fini(&path);
-    return result;
-}
-
 static int finish(struct context *c, struct answer *answer, struct err *e)
 {
     int result = 0;
@@ -103,7 +88,8 @@ int tenants_quota(struct context *c, const struct args *a, struct err *e)
         json_decref(quota);
     if (asked && !body)
         return err_memory(e);
-    int result = change(c, a->operand[0], body, &answer, e);
+    /* where nothing is to be set, it is shown */
+    int result = tenants_call(c, body ? "PATCH" : "GET", a->operand[0], body, &answer, e);
     json_decref(body);
     return result == 0 ? finish(c, &answer, e) : -1;
 }
@@ -117,7 +103,7 @@ int tenants_default(struct context *c, const struct args *a, struct err *e)
     json_t *body = json_pack("{s:s?}", "default_adapter", adapter);
     if (!body)
         return err_set(e, "usage", "the adapter's name is not UTF-8");
-    int result = change(c, a->operand[0], body, &answer, e);
+    int result = tenants_call(c, "PATCH", a->operand[0], body, &answer, e);
     json_decref(body);
     if (result != 0)
         return -1;

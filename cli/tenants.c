@@ -23,23 +23,18 @@ static int print_rows(const json_t *rows, struct err *e)
 
 int tenants_list(struct context *c, const struct args *a, struct err *e)
 {
-    json_t *all;
-    if (list_fetch(c, a, "/tenants", &all, e) != 0)
-        return -1;
-    int result = c->json ? print_json(all, e) : print_rows(json_object_get(all, "data"), e);
-    json_decref(all);
-    return result;
+    return list_show(c, a, "/tenants", &(struct list_view){.print = print_rows}, e);
 }
 
-static int tenant_call(struct context *c, const char *method, const char *id, struct answer *answer,
-                       struct err *e)
+int tenants_call(struct context *c, const char *method, const char *id, const json_t *body,
+                 struct answer *answer, struct err *e)
 {
     struct buf path = {0};
     if (buf_append_string(&path, "/tenants") != 0 || path_segment(&path, id) != 0) {
         buf_fini(&path);
         return err_memory(e);
     }
-    int result = client_call(c->client, method, path.data, NULL, answer, e);
+    int result = client_call(c->client, method, path.data, body, answer, e);
     buf_fini(&path);
     return result;
 }
@@ -69,7 +64,7 @@ int tenants_show(struct context *c, const struct args *a, struct err *e)
 {
     struct answer answer;
     int result = 0;
-    if (tenant_call(c, "GET", a->operand[0], &answer, e) != 0)
+    if (tenants_call(c, "GET", a->operand[0], NULL, &answer, e) != 0)
         return -1;
     if (c->json) {
         print_answer(&answer);
@@ -93,7 +88,7 @@ int tenants_show(struct context *c, const struct args *a, struct err *e)
 int tenants_delete(struct context *c, const struct args *a, struct err *e)
 {
     struct answer answer;
-    if (tenant_call(c, "DELETE", a->operand[0], &answer, e) != 0)
+    if (tenants_call(c, "DELETE", a->operand[0], NULL, &answer, e) != 0)
         return -1;
     if (c->json)
         print_answer(&answer);

@@ -39,20 +39,14 @@ static int usage_path(const struct args *a, struct buf *path, struct err *e)
     return 0;
 }
 
+static const struct list_view view = {print_rows, columns, COLUMNS};
+
 int usage_list(struct context *c, const struct args *a, struct err *e)
 {
     struct buf path = {0};
-    json_t *all = NULL;
     int result = usage_path(a, &path, e);
     if (result == 0)
-        result = list_fetch(c, a, path.data, &all, e);
-    if (result == 0) {
-        const json_t *rows = json_object_get(all, "data");
-        result = c->json                ? print_json(all, e)
-                 : args_get(a, "--csv") ? print_csv(rows, columns, COLUMNS, e)
-                                        : print_rows(rows, e);
-    }
-    json_decref(all);
+        result = list_show(c, a, path.data, &view, e);
     buf_fini(&path);
     return result;
 }

@@ -12,8 +12,7 @@ static int patch(struct context *c, const struct args *a, const char *name, json
     const char *tenant = args_get(a, "--tenant");
     if (!body)
         return err_set(e, "usage", "what was given is not UTF-8");
-    int result = buf_append_string(&path, "/adapters") != 0 || path_segment(&path, name) != 0 ||
-                         (tenant && path_query(&path, "tenant", tenant) != 0)
+    int result = path_adapter(&path, name, NULL) != 0 || (tenant && path_query(&path, "tenant", tenant) != 0)
                      ? err_memory(e)
                      : client_call(c->client, "PATCH", path.data, body, answer, e);
     json_decref(body);
@@ -61,9 +60,7 @@ static int delete_path(struct buf *path, const struct args *a, const char *name,
     if (force && !version)
         return err_set(e, "usage",
                        "--force is for NAME@VERSION: an adapter is always deleted with all versions");
-    if (buf_append_string(path, "/adapters") != 0 || path_segment(path, name) != 0 ||
-        (version && (buf_append_string(path, "/versions") != 0 || path_segment(path, version) != 0)) ||
-        (tenant && path_query(path, "tenant", tenant) != 0) ||
+    if (path_adapter(path, name, version) != 0 || (tenant && path_query(path, "tenant", tenant) != 0) ||
         (force && path_query(path, "force", "true") != 0))
         return err_memory(e);
     return 0;
@@ -95,12 +92,7 @@ int versions_delete(struct context *c, const struct args *a, struct err *e)
     char *name = strdup(a->operand[0]);
     if (!name)
         return err_memory(e);
-    const char *version = NULL;
-    char *at = strchr(name, '@');
-    if (at) {
-        *at = '\0';
-        version = strncmp(at + 1, "sha256:", 7) == 0 ? at + 8 : at + 1;
-    }
+    const char *version = path_cut_version(name);
     int result = delete (c, a, name, version, e);
     free(name);
     return result;
@@ -113,18 +105,16 @@ int versions_canary(struct context *c, const struct args *a, struct err *e)
     char *name = strdup(a->operand[0]), *end;
     if (!name)
         return err_memory(e);
-    char *at = strchr(name, '@');
+    const char *version = path_cut_version(name);
     int off = strcmp(a->operand[1], "off") == 0, result;
     double percent = strtod(a->operand[1], &end);
-    if (at)
-        *at = '\0';
-    if (off ? at != NULL : !at || *end || end == a->operand[1])
+    if (off ? version != NULL : !version || *end || end == a->operand[1])
         result = err_set(e, "usage", "say NAME@VERSION PERCENT, or NAME off");
     else
         result =
             change_named(c, a, name,
                          off ? json_pack("{s:n}", "canary")
-                             : json_pack("{s:{s:s, s:f}}", "canary", "version", at + 1, "percent", percent),
+                             : json_pack("{s:{s:s, s:f}}", "canary", "version", version, "percent", percent),
                          e);
     free(name);
     return result;
