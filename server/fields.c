@@ -92,6 +92,16 @@ int field_string(const json_t *o, const char *name, size_t max_bytes, const char
     return 1;
 }
 
+int field_text(const json_t *o, const char *name, size_t max_bytes, const char **out, struct err *e)
+{
+    size_t length;
+    int found = field_string(o, name, max_bytes, out, &length, e);
+    if (found <= 0 || strlen(*out) == length)
+        return found;
+    err_set(e, "out_of_range", "\"%s\" may not hold U+0000", name);
+    return err_param(e, name);
+}
+
 int field_integer(const json_t *o, const char *name, int64_t low, int64_t high, int64_t *out, struct err *e)
 {
     const json_t *value = json_object_get(o, name);

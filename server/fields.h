@@ -21,6 +21,8 @@ int fields_known(const json_t *object, const char *const *names, struct err *e);
  * an error: "invalid_type" or "out_of_range". null is not absent, it is a wrong type. */
 int field_string(const json_t *o, const char *name, size_t max_bytes, const char **out, size_t *length,
                  struct err *e);
+/* The same without U+0000 ("out_of_range"), so that it ends where C thinks. */
+int field_text(const json_t *o, const char *name, size_t max_bytes, const char **out, struct err *e);
 int field_integer(const json_t *o, const char *name, int64_t low, int64_t high, int64_t *out, struct err *e);
 int field_number(const json_t *o, const char *name, double low, double high, double *out, struct err *e);
 int field_bool(const json_t *o, const char *name, bool *out, struct err *e);

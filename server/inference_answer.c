@@ -4,6 +4,7 @@
 
 #include "server/adapter_json.h"
 #include "server/inference.h"
+#include "server/list.h"
 #include "server/reply.h"
 
 static json_t *milliseconds(double ms)
@@ -37,10 +38,7 @@ static json_t *tokens_json(const struct output *o, size_t from, size_t to)
 {
     json_t *list = json_array();
     for (size_t i = from; i < to; i++)
-        if (json_array_append_new(list, json_integer(o->tokens[i].id)) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list_add(&list, json_integer(o->tokens[i].id));
     return list;
 }
 
@@ -49,13 +47,10 @@ static json_t *tokens_json(const struct output *o, size_t from, size_t to)
 static json_t *top_json(const struct inference *q, const struct engine_token *t)
 {
     json_t *list = json_array();
-    for (int i = 0; list && i < t->top_count; i++) {
+    for (int i = 0; i < t->top_count; i++) {
         json_t *entry = json_pack("{s:i, s:o, s:o}", "token", (int)t->top[i].token, "text",
                                   token_text(q, t->top[i].token), "logprob", number(t->top[i].logprob));
-        if (json_array_append_new(list, entry) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list_add(&list, entry);
     }
     return list;
 }
@@ -63,15 +58,12 @@ static json_t *top_json(const struct inference *q, const struct engine_token *t)
 static json_t *logprobs_json(const struct inference *q, size_t from, size_t to)
 {
     json_t *list = json_array();
-    for (size_t i = from; list && i < to; i++) {
+    for (size_t i = from; i < to; i++) {
         const struct engine_token *t = &q->output.logprobs[i];
         json_t *entry =
             json_pack("{s:i, s:o, s:o, s:o}", "token", (int)t->token, "text", token_text(q, t->token),
                       "logprob", number(t->logprob), "top", top_json(q, t));
-        if (json_array_append_new(list, entry) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list_add(&list, entry);
     }
     return list;
 }
@@ -79,14 +71,11 @@ static json_t *logprobs_json(const struct inference *q, size_t from, size_t to)
 static json_t *prompt_logprobs_json(const struct inference *q)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list && i < q->tokens.count; i++) {
+    for (size_t i = 0; i < q->tokens.count; i++) {
         json_t *entry = i == 0 ? json_null()
                                : json_pack("{s:i, s:o}", "token", (int)q->tokens.ids[i], "logprob",
                                            number(q->prompt_logprob[i]));
-        if (json_array_append_new(list, entry) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list_add(&list, entry);
     }
     return list;
 }

@@ -11,10 +11,7 @@ static json_t *rows_json(const struct adapter_row *rows, size_t count, bool more
 {
     json_t *data = json_array();
     for (size_t i = 0; i < count; i++)
-        if (json_array_append_new(data, adapter_json_row(&rows[i])) != 0) {
-            json_decref(data);
-            return NULL;
-        }
+        list_add(&data, adapter_json_row(&rows[i]));
     return list_json(data, more, count ? rows[count - 1].name : NULL);
 }
 

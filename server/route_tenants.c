@@ -141,12 +141,9 @@ void route_tenants_list(struct request *r)
     size_t count =
         registry_tenant_list(r->server->registry, r->after[0] ? r->after : NULL, r->limit, rows, &more);
     json_t *data = json_array();
-    for (size_t i = 0; data && i < count; i++)
-        if (json_array_append_new(data, tenant_json(&rows[i])) != 0) {
-            json_decref(data);
-            data = NULL;
-        }
-    reply_json(r, 200, data ? list_json(data, more, count ? rows[count - 1].id : NULL) : NULL);
+    for (size_t i = 0; i < count; i++)
+        list_add(&data, tenant_json(&rows[i]));
+    reply_json(r, 200, list_json(data, more, count ? rows[count - 1].id : NULL));
     free(rows);
 }
 

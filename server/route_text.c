@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "server/fields.h"
+#include "server/list.h"
 #include "server/handlers.h"
 #include "server/reply.h"
 
@@ -30,10 +31,7 @@ static json_t *tokens_json(const struct token_list *tokens)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < tokens->count; i++)
-        if (json_array_append_new(list, json_integer(tokens->ids[i])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list_add(&list, json_integer(tokens->ids[i]));
     return json_pack("{s:o}", "tokens", list);
 }
 

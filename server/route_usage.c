@@ -26,15 +26,10 @@ static json_t *row_json(const struct usage_row *u)
 
 static json_t *rows_json(const struct usage_row *rows, size_t count, bool more)
 {
-    char last[24];
     json_t *data = json_array();
     for (size_t i = 0; i < count; i++)
-        if (json_array_append_new(data, row_json(&rows[i])) != 0) {
-            json_decref(data);
-            return NULL;
-        }
-    snprintf(last, sizeof last, "%lld", count ? (long long)rows[count - 1].number : 0);
-    return list_json(data, more, last);
+        list_add(&data, row_json(&rows[i]));
+    return list_json_numbered(data, more, count ? rows[count - 1].number : 0);
 }
 
 static const char *given(const char *text)

@@ -8,6 +8,7 @@
 #include "server/adapter_json.h"
 #include "server/etag.h"
 #include "server/fields.h"
+#include "server/list.h"
 #include "server/handlers.h"
 #include "server/reply.h"
 
@@ -45,22 +46,16 @@ static json_t *version_json(const struct version *v, const struct version_proof 
 static json_t *versions_json(const struct adapter_detail *d)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list && i < d->version_count; i++)
-        if (json_array_append_new(list, version_json(d->versions[i], &d->proofs[i])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+    for (size_t i = 0; i < d->version_count; i++)
+        list_add(&list, version_json(d->versions[i], &d->proofs[i]));
     return list;
 }
 
 static json_t *history_json(const struct adapter_detail *d)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list && i < d->activation_count; i++)
-        if (json_array_append_new(list, adapter_json_activation(&d->activations[i])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+    for (size_t i = 0; i < d->activation_count; i++)
+        list_add(&list, adapter_json_activation(&d->activations[i]));
     return list;
 }
 
@@ -228,20 +223,10 @@ static int read_labels(const json_t *body, char **text, struct err *e)
     return *text ? 1 : err_memory(e);
 }
 
-static int read_note(const json_t *body, const char **out, struct err *e)
-{
-    size_t length = 0;
-    int found = field_string(body, "note", NOTE_MAX_BYTES, out, &length, e);
-    if (found <= 0 || strlen(*out) == length)
-        return found;
-    err_set(e, "out_of_range", "\"note\" may not hold U+0000");
-    return err_param(e, "note");
-}
-
 /* 1: something is to change; 0: nothing. */
 static int read_about(const json_t *body, struct adapter_change *c, char **labels, struct err *e)
 {
-    int note = read_note(body, &c->note, e), expires = 0;
+    int note = field_text(body, "note", NOTE_MAX_BYTES, &c->note, e), expires = 0;
     if (note >= 0)
         expires = field_expiry(body, "expires_at", &c->expires_ms, e);
     if (note < 0 || expires < 0 || read_labels(body, labels, e) < 0)
@@ -305,7 +290,8 @@ static int change(struct request *r, const json_t *body, struct version_expected
     free(labels);
     if (result != 0)
         return -1;
-    prefetch(r, tenant.number);
+    if (c.version || c.rollback)
+        prefetch(r, tenant.number);
     return answer(r, &tenant, e);
 }
 
