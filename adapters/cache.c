@@ -52,6 +52,7 @@ struct cache {
     struct registry *registry;
     const struct model *model;
     cache_load_function *load;
+    cache_pinned_function *pinned;
     pthread_mutex_t lock; /* over all that follows; never held over a load or a callback */
     pthread_cond_t work;
     bool stopping;
@@ -159,12 +160,18 @@ static void make_resident(struct cache *c, struct entry *n, struct delta *d)
 }
 
 /* Moves what is over the budget to `evicted`, to be freed without the lock: giving megabytes back takes time.
- */
+ * What is pinned counts as used just now instead, within its share. */
 static void evict(struct cache *c, struct chain *evicted)
 {
+    size_t pinned = 0, share = c->stats.budget_bytes / CACHE_PINNED_SHARE;
     while (c->stats.bytes > c->stats.budget_bytes && c->resident.oldest) {
         struct entry *n = c->resident.oldest;
         chain_remove(&c->resident, n);
+        if (pinned + n->bytes <= share && c->pinned(c->registry, n->content.tenant, n->content.digest)) {
+            pinned += n->bytes;
+            chain_append(&c->resident, n);
+            continue;
+        }
         table_remove(&c->entries, &n->by_content);
         c->stats.bytes -= n->bytes;
         c->stats.evictions++;
@@ -420,7 +427,7 @@ static int start_threads(struct cache *c, struct err *e)
 }
 
 int cache_new_with(struct cache **out, struct registry *r, const struct model *m, size_t budget_bytes,
-                   cache_load_function *load, struct err *e)
+                   cache_load_function *load, cache_pinned_function *pinned, struct err *e)
 {
     struct cache *c = calloc(1, sizeof *c);
     if (!c)
@@ -432,6 +439,7 @@ int cache_new_with(struct cache **out, struct registry *r, const struct model *m
     c->registry = r;
     c->model = m;
     c->load = load;
+    c->pinned = pinned;
     c->retry_ms = CACHE_RETRY_MS;
     c->stats.budget_bytes = budget_bytes;
     pthread_mutex_init(&c->lock, NULL);
@@ -447,7 +455,7 @@ int cache_new_with(struct cache **out, struct registry *r, const struct model *m
 int cache_new(struct cache **out, struct registry *r, const struct model *m, size_t budget_bytes,
               struct err *e)
 {
-    return cache_new_with(out, r, m, budget_bytes, version_load, e);
+    return cache_new_with(out, r, m, budget_bytes, version_load, registry_pinned, e);
 }
 
 void cache_set_retry(struct cache *c, double ms)

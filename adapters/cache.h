@@ -1,6 +1,7 @@
 /* Versions in memory: version -> delta. A hit answers at once, on the caller's thread; a miss answers later,
  * on a loader thread; one load serves all who wait for it. Least recently used deltas go when the budget is
- * full; a delta in use lives until its last reference is dropped. What cannot be loaded is remembered for a
+ * full, pinned ones last as long as they take half of it at most; a delta in use lives until its last
+ * reference is dropped. What cannot be loaded is remembered for a
  * few seconds, so that requests for it do not read it again and again. Any thread. */
 #pragma once
 #include <stddef.h>

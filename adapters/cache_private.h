@@ -8,7 +8,8 @@ enum {
     CACHE_LOADS_MAX = 1024,       /* versions waiting for a loader; beyond it "loader_busy" */
     CACHE_LOADS_TENANT_MAX = 256, /* of one tenant */
     CACHE_WAITERS_MAX = 65536,    /* callers waiting for any of them */
-    CACHE_PREFETCH_MAX = 64,      /* versions pending beyond which nothing is prefetched */
+    CACHE_PREFETCH_MAX = 128,     /* versions pending beyond which nothing is prefetched */
+    CACHE_PINNED_SHARE = 2,       /* pinned versions stay as long as they take 1/2 of the budget at most */
     CACHE_FAILED_MAX = 1024,      /* failures remembered */
     CACHE_RETRY_MS = 5000         /* for so long */
 };
@@ -16,8 +17,11 @@ enum {
 typedef int cache_load_function(struct registry *r, const struct model *m, const struct version *v,
                                 struct delta **out, struct err *e);
 
+/* As registry_pinned; called under the cache's lock. */
+typedef bool cache_pinned_function(struct registry *r, uint32_t tenant, const char *digest);
+
 int cache_new_with(struct cache **out, struct registry *r, const struct model *m, size_t budget_bytes,
-                   cache_load_function *load, struct err *e);
+                   cache_load_function *load, cache_pinned_function *pinned, struct err *e);
 
 void cache_set_retry(struct cache *c, double ms); /* in place of CACHE_RETRY_MS */
 

@@ -154,7 +154,7 @@ void adapter_free(struct adapter *a)
     for (size_t i = 0; i < a->count; i++)
         version_unref(a->versions[i]);
     free(a->versions);
-    labels_unref(a->labels);
+    labels_unref(a->about.labels);
     free(a);
 }
 
@@ -222,8 +222,21 @@ static uint64_t bytes_of_all(const struct adapter *a)
     return bytes;
 }
 
-static void uncount_adapter(struct mirror *m, const struct adapter *a)
+/* Keeps the list of those that are pinned. */
+static void set_pinned(struct mirror *m, struct adapter *a, bool pinned)
 {
+    size_t kept = 0;
+    for (size_t i = 0; i < m->pinned_count; i++)
+        if (m->pinned[i] != a)
+            m->pinned[kept++] = m->pinned[i];
+    m->pinned_count = kept;
+    if (pinned)
+        m->pinned[m->pinned_count++] = a;
+}
+
+static void uncount_adapter(struct mirror *m, struct adapter *a)
+{
+    set_pinned(m, a, false);
     m->counts.adapters--;
     m->counts.versions -= a->count;
     m->counts.broken -= broken_of(a);
@@ -291,6 +304,7 @@ void mirror_add_adapter(struct mirror *m, struct tenant *t, struct adapter *a)
     m->counts.adapters++;
     m->counts.versions += a->count;
     m->counts.broken += broken_of(a);
+    set_pinned(m, a, a->about.pinned);
     mirror_unlock(m);
 }
 
@@ -303,12 +317,13 @@ void mirror_remove_adapter(struct mirror *m, struct tenant *t, struct adapter *a
     mirror_unlock(m);
 }
 
-void mirror_change_about(struct mirror *m, struct adapter *a, const struct labels *labels, int64_t expires_ms)
+void mirror_change_about(struct mirror *m, struct adapter *a, const struct about *about)
 {
-    const struct labels *before = a->labels;
+    const struct labels *before = a->about.labels;
     write_lock(m);
-    a->labels = labels;
-    a->expires_ms = expires_ms;
+    set_pinned(m, a, false);
+    a->about = *about;
+    set_pinned(m, a, about->pinned);
     mirror_unlock(m);
     labels_unref(before);
 }

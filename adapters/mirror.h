@@ -41,8 +41,7 @@ struct adapter {
     char name[NAME_MAX_BYTES + 1]; /* first */
     int64_t number;                /* of its row */
     int64_t created_ms;
-    int64_t expires_ms;              /* 0: never */
-    const struct labels *labels;     /* a reference, or NULL */
+    struct about about;
     struct tenant *tenant;           /* once it was added */
     const struct version *canary;    /* one of `versions`, or NULL; no reference of its own */
     const struct version **versions; /* [count] oldest first; one reference each */
@@ -58,6 +57,8 @@ struct mirror {
     struct sorted tenants;
     struct table tenants_by_number, keys_by_hash;
     struct mirror_counts counts;
+    struct adapter *pinned[ADAPTERS_PINNED_MAX];
+    size_t pinned_count;
 };
 
 int mirror_init(struct mirror *m, struct err *e);
@@ -96,9 +97,8 @@ void mirror_remove_key(struct mirror *m, struct key *k); /* the caller frees it 
 void mirror_add_adapter(struct mirror *m, struct tenant *t,
                         struct adapter *a); /* with what versions it has */
 void mirror_remove_adapter(struct mirror *m, struct tenant *t, struct adapter *a); /* the caller frees it */
-/* Takes over the reference to `labels`. */
-void mirror_change_about(struct mirror *m, struct adapter *a, const struct labels *labels,
-                         int64_t expires_ms);
+/* Takes over the reference to the labels. There is room for one more pinned one where it becomes that. */
+void mirror_change_about(struct mirror *m, struct adapter *a, const struct about *about);
 
 void mirror_remove_version(struct mirror *m, struct adapter *a, const struct version *v);
 

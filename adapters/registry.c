@@ -212,8 +212,9 @@ static int load_adapter(void *arg, const struct store_adapter *row, struct err *
     if (!a)
         return err_memory(e);
     a->number = row->number;
-    a->expires_ms = row->expires_ms;
-    if (row->labels[0] && labels_parse(&a->labels, row->labels, e) != 0) {
+    a->about.expires_ms = row->expires_ms;
+    a->about.pinned = row->pinned && r->mirror.pinned_count < ADAPTERS_PINNED_MAX;
+    if (row->labels[0] && labels_parse(&a->about.labels, row->labels, e) != 0) {
         adapter_free(a);
         return -1;
     }

@@ -29,6 +29,7 @@ enum {
     TENANT_KEYS_MAX = 1000,
     TENANT_ADAPTERS_MAX = 100000,
     ADAPTER_VERSIONS_MAX = 1000,
+    ADAPTERS_PINNED_MAX = 64,
     ADAPTER_HISTORY_MAX = 100 /* activations that are remembered */
 };
 
@@ -203,13 +204,18 @@ int registry_resolve(struct registry *r, uint32_t tenant, const char *reference,
  * drawn anew. A canary that is broken has no share. "adapter_expired" for a name that has ended. */
 int registry_resolve_request(struct registry *r, uint32_t tenant, const char *reference, const char *affinity,
                              size_t affinity_length, const struct version **out, struct err *e);
+/* What is said about an adapter, but for its note. */
+struct about {
+    const struct labels *labels; /* a reference, or NULL */
+    int64_t expires_ms;          /* 0: never */
+    bool pinned;                 /* its versions that requests get stay in memory */
+};
 struct adapter_row {
     char name[NAME_MAX_BYTES + 1];
     int versions;
     int64_t created_ms;
     const struct version *active; /* ref or NULL */
-    const struct labels *labels;  /* the same */
-    int64_t expires_ms;           /* 0: never */
+    struct about about;
 };
 /* References in the rows are the caller's. `label`: only those that labels_match; NULL: all. */
 size_t registry_adapter_list(struct registry *r, uint32_t tenant, const char *after, const char *label,
@@ -228,8 +234,8 @@ struct activation {
 };
 /* One adapter with all that is known of it, as of one moment. */
 struct adapter_detail {
-    int64_t created_ms, expires_ms;
-    const struct labels *labels; /* a reference */
+    int64_t created_ms;
+    struct about about;
     struct buf note;
     size_t version_count;
     const struct version *versions[ADAPTER_VERSIONS_MAX]; /* newest first; references */
@@ -257,15 +263,16 @@ struct adapter_change {
     bool set_canary;     /* or let one serve a share of the requests, instead of any other */
     const char *canary;  /* as `version`; NULL: none */
     int canary_share;    /* 1..CANARY_SHARE_MAX */
-    /* Or change what is said about it, any of the three: */
+    /* Or change what is said about it, any of the four: */
     const char *labels; /* as labels_merge takes a change; NULL: as they are */
     const char *note;   /* NOTE_MAX_BYTES at most; NULL: as it is */
     bool set_expires;
     int64_t expires_ms; /* 0: never */
+    bool set_pinned, pinned;
 };
 /* Errors: "adapter_not_found", "version_conflict", "version_not_found", "version_ambiguous",
  * "no_previous_version", "version_active" (a canary must be another), "adapter_broken", "out_of_range" (too
- * many labels). Nothing has changed then. */
+ * many labels), "limit_reached" (ADAPTERS_PINNED_MAX). Nothing has changed then. */
 int registry_adapter_change(struct registry *r, uint32_t tenant, const char *name,
                             const struct adapter_change *c, struct version_expected *expected, struct err *e);
 /* Let the name mean this version, given by all 64 digits. Errors: "adapter_not_found", "version_not_found",
@@ -280,6 +287,14 @@ int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *nam
  * `expected` as above. */
 int registry_version_delete(struct registry *r, uint32_t tenant, const char *name, const char *version,
                             bool force, struct version_expected *expected, struct err *e);
+/* ---- pins: what a pinned name means for requests, its active version and its canary, while it has not ended
+ * ---- */
+/* Is this content (64 digits) of this tenant meant by one? */
+bool registry_pinned(struct registry *r, uint32_t tenant, const char *digest);
+enum { VERSIONS_PINNED_MAX = 2 * ADAPTERS_PINNED_MAX };
+/* All of them; references are the caller's. Returns how many. */
+size_t registry_pinned_list(struct registry *r, const struct version *out[VERSIONS_PINNED_MAX]);
+
 /* Find a version of an adapter, also one that is broken. A reference is returned. "adapter_not_found",
  * "version_not_found", "version_ambiguous". */
 int registry_version_find(struct registry *r, uint32_t tenant, const char *name, const char *version,

@@ -1,5 +1,5 @@
-/* What customers say about an adapter: labels, a note, when its name ends. Labels and end are in memory, for
- * lists and requests; the note is on disk alone. */
+/* What is said about an adapter: labels, a note, when its name ends, whether it is pinned. All but the note
+ * is in memory, for lists, requests and the cache. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,44 +12,123 @@ bool registry_expired(int64_t expires_ms)
     return expires_ms && clock_unix_ms() >= expires_ms;
 }
 
-/* Which of them, for the audit log: contents are nobody's business there, but the end is a fact. */
+/* ---- changing ---- */
+
+static void add_word(char *text, size_t size, const char *word, const char *value)
+{
+    size_t used = strlen(text);
+    snprintf(text + used, size - used, "%s%s%s", used ? ", " : "", word, value);
+}
+
+/* Which of them, for the audit log: contents are nobody's business there, but the end and a pin are facts. */
 static void describe(const struct adapter_change *c, char *out, size_t size)
 {
     char time[32] = "never";
     if (c->expires_ms)
         clock_format(c->expires_ms, time, sizeof time);
-    snprintf(out, size, "%s%s%s%s%s%s", c->labels ? "labels" : "", c->labels && c->note ? ", " : "",
-             c->note ? "note" : "", c->set_expires && (c->labels || c->note) ? ", " : "",
-             c->set_expires ? "expires_at=" : "", c->set_expires ? time : "");
+    out[0] = '\0';
+    if (c->labels)
+        add_word(out, size, "labels", "");
+    if (c->note)
+        add_word(out, size, "note", "");
+    if (c->set_expires)
+        add_word(out, size, "expires_at=", time);
+    if (c->set_pinned)
+        add_word(out, size, "pinned=", c->pinned ? "true" : "false");
 }
 
 static int write_row(struct registry *r, const struct adapter *a, const struct adapter_change *c,
-                     const struct labels *labels, int64_t expires_ms, struct err *e)
+                     const struct about *about, struct err *e)
 {
     char detail[96];
     describe(c, detail, sizeof detail);
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_about_set(r->store, a->number, labels_text(labels), c->note, expires_ms, e) == 0 &&
+    if (store_about_set(r->store, a->number, about, c->note, e) == 0 &&
         audit_add(r->store, "adapter.change", a->tenant->id, a->name, detail, e) == 0)
         return store_commit(r->store, e);
     store_rollback(r->store);
     return -1;
 }
 
+static int check_pins(const struct registry *r, const struct adapter *a, const struct about *about,
+                      struct err *e)
+{
+    if (!about->pinned || a->about.pinned || r->mirror.pinned_count < ADAPTERS_PINNED_MAX)
+        return 0;
+    err_set(e, "limit_reached", "%d adapters are pinned, which is as many as can be", ADAPTERS_PINNED_MAX);
+    err_hint(e, "unpin another one first");
+    return err_param(e, "pinned");
+}
+
 int registry_change_about(struct registry *r, struct adapter *a, const struct adapter_change *c,
                           struct err *e)
 {
-    const struct labels *labels = NULL;
-    int64_t expires_ms = c->set_expires ? c->expires_ms : a->expires_ms;
-    if (!c->labels)
-        labels = labels_ref(a->labels);
-    else if (labels_merge(&labels, a->labels, c->labels, e) != 0)
+    struct about about = a->about;
+    if (c->set_expires)
+        about.expires_ms = c->expires_ms;
+    if (c->set_pinned)
+        about.pinned = c->pinned;
+    if (check_pins(r, a, &about, e) != 0)
         return -1;
-    if (write_row(r, a, c, labels, expires_ms, e) != 0) {
-        labels_unref(labels);
+    if (!c->labels)
+        labels_ref(about.labels);
+    else if (labels_merge(&about.labels, a->about.labels, c->labels, e) != 0)
+        return -1;
+    if (write_row(r, a, c, &about, e) != 0) {
+        labels_unref(about.labels);
         return -1;
     }
-    mirror_change_about(&r->mirror, a, labels, expires_ms);
+    mirror_change_about(&r->mirror, a, &about);
     return 0;
+}
+
+/* ---- pins ---- */
+
+/* What requests get for the name: its active version and its canary. */
+static size_t served(const struct adapter *a, const struct version *out[2])
+{
+    size_t count = 0;
+    const struct version *active = adapter_active(a);
+    if (registry_expired(a->about.expires_ms))
+        return 0;
+    if (active)
+        out[count++] = active;
+    if (a->canary)
+        out[count++] = a->canary;
+    return count;
+}
+
+static bool serves(const struct adapter *a, const char *digest)
+{
+    const struct version *v[2];
+    size_t count = served(a, v);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(v[i]->digest, digest) == 0)
+            return true;
+    return false;
+}
+
+bool registry_pinned(struct registry *r, uint32_t tenant, const char *digest)
+{
+    bool found = false;
+    mirror_read_lock(&r->mirror);
+    for (size_t i = 0; i < r->mirror.pinned_count && !found; i++) {
+        const struct adapter *a = r->mirror.pinned[i];
+        found = a->tenant->number == tenant && serves(a, digest);
+    }
+    mirror_unlock(&r->mirror);
+    return found;
+}
+
+size_t registry_pinned_list(struct registry *r, const struct version *out[VERSIONS_PINNED_MAX])
+{
+    size_t count = 0;
+    mirror_read_lock(&r->mirror);
+    for (size_t i = 0; i < r->mirror.pinned_count; i++)
+        count += served(r->mirror.pinned[i], out + count);
+    for (size_t i = 0; i < count; i++)
+        version_ref(out[i]);
+    mirror_unlock(&r->mirror);
+    return count;
 }

@@ -122,7 +122,7 @@ static const struct version *find_served(const struct registry *r, uint32_t tena
         registry_adapter_missing(name, e);
         return NULL;
     }
-    if (k->request && registry_expired(a->expires_ms)) {
+    if (k->request && registry_expired(a->about.expires_ms)) {
         err_set(e, "adapter_expired", "adapter \"%s\" has expired", a->name);
         err_hint(e, "give it another time with PATCH {\"expires_at\": ...}");
         return NULL;
@@ -174,9 +174,9 @@ static void fill_adapter(const struct adapter *a, struct adapter_row *out)
     *out = (struct adapter_row){.versions = (int)a->count,
                                 .created_ms = a->created_ms,
                                 .active = adapter_active(a),
-                                .labels = labels_ref(a->labels),
-                                .expires_ms = a->expires_ms};
+                                .about = a->about};
     strcpy(out->name, a->name);
+    labels_ref(a->about.labels);
     if (out->active)
         version_ref(out->active);
 }
@@ -192,7 +192,7 @@ size_t registry_adapter_list(struct registry *r, uint32_t tenant, const char *af
     const struct sorted *adapters = t ? &t->adapters : &none;
     for (size_t i = sorted_after(adapters, after); i < adapters->count && !*more; i++) {
         const struct adapter *a = adapters->items[i];
-        if (label && !labels_match(a->labels, label))
+        if (label && !labels_match(a->about.labels, label))
             continue;
         *more = count == limit;
         if (!*more)

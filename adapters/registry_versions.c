@@ -200,7 +200,7 @@ static int change_adapter(struct registry *r, struct adapter *a, const struct ad
 {
     if (c->set_canary)
         return change_canary(r, a, c, e);
-    if (c->labels || c->note || c->set_expires)
+    if (c->labels || c->note || c->set_expires || c->set_pinned)
         return registry_change_about(r, a, c, e);
     const struct version *v = c->rollback ? find_previous(r, a, e) : registry_find_version(a, c->version, e);
     const struct version *active;
@@ -302,8 +302,8 @@ static int fill_detail(struct registry *r, const struct adapter *a, struct adapt
         return -1;
     }
     out->created_ms = a->created_ms;
-    out->expires_ms = a->expires_ms;
-    out->labels = labels_ref(a->labels);
+    out->about = a->about;
+    labels_ref(a->about.labels);
     out->version_count = a->count;
     for (size_t i = 0; i < a->count; i++) {
         out->versions[i] = a->versions[a->count - 1 - i];
@@ -329,8 +329,8 @@ void adapter_detail_fini(struct adapter_detail *d)
         version_unref(d->versions[i]);
     for (size_t i = 0; i < ADAPTER_VERSIONS_MAX; i++)
         proof_fini(&d->proofs[i]);
-    labels_unref(d->labels);
-    d->labels = NULL;
+    labels_unref(d->about.labels);
+    d->about.labels = NULL;
     buf_fini(&d->note);
     d->version_count = 0;
 }

@@ -66,7 +66,7 @@ static const char *const SQL[STATEMENTS] = {
     [KEY_REVOKE] = "UPDATE keys SET revoked_ms = ? WHERE kid = ? AND revoked_ms IS NULL",
     [KEY_DELETE] = "DELETE FROM keys WHERE kid = ?",
 
-    [ADAPTER_LIST] = "SELECT number, tenant, name, created_ms, labels, expires_ms FROM adapters"
+    [ADAPTER_LIST] = "SELECT number, tenant, name, created_ms, labels, expires_ms, pinned FROM adapters"
                      " ORDER BY tenant, name",
     [ADAPTER_INSERT] = "INSERT INTO adapters (tenant, name, created_ms) VALUES (?, ?, ?)",
     [ADAPTER_DELETE] = "DELETE FROM adapters WHERE number = ?",
@@ -201,6 +201,7 @@ static int read_adapter(struct query *q, const struct store_visitor *v, void *ar
     row.created_ms = query_column_integer(q);
     row.labels = query_column_text(q);
     row.expires_ms = query_column_integer(q); /* NULL reads as 0 */
+    row.pinned = query_column_integer(q) != 0;
     return name_valid(row.name) ? v->adapter(arg, &row, e) : malformed("adapters", e);
 }
 

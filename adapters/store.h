@@ -35,6 +35,7 @@ struct store_adapter {
     int64_t created_ms;
     const char *labels; /* as labels_text has them; "": none */
     int64_t expires_ms; /* 0: never */
+    bool pinned;
 };
 struct store_version {
     uint32_t tenant;
@@ -104,9 +105,9 @@ int store_check(struct store *s, struct err *e);
 /* A copy of the whole database in a new file, as it is between two changes; not synced. */
 int store_copy(struct store *s, const char *path, struct err *e);
 
-/* `labels` NULL: none; `note` NULL: as it is; `expires_ms` 0: never. */
-int store_about_set(struct store *s, int64_t adapter, const char *labels, const char *note,
-                    int64_t expires_ms, struct err *e);
+/* `note` NULL: as it is. */
+int store_about_set(struct store *s, int64_t adapter, const struct about *about, const char *note,
+                    struct err *e);
 int store_note_get(struct store *s, int64_t adapter, struct buf *out, struct err *e); /* appended */
 
 /* Of a version that is there, instead of what it has; a proof without a sample leaves the sample. */

@@ -3,18 +3,19 @@
 
 enum statement { ABOUT_SET = STORE_STATEMENTS_ABOUT, NOTE_GET };
 
-int store_about_set(struct store *s, int64_t adapter, const char *labels, const char *note,
-                    int64_t expires_ms, struct err *e)
+int store_about_set(struct store *s, int64_t adapter, const struct about *about, const char *note,
+                    struct err *e)
 {
     struct query q = query_start(s, ABOUT_SET,
-                                 "UPDATE adapters SET labels = ?, note = coalesce(?, note), expires_ms = ?"
-                                 " WHERE number = ?");
-    query_bind_text(&q, labels);
+                                 "UPDATE adapters SET labels = ?, note = coalesce(?, note), expires_ms = ?,"
+                                 " pinned = ? WHERE number = ?");
+    query_bind_text(&q, labels_text(about->labels));
     query_bind_text(&q, note);
-    if (expires_ms)
-        query_bind_integer(&q, expires_ms);
+    if (about->expires_ms)
+        query_bind_integer(&q, about->expires_ms);
     else
         query_bind_null(&q);
+    query_bind_integer(&q, about->pinned);
     query_bind_integer(&q, adapter);
     return query_run(&q, "describe an adapter", e);
 }

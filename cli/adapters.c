@@ -123,6 +123,10 @@ static int print_about(const json_t *adapter, const char *before, struct err *e)
         table_add(&t, json_is_true(json_object_get(adapter, "expired")) ? "expired" : "expires");
         table_add_time(&t, adapter, "expires_at");
     }
+    if (json_is_true(json_object_get(adapter, "pinned"))) {
+        table_add(&t, "pinned");
+        table_add(&t, "yes");
+    }
     return print_filled(&t, before, e);
 }
 

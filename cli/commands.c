@@ -148,6 +148,13 @@ const struct command commands[] = {
     {"adapters", "expire", "NAME TIME", 2, "Let an adapter end at a time, like 2026-01-31T12:00:00Z",
      "From then on requests for it are refused. NAME never lets it go on.\n", tenant_options,
      versions_expire},
+    {"adapters", "pin", "NAME", 1, "Keep what an adapter's name means in the daemon's memory",
+     "Also after a restart, and whichever version is active. All that is pinned keeps half of the memory "
+     "for\n"
+     "adapters at most; what is beyond that comes and goes as all others.\n",
+     tenant_options, versions_pin},
+    {"adapters", "unpin", "NAME", 1, "Let an adapter come and go as it is used", NULL, tenant_options,
+     versions_unpin},
     {"adapters", "delete", "NAME", 1, "Delete an adapter with its versions, or one of them",
      "NAME is the adapter with all versions, NAME@VERSION one of them. Requests that run finish on what "
      "they\n"

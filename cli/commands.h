@@ -37,7 +37,7 @@ int adapters_show(struct context *c, const struct args *a, struct err *e);
 int adapters_upload(struct context *c, const struct args *a, struct err *e);
 /* The table of an adapter's versions, of the answer that shows it. */
 int adapters_print_versions(const json_t *adapter, struct err *e);
-/* The table of its labels, note and end; nothing where it has none. */
+/* The table of its labels, note, end and pin; nothing where it has none. */
 int adapters_print_about(const json_t *adapter, struct err *e);
 
 int versions_activate(struct context *c, const struct args *a, struct err *e);
@@ -47,6 +47,8 @@ int versions_canary(struct context *c, const struct args *a, struct err *e);
 int versions_label(struct context *c, const struct args *a, struct err *e);
 int versions_note(struct context *c, const struct args *a, struct err *e);
 int versions_expire(struct context *c, const struct args *a, struct err *e);
+int versions_pin(struct context *c, const struct args *a, struct err *e);
+int versions_unpin(struct context *c, const struct args *a, struct err *e);
 int versions_download(struct context *c, const struct args *a, struct err *e);
 
 int backup_take(struct context *c, const struct args *a, struct err *e);

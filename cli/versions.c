@@ -163,6 +163,16 @@ int versions_note(struct context *c, const struct args *a, struct err *e)
     return describe(c, a, json_pack("{s:s}", "note", a->operand[1]), e);
 }
 
+int versions_pin(struct context *c, const struct args *a, struct err *e)
+{
+    return describe(c, a, json_pack("{s:b}", "pinned", 1), e);
+}
+
+int versions_unpin(struct context *c, const struct args *a, struct err *e)
+{
+    return describe(c, a, json_pack("{s:b}", "pinned", 0), e);
+}
+
 int versions_expire(struct context *c, const struct args *a, struct err *e)
 {
     int never = strcmp(a->operand[1], "never") == 0;

@@ -88,15 +88,16 @@ json_t *adapter_json_version(const struct version *v)
                      (json_int_t)v->parameters, "bytes", (json_int_t)v->weights_bytes, "proof", proof(v));
 }
 
-int adapter_json_add_about(json_t *adapter, const struct labels *labels, int64_t expires_ms)
+int adapter_json_add_about(json_t *adapter, const struct about *about)
 {
-    const char *text = labels_text(labels);
+    const char *text = labels_text(about->labels);
     bool added =
         json_object_set_new(adapter, "labels",
                             text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : json_object()) == 0 &&
         json_object_set_new(adapter, "expires_at",
-                            expires_ms ? adapter_json_time(expires_ms) : json_null()) == 0 &&
-        json_object_set_new(adapter, "expired", json_boolean(registry_expired(expires_ms))) == 0;
+                            about->expires_ms ? adapter_json_time(about->expires_ms) : json_null()) == 0 &&
+        json_object_set_new(adapter, "expired", json_boolean(registry_expired(about->expires_ms))) == 0 &&
+        json_object_set_new(adapter, "pinned", json_boolean(about->pinned)) == 0;
     return added ? 0 : -1;
 }
 
@@ -107,8 +108,7 @@ json_t *adapter_json_row(const struct adapter_row *a)
     if (row && json_object_set_new(row, "name", json_string(a->name)) == 0 &&
         json_object_set_new(row, "versions", json_integer(a->versions)) == 0 &&
         json_object_set_new(row, "created", adapter_json_time(a->created_ms)) == 0 &&
-        adapter_json_add_about(row, a->labels, a->expires_ms) == 0 &&
-        (!a->active || json_object_del(row, "active") == 0))
+        adapter_json_add_about(row, &a->about) == 0 && (!a->active || json_object_del(row, "active") == 0))
         return row;
     json_decref(row);
     return NULL;

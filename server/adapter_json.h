@@ -25,4 +25,4 @@ json_t *adapter_json_reference(const struct version *v);     /* {"name", "versio
 json_t *adapter_json_activation(const struct activation *a); /* an entry of "history" */
 json_t *adapter_json_time(int64_t unix_ms);
 /* Add the members "labels", "expires_at" and "expired". -1: memory ran out. */
-int adapter_json_add_about(json_t *adapter, const struct labels *labels, int64_t expires_ms);
+int adapter_json_add_about(json_t *adapter, const struct about *about);

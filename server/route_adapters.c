@@ -26,7 +26,7 @@ static void list(struct request *r, const struct tenant_row *tenant, const char 
     json_t *body = rows ? rows_json(rows, count, more) : NULL;
     for (size_t i = 0; i < count; i++) {
         version_unref(rows[i].active);
-        labels_unref(rows[i].labels);
+        labels_unref(rows[i].about.labels);
     }
     free(rows);
     reply_json(r, 200, body);

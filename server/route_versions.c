@@ -74,7 +74,7 @@ static json_t *about_json(const char *tenant, const char *name, const struct ada
 static json_t *show_json(const char *tenant, const char *name, const struct adapter_detail *d)
 {
     json_t *adapter = about_json(tenant, name, d);
-    if (!adapter || adapter_json_add_about(adapter, d->labels, d->expires_ms) == 0)
+    if (!adapter || adapter_json_add_about(adapter, &d->about) == 0)
         return adapter;
     json_decref(adapter);
     return NULL;
@@ -145,7 +145,7 @@ static int field_missing(struct err *e)
 {
     return err_set(e, "missing_field",
                    "nothing to change: the body needs a \"version\", \"rollback\", \"canary\", \"labels\", "
-                   "\"note\" or \"expires_at\"");
+                   "\"note\", \"expires_at\" or \"pinned\"");
 }
 
 static int read_version(const json_t *body, const char **out, struct err *e)
@@ -223,28 +223,43 @@ static int read_labels(const json_t *body, char **text, struct err *e)
     return *text ? 1 : err_memory(e);
 }
 
+/* Memory is everybody's: no tenant decides who stays in it. */
+static int read_pinned(const struct request *r, const json_t *body, struct adapter_change *c, struct err *e)
+{
+    int found = field_bool(body, "pinned", &c->pinned, e);
+    if (found < 0)
+        return -1;
+    c->set_pinned = found > 0;
+    if (!found || r->caller.role == ROLE_ADMIN)
+        return 0;
+    err_set(e, "forbidden", "\"pinned\" needs an admin key");
+    return err_param(e, "pinned");
+}
+
 /* 1: something is to change; 0: nothing. */
-static int read_about(const json_t *body, struct adapter_change *c, char **labels, struct err *e)
+static int read_about(const struct request *r, const json_t *body, struct adapter_change *c, char **labels,
+                      struct err *e)
 {
     int note = field_text(body, "note", NOTE_MAX_BYTES, &c->note, e), expires = 0;
     if (note >= 0)
         expires = field_expiry(body, "expires_at", &c->expires_ms, e);
-    if (note < 0 || expires < 0 || read_labels(body, labels, e) < 0)
+    if (note < 0 || expires < 0 || read_pinned(r, body, c, e) != 0 || read_labels(body, labels, e) < 0)
         return -1;
     c->labels = *labels;
     c->set_expires = expires > 0;
-    return c->labels || c->note || c->set_expires;
+    return c->labels || c->note || c->set_expires || c->set_pinned;
 }
 
 /* `labels` is the caller's to free, also after an error. */
-static int read_change(const json_t *body, struct adapter_change *c, char **labels, struct err *e)
+static int read_change(const struct request *r, const json_t *body, struct adapter_change *c, char **labels,
+                       struct err *e)
 {
-    static const char *const known[] = {"tenant", "version", "rollback",   "canary",
-                                        "labels", "note",    "expires_at", NULL};
+    static const char *const known[] = {"tenant", "version",    "rollback", "canary", "labels",
+                                        "note",   "expires_at", "pinned",   NULL};
     int version = fields_known(body, known, e) == 0 ? read_version(body, &c->version, e) : -1;
     if (version < 0 || read_rollback(body, &c->rollback, e) != 0 || read_canary(body, c, e) != 0)
         return -1;
-    int about = read_about(body, c, labels, e);
+    int about = read_about(r, body, c, labels, e);
     if (about < 0)
         return -1;
     int wanted = version + c->rollback + c->set_canary + about;
@@ -281,7 +296,7 @@ static int change(struct request *r, const json_t *body, struct version_expected
     char *labels = NULL;
     int result = request_body_tenant(r, body, &tenant, e);
     if (result == 0)
-        result = read_change(body, &c, &labels, e);
+        result = read_change(r, body, &c, &labels, e);
     if (result == 0)
         result = etag_expected(r->if_match, expected, e);
     if (result == 0)
@@ -290,7 +305,7 @@ static int change(struct request *r, const json_t *body, struct version_expected
     free(labels);
     if (result != 0)
         return -1;
-    if (c.version || c.rollback)
+    if (c.version || c.rollback || c.pinned)
         prefetch(r, tenant.number);
     return answer(r, &tenant, e);
 }

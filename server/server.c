@@ -117,6 +117,19 @@ static int open_registry(struct server *s, struct err *e)
     return result;
 }
 
+/* What is pinned is read into memory while the daemon begins to serve. */
+static void prefetch_pinned(struct server *s)
+{
+    const struct version *pinned[VERSIONS_PINNED_MAX];
+    size_t count = registry_pinned_list(s->registry, pinned);
+    for (size_t i = 0; i < count; i++) {
+        cache_prefetch(s->cache, pinned[i]);
+        version_unref(pinned[i]);
+    }
+    if (count)
+        log_message("info", "%zu pinned versions are being loaded", count);
+}
+
 static int open_engine(struct server *s, struct err *e)
 {
     s->engine_options = (struct engine_options){.threads = s->config.threads,
@@ -141,7 +154,10 @@ int server_open(struct server *s, struct err *e)
         return -1;
     if (meter_new(&s->meter, e) != 0 || ledger_new(&s->ledger, write_usage, s->registry, e) != 0)
         return -1;
-    return watch_new(&s->watch, e);
+    if (watch_new(&s->watch, e) != 0)
+        return -1;
+    prefetch_pinned(s);
+    return 0;
 }
 
 /* Those who use something go before it: jobs and loads use everything, the engine uses deltas and the model.

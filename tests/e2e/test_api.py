@@ -358,11 +358,11 @@ def test_an_upload_is_listed_and_shown(daemon, tenant):
     assert answer.headers["X-Adapter-Version"] == up["version"]
 
     (row,) = tenant.get("/adapters").json["data"]
-    assert set(row) == {"name", "versions", "created", "labels", "expires_at", "expired", "version", "state", "rank_max", "sites", "parameters", "bytes", "proof"}
+    assert set(row) == {"name", "versions", "created", "labels", "expires_at", "expired", "pinned", "version", "state", "rank_max", "sites", "parameters", "bytes", "proof"}
     assert row["versions"] == 1 and row["state"] == "ready"
     shown = tenant.get("/adapters/mask")
     assert set(shown.json) == {
-        "tenant", "name", "version", "created", "canary", "labels", "note", "expires_at", "expired", "versions", "history"} and shown.json["version"] == up["version"]
+        "tenant", "name", "version", "created", "canary", "labels", "note", "expires_at", "expired", "pinned", "versions", "history"} and shown.json["version"] == up["version"]
     (version,) = shown.json["versions"]
     assert set(version) == {"version", "created", "active", "state", "rank_max", "sites", "parameters", "bytes", "proof", "files"}
     assert TIME.fullmatch(version["created"]) and version["active"] is True and version["state"] == "ready"

@@ -329,26 +329,6 @@ def test_files_that_rotted_are_noticed(start):
         d.stop()
 
 
-def test_what_was_activated_is_in_memory_before_it_is_asked_for(start):
-    """After a restart everything is cold; the version that becomes active is read at once: its file may even go."""
-    d = start()
-    tenant = d.tenant("acme")
-    first = tenant.upload(MASK, name="a").json["version"]
-    tenant.upload(os.path.join(DEMO, "adapters", "voice"), name="a")
-    d.stop()
-    d = start("demo", d.data)
-    tenant = d.client(tenant.key)
-    assert tenant.patch("/adapters/a", {"version": first}).status == 200
-    time.sleep(2 * SCALE)
-    for blob in d.files():
-        os.unlink(os.path.join(d.data, blob))
-    answer = tenant.infer(adapter="a", prompt="a", max_tokens=1)
-    assert answer.status == 200 and answer.json["adapter"]["version"] == first
-    second = tenant.infer(adapter="a@" + tenant.get("/adapters/a").json["versions"][0]["version"][7:], prompt="a", max_tokens=1)
-    assert (second.status, second.code) == (503, "adapter_broken")
-    assert tenant.infer(adapter="a", prompt="a", max_tokens=1).status == 200
-
-
 # ---- --no-auth ----
 
 def test_without_keys_everybody_here_is_admin_and_no_web_page(start):

@@ -143,14 +143,22 @@ static void answers_fini(struct answers *a)
 /* ---- common ---- */
 
 static struct cache *cache;
+static _Atomic uint32_t pinned_tenant; /* all of its versions are pinned; 0: nobody's */
+
+static bool is_pinned(struct registry *r, uint32_t tenant, const char *digest)
+{
+    (void)r, (void)digest;
+    return tenant == atomic_load(&pinned_tenant);
+}
 
 static void start(size_t budget)
 {
+    pinned_tenant = 0;
     struct err e;
     gate.closed = false;
     gate.fail = NULL;
     gate.begun = 0;
-    assert_int_equal(cache_new_with(&cache, NULL, model, budget, gated_load, &e), 0);
+    assert_int_equal(cache_new_with(&cache, NULL, model, budget, gated_load, is_pinned, &e), 0);
 }
 
 static const struct version *make_version(uint32_t tenant, unsigned content, int rank)
@@ -287,6 +295,62 @@ static void the_least_recently_used_goes(void **state)
     version_unref(a);
     version_unref(b);
     version_unref(c);
+}
+
+/* 1 is pinned, the others come and go. */
+static void what_is_pinned_stays(void **state)
+{
+    (void)state;
+    const struct version *pinned[2] = {make_version(1, 1, 4), make_version(1, 2, 4)};
+    start(4 * bytes_of_rank(4));
+    pinned_tenant = 1;
+    lease_now(pinned[0], NULL);
+    lease_now(pinned[1], NULL);
+    for (unsigned i = 0; i < 20; i++) {
+        const struct version *v = make_version(2, 100 + i, 4);
+        lease_now(v, NULL);
+        version_unref(v);
+        assert_int_equal(stats().resident, i < 2 ? i + 3 : 4);
+    }
+    assert_int_equal(gate_begun(), 22);
+    lease_now(pinned[0], NULL);
+    lease_now(pinned[1], NULL);
+    assert_int_equal(gate_begun(), 22);
+    pinned_tenant = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        const struct version *v = make_version(2, 200 + i, 4);
+        lease_now(v, NULL);
+        version_unref(v);
+    }
+    lease_now(pinned[0], NULL);
+    assert_int_equal(gate_begun(), 27);
+    cache_free(cache);
+    version_unref(pinned[0]);
+    version_unref(pinned[1]);
+}
+
+static void pins_beyond_their_share_go_as_all_others(void **state)
+{
+    (void)state;
+    start(4 * bytes_of_rank(4));
+    pinned_tenant = 1;
+    for (unsigned i = 0; i < 10; i++) {
+        const struct version *v = make_version(1, i, 4);
+        lease_now(v, NULL);
+        version_unref(v);
+        assert_true(stats().bytes <= stats().budget_bytes);
+    }
+    assert_int_equal(stats().resident, 4);
+    const struct version *other = make_version(2, 100, 4), *large = make_version(2, 101, 8);
+    lease_now(other, NULL);
+    lease_now(other, NULL);
+    assert_int_equal(gate_begun(), 11);
+    lease_now(large, NULL); /* as much as others are sure of */
+    lease_now(large, NULL);
+    assert_int_equal(gate_begun(), 12);
+    cache_free(cache);
+    version_unref(other);
+    version_unref(large);
 }
 
 static void what_is_larger_than_the_budget_is_served_and_not_kept(void **state)
@@ -633,6 +697,8 @@ int main(void)
         cmocka_unit_test(one_load_serves_all_who_wait),
         cmocka_unit_test(tenants_share_nothing),
         cmocka_unit_test(the_least_recently_used_goes),
+        cmocka_unit_test(what_is_pinned_stays),
+        cmocka_unit_test(pins_beyond_their_share_go_as_all_others),
         cmocka_unit_test(what_is_larger_than_the_budget_is_served_and_not_kept),
         cmocka_unit_test(a_failed_load_answers_all_and_is_tried_again),
         cmocka_unit_test(failures_are_remembered),

@@ -173,11 +173,17 @@ static void activation_moves(void **state)
     assert_string_equal(e.code, "adapter_not_found");
 }
 
-static void change_ok(struct registry *r, uint32_t tenant, const struct adapter_change *c)
+static void change_named_ok(struct registry *r, uint32_t tenant, const char *name,
+                            const struct adapter_change *c)
 {
     struct err e = {0};
-    if (registry_adapter_change(r, tenant, "a", c, NULL, &e) != 0)
+    if (registry_adapter_change(r, tenant, name, c, NULL, &e) != 0)
         fail_msg("%s: %s", e.code, e.message);
+}
+
+static void change_ok(struct registry *r, uint32_t tenant, const struct adapter_change *c)
+{
+    change_named_ok(r, tenant, "a", c);
 }
 
 /* The history of adapter "a", newest first, is these contents; -1: none was active. */
@@ -437,6 +443,80 @@ static void files_in_use_stay(void **state)
     assert_int_equal(scratch_count(p->directory, "blobs"), 4);
 }
 
+/* ---- pins ---- */
+
+static bool pinned(struct registry *r, uint32_t tenant, unsigned content)
+{
+    char digest[SHA256_HEX + 1];
+    sample_digest(content, digest);
+    return registry_pinned(r, tenant, digest);
+}
+
+static size_t count_pinned(struct registry *r)
+{
+    const struct version *found[VERSIONS_PINNED_MAX];
+    size_t count = registry_pinned_list(r, found);
+    for (size_t i = 0; i < count; i++)
+        version_unref(found[i]);
+    return count;
+}
+
+static void a_pin_follows_what_the_name_means(void **state)
+{
+    struct place *p = *state;
+    struct registry *r = p->registry;
+    char one[SHA256_HEX + 1];
+    uint32_t acme = place_tenant(r, "acme"), other = place_tenant(r, "other");
+    place_publish(r, "acme", "a", 1, true, true);
+    place_publish(r, "acme", "a", 2, true, true);
+    place_publish(r, "other", "a", 2, true, true);
+    assert_int_equal(count_pinned(r), 0);
+    change_ok(r, acme, &(struct adapter_change){.set_pinned = true, .pinned = true});
+    for (int pass = 0; pass < 2; pass++) {
+        assert_true(pinned(r, acme, 2) && !pinned(r, acme, 1) && !pinned(r, other, 2));
+        assert_int_equal(count_pinned(r), 1);
+        r = place_reopen(p);
+    }
+    sample_digest(1, one);
+    change_ok(r, acme, &(struct adapter_change){.set_canary = true, .canary = one, .canary_share = 1});
+    assert_true(pinned(r, acme, 2) && pinned(r, acme, 1));
+    change_ok(r, acme, &(struct adapter_change){.version = one});
+    assert_true(pinned(r, acme, 1) && !pinned(r, acme, 2));
+    change_ok(r, acme, &(struct adapter_change){.set_expires = true, .expires_ms = 1});
+    assert_int_equal(count_pinned(r), 0);
+    change_ok(r, acme, &(struct adapter_change){.set_expires = true});
+    change_ok(r, acme, &(struct adapter_change){.note = "of May"});
+    assert_int_equal(count_pinned(r), 1);
+    change_ok(r, acme, &(struct adapter_change){.set_pinned = true});
+    assert_false(pinned(r, acme, 1));
+    assert_int_equal(count_pinned(place_reopen(p)), 0);
+}
+
+static void pins_have_a_limit_and_end_with_what_they_are_of(void **state)
+{
+    struct place *p = *state;
+    struct registry *r = p->registry;
+    struct err e = {0};
+    const struct adapter_change pin = {.set_pinned = true, .pinned = true};
+    uint32_t acme = place_tenant(r, "acme"), other = place_tenant(r, "other");
+    for (int i = 0; i < ADAPTERS_PINNED_MAX + 1; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n%d", i);
+        place_publish(r, "acme", name, 1, true, true);
+        assert_int_equal(registry_adapter_change(r, acme, name, &pin, NULL, &e),
+                         i < ADAPTERS_PINNED_MAX ? 0 : -1);
+    }
+    assert_string_equal(e.code, "limit_reached");
+    change_named_ok(r, acme, "n0", &pin); /* it is pinned already */
+    assert_int_equal(registry_adapter_delete(r, acme, "n1", NULL, &e), 0);
+    place_publish(r, "other", "a", 1, true, true);
+    change_ok(r, other, &pin);
+    assert_int_equal(count_pinned(r), ADAPTERS_PINNED_MAX);
+    assert_int_equal(registry_tenant_delete(r, "acme", &e), 0);
+    assert_int_equal(count_pinned(r), 1);
+    assert_true(pinned(r, other, 1) && !pinned(r, acme, 1));
+}
+
 static void publishing_is_refused_for(void **state)
 {
     struct place *p = *state;
@@ -492,6 +572,8 @@ int main(void)
         IN_PLACE(deleted_adapters_are_gone_with_their_blobs),
         IN_PLACE(versions_are_deleted_one_by_one),
         IN_PLACE(files_in_use_stay),
+        IN_PLACE(a_pin_follows_what_the_name_means),
+        IN_PLACE(pins_have_a_limit_and_end_with_what_they_are_of),
         IN_PLACE(publishing_is_refused_for),
         IN_PLACE(uploads_have_limits),
     };
