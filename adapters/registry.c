@@ -347,6 +347,12 @@ static int tenant_missing(const char *id, struct err *e)
     return err_param(e, "tenant");
 }
 
+int registry_tenant_gone(struct err *e)
+{
+    err_set(e, "tenant_not_found", "the tenant was deleted meanwhile");
+    return err_param(e, "tenant");
+}
+
 struct tenant *registry_find_tenant(struct registry *r, const char *id, struct err *e)
 {
     struct tenant *t = name_valid(id) ? mirror_tenant(&r->mirror, id) : NULL;

@@ -105,7 +105,7 @@ size_t registry_tenant_list(struct registry *r, const char *after, size_t limit,
 /* Its keys, adapters and versions go with it. */
 int registry_tenant_delete(struct registry *r, const char *id, struct err *e);
 /* Would this content, published under `name`, be within the tenant's quota? "quota_exceeded". A look, so that
- * nobody works in vain; publishing decides. */
+ * nobody works in vain; publishing decides. "tenant_not_found" */
 int registry_quota_check(struct registry *r, uint32_t tenant, const char *name, const char *digest,
                          uint64_t bytes, struct err *e);
 /* The same, when all that is known of an upload is that its files have `least` to `most` bytes: refuses what
@@ -180,7 +180,8 @@ uint64_t staged_bytes(const struct staged *s, enum staged_part part);
 void staged_free(struct staged *s); /* removes what was not published; NULL is fine */
 
 struct publish {
-    const char *tenant_id, *name;
+    uint32_t tenant; /* by number: a new tenant of the same id is another one */
+    const char *name;
     bool activate;
     uint8_t digest[SHA256_BYTES];
     int rank_max, sites;
@@ -277,7 +278,7 @@ int registry_adapter_change(struct registry *r, uint32_t tenant, const char *nam
                             const struct adapter_change *c, struct version_expected *expected, struct err *e);
 /* Let the name mean this version, given by all 64 digits. Errors: "adapter_not_found", "version_not_found",
  * "adapter_broken". A reference is returned. */
-int registry_activate(struct registry *r, const char *tenant_id, const char *name, const char *digest,
+int registry_activate(struct registry *r, uint32_t tenant, const char *name, const char *digest,
                       const struct version **out, struct err *e);
 /* `expected` may be NULL. */
 int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *name,

@@ -52,6 +52,7 @@ int registry_write_begin(struct registry *r, struct err *e);
 void registry_write_end(struct registry *r);
 struct tenant *registry_find_tenant(struct registry *r, const char *id,
                                     struct err *e); /* "tenant_not_found" */
+int registry_tenant_gone(struct err *e);            /* -1 and the same, of one known by its number */
 
 int registry_adapter_missing(const char *name, struct err *e); /* -1 and "adapter_not_found" */
 

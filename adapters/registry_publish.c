@@ -183,9 +183,9 @@ static int publish(struct registry *r, struct staged *s, const struct publish *p
                    bool *created, struct err *e)
 {
     char digest[SHA256_HEX + 1];
-    struct publication n = {.tenant = registry_find_tenant(r, p->tenant_id, e)};
+    struct publication n = {.tenant = mirror_tenant_numbered(&r->mirror, p->tenant)};
     if (!n.tenant)
-        return -1;
+        return registry_tenant_gone(e);
     n.adapter = mirror_adapter(n.tenant, p->name);
     hex_encode(p->digest, SHA256_BYTES, digest);
     const struct version *present = n.adapter ? adapter_version(n.adapter, digest) : NULL;

@@ -37,7 +37,9 @@ int registry_quota_check(struct registry *r, uint32_t tenant, const char *name, 
     mirror_read_lock(&r->mirror);
     const struct tenant *t = mirror_tenant_numbered(&r->mirror, tenant);
     const struct adapter *a = t ? mirror_adapter(t, name) : NULL;
-    if (t && !(a && adapter_version(a, digest))) /* a repair adds nothing */
+    if (!t)
+        result = registry_tenant_gone(e);
+    else if (!(a && adapter_version(a, digest))) /* a repair adds nothing */
         result = registry_check_quota(t, !a, bytes, e);
     mirror_unlock(&r->mirror);
     return result;

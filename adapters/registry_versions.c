@@ -97,11 +97,10 @@ static struct adapter *find_adapter(struct registry *r, uint32_t tenant, const c
     return a;
 }
 
-static int activate_named(struct registry *r, const char *tenant_id, const char *name, const char *digest,
+static int activate_named(struct registry *r, uint32_t tenant, const char *name, const char *digest,
                           const struct version **out, struct err *e)
 {
-    const struct tenant *t = registry_find_tenant(r, tenant_id, e);
-    struct adapter *a = t ? find_adapter(r, t->number, name, e) : NULL;
+    struct adapter *a = find_adapter(r, tenant, name, e);
     if (!a)
         return -1;
     const struct version *v = adapter_version(a, digest);
@@ -110,12 +109,12 @@ static int activate_named(struct registry *r, const char *tenant_id, const char 
     return check_usable(v, e) == 0 ? registry_make_active(r, a, v, out, e) : -1;
 }
 
-int registry_activate(struct registry *r, const char *tenant_id, const char *name, const char *digest,
+int registry_activate(struct registry *r, uint32_t tenant, const char *name, const char *digest,
                       const struct version **out, struct err *e)
 {
     if (registry_write_begin(r, e) != 0)
         return -1;
-    int result = activate_named(r, tenant_id, name, digest, out, e);
+    int result = activate_named(r, tenant, name, digest, out, e);
     registry_write_end(r);
     return result;
 }

@@ -12,7 +12,6 @@ struct job { /* what each step borrows */
     const struct model *model;
     struct staged *staged;
     const struct upload *upload;
-    uint32_t tenant;
 };
 
 /* All that is found out about its effect. */
@@ -24,7 +23,7 @@ struct effect {
 static int publish(const struct job *j, const struct peft_info *info, const struct effect *effect,
                    const struct version **out, bool *created, struct err *e)
 {
-    struct publish p = {.tenant_id = j->upload->tenant_id,
+    struct publish p = {.tenant = j->upload->tenant,
                         .name = j->upload->name,
                         .activate = j->upload->activate,
                         .rank_max = info->rank_max,
@@ -39,7 +38,7 @@ static int publish(const struct job *j, const struct peft_info *info, const stru
 
 static int prove(const struct job *j, struct delta *d, struct engine_proof *proof, struct err *e)
 {
-    if (engine_prove(j->engine, j->tenant, d, proof, e) != 0)
+    if (engine_prove(j->engine, j->upload->tenant, d, proof, e) != 0)
         return -1;
     if (proof->max_change > 0 || j->upload->allow_no_effect)
         return 0;
@@ -56,7 +55,7 @@ static int find_effect(const struct job *j, const struct peft *p, struct delta *
     if (prove(j, d, &out->logits, e) != 0 || proof_norms(&out->proof, j->model, peft_source(p), e) != 0)
         return -1;
     if (u->proof_prompt &&
-        proof_sample(&out->proof, j->engine, j->tenant, d, u->tokenizer, u->proof_prompt, e) != 0)
+        proof_sample(&out->proof, j->engine, u->tenant, d, u->tokenizer, u->proof_prompt, e) != 0)
         return err_param(e, "proof_prompt");
     return 0;
 }
@@ -70,7 +69,7 @@ static int accept_new(const struct job *j, const struct peft *p, const struct ve
     struct effect effect = {0};
     uint64_t bytes = staged_bytes(j->staged, STAGED_CONFIG) + staged_bytes(j->staged, STAGED_WEIGHTS);
     hex_encode(peft_info(p)->version, SHA256_BYTES, digest);
-    if (registry_quota_check(j->registry, j->tenant, j->upload->name, digest, bytes, e) != 0 ||
+    if (registry_quota_check(j->registry, j->upload->tenant, j->upload->name, digest, bytes, e) != 0 ||
         delta_new(&d, j->model, peft_source(p), e) != 0)
         return -1;
     int result = find_effect(j, p, d, &effect, e);
@@ -92,14 +91,14 @@ static int accept_present(const struct job *j, const struct peft_info *info, con
     struct err ignored;
     hex_encode(info->version, sizeof info->version, digest);
     stpcpy(stpcpy(stpcpy(reference, j->upload->name), "@"), digest);
-    if (registry_resolve(j->registry, j->tenant, reference, &v, &ignored) != 0)
+    if (registry_resolve(j->registry, j->upload->tenant, reference, &v, &ignored) != 0)
         return -1;
     if (!j->upload->activate || v->active) {
         *out = v;
         return 0;
     }
     version_unref(v);
-    return registry_activate(j->registry, j->upload->tenant_id, j->upload->name, digest, out, &ignored);
+    return registry_activate(j->registry, j->upload->tenant, j->upload->name, digest, out, &ignored);
 }
 
 /* ---- GGUF ---- */
@@ -135,17 +134,13 @@ static int convert(struct job *j, struct err *e)
 
 static int accept(struct job *j, const struct version **out, bool *created, struct err *e)
 {
-    struct tenant_row tenant;
     struct peft *p;
     if (!name_valid(j->upload->name)) {
         err_set(e, "invalid_name", "an adapter's name must match [a-z0-9][a-z0-9._-]{0,63}");
         return err_param(e, "name");
     }
-    if (registry_tenant_find(j->registry, j->upload->tenant_id, &tenant, e) != 0 ||
-        staged_sync(j->staged, e) != 0)
-        return -1;
-    j->tenant = tenant.number;
-    if (peft_load(&p, j->model, staged_fd(j->staged, STAGED_CONFIG), staged_fd(j->staged, STAGED_WEIGHTS),
+    if (staged_sync(j->staged, e) != 0 ||
+        peft_load(&p, j->model, staged_fd(j->staged, STAGED_CONFIG), staged_fd(j->staged, STAGED_WEIGHTS),
                   j->upload->allow_no_effect, e) != 0)
         return -1;
     int result = j->upload->proof_prompt ? -1 : accept_present(j, peft_info(p), out);

@@ -7,7 +7,8 @@
 #include "core/text/tokenizer.h"
 
 struct upload {
-    const char *tenant_id, *name;
+    uint32_t tenant;
+    const char *name;
     bool activate, allow_no_effect;
     const char *proof_prompt; /* base and adapter answer it, and the answers are kept; NULL: none do */
     const struct tokenizer *tokenizer; /* where there is a prompt */

@@ -48,11 +48,11 @@ static const char *data_of(const struct options *o, const char *name)
 
 /* ---- fill ---- */
 
-static void publish(struct registry *r, const char *tenant, int number)
+static void publish(struct registry *r, uint32_t tenant, int number)
 {
     char name[32], config[128], weights[WEIGHT_BYTES];
     struct bench_random random = bench_seeded(5, (uint64_t)number);
-    struct publish p = {.tenant_id = tenant,
+    struct publish p = {.tenant = tenant,
                         .name = name,
                         .activate = true,
                         .rank_max = 8,
@@ -143,8 +143,7 @@ static struct opening fill(const struct options *o, const char *data)
             first = clock_ms() - begin;
         if (i == o->adapters - o->adapters / 10)
             last = clock_ms() - begin;
-        snprintf(tenant, sizeof tenant, "tenant-%d", i % o->tenants);
-        publish(r, tenant, i);
+        publish(r, 1 + (uint32_t)(i % o->tenants), i); /* tenants are numbered from 1 */
     }
     double ms = clock_ms() - begin;
     registry_close(r);

@@ -83,7 +83,8 @@ static bool known_tenant(struct request *r, struct tenant_row *out)
 {
     struct err ignored; /* unknown: the handler says so */
     const char *id = r->caller.role == ROLE_TENANT ? r->caller.tenant_id : r->tenant_query;
-    return id[0] && registry_tenant_find(r->server->registry, id, out, &ignored) == 0;
+    return id[0] && registry_tenant_find(r->server->registry, id, out, &ignored) == 0 &&
+           (r->caller.role != ROLE_TENANT || r->caller.tenant == out->number);
 }
 
 /* The files of a form have its length, less what is around them. */

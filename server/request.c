@@ -321,6 +321,19 @@ static int required_tenant(struct err *e)
     return err_param(e, "tenant");
 }
 
+/* Did the id pass to a new tenant since the key was checked, or since a place was taken for the request? */
+static bool other_tenant(const struct request *r, const struct tenant_row *found)
+{
+    return (r->caller.role == ROLE_TENANT && r->caller.tenant != found->number) ||
+           (r->ticket.known && r->ticket.tenant != found->number);
+}
+
+static int tenant_gone(struct err *e)
+{
+    err_set(e, "tenant_not_found", "the tenant was deleted while the request was coming");
+    return err_param(e, "tenant");
+}
+
 int request_tenant(struct request *r, const char *named, struct tenant_row *out, struct err *e)
 {
     const char *query = r->tenant_query[0] ? r->tenant_query : NULL;
@@ -342,6 +355,8 @@ int request_tenant(struct request *r, const char *named, struct tenant_row *out,
     }
     if (registry_tenant_find(r->server->registry, named, out, e) != 0)
         return -1;
+    if (other_tenant(r, out))
+        return tenant_gone(e);
     pthread_mutex_lock(&r->lock);
     snprintf(r->tenant_log, sizeof r->tenant_log, "%s", out->id);
     pthread_mutex_unlock(&r->lock);

@@ -124,7 +124,7 @@ static int run_step(struct registry *r, const struct record *s)
         result =
             registry_adapter_change(r, tenant, name, &(struct adapter_change){.rollback = true}, NULL, &e);
     else if (s->step == ACTIVATE)
-        result = registry_activate(r, "acme", name, digest, &v, &e);
+        result = registry_activate(r, tenant, name, digest, &v, &e);
     else
         result = sample_publish(r, "acme", name, s->content, s->step == PUBLISH, &v, &created, &e);
     version_unref(v);

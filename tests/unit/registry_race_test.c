@@ -112,7 +112,7 @@ static void *flipper_main(void *arg)
     for (int i = 0; i < WRITES; i++) {
         const struct version *v;
         struct err e;
-        if (registry_activate(shared.registry, "acme", "flips", shared.digests[i % 2], &v, &e) != 0)
+        if (registry_activate(shared.registry, shared.tenant, "flips", shared.digests[i % 2], &v, &e) != 0)
             wrong("activate", e.message);
         else
             version_unref(v);

@@ -43,8 +43,8 @@ int sample_publish(struct registry *r, const char *tenant, const char *name, uns
     char config[CONFIG_BYTES];
     uint8_t weights[WEIGHTS_BYTES];
     struct staged *s;
-    struct publish p = {.tenant_id = tenant,
-                        .name = name,
+    struct tenant_row row;
+    struct publish p = {.name = name,
                         .activate = activate,
                         .rank_max = 8,
                         .sites = 2,
@@ -54,8 +54,9 @@ int sample_publish(struct registry *r, const char *tenant, const char *name, uns
     make_config(content, config);
     make_weights(content, weights);
     digest_bytes(content, p.digest);
-    if (staged_new(&s, r, e) != 0)
+    if (registry_tenant_find(r, tenant, &row, e) != 0 || staged_new(&s, r, e) != 0)
         return -1;
+    p.tenant = row.number;
     int result = staged_write(s, STAGED_CONFIG, config, sizeof config, e);
     if (result == 0)
         result = staged_write(s, STAGED_WEIGHTS, weights, 100, e);

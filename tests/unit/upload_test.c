@@ -133,7 +133,7 @@ static int upload(struct house *h, const struct files *f, const struct upload *u
     return upload_accept(h->registry, h->cache, h->engine, h->model, s, u, out, created, e);
 }
 
-static const struct upload plain = {.tenant_id = "acme", .name = "support", .activate = true};
+static const struct upload plain = {.tenant = 1, .name = "support", .activate = true};
 
 static const struct version *upload_ok(struct house *h, const char *adapter, bool expect_created)
 {
@@ -282,7 +282,7 @@ static void refusals_leave_nothing_behind(void **state)
     struct house *h = *state;
     struct upload stranger = plain, misnamed = plain;
     struct files f, bad;
-    stranger.tenant_id = "nobody";
+    stranger.tenant = 2;
     misnamed.name = "Support!";
     read_files("r4", &f);
     expect_refused(h, &f, &stranger, "tenant_not_found");

@@ -152,7 +152,7 @@ static void activation_moves(void **state)
     place_publish(r, "acme", "a", 1, true, true);
     place_publish(r, "acme", "a", 2, true, true);
     sample_digest(1, digest);
-    assert_int_equal(registry_activate(r, "acme", "a", digest, &v, &e), 0);
+    assert_int_equal(registry_activate(r, acme, "a", digest, &v, &e), 0);
     assert_true(v->active);
     version_unref(v);
     for (int pass = 0; pass < 2; pass++) {
@@ -167,9 +167,9 @@ static void activation_moves(void **state)
         r = place_reopen(p);
     }
     sample_digest(9, digest);
-    assert_int_equal(registry_activate(r, "acme", "a", digest, &v, &e), -1);
+    assert_int_equal(registry_activate(r, acme, "a", digest, &v, &e), -1);
     assert_string_equal(e.code, "version_not_found");
-    assert_int_equal(registry_activate(r, "acme", "b", digest, &v, &e), -1);
+    assert_int_equal(registry_activate(r, acme, "b", digest, &v, &e), -1);
     assert_string_equal(e.code, "adapter_not_found");
 }
 
