@@ -1,5 +1,6 @@
 #include "adapters/peft.h"
 
+#include <fcntl.h>
 #include <float.h>
 #include <math.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "adapters/peft_private.h"
 #include "core/base/file.h"
@@ -20,10 +22,13 @@ struct peft {
     struct delta_source source;
     struct delta_part *parts;               /* owned, in order of site */
     struct delta_replacement *replacements; /* owned, in order of slot */
-    float *values;                          /* owned: all A, B and magnitudes */
-    size_t values_bytes;
-    float **replaced; /* owned, [replaced_count]: values of replaced tensors */
+    float **replaced;                       /* owned, [replaced_count]: values of replaced tensors */
     size_t replaced_count;
+    struct peft_site *sites;     /* owned, one for each of the model: its tensors */
+    struct safetensors *weights; /* owned */
+    int weights_fd;              /* owned */
+    float *values;               /* owned: room for A, B and magnitude of any one part */
+    size_t values_bytes;
     struct peft_info info;
 };
 
@@ -34,29 +39,20 @@ static int64_t site_elements(const struct peft_site *s)
     return tensor_elements(s->a) + tensor_elements(s->b) + (s->magnitude ? tensor_elements(s->magnitude) : 0);
 }
 
-/* Room for all A, B and magnitudes, and which part of it each has. */
-static int make_room(struct peft_load *l, struct err *e)
+/* A part's values, in the room that there is for one. */
+static int read_part(void *arg, struct delta_part *part, struct err *e)
 {
-    struct peft *p = l->result;
-    int64_t total = 0;
-    for (size_t i = 0; i < l->site_count; i++)
-        if (l->targets[i].targeted)
-            total += site_elements(&l->site_found[i]);
-    p->values_bytes = (size_t)total * sizeof *p->values;
-    p->values = large_new(p->values_bytes);
-    if (!p->values)
-        return err_memory(e);
-    float *next = p->values;
-    for (size_t i = 0; i < l->site_count; i++) {
-        struct peft_site *s = &l->site_found[i];
-        if (!l->targets[i].targeted)
-            continue;
-        s->a_values = next;
-        s->b_values = s->a_values + tensor_elements(s->a);
-        s->magnitude_values = s->b_values + tensor_elements(s->b);
-        next += site_elements(s);
-    }
-    p->info.parameters = total;
+    const struct peft *p = arg;
+    const struct peft_site *s = &p->sites[part->site];
+    float *a = p->values, *b = a + tensor_elements(s->a), *magnitude = b + tensor_elements(s->b);
+    if (safetensors_read(p->weights_fd, s->a, a, 0, e) != 0 ||
+        safetensors_read(p->weights_fd, s->b, b, 0, e) != 0)
+        return -1;
+    if (part->dora && safetensors_read(p->weights_fd, s->magnitude, magnitude, 0, e) != 0)
+        return -1;
+    part->a = a;
+    part->b = b;
+    part->magnitude = part->dora ? magnitude : NULL;
     return 0;
 }
 
@@ -71,25 +67,26 @@ static int check_finite(const struct tensor *t, const float *values, size_t coun
     return 0;
 }
 
-/* Read a tensor once: widened to `out`, its largest magnitude, and the hash of its bytes (zeros where no
- * version is computed). */
-static int read_tensor(const struct peft_load *l, const struct tensor *t, float *out, double *largest,
+/* Look at a tensor's numbers once: their largest magnitude, the hash of their bytes (zeros where no version
+ * is computed), and, where `out` is given, they themselves, widened. */
+static int scan_tensor(const struct peft_load *l, const struct tensor *t, float *out, double *largest,
                        uint8_t digest[SHA256_BYTES], struct err *e)
 {
     char chunk[READ_BYTES];
+    float widened[READ_BYTES / 2];
     struct sha256 hash;
     sha256_init(&hash);
     size_t size = dtype_size(t->dtype);
     for (uint64_t done = 0; done < t->bytes;) {
         size_t length = t->bytes - done < READ_BYTES ? (size_t)(t->bytes - done) : READ_BYTES;
+        float *values = out ? out + done / size : widened;
         if (file_pread(l->weights_fd, chunk, length, t->offset + done, e) != 0)
             return -1;
         if (!(l->options & PEFT_STORED))
             sha256_update(&hash, chunk, length);
-        dtype_widen(t->dtype, chunk, out, length / size);
-        if (check_finite(t, out, length / size, largest, e) != 0)
+        dtype_widen(t->dtype, chunk, values, length / size);
+        if (check_finite(t, values, length / size, largest, e) != 0)
             return -1;
-        out += length / size;
         done += length;
     }
     memset(digest, 0, SHA256_BYTES);
@@ -142,7 +139,7 @@ static int read_slot(struct peft_load *l, int slot, struct sha256 *version, stru
     float *values = malloc(count * sizeof *values);
     if (!values)
         return err_memory(e);
-    int result = read_tensor(l, s->tensor, values, &largest, digest, e);
+    int result = scan_tensor(l, s->tensor, values, &largest, digest, e);
     s->differs = result == 0 && !equals_base(l->model, slot, values, count);
     if (s->differs) {
         s->values = l->result->replaced[l->result->replaced_count++] = values;
@@ -154,26 +151,26 @@ static int read_slot(struct peft_load *l, int slot, struct sha256 *version, stru
     return result;
 }
 
-static int read_site(struct peft_load *l, struct peft_place place, const struct tensor *t,
+/* What was stored was looked at before, and is read when its part is asked for. */
+static int scan_site(struct peft_load *l, struct peft_place place, const struct tensor *t,
                      struct sha256 *version, struct err *e)
 {
     struct peft_site *s = &l->site_found[place.index];
     uint8_t digest[SHA256_BYTES];
     double ignored = 0;
-    float *out = place.role == PEFT_ROLE_A   ? s->a_values
-                 : place.role == PEFT_ROLE_B ? s->b_values
-                                             : s->magnitude_values;
     double *largest = place.role == PEFT_ROLE_A   ? &s->a_max
                       : place.role == PEFT_ROLE_B ? &s->b_max
                                                   : &ignored;
-    if (read_tensor(l, t, out, largest, digest, e) != 0)
+    if (l->options & PEFT_STORED)
+        return 0;
+    if (scan_tensor(l, t, NULL, largest, digest, e) != 0)
         return -1;
     add_tensor(version, t, digest);
     return 0;
 }
 
-/* Reads every tensor in order of name. */
-static int read_tensors(struct peft_load *l, struct sha256 *version, struct err *e)
+/* Goes through every tensor in order of name. */
+static int scan_tensors(struct peft_load *l, struct sha256 *version, struct err *e)
 {
     for (size_t i = 0; i < safetensors_count(l->weights); i++) {
         const struct tensor *t = safetensors_at(l->weights, i);
@@ -181,7 +178,7 @@ static int read_tensors(struct peft_load *l, struct sha256 *version, struct err 
         if (peft_place_find(l, t, &place, e) != 0)
             return -1;
         if ((place.role == PEFT_ROLE_BASE ? read_slot(l, place.index, version, e)
-                                          : read_site(l, place, t, version, e)) != 0)
+                                          : scan_site(l, place, t, version, e)) != 0)
             return -1;
     }
     return 0;
@@ -241,12 +238,12 @@ static int add_sites(const struct peft_load *l, struct sha256 *version, struct e
     return 0;
 }
 
-static int read_values(struct peft_load *l, struct err *e)
+static int scan_values(struct peft_load *l, struct err *e)
 {
     struct sha256 version;
     sha256_init(&version);
     add_line(&version, "adapterd adapter 1\n");
-    if (read_tensors(l, &version, e) != 0 || add_sites(l, &version, e) != 0)
+    if (scan_tensors(l, &version, e) != 0 || add_sites(l, &version, e) != 0)
         return -1;
     add_saved(l, &version);
     if (!(l->options & PEFT_STORED))
@@ -350,7 +347,25 @@ static int open_weights(struct peft_load *l, struct err *e)
     if ((uint64_t)status.st_size > PEFT_WEIGHTS_BYTES_MAX)
         return err_set(e, "safetensors_malformed", "the file has %lld bytes; at most %llu are accepted",
                        (long long)status.st_size, (unsigned long long)PEFT_WEIGHTS_BYTES_MAX);
-    return safetensors_open(&l->weights, l->weights_fd, HEADER_BYTES_MAX, e);
+    if (safetensors_open(&l->weights, l->weights_fd, HEADER_BYTES_MAX, e) != 0)
+        return -1;
+    l->result->weights = l->weights;
+    return 0;
+}
+
+/* For the values of the largest part. */
+static int make_room(struct peft *p, struct err *e)
+{
+    int64_t largest = 0;
+    for (size_t i = 0; i < p->source.count; i++) {
+        int64_t elements = site_elements(&p->sites[p->parts[i].site]);
+        p->info.parameters += elements;
+        if (elements > largest)
+            largest = elements;
+    }
+    p->values_bytes = (size_t)largest * sizeof *p->values;
+    p->values = large_new(p->values_bytes);
+    return p->values ? 0 : err_memory(e);
 }
 
 static int make_parts(struct peft_load *l, struct err *e)
@@ -364,27 +379,23 @@ static int make_parts(struct peft_load *l, struct err *e)
         const struct peft_target *t = &l->targets[i];
         if (!t->targeted)
             continue;
-        p->parts[count++] = (struct delta_part){.site = (int)i,
-                                                .rank = t->rank,
-                                                .scale = (float)t->scale,
-                                                .a = l->site_found[i].a_values,
-                                                .b = l->site_found[i].b_values};
-        if (l->config.dora)
-            p->parts[count - 1].magnitude = l->site_found[i].magnitude_values;
+        p->parts[count++] = (struct delta_part){
+            .site = (int)i, .rank = t->rank, .scale = (float)t->scale, .dora = l->config.dora};
         if (t->rank > p->info.rank_max)
             p->info.rank_max = t->rank;
     }
     p->source.parts = p->parts;
     p->source.count = count;
+    p->source.read = read_part;
+    p->source.arg = p;
     p->info.sites = (int)count;
-    return 0;
+    return make_room(p, e);
 }
 
 /* Everything about the weights file, in the order in which a person would want to hear of it. */
 static int load_weights(struct peft_load *l, struct err *e)
 {
-    if (peft_place_all(l, e) != 0 || make_room(l, e) != 0 || read_values(l, e) != 0 ||
-        check_products(l, e) != 0)
+    if (peft_place_all(l, e) != 0 || scan_values(l, e) != 0 || check_products(l, e) != 0)
         return -1;
     if (check_shared(l, e) != 0 || make_replacements(l, e) != 0)
         return -1;
@@ -417,25 +428,32 @@ static int allocate(struct peft_load *l, struct err *e)
     l->slots = model_slots(l->model, &l->slot_count);
     l->targets = calloc(l->site_count, sizeof *l->targets);
     l->saved = calloc(l->slot_count, sizeof *l->saved);
-    l->site_found = calloc(l->site_count, sizeof *l->site_found);
     l->slot_found = calloc(l->slot_count, sizeof *l->slot_found);
     l->result = calloc(1, sizeof *l->result);
-    if (!l->targets || !l->saved || !l->site_found || !l->slot_found || !l->result)
+    if (!l->targets || !l->saved || !l->slot_found || !l->result)
         return err_memory(e);
+    l->result->weights_fd = -1;
     l->result->replaced = calloc(l->slot_count, sizeof *l->result->replaced);
-    return l->result->replaced ? 0 : err_memory(e);
+    l->result->sites = l->site_found = calloc(l->site_count, sizeof *l->site_found);
+    return l->result->replaced && l->result->sites ? 0 : err_memory(e);
+}
+
+/* The caller may close its own. */
+static int keep_descriptor(struct peft_load *l, int weights_fd, struct err *e)
+{
+    l->weights_fd = l->result->weights_fd = fcntl(weights_fd, F_DUPFD_CLOEXEC, 0);
+    return l->weights_fd >= 0 ? 0 : err_errno(e, "cannot keep adapter_model.safetensors open");
 }
 
 int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, unsigned options,
               struct err *e)
 {
-    struct peft_load l = {.model = m, .weights_fd = weights_fd, .options = options};
-    int result = allocate(&l, e) == 0 ? load(&l, config_fd, e) : -1;
+    struct peft_load l = {.model = m, .options = options};
+    int result =
+        allocate(&l, e) == 0 && keep_descriptor(&l, weights_fd, e) == 0 ? load(&l, config_fd, e) : -1;
     peft_config_fini(&l.config);
-    safetensors_close(l.weights);
     free(l.targets);
     free(l.saved);
-    free(l.site_found);
     free(l.slot_found);
     if (result == 0)
         *out = l.result;
@@ -453,6 +471,10 @@ void peft_free(struct peft *p)
     free(p->replaced);
     free(p->replacements);
     free(p->parts);
+    free(p->sites);
+    safetensors_close(p->weights);
+    if (p->weights_fd >= 0)
+        close(p->weights_fd);
     large_free(p->values, p->values_bytes);
     free(p);
 }

@@ -12,7 +12,7 @@
 enum { PEFT_CONFIG_BYTES_MAX = 1 << 20 };
 #define PEFT_WEIGHTS_BYTES_MAX (UINT64_C(4) << 30)
 
-struct peft; /* owns the tensors that source points into */
+struct peft; /* owns what its source points into and reads from, also a descriptor of the weights file */
 
 struct peft_info {
     uint8_t version[SHA256_BYTES]; /* of the canonical form, see docs/http-api.md */
@@ -31,5 +31,6 @@ enum peft_options {
 int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, unsigned options,
               struct err *e);
 void peft_free(struct peft *p);
+/* It reads A, B and magnitudes when they are asked for. One thread at a time. */
 const struct delta_source *peft_source(const struct peft *p);
 const struct peft_info *peft_info(const struct peft *p);

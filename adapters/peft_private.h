@@ -11,8 +11,7 @@
 /* One site's tensors and what was found in them. */
 struct peft_site {
     const struct tensor *a, *b, *magnitude;
-    float *a_values, *b_values, *magnitude_values;
-    double a_max, b_max; /* largest magnitudes */
+    double a_max, b_max; /* largest magnitudes; 0 of what was stored */
 };
 
 /* The file's tensor in the place of one of the base's. */
@@ -30,12 +29,12 @@ struct peft_load {
     struct peft_config config;
     struct peft_target *targets;  /* owned, [site_count] */
     bool *saved;                  /* owned, [slot_count]: modules_to_save has it */
-    struct peft_site *site_found; /* owned, [site_count] */
+    struct peft_site *site_found; /* [site_count], the result's */
     struct peft_slot *slot_found; /* owned, [slot_count] */
-    struct safetensors *weights;  /* owned */
-    int weights_fd;
-    unsigned options;    /* enum peft_options */
-    struct peft *result; /* owned until it is handed over */
+    struct safetensors *weights;  /* the result's */
+    int weights_fd;               /* the result's */
+    unsigned options;             /* enum peft_options */
+    struct peft *result;          /* owned until it is handed over */
 };
 
 /* What a tensor of the file is; the index is a site's, or of PEFT_ROLE_BASE a slot's. */

@@ -119,8 +119,11 @@ int proof_norms(struct version_proof *p, const struct model *m, const struct del
     p->norm_count = (int)s->count;
     p->norm_sum = 0;
     for (size_t i = 0; result == 0 && i < s->count; i++) {
-        const struct site *site = &sites[s->parts[i].site];
-        norms[i] = (struct norm){site->path, norm_of(site, &s->parts[i], grams)};
+        struct delta_part part;
+        result = delta_source_part(s, i, &part, e);
+        if (result != 0)
+            break;
+        norms[i] = (struct norm){sites[part.site].path, norm_of(&sites[part.site], &part, grams)};
         p->norm_sum += norms[i].norm;
     }
     if (result == 0) {

@@ -177,23 +177,34 @@ static bool fill_part(struct delta *d, const struct site *s, const struct delta_
     return fill_a(d, s, &l, p->a) && fill_b(d, s, &l, p->b, p->scale, delta_magnitude(d, p->site));
 }
 
+int delta_source_part(const struct delta_source *s, size_t index, struct delta_part *out, struct err *e)
+{
+    struct delta_part part = s->parts[index];
+    if (s->read && s->read(s->arg, &part, e) != 0)
+        return -1;
+    *out = part;
+    return 0;
+}
+
 static int fill_parts(struct delta *d, const struct model *m, const struct delta_source *s, size_t *at,
                       struct err *e)
 {
     size_t count;
     const struct site *sites = model_sites(m, &count);
     for (size_t i = 0; i < s->count; i++) {
-        const struct delta_part *p = &s->parts[i];
-        const struct site *site = &sites[p->site];
-        if (p->magnitude) {
+        struct delta_part p;
+        if (delta_source_part(s, i, &p, e) != 0)
+            return -1;
+        const struct site *site = &sites[p.site];
+        if (p.dora) {
             float *factor = delta_carve(d, at, (size_t)site->out * sizeof *factor);
-            if (delta_dora(m, d, p, factor, e) != 0)
+            if (delta_dora(m, d, &p, factor, e) != 0)
                 return -1;
-            d->magnitude[p->site] = factor;
+            d->magnitude[p.site] = factor;
         }
-        if (!fill_part(d, site, p, at))
+        if (!fill_part(d, site, &p, at))
             return err_set(e, "adapter_not_finite", "%.200s: A, or scale %g times B, is not finite",
-                           site->path, (double)p->scale);
+                           site->path, (double)p.scale);
     }
     return 0;
 }
@@ -215,7 +226,7 @@ static size_t source_bytes(const struct model *m, const struct delta_source *s, 
     for (size_t i = 0; i < s->count; i++) {
         const struct site *site = &sites[s->parts[i].site];
         delta_place(NULL, bf16, site, s->parts[i].rank, &at);
-        if (s->parts[i].magnitude) {
+        if (s->parts[i].dora) {
             delta_carve(NULL, &at, (size_t)site->out * sizeof(float));
             *magnitudes = true;
         }

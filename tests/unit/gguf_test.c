@@ -222,17 +222,18 @@ static void rows_of_q_are_put_back(void **state)
     const struct site *sites = model_sites(model, &count);
     assert_int_equal(s->count, 2 * LAYERS);
     for (size_t i = 0; i < s->count; i++) {
-        const struct delta_part *part = &s->parts[i];
-        bool q = sites[part->site].kind == SITE_Q;
-        int number = 4 * sites[part->site].layer + (q ? 0 : 2);
-        assert_true(part->scale == 2);
-        for (int k = 0; k < RANK * sites[part->site].in; k++)
-            assert_true(part->a[k] == value_of(number, k));
-        for (int row = 0; row < sites[part->site].out; row++) {
+        struct delta_part part;
+        assert_int_equal(delta_source_part(s, i, &part, &e), 0);
+        bool q = sites[part.site].kind == SITE_Q;
+        int number = 4 * sites[part.site].layer + (q ? 0 : 2);
+        assert_true(part.scale == 2);
+        for (int k = 0; k < RANK * sites[part.site].in; k++)
+            assert_true(part.a[k] == value_of(number, k));
+        for (int row = 0; row < sites[part.site].out; row++) {
             int in_head = row % dim;
             int from = !q ? row : row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
             for (int k = 0; k < RANK; k++)
-                assert_true(part->b[row * RANK + k] == value_of(number + 1, from * RANK + k));
+                assert_true(part.b[row * RANK + k] == value_of(number + 1, from * RANK + k));
         }
     }
     peft_free(p);

@@ -451,18 +451,20 @@ static void test_values(void **state)
     struct err e = {0};
     struct peft *p = load_directory(mlp, fixture_path("adapters/mlp/r8-fc2"), &e);
     assert_non_null(p);
-    const struct delta_part *part = peft_source(p)->parts;
-    assert_int_equal(part->site, model_find_site(mlp, "fc2"));
-    assert_int_equal(part->rank, 8);
-    assert_true(part->scale == 0.5f);
+    struct delta_part part;
+    assert_int_equal(peft_source(p)->count, 1);
+    assert_int_equal(delta_source_part(peft_source(p), 0, &part, &e), 0);
+    assert_int_equal(part.site, model_find_site(mlp, "fc2"));
+    assert_int_equal(part.rank, 8);
+    assert_true(part.scale == 0.5f);
     float a[8 * 128], b[64 * 8]; /* F32, A before B, behind the header */
     int fd = open_file(fixture_path("adapters/mlp/r8-fc2"), "adapter_model.safetensors");
     uint64_t header;
     assert_int_equal(file_pread(fd, &header, 8, 0, &e), 0);
     assert_int_equal(file_pread(fd, a, sizeof a, 8 + header, &e), 0);
     assert_int_equal(file_pread(fd, b, sizeof b, 8 + header + sizeof a, &e), 0);
-    assert_memory_equal(part->a, a, sizeof a);
-    assert_memory_equal(part->b, b, sizeof b);
+    assert_memory_equal(part.a, a, sizeof a);
+    assert_memory_equal(part.b, b, sizeof b);
     close(fd);
     peft_free(p);
 }
