@@ -273,9 +273,11 @@ struct adapter_change {
 };
 /* Errors: "adapter_not_found", "version_conflict", "version_not_found", "version_ambiguous",
  * "no_previous_version", "version_active" (a canary must be another), "adapter_broken", "out_of_range" (too
- * many labels), "limit_reached" (ADAPTERS_PINNED_MAX). Nothing has changed then. */
+ * many labels), "limit_reached" (ADAPTERS_PINNED_MAX). Nothing has changed then. `after` (NULL: not wanted)
+ * is the adapter as the change left it, before anybody else's; should reading it fail, the change stands. */
 int registry_adapter_change(struct registry *r, uint32_t tenant, const char *name,
-                            const struct adapter_change *c, struct version_expected *expected, struct err *e);
+                            const struct adapter_change *c, struct version_expected *expected,
+                            struct adapter_detail *after, struct err *e);
 /* Let the name mean this version, given by all 64 digits. Errors: "adapter_not_found", "version_not_found",
  * "adapter_broken". A reference is returned. */
 int registry_activate(struct registry *r, uint32_t tenant, const char *name, const char *digest,

@@ -211,17 +211,6 @@ static int change_adapter(struct registry *r, struct adapter *a, const struct ad
     return 0;
 }
 
-int registry_adapter_change(struct registry *r, uint32_t tenant, const char *name,
-                            const struct adapter_change *c, struct version_expected *expected, struct err *e)
-{
-    if (registry_write_begin(r, e) != 0)
-        return -1;
-    struct adapter *a = find_adapter(r, tenant, name, e);
-    int result = a && registry_check_expected(a, expected, e) == 0 ? change_adapter(r, a, c, e) : -1;
-    registry_write_end(r);
-    return result;
-}
-
 /* ---- delete ---- */
 
 static int delete_version_row(struct registry *r, const struct adapter *a, const struct version *v,
@@ -341,6 +330,22 @@ int registry_version_proof(struct registry *r, const struct version *v, bool all
     const struct tenant *t = mirror_tenant_numbered(&r->mirror, v->tenant);
     const struct adapter *a = t ? mirror_adapter(t, v->name) : NULL;
     int result = a ? store_proof_get(r->store, a->number, v->digest, all, out, e) : 0;
+    registry_write_end(r);
+    return result;
+}
+
+/* ---- changing ---- */
+
+int registry_adapter_change(struct registry *r, uint32_t tenant, const char *name,
+                            const struct adapter_change *c, struct version_expected *expected,
+                            struct adapter_detail *after, struct err *e)
+{
+    if (registry_write_begin(r, e) != 0)
+        return -1;
+    struct adapter *a = find_adapter(r, tenant, name, e);
+    int result = a && registry_check_expected(a, expected, e) == 0 ? change_adapter(r, a, c, e) : -1;
+    if (result == 0 && after)
+        result = fill_detail(r, a, after, e);
     registry_write_end(r);
     return result;
 }

@@ -80,36 +80,35 @@ static json_t *show_json(const char *tenant, const char *name, const struct adap
     return NULL;
 }
 
-static int show(struct request *r, const struct tenant_row *tenant, struct adapter_detail *d, struct err *e)
+/* Takes what is in `d`. */
+static void reply_detail(struct request *r, const struct tenant_row *tenant, struct adapter_detail *d)
 {
-    const char *name = r->match.parameter[0];
-    if (registry_adapter_detail(r->server->registry, tenant->number, name, d, e) != 0)
-        return -1;
     const struct version *active = active_of(d);
     if (active)
         adapter_json_header(r, active);
-    reply_adapter(r, active, show_json(tenant->id, name, d));
+    reply_adapter(r, active, show_json(tenant->id, r->match.parameter[0], d));
     adapter_detail_fini(d);
-    return 0;
 }
 
-/* The adapter as it is now is the answer to every question about it. */
-static int answer(struct request *r, const struct tenant_row *tenant, struct err *e)
+static int show(struct request *r, struct adapter_detail *d, struct err *e)
 {
-    struct adapter_detail *d = calloc(1, sizeof *d);
-    if (!d)
-        return err_memory(e);
-    int result = show(r, tenant, d, e);
-    free(d);
-    return result;
+    struct tenant_row tenant;
+    if (request_tenant(r, NULL, &tenant, e) != 0 ||
+        registry_adapter_detail(r->server->registry, tenant.number, r->match.parameter[0], d, e) != 0)
+        return -1;
+    reply_detail(r, &tenant, d);
+    return 0;
 }
 
 void route_versions_show(struct request *r)
 {
     struct err e;
-    struct tenant_row tenant;
-    if (request_tenant(r, NULL, &tenant, &e) != 0 || answer(r, &tenant, &e) != 0)
+    struct adapter_detail *d = calloc(1, sizeof *d);
+    if (!d)
+        err_memory(&e);
+    if (!d || show(r, d, &e) != 0)
         reply_error(r, &e);
+    free(d);
 }
 
 /* ---- show one version, with all norms ---- */
@@ -289,7 +288,9 @@ static void prefetch(struct request *r, uint32_t tenant)
     version_unref(v);
 }
 
-static int change(struct request *r, const json_t *body, struct version_expected *expected, struct err *e)
+/* The answer is the adapter as this change left it, whatever others do to it meanwhile. */
+static int change(struct request *r, const json_t *body, struct version_expected *expected,
+                  struct adapter_detail *d, struct err *e)
 {
     struct tenant_row tenant;
     struct adapter_change c = {0};
@@ -301,23 +302,28 @@ static int change(struct request *r, const json_t *body, struct version_expected
         result = etag_expected(r->if_match, expected, e);
     if (result == 0)
         result = registry_adapter_change(r->server->registry, tenant.number, r->match.parameter[0], &c,
-                                         expected, e);
+                                         expected, d, e);
     free(labels);
     if (result != 0)
         return -1;
     if (c.version || c.rollback || c.pinned)
         prefetch(r, tenant.number);
-    return answer(r, &tenant, e);
+    reply_detail(r, &tenant, d);
+    return 0;
 }
 
 void route_versions_change(struct request *r)
 {
     struct err e;
     struct version_expected expected = {0};
-    json_t *body = fields_parse(r->body.data, r->body.length, &e);
-    if (!body || change(r, body, &expected, &e) != 0)
+    struct adapter_detail *d = calloc(1, sizeof *d);
+    json_t *body = d ? fields_parse(r->body.data, r->body.length, &e) : NULL;
+    if (!d)
+        err_memory(&e);
+    if (!body || change(r, body, &expected, d, &e) != 0)
         reply_refused(r, &expected, &e);
     json_decref(body);
+    free(d);
 }
 
 /* ---- delete ---- */

@@ -515,3 +515,23 @@ def test_a_database_of_the_first_migration_is_upgraded(start, tmp_path):
     assert [(row["version"], row["by"]) for row in found["history"]] == [(names.versions[1], None)]
     assert client.patch("/adapters/a", {"version": names.versions[0]}).status == 200
     assert client.patch("/adapters/a", {"rollback": True}).json["version"] == names.versions[1]
+
+
+def test_an_answer_shows_what_its_own_change_made_of_the_name(tenant):
+    """Many activate at the same time: what each is answered is not what another one made of it a moment later."""
+    names = Names(tenant, count=4)
+    others = []
+
+    def activate(version):
+        for _ in range(25):
+            answer = names.patch({"version": version})
+            shown = answer.json.get("version"), answer.headers["X-Adapter-Version"], answer.headers["ETag"][1:72]
+            if answer.status != 200 or set(shown) != {version}:
+                others.append((version, answer))
+
+    threads = [threading.Thread(target=activate, args=(v,)) for v in names.versions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not others, others[0]

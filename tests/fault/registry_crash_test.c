@@ -121,8 +121,8 @@ static int run_step(struct registry *r, const struct record *s)
     else if (s->step == DELETE_VERSION)
         result = registry_version_delete(r, tenant, name, digest, true, NULL, &e);
     else if (s->step == ROLLBACK)
-        result =
-            registry_adapter_change(r, tenant, name, &(struct adapter_change){.rollback = true}, NULL, &e);
+        result = registry_adapter_change(r, tenant, name, &(struct adapter_change){.rollback = true}, NULL,
+                                         NULL, &e);
     else if (s->step == ACTIVATE)
         result = registry_activate(r, tenant, name, digest, &v, &e);
     else

@@ -177,7 +177,7 @@ static void change_named_ok(struct registry *r, uint32_t tenant, const char *nam
                             const struct adapter_change *c)
 {
     struct err e = {0};
-    if (registry_adapter_change(r, tenant, name, c, NULL, &e) != 0)
+    if (registry_adapter_change(r, tenant, name, c, NULL, NULL, &e) != 0)
         fail_msg("%s: %s", e.code, e.message);
 }
 
@@ -214,7 +214,7 @@ static void names_go_back_and_forth(void **state)
     const struct adapter_change back = {.rollback = true};
     uint32_t acme = place_tenant(r, "acme");
     place_publish(r, "acme", "a", 1, true, true);
-    assert_int_equal(registry_adapter_change(r, acme, "a", &back, NULL, &e), -1);
+    assert_int_equal(registry_adapter_change(r, acme, "a", &back, NULL, NULL, &e), -1);
     assert_string_equal(e.code, "no_previous_version");
     place_publish(r, "acme", "a", 2, true, true);
     place_publish(r, "acme", "a", 3, false, true); /* was never active */
@@ -233,9 +233,9 @@ static void names_go_back_and_forth(void **state)
     expect_history(r, acme, (int[]){3, 2, 1, 2, 1}, 5);
     expect_history(place_reopen(p), acme, (int[]){3, 2, 1, 2, 1}, 5);
     r = p->registry;
-    assert_int_equal(registry_adapter_change(r, acme, "b", &back, NULL, &e), -1);
+    assert_int_equal(registry_adapter_change(r, acme, "b", &back, NULL, NULL, &e), -1);
     assert_string_equal(e.code, "adapter_not_found");
-    assert_int_equal(registry_adapter_change(r, acme + 1, "a", &back, NULL, &e), -1);
+    assert_int_equal(registry_adapter_change(r, acme + 1, "a", &back, NULL, NULL, &e), -1);
     assert_string_equal(e.code, "adapter_not_found");
 }
 
@@ -256,18 +256,18 @@ static void only_the_expected_version_is_swapped(void **state)
     strcpy(either.digest[0], one);
     strcpy(either.digest[1], two);
     const struct adapter_change to_one = {.version = one}, to_two = {.version = two};
-    assert_int_equal(registry_adapter_change(r, acme, "a", &to_two, &first, &e), -1);
+    assert_int_equal(registry_adapter_change(r, acme, "a", &to_two, &first, NULL, &e), -1);
     assert_string_equal(e.code, "version_conflict");
     assert_string_equal(first.found, "");
     expect_history(r, acme, NULL, 0);
-    assert_int_equal(registry_adapter_change(r, acme, "a", &to_two, &none, &e), 0);
-    assert_int_equal(registry_adapter_change(r, acme, "a", &to_one, &none, &e), -1);
-    assert_int_equal(registry_adapter_change(r, acme, "a", &to_one, &first, &e), -1);
+    assert_int_equal(registry_adapter_change(r, acme, "a", &to_two, &none, NULL, &e), 0);
+    assert_int_equal(registry_adapter_change(r, acme, "a", &to_one, &none, NULL, &e), -1);
+    assert_int_equal(registry_adapter_change(r, acme, "a", &to_one, &first, NULL, &e), -1);
     assert_string_equal(first.found, two);
     place_expect_content(r, acme, "a", 2);
     assert_int_equal(registry_adapter_delete(r, acme, "a", &first, &e), -1);
     assert_string_equal(e.code, "version_conflict");
-    assert_int_equal(registry_adapter_change(r, acme, "a", &to_one, &either, &e), 0);
+    assert_int_equal(registry_adapter_change(r, acme, "a", &to_one, &either, NULL, &e), 0);
     assert_int_equal(registry_adapter_delete(r, acme, "a", &first, &e), 0);
 }
 
@@ -399,7 +399,8 @@ static void versions_are_deleted_one_by_one(void **state)
     place_expect_refused(r, acme, "a", "version_not_found");
     expect_history(r, acme, (int[]){-1, 2, 1}, 3);
     assert_int_equal(
-        registry_adapter_change(r, acme, "a", &(struct adapter_change){.rollback = true}, NULL, &e), -1);
+        registry_adapter_change(r, acme, "a", &(struct adapter_change){.rollback = true}, NULL, NULL, &e),
+        -1);
     assert_string_equal(e.code, "no_previous_version"); /* what was active is gone */
     delete_version_ok(r, acme, 3, false);
     place_expect_stats(r, 2, 0, 1, 0, 0);
@@ -503,7 +504,7 @@ static void pins_have_a_limit_and_end_with_what_they_are_of(void **state)
         char name[16];
         snprintf(name, sizeof name, "n%d", i);
         place_publish(r, "acme", name, 1, true, true);
-        assert_int_equal(registry_adapter_change(r, acme, name, &pin, NULL, &e),
+        assert_int_equal(registry_adapter_change(r, acme, name, &pin, NULL, NULL, &e),
                          i < ADAPTERS_PINNED_MAX ? 0 : -1);
     }
     assert_string_equal(e.code, "limit_reached");
