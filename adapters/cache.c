@@ -62,6 +62,7 @@ struct cache {
     size_t waiters;
     uint32_t last_tenant; /* whose load was begun last */
     struct cache_stats stats;
+    struct histogram load_us; /* not under the lock */
     int thread_count;
     pthread_t threads[CACHE_THREADS];
 };
@@ -384,9 +385,12 @@ static void finish(struct cache *c, struct entry *n, struct delta *d, const stru
     if (d) {
         make_resident(c, n, delta_ref(d));
         evict(c, &done);
-    } else if (!remember(c, n, e)) {
-        table_remove(&c->entries, &n->by_content);
-        chain_append(&done, n);
+    } else {
+        c->stats.load_failures++;
+        if (!remember(c, n, e)) {
+            table_remove(&c->entries, &n->by_content);
+            chain_append(&done, n);
+        }
     }
     pthread_mutex_unlock(&c->lock);
     answer(waiters, d, d ? NULL : e);
@@ -407,8 +411,10 @@ static void *loader_main(void *arg)
             return NULL;
         struct err e = {0};
         struct delta *d = NULL;
+        uint64_t began = clock_us();
         if (c->load(c->registry, c->model, n->version, &d, &e) != 0)
             d = NULL;
+        histogram_add(&c->load_us, &histogram_times, clock_us() - began);
         finish(c, n, d, &e);
     }
 }
@@ -501,5 +507,11 @@ void cache_stats(struct cache *c, struct cache_stats *out)
     pthread_mutex_lock(&c->lock);
     *out = c->stats;
     out->resident = c->resident.count;
+    out->loading = c->entries.count - c->resident.count - c->failed.count;
     pthread_mutex_unlock(&c->lock);
+}
+
+const struct histogram *cache_load_times(const struct cache *c)
+{
+    return &c->load_us;
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "adapters/registry.h"
+#include "core/base/histogram.h"
 #include "core/model/model.h"
 
 struct cache;
@@ -30,6 +31,11 @@ void cache_put(struct cache *c, const struct version *v, struct delta *d);
 struct cache_stats {
     size_t bytes, budget_bytes;
     size_t resident;
-    unsigned long long hits, misses, evictions;
+    size_t loading; /* versions: waiting for a loader, or with one */
+    unsigned long long hits, misses, evictions, load_failures;
 };
 void cache_stats(struct cache *c, struct cache_stats *out);
+/* How long loads took, failed ones too: histogram_times. The loaders add; read it as long as the cache is
+ * there.
+ */
+const struct histogram *cache_load_times(const struct cache *c);

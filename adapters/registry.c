@@ -326,12 +326,14 @@ void registry_stats(struct registry *r, struct registry_stats *out)
 {
     mirror_read_lock(&r->mirror);
     struct mirror_counts counts = r->mirror.counts;
+    size_t pinned = r->mirror.pinned_count;
     mirror_unlock(&r->mirror);
     *out = (struct registry_stats){.tenants = counts.tenants,
                                    .keys = counts.keys,
                                    .adapters = counts.adapters,
                                    .versions = counts.versions,
                                    .broken = counts.broken,
+                                   .pinned = pinned,
                                    .swept_temporaries = r->swept_temporaries,
                                    .swept_blobs = r->swept_blobs};
 }

@@ -67,6 +67,7 @@ bool registry_failed(const struct registry *r);
 
 struct registry_stats {
     size_t tenants, keys, adapters, versions, broken;
+    size_t pinned;                         /* adapters */
     size_t swept_temporaries, swept_blobs; /* files that opening removed */
 };
 void registry_stats(struct registry *r, struct registry_stats *out);

@@ -6,6 +6,7 @@
 
 #include "server/auth.h"
 #include "server/framing.h"
+#include "server/handlers.h"
 #include "server/limits.h"
 
 static int find_route(struct request *r, struct err *e)
@@ -123,6 +124,12 @@ static int check_room(struct request *r, struct err *e)
     return limits_apply(r->match.route) ? check_limits(r, e) : 0;
 }
 
+/* Who watches wants to see the end, too. */
+static bool ends_with_drain(const struct route *route)
+{
+    return route->role != ROLE_NONE && route->handler != route_status_metrics;
+}
+
 int admission_check(struct request *r, struct MHD_Connection *connection, const char *version, struct err *e)
 {
     struct framing framing;
@@ -135,7 +142,7 @@ int admission_check(struct request *r, struct MHD_Connection *connection, const 
     r->content_length = framing.content_length;
     if (find_route(r, e) != 0)
         return -1;
-    if (atomic_load(&r->server->draining) && r->match.route->role != ROLE_NONE)
+    if (atomic_load(&r->server->draining) && ends_with_drain(r->match.route))
         return err_set(e, "shutting_down", "the daemon is shutting down");
     if (auth_check(r, connection, e) != 0 || request_read_query(r, e) != 0 ||
         check_type(r, connection, e) != 0 || check_size(r, e) != 0 ||

@@ -22,6 +22,7 @@ enum option {
     OPTION_MAX_BATCH,
     OPTION_ADMIN_KEY_FILE,
     OPTION_NO_AUTH,
+    OPTION_METRICS_OPEN,
     OPTION_LOG_FORMAT,
     OPTION_CONFIG,
     OPTION_CHECK,
@@ -47,6 +48,7 @@ static const struct {
     [OPTION_MAX_BATCH] = {"max-batch", "ADAPTERD_MAX_BATCH", false, NULL},
     [OPTION_ADMIN_KEY_FILE] = {"admin-key-file", "ADAPTERD_ADMIN_KEY_FILE", false, NULL},
     [OPTION_NO_AUTH] = {"no-auth", "ADAPTERD_NO_AUTH", true, "false"},
+    [OPTION_METRICS_OPEN] = {"metrics-open", "ADAPTERD_METRICS_OPEN", true, "false"},
     [OPTION_LOG_FORMAT] = {"log-format", "ADAPTERD_LOG_FORMAT", false, "text"},
     [OPTION_CONFIG] = {"config", "ADAPTERD_CONFIG", false, NULL},
     [OPTION_CHECK] = {"check", "ADAPTERD_CHECK", true, "false"},
@@ -77,6 +79,7 @@ const char *config_help(void)
            "  --max-batch N           requests computed together, 1..4096 (64)\n"
            "  --admin-key-file FILE   the admin key, created when missing (DATA/admin.key)\n"
            "  --no-auth               everybody is admin; loopback addresses only\n"
+           "  --metrics-open          GET /metrics needs no key\n"
            "  --log-format text|json  log lines on standard error (text)\n"
            "  --config FILE           lines of `name = value` with the names above\n"
            "  --check                 check configuration and model, print a summary, exit\n"
@@ -350,6 +353,7 @@ static int take_values(struct config *c, struct values *v, struct err *e)
         return 0;
     if (take_switch(v, OPTION_CHECK, &c->check, e) != 0 ||
         take_switch(v, OPTION_NO_AUTH, &c->no_auth, e) != 0 ||
+        take_switch(v, OPTION_METRICS_OPEN, &c->metrics_open, e) != 0 ||
         take_int(v, OPTION_THREADS, 0, 1024, &c->threads, e) != 0 ||
         take_int(v, OPTION_MAX_BATCH, 1, 4096, &c->max_batch, e) != 0 ||
         take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||

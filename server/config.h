@@ -20,7 +20,7 @@ struct config {
     int threads;                      /* 0: as many as the process may use */
     int max_batch;                    /* sequences that run at the same time */
     uint64_t kv_bytes, adapter_bytes; /* 0: from the machine's memory */
-    bool no_auth, log_json, check, help, version;
+    bool no_auth, metrics_open, log_json, check, help, version;
 };
 
 enum { CONFIG_FILE_BYTES_MAX = 64 << 10, CONFIG_MAX_BATCH_DEFAULT = 64 };

@@ -41,3 +41,4 @@ void route_usage_list(struct request *r);
 void route_status_health(struct request *r);
 void route_status_ready(struct request *r);
 void route_status_version(struct request *r);
+void route_status_metrics(struct request *r);

@@ -50,6 +50,16 @@ static uint64_t from_now(uint64_t ms)
 
 /* ---- answers ---- */
 
+/* Before the last of an answer goes out where that is known here: what its client looks at next has it. */
+static void count_answer(struct request *r, int status)
+{
+    if (r->counted)
+        return;
+    r->counted = true;
+    counters_answer(&r->server->counters, r->match.route, status,
+                    (uint64_t)(1000 * (clock_ms() - r->began_ms)));
+}
+
 static ssize_t stream_block(void *arg, uint64_t position, char *out, size_t max)
 {
     (void)position;
@@ -61,6 +71,8 @@ static ssize_t stream_block(void *arg, uint64_t position, char *out, size_t max)
         watch_deadline(r->peer, 0); /* waiting for us, not for the client */
     if (count >= 0)
         return count;
+    if (count == REPLY_STREAM_END)
+        count_answer(r, r->reply.status);
     return count == REPLY_STREAM_END ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
@@ -127,6 +139,8 @@ static enum MHD_Result send_reply(struct request *r)
     if (!response)
         return MHD_NO;
     add_headers(r, response);
+    if (!r->reply.stream)
+        count_answer(r, r->reply.status);
     watch_deadline(r->peer, from_now(DEADLINE_WRITE_MS + length * 1000 / BODY_RATE_MIN));
     enum MHD_Result result = MHD_queue_response(r->connection, (unsigned)r->reply.status, response);
     MHD_destroy_response(response);
@@ -143,6 +157,7 @@ static void send_midway(struct request *r)
         snprintf(retry, sizeof retry, "Retry-After: %d\r\n", r->reply.retry_s);
     r->answered_early = r->discard = r->reply.close = true;
     int fd = watch_fd(r->peer);
+    count_answer(r, r->reply.status);
     if (buf_printf(
             &out,
             "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nX-Request-Id: %s\r\n%sConnection: close\r\n"
@@ -269,6 +284,7 @@ static enum MHD_Result take_body(struct request *r, const char *data, size_t len
     }
     request_body_deadline(r);
     if (r->match.route->body == BODY_FORM) {
+        counters_add(&r->server->counters.upload_bytes, length);
         upload_form_more(r);
         suspend_if_pending(r);
     }
@@ -323,7 +339,10 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
                           enum MHD_ConnectionNotificationCode code)
 {
     struct http *h = arg;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+    bool started = code == MHD_CONNECTION_NOTIFY_STARTED;
+    atomic_fetch_add(&h->server->connections, started ? 1 : -1);
+    if (started) {
+        counters_add(&h->server->counters.connections, 1);
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         *context = info ? watch_add(h->server->watch, info->connect_fd) : NULL;
@@ -350,6 +369,7 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connectio
 static void log_end(struct request *r, enum MHD_RequestTerminationCode code)
 {
     bool sent = r->answered_early || (r->reply.ready && code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    count_answer(r, sent ? r->reply.status : 0);
     pthread_mutex_lock(&r->lock);
     struct log_request line = {.id = r->id,
                                .method = r->method,
@@ -412,11 +432,12 @@ int http_start(struct http **out, struct server *s, int fd, struct err *e)
     }
     h->server = s;
     h->listen_fd = fd;
+    s->connections_max = connection_limit();
     h->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, access_handler, h,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
         MHD_OPTION_THREAD_STACK_SIZE, (size_t)HTTP_STACK_BYTES, MHD_OPTION_CONNECTION_LIMIT,
-        connection_limit(), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        s->connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_S, MHD_OPTION_STRICT_FOR_CLIENT, FRAMING_IS_OURS,
         MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);

@@ -26,11 +26,23 @@ static void inference_free(void *arg)
 
 /* ---- the engine's events, on its thread ---- */
 
+static void time_token(struct inference *q)
+{
+    struct counters *c = &q->r->server->counters;
+    uint64_t now = clock_us();
+    if (q->token_us)
+        histogram_add(&c->next_token_us, &histogram_times, now - q->token_us);
+    else
+        histogram_add(&c->first_token_us, &histogram_times, (uint64_t)(1000 * (clock_ms() - q->r->began_ms)));
+    q->token_us = now;
+}
+
 static bool on_token(void *arg, const struct engine_token *t)
 {
     struct inference *q = arg;
     struct request *r = q->r;
     bool more = false;
+    time_token(q);
     pthread_mutex_lock(&r->lock);
     q->failed = output_push(&q->output, t, &more, &q->error) != 0;
     bool news =
@@ -67,10 +79,14 @@ static int64_t tokens_in(const struct inference *q)
 /* What the answer says in its usage. */
 static void count(const struct inference *q)
 {
+    struct counters *c = &q->r->server->counters;
+    bool failed = q->failed || q->result.finish == ENGINE_FAILED;
+    histogram_add(&c->queue_us, &histogram_times, (uint64_t)(1000 * q->result.queue_ms));
+    counters_add(&c->runs[failed ? ENGINE_FAILED : q->result.finish], 1);
     int64_t tokens[USAGE_KINDS] = {[USAGE_PROMPT_TOKENS] = tokens_in(q),
                                    [USAGE_COMPLETION_TOKENS] = (int64_t)q->output.token_count,
                                    [USAGE_CACHED_TOKENS] = q->result.cached_tokens};
-    limits_count(q->r, tokens, q->failed || q->result.finish == ENGINE_FAILED);
+    limits_count(q->r, tokens, failed);
 }
 
 static bool numeric_finite(const struct inference *q)

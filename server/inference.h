@@ -58,6 +58,8 @@ struct inference {
     int load_cost; /* of adapters that were cold, in prompt tokens */
     void (*ready)(struct inference *q, struct delta *delta, const struct err *e);
 
+    uint64_t token_us; /* when the last one came; 0: none yet; engine thread */
+
     /* Under the request's lock once submitted. */
     bool submitted, done, failed;
     bool streaming; /* the stream's head is out: wake its reader for news */

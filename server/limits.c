@@ -102,6 +102,8 @@ void limits_count(struct request *r, const int64_t tokens[USAGE_KINDS], bool fai
         memcpy(entry->row.count, tokens, sizeof entry->row.count);
     entry->row.count[USAGE_REQUESTS] = 1;
     entry->row.count[USAGE_ERRORS] = failed;
+    for (int i = 0; i < USAGE_KINDS; i++)
+        counters_add(&r->server->counters.usage[i], (uint64_t)entry->row.count[i]);
     ledger_count(r->server->ledger, entry);
 }
 

@@ -186,6 +186,7 @@ int main(int argc, char **argv)
     static struct server server;
     struct err e;
     quit_on_signals();
+    server.started_ms = clock_unix_ms();
     json_object_seed(0);
     json_set_alloc_funcs(malloc, memory_free_wiped); /* prompts and answers are among the values */
     if (config_load(&server.config, argc, argv, environ, &e) != 0)

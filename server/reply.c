@@ -96,12 +96,37 @@ static const struct {
     {"storage_full", 507},
 };
 
+#define CODES (sizeof statuses / sizeof *statuses)
+_Static_assert(CODES <= REPLY_CODES_MAX, "counters have a place for each");
+
+const char *reply_code(size_t i, int *status)
+{
+    if (i >= CODES)
+        return NULL;
+    *status = statuses[i].status;
+    return statuses[i].code;
+}
+
+/* CODES for one that is not in the table. */
+static size_t find_code(const char *code)
+{
+    size_t i = 0;
+    while (i < CODES && strcmp(statuses[i].code, code) != 0)
+        i++;
+    return i;
+}
+
 int reply_status(const char *code)
 {
-    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
-        if (strcmp(statuses[i].code, code) == 0)
-            return statuses[i].status;
-    return 500;
+    size_t i = find_code(code);
+    return i < CODES ? statuses[i].status : 500;
+}
+
+static void count_error(struct request *r, const char *code)
+{
+    size_t i = find_code(code);
+    if (i < CODES)
+        counters_add(&r->server->counters.errors[i], 1);
 }
 
 static void deliver(struct request *r, struct reply *reply)
@@ -180,6 +205,15 @@ void reply_not_modified(struct request *r)
     deliver(r, &reply);
 }
 
+void reply_text(struct request *r, const char *content_type, struct buf *body)
+{
+    struct reply reply = reply_begin(r, 200);
+    reply.content_type = content_type;
+    reply.body = *body;
+    *body = (struct buf){0};
+    deliver(r, &reply);
+}
+
 void reply_empty(struct request *r)
 {
     struct reply reply = reply_begin(r, 204);
@@ -224,6 +258,7 @@ static void deliver_error(struct request *r, const struct err *e, json_t *more)
     reply.challenge = reply.status == 401;
     reply.adapter_version[0] = reply.etag[0] = '\0';
     reply.stream_bytes = 0;
+    count_error(r, e->code);
     if (reply.status == 500)
         log_message("error", "%s: %s: %s", r->id, e->code, e->message);
     if (format_error(e, more, &reply.body) != 0 || buf_append(&reply.body, "\n", 1) != 0) {

@@ -24,6 +24,11 @@ void reply_stream(struct request *r, ssize_t (*read)(struct request *r, char *ou
 void reply_stream_of(struct request *r, const char *content_type,
                      ssize_t (*read)(struct request *r, char *out, size_t max));
 
+/* 200 with `body`, which is taken over; `content_type` (static). */
+void reply_text(struct request *r, const char *content_type, struct buf *body);
+
+/* The codes of errors, each with its status, one after the other; NULL behind the last. */
+const char *reply_code(size_t i, int *status);
 /* The status of a code; 500 for codes that no client can cause. */
 int reply_status(const char *code);
 /* {"error": {...}} as text; 0, or -1 when memory ran out. */

@@ -21,7 +21,7 @@ enum {
     QUERY_LABEL = 16
 }; /* ?tenant=, ?limit=&after=, ?adapter=&from=&to=, ?force=, ?label= */
 
-enum { ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 80 };
+enum { ROUTES_MAX = 64, ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 80 };
 
 struct route {
     const char *method;  /* "GET" answers HEAD too */

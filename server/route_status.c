@@ -1,6 +1,7 @@
-/* Is it alive, is it ready, what is it. Open to everybody; says nothing of tenants. */
+/* Is it alive, is it ready, what is it, how is it. Says nothing of single tenants. */
 #include "core/base/sha256.h"
 #include "server/handlers.h"
+#include "server/metrics.h"
 #include "server/reply.h"
 
 void route_status_health(struct request *r)
@@ -28,4 +29,17 @@ void route_status_version(struct request *r)
                          precision_name(s->info->precision), "context_length",
                          s->info->numeric ? 0 : stats.context_length, "vocab_size", s->info->vocab_size,
                          "fingerprint", fingerprint));
+}
+
+void route_status_metrics(struct request *r)
+{
+    struct buf body = {0};
+    struct err e;
+    if (metrics_print(r->server, &body) == 0) {
+        reply_text(r, METRICS_CONTENT_TYPE, &body);
+        return;
+    }
+    buf_fini(&body);
+    err_memory(&e);
+    reply_error(r, &e);
 }

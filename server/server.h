@@ -12,6 +12,7 @@
 #include "core/text/chat.h"
 #include "core/text/tokenizer.h"
 #include "server/config.h"
+#include "server/counters.h"
 #include "server/jobs.h"
 
 enum { UPLOADS_MAX = 8, BODY_MEMORY_MAX = 256 << 20 };
@@ -36,8 +37,12 @@ struct server {
     struct watch *watch;
     struct meter *meter;   /* what each tenant has under way */
     struct ledger *ledger; /* and what it used */
+    struct counters counters;
+    int64_t started_ms; /* wall clock */
     atomic_bool draining;
-    atomic_int active;                /* requests between their headers and the end of their answer */
+    atomic_int active;      /* requests between their headers and the end of their answer */
+    atomic_int connections; /* open */
+    unsigned connections_max;
     atomic_int suspended;             /* connections that wait for other threads */
     atomic_int uploads;               /* UPLOADS_MAX at most */
     atomic_uint_least64_t body_bytes; /* JSON bodies in memory, BODY_MEMORY_MAX at most */

@@ -56,6 +56,8 @@ struct engine {
     uint64_t next_id;
     struct engine_stats stats;
 
+    struct engine_times times;
+
     /* the engine thread's own */
     struct scheduler scheduler;
     struct sequence **order; /* [sequences_max] running ones sorted by delta */
@@ -235,6 +237,11 @@ void engine_stats(struct engine *g, struct engine_stats *out)
     for (const struct sequence *q = g->live; q; q = q->next_live)
         *(q->admitted ? &out->running : &out->waiting) += 1;
     pthread_mutex_unlock(&g->lock);
+}
+
+const struct engine_times *engine_times(const struct engine *g)
+{
+    return &g->times;
 }
 
 int engine_waiting(struct engine *g, uint32_t tenant)
@@ -430,7 +437,11 @@ static void step(struct engine *g)
                           .alone = is_small(g, at)};
     uint64_t before = clock_us();
     const float *logits = model_step(g->run, &batch);
-    note_speed(g, at - decoded, clock_us() - before);
+    uint64_t us = clock_us() - before;
+    note_speed(g, at - decoded, us);
+    histogram_add(&g->times.step_us, &histogram_times, us);
+    histogram_add(&g->times.step_tokens, &histogram_counts, (uint64_t)at);
+    histogram_add(&g->times.step_sequences, &histogram_counts, (uint64_t)count);
     pthread_mutex_lock(&g->lock); /* before the callbacks: who is done finds itself counted */
     g->stats.steps++;
     g->stats.tokens_decode += (uint64_t)decoded;

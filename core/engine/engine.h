@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
+#include "core/base/histogram.h"
 #include "core/model/model.h"
 
 enum { ENGINE_LOGPROBS_MAX = 20 };
@@ -90,6 +91,12 @@ struct engine_stats {
     uint64_t preemptions; /* sequences that gave their place to another tenant's, and went on later */
 };
 
+/* Of every step. The engine thread adds; any thread may read, as long as the engine is there. */
+struct engine_times {
+    struct histogram step_us;                     /* histogram_times; the forward pass */
+    struct histogram step_tokens, step_sequences; /* histogram_counts */
+};
+
 struct engine;
 
 int engine_new(struct engine **out, const struct model *m, const struct engine_options *o, struct err *e);
@@ -101,6 +108,7 @@ void engine_free(struct engine *g);
 int engine_submit(struct engine *g, const struct engine_request *r, uint64_t *id, struct err *e);
 void engine_cancel(struct engine *g, uint64_t id); /* unknown or finished ids are fine */
 void engine_stats(struct engine *g, struct engine_stats *out);
+const struct engine_times *engine_times(const struct engine *g);
 int engine_waiting(struct engine *g, uint32_t tenant); /* requests of one tenant that wait */
 const struct model *engine_model(const struct engine *g);
 

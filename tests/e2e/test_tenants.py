@@ -145,6 +145,7 @@ MATRIX = [
     Row("/healthz", "GET", "/healthz", None, OPEN),
     Row("/readyz", "GET", "/readyz", None, OPEN),
     Row("/version", "GET", "/version", None, OPEN),
+    Row("/metrics", "GET", "/metrics", None, ADMINS + (200,)),
 ]
 
 

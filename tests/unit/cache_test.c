@@ -229,6 +229,8 @@ static void a_version_is_loaded_once_and_then_hit(void **state)
     assert_int_equal(s.hits, 2);
     assert_int_equal(s.misses, 1);
     assert_int_equal(s.resident, 1);
+    assert_int_equal(s.loading, 0);
+    assert_int_equal(s.load_failures, 0);
     assert_int_equal(s.bytes, bytes_of_rank(4));
     cache_free(cache);
     version_unref(v);
@@ -440,6 +442,7 @@ static void failures_are_remembered(void **state)
     const struct version *v = make_version(1, 1, 4);
     lease_now(v, "adapter_shape_mismatch");
     lease_now(v, "adapter_shape_mismatch");
+    assert_int_equal(stats().load_failures, 2);
     assert_int_equal(gate_begun(), 2); /* its time is over at once */
     cache_set_retry(cache, 1e9);
     for (unsigned i = 0; i < CACHE_FAILED_MAX + 10; i++) {

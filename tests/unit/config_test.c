@@ -40,6 +40,7 @@ static void defaults(void **state)
     assert_int_equal(c.max_batch, CONFIG_MAX_BATCH_DEFAULT);
     assert_int_equal(c.kv_bytes, 0);
     assert_false(c.no_auth);
+    assert_false(c.metrics_open);
     assert_false(c.log_json);
     config_fini(&c);
 }
@@ -52,8 +53,8 @@ static void the_order_of_sources(void **state)
     char path[] = "/tmp/config_test_XXXXXX", line[256], variable[256];
     int fd = mkstemp(path);
     assert_true(fd >= 0);
-    dprintf(fd,
-            "# a comment\n\n threads = 3 \nmax-batch=5\nkv-memory = 3M\ndata = from-file\nno-auth = true\n");
+    dprintf(fd, "# a comment\n\n threads = 3 \nmax-batch=5\nkv-memory = 3M\ndata = from-file\nno-auth = "
+                "true\nmetrics-open = on\n");
     close(fd);
     snprintf(variable, sizeof variable, "ADAPTERD_CONFIG=%s", path);
     char threads[] = "ADAPTERD_THREADS=2", batch[] = "ADAPTERD_MAX_BATCH=4", address[] = "ADAPTERD_LISTEN=";
@@ -65,6 +66,7 @@ static void the_order_of_sources(void **state)
     assert_string_equal(c.data, "from-file");
     assert_string_equal(c.port, "8080"); /* an empty variable is not set */
     assert_true(c.no_auth);
+    assert_true(c.metrics_open);
     config_fini(&c);
     snprintf(line, sizeof line, "--model m --config %s --max-batch 9", path);
     assert_int_equal(load(&c, line, NULL, &e), 0);
