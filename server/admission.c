@@ -46,6 +46,17 @@ static bool has_type(const char *value, const char *type)
            (!value[length] || strchr("; \t", value[length]));
 }
 
+/* Bodies are read as they come: what is compressed would be refused for what it seems to say. */
+static int check_coding(struct request *r, struct MHD_Connection *connection, struct err *e)
+{
+    const char *coding = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Encoding");
+    if (!r->has_body || !coding || !coding[0] || strcasecmp(coding, "identity") == 0)
+        return 0;
+    err_set(e, "unsupported_media_type", "the body must not be encoded, found Content-Encoding %.100s",
+            coding);
+    return err_hint(e, "send it uncompressed, without the header Content-Encoding");
+}
+
 static int check_type(struct request *r, struct MHD_Connection *connection, struct err *e)
 {
     const char *type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Type");
@@ -145,7 +156,7 @@ int admission_check(struct request *r, struct MHD_Connection *connection, const 
     if (atomic_load(&r->server->draining) && ends_with_drain(r->match.route))
         return err_set(e, "shutting_down", "the daemon is shutting down");
     if (auth_check(r, connection, e) != 0 || request_read_query(r, e) != 0 ||
-        check_type(r, connection, e) != 0 || check_size(r, e) != 0 ||
+        check_type(r, connection, e) != 0 || check_coding(r, connection, e) != 0 || check_size(r, e) != 0 ||
         copy_header(connection, "If-Match", &r->if_match, e) != 0 ||
         copy_header(connection, "If-None-Match", &r->if_none_match, e) != 0)
         return -1;

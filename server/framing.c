@@ -6,7 +6,7 @@
 #include <strings.h>
 
 struct headers {
-    int hosts, lengths, codings, authorizations, types;
+    int hosts, lengths, codings, authorizations, types, matches, none_matches;
     bool malformed;
     const char *length, *coding, *expect;
 };
@@ -36,6 +36,10 @@ static enum MHD_Result count(void *arg, enum MHD_ValueKind kind, const char *nam
         h->authorizations++;
     } else if (strcasecmp(name, "Content-Type") == 0) {
         h->types++;
+    } else if (strcasecmp(name, "If-Match") == 0) {
+        h->matches++;
+    } else if (strcasecmp(name, "If-None-Match") == 0) {
+        h->none_matches++;
     } else if (strcasecmp(name, "Expect") == 0) {
         h->expect = value;
     }
@@ -68,9 +72,10 @@ int framing_read(struct MHD_Connection *connection, const char *version, struct 
         return refuse(e, "the name of a header is not a token");
     if (h.hosts > 1 || (newer && h.hosts == 0))
         return refuse(e, "exactly one Host header is expected");
-    if (h.lengths > 1 || h.codings > 1 || h.authorizations > 1 || h.types > 1)
-        return refuse(e,
-                      "Content-Length, Transfer-Encoding, Content-Type and Authorization may be given once");
+    if (h.lengths > 1 || h.codings > 1 || h.authorizations > 1 || h.types > 1 || h.matches > 1 ||
+        h.none_matches > 1)
+        return refuse(e, "Content-Length, Transfer-Encoding, Content-Type, Authorization, If-Match and "
+                         "If-None-Match may be given once");
     if (h.lengths && h.codings)
         return refuse(e, "Content-Length and Transfer-Encoding exclude each other");
     if (h.codings && (!newer || !h.coding || strcasecmp(h.coding, "chunked") != 0))

@@ -17,8 +17,8 @@ static const char *skip_authority(const char *uri)
 {
     if (strncasecmp(uri, "http://", 7) != 0)
         return uri;
-    const char *slash = strchr(uri + 7, '/');
-    return slash ? slash : "/";
+    const char *path = uri + 7 + strcspn(uri + 7, "/?");
+    return *path == '/' ? path : "/";
 }
 
 static void make_id(struct request *r)

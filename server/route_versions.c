@@ -185,6 +185,10 @@ static int read_canary(const json_t *body, struct adapter_change *c, struct err 
     if (version < 0 || share < 0)
         return -1;
     c->canary_share = (int)lround(percent * 100);
+    if (share && fabs(percent * 100 - c->canary_share) > 1e-6) {
+        err_set(e, "out_of_range", "\"percent\" must be in steps of 0.01, found %g", percent);
+        return err_param(e, "canary");
+    }
     if (version && share)
         return 0;
     err_set(e, "missing_field", "a canary needs a \"version\" and a \"percent\"");

@@ -1,6 +1,7 @@
 """Tenants, keys, adapters, lists, tokens, status: what each route answers, and what it refuses, as docs/http-api.md says.
 
 POST /infer has its own file, test_infer.py; who may do what is in test_tenants.py."""
+import gzip
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import pytest
 
 from client import eventually, form_body, read
 from daemon import DEMO
+from wire import Wire
 
 MASK = os.path.join(DEMO, "adapters", "mask")
 TICKET = os.path.join(DEMO, "adapters", "ticket")
@@ -139,6 +141,19 @@ def test_content_types(admin, path):
         refused(admin.request("POST", path, b'{"nonsense":1}', {"Content-Type": kind}), 415, "unsupported_media_type", kind)
     for kind in ("application/json", "Application/JSON; charset=utf-8"):
         refused(admin.request("POST", path, b'{"nonsense":1}', {"Content-Type": kind}), 400, "unknown_field")
+
+
+def test_bodies_that_are_compressed_are_refused_by_name(admin):
+    body = gzip.compress(b'{"id":"compressed"}')
+    refused(admin.request("POST", "/tenants", body, {"Content-Encoding": "gzip"}), 415, "unsupported_media_type", "gzip")
+    refused(admin.request("POST", "/tenants", b'{"x":1}', {"Content-Encoding": "Identity"}), 400, "unknown_field")
+
+
+def test_addresses_in_absolute_form(daemon):
+    for target, status in (("http://a/healthz", 200), ("HTTP://a:1/healthz", 200), ("http://a", 404), ("http://a?x=/healthz", 404)):
+        with Wire(daemon) as wire:
+            wire.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert wire.answer().status == status, target
 
 
 def test_a_body_where_none_is_expected(admin):

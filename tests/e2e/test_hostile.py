@@ -95,6 +95,8 @@ FRAMING = {
     "no host": (post(LENGTH, host="") + HIDDEN, "400"),
     "two keys": (post("Authorization: Bearer x", LENGTH) + HIDDEN, "400"),
     "two types": (post("Content-Type: application/json", "Content-Type: text/plain", LENGTH) + HIDDEN, "400"),
+    "two conditions": (post("If-Match: *", 'If-Match: "none"', LENGTH) + HIDDEN, "400"),
+    "two other conditions": (post("If-None-Match: *", 'If-None-Match: "none"', LENGTH) + HIDDEN, "400"),
     "a name that is none": (post("X(y): z", LENGTH) + HIDDEN, "400"),
     "a header without colon": (post("nonsense", LENGTH) + HIDDEN, "400"),
     "HTTP/2.0": (post(LENGTH, version="2.0") + HIDDEN, "505"),

@@ -255,6 +255,7 @@ def test_a_canary_survives_a_crash(start):
     ({"version": "active"}, 400, "missing_field"), ({"version": "active", "percent": 5}, 409, "version_active"),
     ({"version": "0000", "percent": 5}, 404, "version_not_found"), ({"version": "one", "percent": 0}, 400, "out_of_range"),
     ({"version": "one", "percent": 100.5}, 400, "out_of_range"), ({"version": "one", "percent": "5"}, 400, "invalid_type"),
+    ({"version": "one", "percent": 0.015}, 400, "out_of_range"), ({"version": "one", "percent": 33.333}, 400, "out_of_range"),
     ({"version": "one", "percent": 5, "more": 1}, 400, "unknown_field"),
 ])
 def test_canaries_that_are_refused(names, canary, status, code):
