@@ -5,6 +5,11 @@ struct request;
 
 /* inference.c */
 void inference_handle(struct request *r);
+void inference_handle_completions(struct request *r);
+void inference_handle_chat(struct request *r);
+/* route_models.c */
+void route_models_list(struct request *r);
+void route_models_show(struct request *r);
 /* upload_form.c has the upload; route_adapters.c the list; route_versions.c the rest. */
 void route_adapters_list(struct request *r);
 void route_versions_show(struct request *r);

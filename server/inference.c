@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "core/base/clock.h"
+#include "server/fields.h"
 #include "server/handlers.h"
 #include "server/limits.h"
 #include "server/memory.h"
+#include "server/openai.h"
 #include "server/reply.h"
 #include "server/watch.h"
 
@@ -37,6 +39,12 @@ static void time_token(struct inference *q)
     q->token_us = now;
 }
 
+/* Is there anything that the stream may show and did not yet? */
+static bool has_news(const struct inference *q)
+{
+    return q->output.text_ready > q->sent_text || (!q->text_only && q->output.tokens_ready > q->sent_tokens);
+}
+
 static bool on_token(void *arg, const struct engine_token *t)
 {
     struct inference *q = arg;
@@ -45,8 +53,7 @@ static bool on_token(void *arg, const struct engine_token *t)
     time_token(q);
     pthread_mutex_lock(&r->lock);
     q->failed = output_push(&q->output, t, &more, &q->error) != 0;
-    bool news =
-        q->streaming && (q->output.text_ready > q->sent_text || q->output.tokens_ready > q->sent_tokens);
+    bool news = q->streaming && has_news(q);
     pthread_mutex_unlock(&r->lock);
     if (news)
         request_wake(r);
@@ -133,11 +140,11 @@ static void on_done(void *arg, const struct engine_done *d)
 
 static int next_event_locked(struct inference *q)
 {
-    if (q->output.text_ready > q->sent_text || q->output.tokens_ready > q->sent_tokens)
-        return inference_answer_event(q);
+    if (has_news(q))
+        return q->form->event(q);
     if (q->done) {
         q->stage = STREAM_END;
-        return inference_answer_last_event(q);
+        return q->form->last_event(q);
     }
     uint64_t now = clock_us();
     bool due = q->r->keepalive_due_us && now >= q->r->keepalive_due_us;
@@ -178,10 +185,14 @@ static ssize_t read_stream(struct request *r, char *out, size_t max)
 static void answer(struct request *r)
 {
     struct inference *q = r->task;
+    struct err e;
+    json_t *body;
     if (q->failed)
         reply_error(r, &q->error);
+    else if (q->form->answer(q, &body, &e) != 0)
+        reply_error(r, &e);
     else
-        reply_json(r, 200, inference_answer(q));
+        reply_json(r, 200, body);
 }
 
 /* ---- submit ---- */
@@ -341,10 +352,19 @@ static void name_usage(const struct inference *q)
         limits_name(q->r, USAGE_SEVERAL, "");
 }
 
+static int parse(struct inference *q, const struct buf *text, struct err *e)
+{
+    json_t *body = fields_parse(text->data, text->length, e);
+    if (!body)
+        return -1;
+    int result = q->form->parse(q, body, e);
+    json_decref(body);
+    return result;
+}
+
 static int understand(struct request *r, struct inference *q, struct err *e)
 {
-    if (inference_parse(q, r->body.data, r->body.length, e) != 0 || limits_admit(r, &q->tenant, e) != 0 ||
-        inference_resolve(q, e) != 0)
+    if (parse(q, &r->body, e) != 0 || limits_admit(r, &q->tenant, e) != 0 || q->form->resolve(q, e) != 0)
         return -1;
     name_usage(q);
     if (limits_take(r, tokens_at_most(q), e) != 0)
@@ -355,7 +375,7 @@ static int understand(struct request *r, struct inference *q, struct err *e)
     return 0;
 }
 
-void inference_handle(struct request *r)
+static void handle(struct request *r, const struct inference_form *form)
 {
     struct err e;
     struct inference *q = calloc(1, sizeof *q);
@@ -365,6 +385,7 @@ void inference_handle(struct request *r)
         return;
     }
     q->r = r;
+    q->form = form;
     r->task = q;
     r->task_free = inference_free;
     if (understand(r, q, &e) != 0) {
@@ -378,4 +399,28 @@ void inference_handle(struct request *r)
     pthread_mutex_unlock(&r->lock);
     request_hold(r);
     inference_lease(q, on_ready);
+}
+
+/* ---- the routes ---- */
+
+void inference_handle(struct request *r)
+{
+    static const struct inference_form form = {inference_parse, inference_resolve, inference_answer,
+                                               inference_answer_event, inference_answer_last_event};
+    handle(r, &form);
+}
+
+void inference_handle_completions(struct request *r)
+{
+    static const struct inference_form form = {openai_parse_completions, openai_resolve,
+                                               openai_answer_completions, openai_answer_completions_event,
+                                               openai_answer_completions_last_event};
+    handle(r, &form);
+}
+
+void inference_handle_chat(struct request *r)
+{
+    static const struct inference_form form = {openai_parse_chat, openai_resolve, openai_answer_chat,
+                                               openai_answer_chat_event, openai_answer_chat_last_event};
+    handle(r, &form);
 }

@@ -1,6 +1,7 @@
 /* One inference from its body to its answer: parse -> resolve -> tokenize -> lease -> submit -> stream or
- * reply. inference.c is the whole way; inference_parse.c reads the body, inference_lease.c gets the adapters,
- * inference_answer.c writes the answer.
+ * reply. inference.c is the whole way; inference_lease.c gets the adapters. How bodies and answers look is
+ * the request's form: that of POST /infer is in inference_parse.c and inference_answer.c, those of OpenAI's
+ * routes are in openai_parse.c and openai_answer.c.
  *
  * The struct is the request's task. HTTP and job threads own it until the engine has it; from then on what
  * the engine writes is under the request's lock. */
@@ -33,8 +34,26 @@ struct inference_part {
     struct delta *delta;           /* owned reference, once leased */
 };
 
+struct inference;
+
+/* What the routes that run the model do not have in common. */
+struct inference_form {
+    /* Fill what was asked for, tokens included; `body` may be changed. Any 400 code of the API,
+     * "tenant_not_found", "forbidden". */
+    int (*parse)(struct inference *q, json_t *body, struct err *e);
+    /* Find the versions. Errors of registry_resolve. */
+    int (*resolve)(struct inference *q, struct err *e);
+    /* The whole answer of a run that is done and did not fail. */
+    int (*answer)(const struct inference *q, json_t **out, struct err *e);
+    /* Append to q->event, with the request's lock held: what may be shown and was not yet; the end of the
+     * run, or its error. -1: memory ran out. */
+    int (*event)(struct inference *q);
+    int (*last_event)(struct inference *q);
+};
+
 struct inference {
     struct request *r; /* not referenced: it owns this */
+    const struct inference_form *form;
 
     /* What was asked for. */
     struct tenant_row tenant;
@@ -71,16 +90,45 @@ struct inference {
     float *numeric;        /* [row_count, vocab_size]; owned */
 
     /* Of the stream; HTTP thread. */
+    bool text_only; /* tokens are not in the events: they alone are no news */
     size_t sent_text, sent_tokens;
     struct buf event;
     size_t event_sent;
     enum { STREAM_TOKENS, STREAM_LAST, STREAM_END } stage;
+
+    struct {               /* of OpenAI's routes */
+        bool named;        /* the body has a model, which may be the base */
+        bool usage_wanted; /* as an event of its own */
+        bool begun;        /* the first event is out */
+        int64_t created_s; /* since 1970 */
+        size_t offset[2];  /* of the last token in the answer's text: bytes, characters */
+    } openai;
 };
 
-/* Fills what was asked for, tokens included. Any 400 code of the API, "tenant_not_found", "forbidden". */
-int inference_parse(struct inference *q, const char *body, size_t length, struct err *e);
+/* ---- the form of POST /infer ---- */
+int inference_parse(struct inference *q, json_t *body, struct err *e);
+int inference_resolve(struct inference *q, struct err *e);
+int inference_answer(const struct inference *q, json_t **out, struct err *e);
+int inference_answer_event(struct inference *q);
+int inference_answer_last_event(struct inference *q);
 
-/* Find the versions. Errors of registry_resolve. */
+/* ---- what the forms share; each of the parsers fills its part of `q` ---- */
+
+/* temperature, top_p, top_k, min_p, seed, max_tokens, stop, ignore_eos, stream; no log-probabilities. */
+int inference_parse_sampling(struct inference *q, const json_t *body, int64_t max_tokens, double temperature,
+                             struct err *e);
+/* One adapter more, by its name; there is room for it. "adapter_not_found" */
+int inference_parse_reference(struct inference *q, const char *name, size_t length, double scale,
+                              struct err *e);
+int inference_parse_prompt(struct inference *q, const json_t *value, struct err *e);
+int inference_parse_messages(struct inference *q, const json_t *list, struct err *e);
+/* New references; NULL when memory ran out. */
+json_t *inference_answer_token_text(const struct inference *q, int32_t token);
+json_t *inference_answer_number(double value); /* null for what JSON cannot say */
+/* Append `data`, which is taken over, to q->event. -1: memory ran out. */
+int inference_answer_add_event(struct inference *q, json_t *data);
+
+/* ---- the adapters ---- */
 int inference_resolve(struct inference *q, struct err *e);
 /* Calls `ready` exactly once, on this or another thread: with the delta (NULL: bare base; q owns it), or with
  * the error: those of cache_lease and delta_combine, "loader_busy", "overloaded". */
@@ -89,9 +137,3 @@ void inference_lease(struct inference *q,
 /* The engine has what it needs: adapters may go when it is done, however slowly the answer is read. */
 void inference_lease_release(struct inference *q);
 void inference_lease_fini(struct inference *q);
-
-/* The whole answer, or NULL when memory ran out. The run is done. */
-json_t *inference_answer(const struct inference *q);
-/* Append one event to q->event. With the request's lock held. -1: memory ran out. */
-int inference_answer_event(struct inference *q);      /* what may be shown and was not yet */
-int inference_answer_last_event(struct inference *q); /* the end of the run, or its error */

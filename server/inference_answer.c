@@ -12,8 +12,8 @@ static json_t *milliseconds(double ms)
     return json_real(round(ms * 1000) / 1000);
 }
 
-/* What JSON cannot say (no model that computes finite numbers gets here) is null. */
-static json_t *number(double value)
+/* No model that computes finite numbers has others. */
+json_t *inference_answer_number(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
 }
@@ -23,7 +23,7 @@ static json_t *text_json(const char *text, size_t length)
     return json_stringn(length ? text : "", length);
 }
 
-static json_t *token_text(const struct inference *q, int32_t token)
+json_t *inference_answer_token_text(const struct inference *q, int32_t token)
 {
     struct buf text = {0};
     struct err ignored;
@@ -49,7 +49,8 @@ static json_t *top_json(const struct inference *q, const struct engine_token *t)
     json_t *list = json_array();
     for (int i = 0; i < t->top_count; i++) {
         json_t *entry = json_pack("{s:i, s:o, s:o}", "token", (int)t->top[i].token, "text",
-                                  token_text(q, t->top[i].token), "logprob", number(t->top[i].logprob));
+                                  inference_answer_token_text(q, t->top[i].token), "logprob",
+                                  inference_answer_number(t->top[i].logprob));
         list_add(&list, entry);
     }
     return list;
@@ -60,9 +61,9 @@ static json_t *logprobs_json(const struct inference *q, size_t from, size_t to)
     json_t *list = json_array();
     for (size_t i = from; i < to; i++) {
         const struct engine_token *t = &q->output.logprobs[i];
-        json_t *entry =
-            json_pack("{s:i, s:o, s:o, s:o}", "token", (int)t->token, "text", token_text(q, t->token),
-                      "logprob", number(t->logprob), "top", top_json(q, t));
+        json_t *entry = json_pack("{s:i, s:o, s:o, s:o}", "token", (int)t->token, "text",
+                                  inference_answer_token_text(q, t->token), "logprob",
+                                  inference_answer_number(t->logprob), "top", top_json(q, t));
         list_add(&list, entry);
     }
     return list;
@@ -74,7 +75,7 @@ static json_t *prompt_logprobs_json(const struct inference *q)
     for (size_t i = 0; i < q->tokens.count; i++) {
         json_t *entry = i == 0 ? json_null()
                                : json_pack("{s:i, s:o}", "token", (int)q->tokens.ids[i], "logprob",
-                                           number(q->prompt_logprob[i]));
+                                           inference_answer_number(q->prompt_logprob[i]));
         list_add(&list, entry);
     }
     return list;
@@ -167,17 +168,19 @@ static int add_text(const struct inference *q, json_t *answer, size_t text_from,
     return failed;
 }
 
-json_t *inference_answer(const struct inference *q)
+int inference_answer(const struct inference *q, json_t **out, struct err *e)
 {
     json_t *answer = head_json(q);
     if (!answer)
-        return NULL;
+        return err_memory(e);
     int failed = q->r->server->info->numeric ? json_object_set_new(answer, "output", output_json(q))
                                              : add_text(q, answer, 0, 0);
-    if (!failed && add_end(q, answer) == 0)
-        return answer;
+    if (!failed && add_end(q, answer) == 0) {
+        *out = answer;
+        return 0;
+    }
     json_decref(answer);
-    return NULL;
+    return err_memory(e);
 }
 
 /* ---- events ---- */
@@ -187,7 +190,7 @@ static int append(const char *bytes, size_t length, void *out)
     return buf_append(out, bytes, length);
 }
 
-static int add_event(struct inference *q, json_t *data)
+int inference_answer_add_event(struct inference *q, json_t *data)
 {
     int failed = !data || buf_append_string(&q->event, "data: ") != 0 ||
                  json_dump_callback(data, append, &q->event, REPLY_JSON_FLAGS) != 0 ||
@@ -205,13 +208,13 @@ int inference_answer_event(struct inference *q)
     }
     q->sent_text = q->output.text_ready;
     q->sent_tokens = q->output.tokens_ready;
-    return add_event(q, data);
+    return inference_answer_add_event(q, data);
 }
 
 static int add_error_event(struct inference *q)
 {
     if (buf_append_string(&q->event, "event: error\ndata: ") != 0 ||
-        reply_format_error(&q->error, &q->event) != 0)
+        reply_format_error(q->r, &q->error, &q->event) != 0)
         return -1;
     return buf_append_string(&q->event, "\n\n");
 }
@@ -225,7 +228,7 @@ int inference_answer_last_event(struct inference *q)
         json_decref(data);
         return -1;
     }
-    if (add_event(q, data) != 0)
+    if (inference_answer_add_event(q, data) != 0)
         return -1;
     return buf_append_string(&q->event, "data: [DONE]\n\n");
 }

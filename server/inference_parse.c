@@ -1,4 +1,4 @@
-/* The body of POST /infer. */
+/* The body of POST /infer, and what others have in common with it. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -18,7 +18,8 @@ static const char *const known[] = {
 
 /* ---- with which adapter ---- */
 
-static int add_adapter(struct inference *q, const char *name, size_t length, double scale, struct err *e)
+int inference_parse_reference(struct inference *q, const char *name, size_t length, double scale,
+                              struct err *e)
 {
     if (length < 1 || length > INFERENCE_REFERENCE_MAX || strlen(name) != length) {
         err_set(e, "adapter_not_found", "no adapter of that name");
@@ -44,7 +45,7 @@ static int parse_part(struct inference *q, const json_t *value, struct err *e)
     if (found < 0 || field_number(value, "scale", -INFERENCE_SCALE_MAX, INFERENCE_SCALE_MAX, &scale, e) < 0)
         return -1;
     if (found)
-        return add_adapter(q, name, length, scale, e);
+        return inference_parse_reference(q, name, length, scale, e);
     err_set(e, "missing_field", "each entry of the list \"adapter\" needs an adapter");
     return err_param(e, "adapter");
 }
@@ -69,27 +70,27 @@ static int parse_adapter(struct inference *q, const json_t *body, struct err *e)
     const json_t *value = json_object_get(body, "adapter");
     const char *usual = q->tenant.default_adapter;
     if (!value && usual[0])
-        return add_adapter(q, usual, strlen(usual), 1, e);
+        return inference_parse_reference(q, usual, strlen(usual), 1, e);
     if (!value || json_is_null(value))
         return 0;
     if (json_is_array(value))
         return parse_parts(q, value, e);
     if (!json_is_string(value))
         return field_wrong_type(value, "adapter", "a name, null or a list", e);
-    return add_adapter(q, json_string_value(value), json_string_length(value), 1, e);
+    return inference_parse_reference(q, json_string_value(value), json_string_length(value), 1, e);
 }
 
 /* ---- how to sample ---- */
 
-static int parse_numbers(struct inference *q, const json_t *body, struct err *e)
+static int parse_numbers(struct inference *q, const json_t *body, int64_t max_tokens, double temperature,
+                         struct err *e)
 {
-    int64_t max_tokens = INFERENCE_MAX_TOKENS_DEFAULT, top_k = 0, logprobs = 0, seed;
-    double temperature = 0, top_p = 1, min_p = 0;
+    int64_t top_k = 0, seed;
+    double top_p = 1, min_p = 0;
     random_bytes(&seed, sizeof seed);
     seed &= SEED_MAX;
     if (field_integer(body, "max_tokens", 0, INFERENCE_MAX_TOKENS_MAX, &max_tokens, e) < 0 ||
         field_integer(body, "top_k", 0, INFERENCE_TOP_K_MAX, &top_k, e) < 0 ||
-        field_integer(body, "logprobs", 0, ENGINE_LOGPROBS_MAX, &logprobs, e) < 0 ||
         field_integer(body, "seed", 0, SEED_MAX, &seed, e) < 0 ||
         field_number(body, "temperature", 0, INFERENCE_TEMPERATURE_MAX, &temperature, e) < 0 ||
         field_number(body, "top_p", 0, 1, &top_p, e) < 0 || field_number(body, "min_p", 0, 1, &min_p, e) < 0)
@@ -104,7 +105,7 @@ static int parse_numbers(struct inference *q, const json_t *body, struct err *e)
                                     .top_k = (int)top_k,
                                     .seed = (uint64_t)seed,
                                     .max_tokens = (int)max_tokens,
-                                    .logprobs = logprobs ? (int)logprobs : -1};
+                                    .logprobs = -1};
     return 0;
 }
 
@@ -129,6 +130,27 @@ static int parse_stop(struct inference *q, const json_t *body, struct err *e)
     for (size_t i = 0; i < json_array_size(value); i++)
         if (parse_stop_string(q, json_array_get(value, i), e) != 0)
             return -1;
+    return 0;
+}
+
+int inference_parse_sampling(struct inference *q, const json_t *body, int64_t max_tokens, double temperature,
+                             struct err *e)
+{
+    if (parse_numbers(q, body, max_tokens, temperature, e) != 0 || parse_stop(q, body, e) != 0 ||
+        field_bool(body, "ignore_eos", &q->sampling.ignore_eos, e) < 0 ||
+        field_bool(body, "stream", &q->stream, e) < 0)
+        return -1;
+    return 0;
+}
+
+static int parse_logprobs(struct inference *q, const json_t *body, struct err *e)
+{
+    int64_t logprobs = 0;
+    if (field_integer(body, "logprobs", 0, ENGINE_LOGPROBS_MAX, &logprobs, e) < 0 ||
+        field_bool(body, "prompt_logprobs", &q->prompt_logprobs, e) < 0)
+        return -1;
+    if (logprobs)
+        q->sampling.logprobs = (int)logprobs;
     return 0;
 }
 
@@ -173,7 +195,7 @@ static int render_messages(struct inference *q, const json_t *list, struct chat_
     return result;
 }
 
-static int parse_messages(struct inference *q, const json_t *list, struct err *e)
+int inference_parse_messages(struct inference *q, const json_t *list, struct err *e)
 {
     if (!json_is_array(list))
         return field_wrong_type(list, "messages", "an array of objects", e);
@@ -189,7 +211,7 @@ static int parse_messages(struct inference *q, const json_t *list, struct err *e
     return result;
 }
 
-static int parse_prompt(struct inference *q, const json_t *value, struct err *e)
+int inference_parse_prompt(struct inference *q, const json_t *value, struct err *e)
 {
     if (!json_is_string(value))
         return field_wrong_type(value, "prompt", "a string", e);
@@ -276,9 +298,9 @@ static int parse_content(struct inference *q, const json_t *body, struct err *e)
     const json_t *value = json_object_get(body, name);
     switch (name[0]) {
     case 'p':
-        return parse_prompt(q, value, e);
+        return inference_parse_prompt(q, value, e);
     case 'm':
-        return parse_messages(q, value, e);
+        return inference_parse_messages(q, value, e);
     case 't':
         return field_tokens(body, "tokens", q->r->server->info->vocab_size, &q->tokens, e) < 0 ? -1 : 0;
     default:
@@ -303,27 +325,16 @@ static int parse_affinity(struct inference *q, const json_t *body, struct err *e
     return 0;
 }
 
-static int parse_body(struct inference *q, const json_t *body, struct err *e)
+int inference_parse(struct inference *q, json_t *body, struct err *e)
 {
     if (fields_known(body, known, e) != 0 || request_body_tenant(q->r, body, &q->tenant, e) != 0 ||
-        parse_adapter(q, body, e) != 0 || parse_numbers(q, body, e) != 0 || parse_stop(q, body, e) != 0 ||
-        field_bool(body, "ignore_eos", &q->sampling.ignore_eos, e) < 0 ||
-        field_bool(body, "stream", &q->stream, e) < 0 ||
-        field_bool(body, "prompt_logprobs", &q->prompt_logprobs, e) < 0 || parse_affinity(q, body, e) < 0)
+        parse_adapter(q, body, e) != 0 ||
+        inference_parse_sampling(q, body, INFERENCE_MAX_TOKENS_DEFAULT, 0, e) != 0 ||
+        parse_logprobs(q, body, e) != 0 || parse_affinity(q, body, e) < 0)
         return -1;
     if (q->stream && q->r->server->info->numeric) {
         err_set(e, "input_unsupported", "the answer of a model that takes numbers cannot be streamed");
         return err_param(e, "stream");
     }
     return parse_content(q, body, e);
-}
-
-int inference_parse(struct inference *q, const char *text, size_t length, struct err *e)
-{
-    json_t *body = fields_parse(text, length, e);
-    if (!body)
-        return -1;
-    int result = parse_body(q, body, e);
-    json_decref(body);
-    return result;
 }

@@ -9,7 +9,8 @@
 
 bool limits_apply(const struct route *route)
 {
-    return route->handler == inference_handle;
+    return route->handler == inference_handle || route->handler == inference_handle_completions ||
+           route->handler == inference_handle_chat;
 }
 
 static void set_retry(struct request *r, uint64_t wait_us)

@@ -22,6 +22,7 @@ static const struct {
     {"field_conflict", 400},
     {"unknown_parameter", 400},
     {"unknown_field", 400},
+    {"unsupported_value", 400},
     {"missing_field", 400},
     {"out_of_range", 400},
     {"input_required", 400},
@@ -49,6 +50,7 @@ static const struct {
     {"not_found", 404},
     {"tenant_not_found", 404},
     {"adapter_not_found", 404},
+    {"model_not_found", 404},
     {"adapter_expired", 404},
     {"version_not_found", 404},
     {"key_not_found", 404},
@@ -225,8 +227,28 @@ static int set_text(json_t *object, const char *name, const char *text)
     return text[0] ? json_object_set_new(object, name, json_string(text)) : 0;
 }
 
+static bool is_openai(const struct request *r)
+{
+    return strncmp(r->path, "/v1/", 4) == 0;
+}
+
+/* OpenAI's clients find these members in every error. */
+static int add_openai(const struct err *e, json_t *error)
+{
+    int status = reply_status(e->code);
+    const char *type = status == 401   ? "authentication_error"
+                       : status == 403 ? "permission_error"
+                       : status == 429 ? "rate_limit_error"
+                       : status >= 500 ? "server_error"
+                                       : "invalid_request_error";
+    int failed = json_object_set_new(error, "type", json_string(type));
+    if (!json_object_get(error, "param"))
+        failed |= json_object_set_new(error, "param", json_null());
+    return failed;
+}
+
 /* `more` is taken over: members behind the usual ones; NULL: none. */
-static int format_error(const struct err *e, json_t *more, struct buf *out)
+static int format_error(const struct request *r, const struct err *e, json_t *more, struct buf *out)
 {
     json_t *inner = json_object(), *outer = json_pack("{s:o}", "error", inner);
     int failed = !outer || set_text(inner, "code", e->code) != 0;
@@ -235,7 +257,8 @@ static int format_error(const struct err *e, json_t *more, struct buf *out)
     if (!failed) {
         set_text(inner, "param", e->param);
         set_text(inner, "hint", e->hint);
-        failed = (more && json_object_update(inner, more) != 0) ||
+        failed = (is_openai(r) && add_openai(e, inner) != 0) ||
+                 (more && json_object_update(inner, more) != 0) ||
                  json_dump_callback(outer, append, out, JSON_COMPACT) != 0;
     }
     json_decref(more);
@@ -243,9 +266,9 @@ static int format_error(const struct err *e, json_t *more, struct buf *out)
     return failed ? -1 : 0;
 }
 
-int reply_format_error(const struct err *e, struct buf *out)
+int reply_format_error(const struct request *r, const struct err *e, struct buf *out)
 {
-    return format_error(e, NULL, out);
+    return format_error(r, e, NULL, out);
 }
 
 static void deliver_error(struct request *r, const struct err *e, json_t *more)
@@ -261,7 +284,7 @@ static void deliver_error(struct request *r, const struct err *e, json_t *more)
     count_error(r, e->code);
     if (reply.status == 500)
         log_message("error", "%s: %s: %s", r->id, e->code, e->message);
-    if (format_error(e, more, &reply.body) != 0 || buf_append(&reply.body, "\n", 1) != 0) {
+    if (format_error(r, e, more, &reply.body) != 0 || buf_append(&reply.body, "\n", 1) != 0) {
         buf_fini(&reply.body);
         buf_append_string(&reply.body,
                           "{\"error\":{\"code\":\"out_of_memory\",\"message\":\"out of memory\"}}\n");

@@ -31,7 +31,7 @@ void reply_text(struct request *r, const char *content_type, struct buf *body);
 const char *reply_code(size_t i, int *status);
 /* The status of a code; 500 for codes that no client can cause. */
 int reply_status(const char *code);
-/* {"error": {...}} as text; 0, or -1 when memory ran out. */
-int reply_format_error(const struct err *e, struct buf *out);
+/* {"error": {...}} as text, as the clients of this request expect it; 0, or -1 when memory ran out. */
+int reply_format_error(const struct request *r, const struct err *e, struct buf *out);
 /* How every JSON that leaves the daemon is printed: floats survive the trip. */
 enum { REPLY_JSON_FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(9) };

@@ -27,7 +27,11 @@ static void make_id(struct request *r)
     char hex[2 * sizeof random + 1];
     random_bytes(random, sizeof random);
     hex_encode(random, sizeof random, hex);
-    snprintf(r->id, sizeof r->id, "%s_%s", strcmp(r->path, "/infer") == 0 ? "inf" : "req", hex);
+    const char *kind = strcmp(r->path, "/infer") == 0                 ? "inf_"
+                       : strcmp(r->path, "/v1/completions") == 0      ? "cmpl-"
+                       : strcmp(r->path, "/v1/chat/completions") == 0 ? "chatcmpl-"
+                                                                      : "req_";
+    snprintf(r->id, sizeof r->id, "%s%s", kind, hex);
 }
 
 struct request *request_new(struct server *s, const char *uri)
@@ -298,6 +302,8 @@ int request_read_query(struct request *r, struct err *e)
 {
     unsigned seen = 0;
     char name[32], value[512];
+    if (r->match.route->query & QUERY_WHOLE)
+        r->limit = PAGE_MAX;
     for (const char *p = r->query; p && *p;) {
         size_t length = strcspn(p, "&"), key = strcspn(p, "=&");
         const char *text = key < length ? p + key + 1 : p + key;

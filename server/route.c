@@ -18,6 +18,8 @@ static bool take_parameter(const char *pattern, const char *segment, size_t leng
         return false;
     memcpy(out, segment, length);
     out[length] = '\0';
+    if (strncmp(pattern, "{model}", 7) == 0)
+        return length > 0 && !strchr(out, '%');
     bool version = strncmp(pattern, "{version}", 9) == 0 && strncmp(out, "sha256:", 7) == 0;
     return name_valid(version ? out + 7 : out);
 }

@@ -18,15 +18,18 @@ enum {
     QUERY_PAGE = 2,
     QUERY_USAGE = 4,
     QUERY_FORCE = 8,
-    QUERY_LABEL = 16
-}; /* ?tenant=, ?limit=&after=, ?adapter=&from=&to=, ?force=, ?label= */
+    QUERY_LABEL = 16,
+    QUERY_WHOLE = 32
+}; /* ?tenant=, ?limit=&after=, ?adapter=&from=&to=, ?force=, ?label=; a list whose clients do not page:
+    * without ?limit= as long as a page may be */
 
-enum { ROUTES_MAX = 64, ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 80 };
+enum { ROUTES_MAX = 64, ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 144 };
 
 struct route {
     const char *method;  /* "GET" answers HEAD too */
     const char *pattern; /* "/adapters/{name}": {..} stands for one segment that is a valid name;
-                          * {version} may also begin with "sha256:" */
+                          * {version} may also begin with "sha256:"; {model} is any segment without
+                          * escapes: a base's name is its directory's */
     enum role role;      /* ROLE_NONE: open */
     enum route_body body;
     enum route_place place;

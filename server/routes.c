@@ -5,6 +5,12 @@
 
 static const struct route routes[] = {
     {"POST", "/infer", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, inference_handle},
+    {"POST", "/v1/completions", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT,
+     inference_handle_completions},
+    {"POST", "/v1/chat/completions", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, inference_handle_chat},
+    {"GET", "/v1/models", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_WHOLE,
+     route_models_list},
+    {"GET", "/v1/models/{model}", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT, route_models_show},
 
     {"POST", "/adapters", ROLE_TENANT, BODY_FORM, PLACE_DISK, QUERY_TENANT, upload_form_accept},
     {"GET", "/adapters", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_LABEL,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/clock.h"
 #include "core/base/file.h"
@@ -37,6 +38,20 @@ static void name_model(struct server *s)
     snprintf(s->model_name, sizeof s->model_name, "%.100s", name);
 }
 
+static int date_model(struct server *s, struct err *e)
+{
+    struct stat status;
+    char *path = file_join(s->config.model, "config.json");
+    if (!path)
+        return err_memory(e);
+    int failed = stat(path, &status) != 0 && err_errno(e, "cannot look at %s", path) != 0;
+    free(path);
+    if (failed)
+        return -1;
+    s->model_created_s = status.st_mtime;
+    return 0;
+}
+
 /* At most once a second: a small model says nothing. */
 static void log_progress(void *arg, double share)
 {
@@ -57,7 +72,7 @@ int server_open_model(struct server *s, struct err *e)
                                     .progress = log_progress,
                                     .progress_arg = &logged_ms};
     name_model(s);
-    if (model_open(&s->model, s->config.model, &options, e) != 0)
+    if (model_open(&s->model, s->config.model, &options, e) != 0 || date_model(s, e) != 0)
         return -1;
     s->info = model_info(s->model);
     if (s->info->numeric)

@@ -28,6 +28,7 @@ struct server {
     struct tokenizer *tokenizer; /* NULL for a numeric model */
     enum chat_template chat;
     char model_name[128];
+    int64_t model_created_s; /* since 1970: when its config.json was written */
     struct registry *registry;
     struct cache *cache;
     struct engine *engine;

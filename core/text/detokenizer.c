@@ -271,3 +271,18 @@ void detokenizer_fini(struct detokenizer *d)
 {
     buf_fini(&d->pending);
 }
+
+int tokenizer_bytes(const struct tokenizer *t, int32_t id, struct buf *out, struct err *e)
+{
+    size_t length;
+    const char *text = tokenizer_string(t, id, &length);
+    for (size_t i = 0; text && i < t->decoder.count; i++) {
+        enum decoder_kind kind = t->decoder.steps[i].kind;
+        int byte = kind == DECODER_BYTE_FALLBACK ? named_byte(text, length) : -1;
+        if (kind == DECODER_BYTE_LEVEL)
+            return append_bytes(out, text, length) == 0 ? 0 : err_memory(e);
+        if (byte >= 0)
+            return buf_append(out, &(char){(char)byte}, 1) == 0 ? 0 : err_memory(e);
+    }
+    return tokenizer_decode(t, &id, 1, false, out, e);
+}

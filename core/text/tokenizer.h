@@ -32,6 +32,9 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length,
  * are no UTF-8 become U+FFFD as there. Error: "token_out_of_range". */
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool skip_special_tokens,
                      struct buf *out, struct err *e);
+/* Append the bytes that a token stands for by itself, which may be a part of a character; the text of the id
+ * where its tokenizer knows no bytes. Errors of tokenizer_decode. */
+int tokenizer_bytes(const struct tokenizer *t, int32_t id, struct buf *out, struct err *e);
 int32_t tokenizer_find(const struct tokenizer *t,
                        const char *content); /* id of a token or added token, or -1 */
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);

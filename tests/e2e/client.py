@@ -95,9 +95,9 @@ class Client:
     def infer(self, **fields):
         return self.post("/infer", fields)
 
-    def events(self, **fields):
-        """POST /infer with stream: yields every event as (event name or None, object); "[DONE]" as (None, "[DONE]")."""
-        connection, response = self.open("POST", "/infer", {**fields, "stream": True})
+    def events(self, path="/infer", **fields):
+        """POST with stream: yields every event as (event name or None, object); "[DONE]" as (None, "[DONE]")."""
+        connection, response = self.open("POST", path, {**fields, "stream": True})
         try:
             assert response.status == 200, Answer(response.status, response.headers, response.read())
             name = None

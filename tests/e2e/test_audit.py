@@ -158,6 +158,8 @@ CHANGES = {
     ("POST", "/backup"): {"backup.start"},
     ("POST", "/fsck"): set(),
     ("POST", "/infer"): set(),
+    ("POST", "/v1/completions"): set(),
+    ("POST", "/v1/chat/completions"): set(),
     ("POST", "/tokenize"): set(),
     ("POST", "/detokenize"): set(),
 }

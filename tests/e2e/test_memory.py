@@ -44,6 +44,11 @@ def requests(client, turn, answers):
         answers.append(client.infer(prompt=long, max_tokens=24, ignore_eos=True).json["text"])
         client.post("/tokenize", {"text": f"{PROMPT} t " * (200 * turn)})
         list(client.events(messages=[{"role": "user", "content": f"{PROMPT} m"}], max_tokens=3))
+        user = {"model": "a0", "messages": [{"role": "user", "content": [{"type": "text", "text": f"{PROMPT} {i}"} for i in range(3 * turn)]}],
+                "max_tokens": 24, "ignore_eos": True, "logprobs": True, "user": f"{PROMPT} u"}
+        answers.append(client.post("/v1/chat/completions", user).json["choices"][0]["message"]["content"])
+        list(client.events("/v1/completions", model="a1", prompt=[f"{PROMPT} c"], stop=STOP, logprobs=1, max_tokens=3))
+        assert client.post("/v1/completions", {"model": "a1", "prompt": PROMPT, "suffix": f"{PROMPT} s"}).status == 400
         client.infer(prompt=f"{PROMPT} p", stop=[STOP, "x"], max_tokens=3, logprobs=3)
         assert client.infer(prompt=f"{PROMPT} p", adapter="unknown").status == 404
         assert client.infer(prompt=f"{PROMPT} p", top_p=2).status == 400
@@ -69,7 +74,7 @@ def test_texts_do_not_outlive_their_requests(start):
         t.start()
     for t in threads:
         t.join()
-    assert len(answers) == 16
+    assert len(answers) == 32
     gone = [PROMPT, STOP, CONFIG, acme.key, d.admin_key, *{a for a in answers if len(a) > 20}]
     assert len(gone) > 5
     eventually(lambda: not any(found(d, *gone).values()))

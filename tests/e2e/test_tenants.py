@@ -97,6 +97,18 @@ MATRIX = [
     Row("/infer", "POST", "/infer", {"tenant": "beta", "prompt": "a", "max_tokens": 1, "adapter": NAME}, keyed(403, 200, 200)),
     Row("/infer", "POST", "/infer?tenant=beta", {"prompt": "a", "max_tokens": 1}, keyed(403, 200, 200)),
     Row("/infer", "POST", "/infer", {"tenant": "nobody-there", "prompt": "a"}, keyed(403, 403, 404)),
+    *(Row(route, "POST", path, {**body, **more, "max_tokens": 1}, statuses)
+      for route, body in (("/v1/completions", {"prompt": "a"}), ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]}))
+      for path, more, statuses in ((f"{route}{{q}}", {"model": "demo"}, keyed(200, 200, 200)),
+                                   (f"{route}{{q}}", {"model": NAME}, keyed(404, 200, 200)),
+                                   (route, {"model": NAME, "tenant": "beta"}, keyed(403, 200, 200)),
+                                   (f"{route}?tenant=beta", {"model": NAME}, keyed(403, 200, 200)),
+                                   (route, {"model": NAME, "tenant": "nobody-there"}, keyed(403, 403, 404)))),
+    Row("/v1/models", "GET", "/v1/models{q}", None, keyed(200, 200, 200)),
+    Row("/v1/models", "GET", "/v1/models?tenant=beta", None, keyed(403, 200, 200)),
+    Row("/v1/models/{model}", "GET", "/v1/models/demo{q}", None, keyed(200, 200, 200)),
+    Row("/v1/models/{model}", "GET", f"/v1/models/{NAME}{{q}}", None, keyed(404, 200, 200)),
+    Row("/v1/models/{model}", "GET", f"/v1/models/{NAME}?tenant=beta", None, keyed(403, 200, 200)),
     Row("/adapters", "POST", "/adapters{q}", lambda h: form(h, name=h.fresh()), keyed(201, 201, 201)),
     Row("/adapters", "POST", "/adapters", lambda h: form(h, name=h.fresh(), tenant="beta"), keyed(403, 201, 201)),
     Row("/adapters", "POST", "/adapters?tenant=beta", lambda h: form(h, name=h.fresh()), keyed(403, 201, 201)),
@@ -193,6 +205,10 @@ def test_what_belongs_to_others_answers_as_what_does_not_exist(house):
                 lambda name: alpha.infer(adapter=f"{name}@{digits}", prompt="a"),
                 lambda name: alpha.infer(adapter=name, prompt="a", stream=True),
                 lambda name: alpha.infer(tenant=name, prompt="a"),
+                lambda name: alpha.post("/v1/completions", {"model": name, "prompt": "a"}),
+                lambda name: alpha.post("/v1/chat/completions", {"model": f"{name}@{digits}", "messages": [{"role": "user", "content": "a"}]}),
+                lambda name: alpha.get(f"/v1/models/{name}"),
+                lambda name: alpha.get(f"/v1/models/{name}@{digits}"),
                 lambda name: alpha.get("/adapters", tenant=name)):
         foreign, none = ask(NAME), ask(unknown)
         assert foreign.status == none.status and foreign.body.replace(NAME.encode(), unknown.encode()) == none.body

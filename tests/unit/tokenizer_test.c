@@ -261,6 +261,33 @@ static void a_token_shows_as_soon_as_it_is_whole(void **state)
     tokenizer_close(t);
 }
 
+/* The bytes of all tokens, one by one, are the text: also where a character takes several tokens. */
+static void tokens_have_bytes_of_their_own(void **state)
+{
+    (void)state;
+    static const char *const with_bytes[] = {"gpt2", "llama3", "qwen2", "llama2"};
+    static const char text[] = "a\xF4\x8F\xBF\xBF\xE2\x9A\x93 b";
+    for (size_t i = 0; i < sizeof with_bytes / sizeof *with_bytes; i++) {
+        struct err e;
+        struct tokenizer *t = open_fixture(with_bytes[i]);
+        struct token_list ids = {0};
+        struct buf out = {0};
+        size_t parts = 0;
+        assert_int_equal(tokenizer_encode(t, text, sizeof text - 1, false, &ids, &e), 0);
+        for (size_t k = 0; k < ids.count; k++) {
+            size_t before = out.length;
+            assert_int_equal(tokenizer_bytes(t, ids.ids[k], &out, &e), 0);
+            parts += !utf8_valid(out.data + before, out.length - before);
+        }
+        assert_true(parts > 1);
+        assert_true(out.length >= 8 && memcmp(out.data, text, 8) == 0);
+        assert_int_equal(tokenizer_bytes(t, -1, &out, &e), -1);
+        buf_fini(&out);
+        token_list_fini(&ids);
+        tokenizer_close(t);
+    }
+}
+
 static void ids_out_of_range_are_refused(void **state)
 {
     (void)state;
@@ -654,6 +681,7 @@ int main(void)
         cmocka_unit_test(every_variant_is_equal),
         cmocka_unit_test(random_ids_decode_the_same_in_steps),
         cmocka_unit_test(a_token_shows_as_soon_as_it_is_whole),
+        cmocka_unit_test(tokens_have_bytes_of_their_own),
         cmocka_unit_test(ids_out_of_range_are_refused),
         cmocka_unit_test(tokens_are_found_by_content),
         cmocka_unit_test(invalid_utf8_is_refused),
