@@ -252,7 +252,8 @@ def test_a_slow_reader_gets_everything_and_holds_up_nobody(daemon, acme):
     assert comparable(joined([(None, json.loads(b[6:])) for b in blocks[:-2]] + [(None, "[DONE]")])) == wanted
     # The run was over and waited in the daemon: what the sockets did not hold came with several tokens in one event.
     events = len(blocks) - 3  # the last event, [DONE], and what follows the last empty line
-    assert events < LONG["max_tokens"]
+    if SCALE == 1:  # the kernel makes room for all tokens of a build that is slowed down, as slowly as they come
+        assert events < LONG["max_tokens"]
 
 
 def test_a_stream_that_waits_shows_signs_of_life(single):
