@@ -259,6 +259,13 @@ void mirror_remove_tenant(struct mirror *m, struct tenant *t)
     mirror_unlock(m);
 }
 
+void mirror_set_admins(struct mirror *m, const struct admin_keys *admins)
+{
+    write_lock(m);
+    m->admins = *admins;
+    mirror_unlock(m);
+}
+
 void mirror_add_key(struct mirror *m, struct key *k)
 {
     write_lock(m);

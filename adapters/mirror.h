@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "adapters/admin_keys.h"
 #include "adapters/registry.h"
 #include "adapters/sorted.h"
 #include "adapters/table.h"
@@ -57,6 +58,7 @@ struct mirror {
     struct sorted tenants;
     struct table tenants_by_number, keys_by_hash;
     struct mirror_counts counts;
+    struct admin_keys admins;
     struct adapter *pinned[ADAPTERS_PINNED_MAX];
     size_t pinned_count;
 };
@@ -90,6 +92,7 @@ void mirror_add_tenant(struct mirror *m, struct tenant *t);
 void mirror_remove_tenant(struct mirror *m, struct tenant *t); /* the caller frees it */
 void mirror_change_tenant(struct mirror *m, struct tenant *t, const struct quota *quota,
                           const char *default_adapter);
+void mirror_set_admins(struct mirror *m, const struct admin_keys *admins);
 void mirror_add_key(struct mirror *m, struct key *k);
 void mirror_expire_key(struct mirror *m, struct key *k, int64_t expires_ms);
 void mirror_revoke_key(struct mirror *m, struct key *k);

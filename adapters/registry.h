@@ -145,14 +145,14 @@ int registry_key_list(struct registry *r, const char *tenant_id, const char *aft
 /* Who holds this key? Role NONE for an unknown, revoked or expired one. Compares hashes; time does not depend
  * on the match. */
 void registry_key_check(struct registry *r, const char *key, struct caller *out);
-/* The admin key in `path`: read it, or make one (mode 0600) when the file is not there. Call once, after
- * opening. */
-int registry_admin_key(struct registry *r, const char *path, bool *created, struct err *e);
+/* The admin keys in `path` (adapters/admin_keys.h), or a new one in a new file (mode 0600) when it is not
+ * there. At any time: from then on these are in force; after an error, those before. */
+int registry_admin_keys(struct registry *r, const char *path, bool *created, struct err *e);
 
 /* ---- audit: see adapters/audit.h ---- */
 enum { REQUEST_ID_BYTES = 40 };
 struct audit_actor {
-    char name[KID_BYTES];            /* of the key: its kid, "admin"; "no-auth", "daemon" */
+    char name[KID_BYTES];            /* of the key: its kid, "admin", "admin:NAME"; "no-auth", "daemon" */
     char tenant[NAME_MAX_BYTES + 1]; /* whose key; "" for an admin */
     char request[REQUEST_ID_BYTES];
 };

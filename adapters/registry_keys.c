@@ -7,7 +7,7 @@
 #include "core/base/clock.h"
 #include "core/base/file.h"
 
-enum { KEY_RANDOM_BYTES = 32, KID_RANDOM_BYTES = 8, ADMIN_KEY_MIN = 32 };
+enum { KEY_RANDOM_BYTES = 32, KID_RANDOM_BYTES = 8 };
 
 /* "ad_" and 64 hexadecimal digits: 256 random bits. */
 static void make_key_text(char out[KEY_TEXT_BYTES])
@@ -338,64 +338,34 @@ void registry_key_check(struct registry *r, const char *key, struct caller *out)
         fill_caller(k, out);
         note_use(r, k, now_ms);
     }
-    mirror_unlock(&r->mirror);
-    if (!bytes_differ(hash, r->admin_hash, sizeof hash) && r->has_admin) {
+    const struct admin_key *admin = admin_keys_find(&r->mirror.admins, hash);
+    if (admin) {
         *out = (struct caller){.role = ROLE_ADMIN};
-        strcpy(out->kid, "admin");
+        snprintf(out->kid, sizeof out->kid, "admin%s%s", admin->name[0] ? ":" : "", admin->name);
     }
+    mirror_unlock(&r->mirror);
 }
 
-/* ---- the admin key ---- */
+/* ---- admin keys ---- */
 
-static int check_admin_text(const char *path, const char *text, size_t length, struct err *e)
-{
-    bool printable = true;
-    for (size_t i = 0; i < length; i++)
-        printable = printable && text[i] > ' ' && text[i] < 127;
-    if (printable && length >= ADMIN_KEY_MIN && length < KEY_TEXT_BYTES)
-        return 0;
-    err_set(e, "admin_key_malformed", "%s must hold one key of %d to %d printable ASCII characters", path,
-            ADMIN_KEY_MIN, KEY_TEXT_BYTES - 1);
-    return err_hint(e, "remove the file and restart the daemon: it makes a new key");
-}
-
-static int read_admin_key(const char *path, uint8_t hash[SHA256_BYTES], struct err *e)
-{
-    struct buf content = {0};
-    int result = file_read(path, 4096, &content, e);
-    size_t length = content.length;
-    while (length > 0 && (content.data[length - 1] == '\n' || content.data[length - 1] == '\r'))
-        length--;
-    if (result == 0)
-        result = check_admin_text(path, content.data, length, e);
-    if (result == 0)
-        sha256_of(content.data, length, hash);
-    if (content.data)
-        explicit_bzero(content.data, content.length);
-    buf_fini(&content);
-    return result;
-}
-
-static int make_admin_key(const char *path, uint8_t hash[SHA256_BYTES], struct err *e)
+static int make_admin_key(const char *path, struct err *e)
 {
     char text[KEY_TEXT_BYTES + 1];
     make_key_text(text);
     size_t length = strlen(text);
-    sha256_of(text, length, hash);
     text[length] = '\n';
     int result = file_replace(path, text, length + 1, 0600, e);
     explicit_bzero(text, sizeof text);
     return result;
 }
 
-int registry_admin_key(struct registry *r, const char *path, bool *created, struct err *e)
+int registry_admin_keys(struct registry *r, const char *path, bool *created, struct err *e)
 {
-    uint8_t hash[SHA256_BYTES];
+    struct admin_keys admins;
     bool present = file_exists(path);
-    if ((present ? read_admin_key(path, hash, e) : make_admin_key(path, hash, e)) != 0)
+    if ((!present && make_admin_key(path, e) != 0) || admin_keys_read(&admins, path, e) != 0)
         return -1;
-    memcpy(r->admin_hash, hash, sizeof hash);
-    r->has_admin = true;
+    mirror_set_admins(&r->mirror, &admins);
     *created = !present;
     return 0;
 }

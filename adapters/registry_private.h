@@ -28,8 +28,6 @@ struct registry {
     pthread_t remover; /* removes the files of retired versions after their last use */
     bool has_remover;
     atomic_bool failed;
-    bool has_admin; /* set once, before other threads come */
-    uint8_t admin_hash[SHA256_BYTES];
     size_t swept_temporaries, swept_blobs;
     char *directory; /* DATA */
     int holds;       /* who wants blobs to stay; under `writer` */

@@ -27,16 +27,22 @@ static int report(const struct err *e)
     return usage ? EXIT_USAGE : EXIT_FAILURE;
 }
 
-/* The first line of the file, without spaces around it. */
-static int read_key_file(const char *path, struct buf *key, struct err *e)
+/* The file's first key: the first word of the first line that has one and is no comment. */
+static int read_key_file(const char *path, struct buf *text, const char **key, struct err *e)
 {
-    if (file_read(path, KEY_FILE_BYTES_MAX, key, e) != 0)
+    char *rest;
+    *key = NULL;
+    if (file_read(path, KEY_FILE_BYTES_MAX, text, e) != 0)
         return -1;
-    while (key->length && strchr(" \t\r\n", key->data[key->length - 1]))
-        key->data[--key->length] = '\0';
-    if (key->length == 0 || strlen(key->data) != key->length)
-        return err_set(e, "usage", "%s holds no key", path);
-    return 0;
+    int whole = text->data && strlen(text->data) == text->length;
+    for (char *line = whole ? strtok_r(text->data, "\r\n", &rest) : NULL; line && !*key;
+         line = strtok_r(NULL, "\r\n", &rest)) {
+        line += strspn(line, " \t");
+        line[strcspn(line, " \t")] = '\0';
+        if (*line && *line != '#')
+            *key = line;
+    }
+    return *key ? 0 : err_set(e, "usage", "%s holds no key", path);
 }
 
 static int open_client(struct client **out, const struct args *a, struct err *e)
@@ -48,11 +54,9 @@ static int open_client(struct client **out, const struct args *a, struct err *e)
         url = getenv("ADAPTERD_URL");
     if (!url || !*url)
         url = "http://127.0.0.1:8080";
-    int result = file ? read_key_file(file, &text, e) : 0;
+    int result = file ? read_key_file(file, &text, &key, e) : 0;
     if (result == 0)
-        result = client_open(out, url, file ? text.data : key && *key ? key : NULL, e);
-    if (text.data)
-        explicit_bzero(text.data, text.length);
+        result = client_open(out, url, key && *key ? key : NULL, e);
     buf_fini(&text);
     return result;
 }

@@ -77,7 +77,7 @@ const char *config_help(void)
            "  --kv-memory SIZE        memory for keys and values (from the machine's memory)\n"
            "  --adapter-memory SIZE   memory for loaded adapters (from the machine's memory)\n"
            "  --max-batch N           requests computed together, 1..4096 (64)\n"
-           "  --admin-key-file FILE   the admin key, created when missing (DATA/admin.key)\n"
+           "  --admin-key-file FILE   the admin keys, made when missing (DATA/admin.key)\n"
            "  --no-auth               everybody is admin; loopback addresses only\n"
            "  --metrics-open          GET /metrics needs no key\n"
            "  --log-format text|json  log lines on standard error (text)\n"

@@ -46,7 +46,9 @@ static void block_signals(sigset_t *set)
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, set, NULL);
+    signal(SIGHUP, SIG_DFL); /* one that is ignored may never arrive */
 }
 
 static void report(const struct server *s)
@@ -86,17 +88,29 @@ static int check(struct server *s)
     return EXIT_SUCCESS;
 }
 
-/* True when a signal came within that time. */
-static bool wait_signal(const sigset_t *set, long ms)
+static void read_admin_keys_again(struct server *s)
 {
-    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    return sigtimedwait(set, NULL, &time) > 0;
+    struct err e;
+    if (server_read_admin_keys(s, &e) == 0)
+        log_message("info", "the admin keys were read again");
+    else
+        log_message("error", "the admin keys stay as they were: %s", e.message);
 }
 
-/* Until a signal comes, or the registry cannot promise any more that what it acknowledges is on disk. */
+/* True when a signal that stops came within that time. */
+static bool wait_stop(struct server *s, const sigset_t *set, long ms)
+{
+    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    int number = sigtimedwait(set, NULL, &time);
+    if (number == SIGHUP)
+        read_admin_keys_again(s);
+    return number > 0 && number != SIGHUP;
+}
+
+/* Until it is stopped, or the registry cannot promise any more that what it acknowledges is on disk. */
 static int serve(struct server *s, const sigset_t *signals)
 {
-    while (!wait_signal(signals, 500)) {
+    while (!wait_stop(s, signals, 500)) {
         if (!registry_failed(s->registry))
             continue;
         log_message("error",
@@ -114,7 +128,7 @@ static void drain(struct server *s, struct http *http, const sigset_t *signals)
     log_message("info", "stopping: %d requests are running; another signal ends them at once",
                 atomic_load(&s->active));
     while (atomic_load(&s->active) > 0 && clock_ms() - began < GRACE_MS)
-        if (wait_signal(signals, 20))
+        if (wait_stop(s, signals, 20))
             break;
     http_stop(http);
 }

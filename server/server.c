@@ -113,18 +113,24 @@ static void log_broken(struct registry *r)
     }
 }
 
-static int open_registry(struct server *s, struct err *e)
+int server_read_admin_keys(struct server *s, struct err *e)
 {
     bool created = false;
-    struct registry_stats stats;
-    if (registry_open(&s->registry, s->config.data, e) != 0)
-        return -1;
     char *path =
         s->config.admin_key_file ? strdup(s->config.admin_key_file) : file_join(s->config.data, "admin.key");
-    int result = path ? registry_admin_key(s->registry, path, &created, e) : err_memory(e);
+    int result = path ? registry_admin_keys(s->registry, path, &created, e) : err_memory(e);
     if (result == 0 && created)
         log_message("info", "a new admin key was written to %s", path);
     free(path);
+    return result;
+}
+
+static int open_registry(struct server *s, struct err *e)
+{
+    struct registry_stats stats;
+    if (registry_open(&s->registry, s->config.data, e) != 0)
+        return -1;
+    int result = server_read_admin_keys(s, e);
     registry_stats(s->registry, &stats);
     log_message("info", "data in %s: %zu tenants, %zu adapters, %zu versions, %zu of them broken",
                 s->config.data, stats.tenants, stats.adapters, stats.versions, stats.broken);

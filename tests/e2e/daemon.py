@@ -73,7 +73,7 @@ class Daemon:
     @property
     def admin_key(self):
         with open(os.path.join(self.data, "admin.key")) as f:
-            return f.read().strip()
+            return f.read().split()[0]
 
     def client(self, key=None):
         """A client under `key`; without one, under the admin key."""

@@ -1,5 +1,6 @@
 """Keys: expiry, rotation without downtime, revocation at once, last use."""
 import os
+import signal
 import stat
 from datetime import datetime, timedelta, timezone
 
@@ -131,3 +132,41 @@ def test_adapterctl_rotates(daemon, ctl, tmp_path):
     bad = ctl(daemon, "keys", "rotate", "k-ctl", "k_none", "--out", tmp_path / "none.key")
     assert "(key_not_found)" in bad.err and not (tmp_path / "none.key").exists()
     assert ctl(daemon, "keys", "rotate", "k-ctl", first["kid"], "--grace", "604801").status == 2
+
+
+# ---- admin keys ----
+
+def test_an_admin_key_is_replaced_without_a_pause(start, ctl):
+    """The file is read again on SIGHUP; a mistake in it changes nothing."""
+    d = start("mlp")
+    path = os.path.join(d.data, "admin.key")
+    first, second = d.admin_key, "second-key-of-an-admin-0123456789"
+
+    def works(key):
+        return d.client(key).get("/tenants").status == 200
+
+    def reload(text):
+        before = d.read_log().count("admin keys")
+        with open(path, "w") as f:
+            f.write(text)
+        d.process.send_signal(signal.SIGHUP)
+        eventually(lambda: d.read_log().count("admin keys") > before)
+
+    assert works(first) and not works(second)
+    reload(f"# both for now\n{first}\n{second} anna\n")
+    assert works(first) and works(second)
+    reload(f"{second} Not-A-Name\n")
+    assert works(first) and works(second)
+    log = d.read_log()
+    assert "line 1" in log and "stay as they were" in log and second not in log
+    reload(f"# anna alone\n\n{second} anna\n")
+    assert works(second) and not works(first)
+    assert d.client(second).post("/tenants", {"id": "acme"}).status == 201
+    (row,) = d.client(second).get("/audit").json["data"]
+    assert row["actor"] == "admin:anna"
+    done = ctl(d, "--key-file", path, "tenants", "list", key="")
+    assert done.status == 0 and "acme" in done.out, done
+    os.unlink(path)
+    d.process.send_signal(signal.SIGHUP)
+    eventually(lambda: not works(second))
+    assert works(d.admin_key)

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "adapters/admin_keys.h"
 #include "adapters/migrations.h"
 #include "adapters/registry.h"
 #include "core/base/file.h"
@@ -278,7 +279,7 @@ static void the_admin_key_is_made_once(void **state)
     struct caller caller;
     struct stat status;
     bool created = false;
-    assert_int_equal(registry_admin_key(p->registry, path, &created, &e), 0);
+    assert_int_equal(registry_admin_keys(p->registry, path, &created, &e), 0);
     assert_true(created);
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
@@ -290,14 +291,65 @@ static void the_admin_key_is_made_once(void **state)
     place_reopen(p);
     registry_key_check(p->registry, text.data, &caller);
     assert_int_equal(caller.role, ROLE_NONE); /* not loaded yet */
-    assert_int_equal(registry_admin_key(p->registry, path, &created, &e), 0);
+    assert_int_equal(registry_admin_keys(p->registry, path, &created, &e), 0);
     assert_false(created);
     registry_key_check(p->registry, text.data, &caller);
     assert_int_equal(caller.role, ROLE_ADMIN);
-    scratch_write(p->directory, "admin.key", "short\n", 6);
-    assert_int_equal(registry_admin_key(p->registry, path, &created, &e), -1);
-    assert_string_equal(e.code, "admin_key_malformed");
     buf_fini(&text);
+    free(path);
+}
+
+#define A_KEY "0123456789abcdef0123456789abcdef"
+#define ANOTHER_KEY "fedcba9876543210fedcba9876543210"
+
+static void expect_admin(struct registry *r, const char *key, const char *expected)
+{
+    struct caller caller;
+    registry_key_check(r, key, &caller);
+    assert_int_equal(caller.role, expected ? ROLE_ADMIN : ROLE_NONE);
+    assert_string_equal(caller.kid, expected ? expected : "");
+}
+
+static void admin_keys_have_names_and_are_read_again(void **state)
+{
+    struct place *p = *state;
+    struct err e = {0};
+    bool created;
+    char *path = file_join(p->directory, "admin.key"), many[ADMIN_KEYS_MAX * 40 + 80] = "";
+    static const char good[] = A_KEY "  anna \r\n\n# who left\n" ANOTHER_KEY;
+    static const char *const wrong[] = {
+        "",
+        "\n",
+        "# nothing\n",
+        "short\n",
+        A_KEY " Name\n",
+        A_KEY " two names\n",
+        A_KEY "\nshort\n",
+        A_KEY "\x7f\n",
+        A_KEY " a-name-that-is-too-long\n",
+        A_KEY A_KEY A_KEY "\n",
+    };
+    scratch_write(p->directory, "admin.key", good, strlen(good));
+    assert_int_equal(registry_admin_keys(p->registry, path, &created, &e), 0);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        scratch_write(p->directory, "admin.key", wrong[i], strlen(wrong[i]));
+        assert_int_equal(registry_admin_keys(p->registry, path, &created, &e), -1);
+        assert_string_equal(e.code, "admin_key_malformed");
+        assert_null(strstr(e.message, A_KEY));
+        expect_admin(p->registry, A_KEY, "admin:anna");
+        expect_admin(p->registry, ANOTHER_KEY, "admin");
+    }
+    scratch_write(p->directory, "admin.key", A_KEY "\0", 33);
+    assert_int_equal(registry_admin_keys(p->registry, path, &created, &e), -1);
+    for (int i = 0; i <= ADMIN_KEYS_MAX; i++)
+        strcat(many, ANOTHER_KEY " a\n");
+    scratch_write(p->directory, "admin.key", many, strlen(many));
+    assert_int_equal(registry_admin_keys(p->registry, path, &created, &e), -1);
+    assert_non_null(strstr(e.message, "line 17"));
+    scratch_write(p->directory, "admin.key", many, strlen(many) - 35);
+    assert_int_equal(registry_admin_keys(p->registry, path, &created, &e), 0);
+    expect_admin(p->registry, A_KEY, NULL);
+    expect_admin(p->registry, ANOTHER_KEY, "admin:a");
     free(path);
 }
 
@@ -488,6 +540,7 @@ int main(void)
         IN_PLACE(labels_have_a_limit),
         IN_PLACE(keys_have_a_limit_and_revoked_ones_make_room),
         IN_PLACE(the_admin_key_is_made_once),
+        IN_PLACE(admin_keys_have_names_and_are_read_again),
         IN_PLACE(a_second_daemon_is_refused),
         cmocka_unit_test(databases_that_are_not_ours_are_refused),
         IN_PLACE(a_lost_database_does_not_cost_the_blobs),
