@@ -65,12 +65,12 @@ BENCH_PROGRAMS := $(addprefix $(BUILD)/bench/,make_model make_gguf kernels engin
 BENCH_HELPERS  := $(call objects,$(filter-out $(patsubst $(BUILD)/%,%.c,$(BENCH_PROGRAMS)),$(call sources,bench)))
 
 LIB_OBJ := $(call objects,$(CORE_SRC) $(ADAPTERS_SRC)) $(BUILD)/gen/migrations.o
-SERVER_LIB_OBJ := $(call objects,$(filter-out server/main.c,$(SERVER_SRC)))
+SERVER_LIB_OBJ := $(call objects,$(filter-out server/main.c,$(SERVER_SRC))) $(BUILD)/gen/openapi.o
 
 .PHONY: all run test check test-asan test-tsan docker-test torture deps install clean format format-check
 all: $(BUILD)/adapterd $(BUILD)/adapterctl
 
-$(BUILD)/adapterd: $(call objects,$(SERVER_SRC)) $(BUILD)/libadapterd.a
+$(BUILD)/adapterd: $(BUILD)/server/main.o $(SERVER_LIB_OBJ) $(BUILD)/libadapterd.a
 	$(call say,LD)
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(DAEMON_LIBS)
 
@@ -106,7 +106,11 @@ endif
 $(BUILD)/gen/migrations.c: $(MIGRATIONS) adapters/migrations.awk
 	@mkdir -p $(@D)
 	$(Q)awk -f adapters/migrations.awk $(MIGRATIONS) > $@
-$(BUILD)/gen/migrations.o: $(BUILD)/gen/migrations.c
+# So does the description of the HTTP interface.
+$(BUILD)/gen/openapi.c: server/openapi.json server/openapi.awk VERSION
+	@mkdir -p $(@D)
+	$(Q)awk -v version=$(VERSION) -f server/openapi.awk $< > $@
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 

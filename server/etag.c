@@ -90,11 +90,23 @@ bool etag_listed(const char *header, const char *etag)
     return false;
 }
 
-void etag_of_adapter(const struct version *v, const void *body, size_t length, char out[ETAG_BYTES])
+static void hash_of(const void *body, size_t length, char hex[17])
 {
     uint8_t hash[SHA256_BYTES];
-    char hex[17];
     sha256_of(body, length, hash);
     hex_encode(hash, 8, hex);
+}
+
+void etag_of_document(const void *text, size_t length, char out[ETAG_BYTES])
+{
+    char hex[17];
+    hash_of(text, length, hex);
+    snprintf(out, ETAG_BYTES, "\"%s\"", hex);
+}
+
+void etag_of_adapter(const struct version *v, const void *body, size_t length, char out[ETAG_BYTES])
+{
+    char hex[17];
+    hash_of(body, length, hex);
     snprintf(out, ETAG_BYTES, "\"%s%s-%s\"", v ? "sha256:" : "none", v ? v->digest : "", hex);
 }

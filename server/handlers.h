@@ -47,3 +47,4 @@ void route_status_health(struct request *r);
 void route_status_ready(struct request *r);
 void route_status_version(struct request *r);
 void route_status_metrics(struct request *r);
+void route_status_openapi(struct request *r);

@@ -216,6 +216,21 @@ void reply_text(struct request *r, const char *content_type, struct buf *body)
     deliver(r, &reply);
 }
 
+void reply_document(struct request *r, const char *content_type, const char *text, size_t length)
+{
+    struct buf body = {0};
+    struct err e;
+    etag_of_document(text, length, r->reply.etag);
+    if (etag_listed(r->if_none_match, r->reply.etag)) {
+        reply_not_modified(r);
+    } else if (buf_append(&body, text, length) == 0) {
+        reply_text(r, content_type, &body);
+    } else {
+        err_memory(&e);
+        reply_error(r, &e);
+    }
+}
+
 void reply_empty(struct request *r)
 {
     struct reply reply = reply_begin(r, 204);

@@ -2,6 +2,7 @@
 #include "core/base/sha256.h"
 #include "server/handlers.h"
 #include "server/metrics.h"
+#include "server/openapi.h"
 #include "server/reply.h"
 
 void route_status_health(struct request *r)
@@ -42,4 +43,9 @@ void route_status_metrics(struct request *r)
     buf_fini(&body);
     err_memory(&e);
     reply_error(r, &e);
+}
+
+void route_status_openapi(struct request *r)
+{
+    reply_document(r, "application/json", openapi_json, openapi_json_length);
 }

@@ -51,6 +51,7 @@ static const struct route routes[] = {
     {"GET", "/healthz", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, route_status_health},
     {"GET", "/readyz", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, route_status_ready},
     {"GET", "/version", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, route_status_version},
+    {"GET", "/openapi.json", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, route_status_openapi},
     {"GET", "/metrics", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, 0, route_status_metrics},
 };
 _Static_assert(sizeof routes / sizeof *routes <= ROUTES_MAX, "counters have a place for each");

@@ -157,6 +157,7 @@ MATRIX = [
     Row("/healthz", "GET", "/healthz", None, OPEN),
     Row("/readyz", "GET", "/readyz", None, OPEN),
     Row("/version", "GET", "/version", None, OPEN),
+    Row("/openapi.json", "GET", "/openapi.json", None, OPEN),
     Row("/metrics", "GET", "/metrics", None, ADMINS + (200,)),
 ]
 

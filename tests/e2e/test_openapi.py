@@ -1,0 +1,300 @@
+"""GET /openapi.json against the table of routes, the documentation, and what a live daemon takes and answers."""
+import json
+import os
+import re
+
+import pytest
+
+from client import Client, form_body, read
+from daemon import DEMO, ROOT
+from names import INPUT
+from schema import Schemas
+
+METHODS = ("get", "post", "patch", "put", "delete")
+MASK, VOICE = (os.path.join(DEMO, "adapters", name) for name in ("mask", "voice"))
+
+
+def source(*path):
+    return read(os.path.join(ROOT, *path)).decode()
+
+
+DOCUMENT = json.loads(source("server", "openapi.json").replace("@VERSION@", source("VERSION").strip()))
+ANSWERS, BODIES = Schemas(DOCUMENT, strict=True), Schemas(DOCUMENT, strict=False)
+
+
+def operations():
+    """(method, path) -> operation, with the parameters of its path, references followed."""
+    found = {}
+    for path, item in DOCUMENT["paths"].items():
+        assert set(item) <= {"parameters", *METHODS}
+        for method in set(item) & set(METHODS):
+            parameters = item.get("parameters", []) + item[method].get("parameters", [])
+            found[method.upper(), path] = {**item[method], "parameters": [ANSWERS.at(p["$ref"]) for p in parameters]}
+    return found
+
+
+OPERATIONS = operations()
+
+
+def walk(node, place="#"):
+    yield place, node
+    if isinstance(node, (dict, list)):
+        for name, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from walk(child, f"{place}/{name}")
+
+
+# ---- how it is served ----
+
+def test_it_is_served_to_everybody_and_kept_by_clients(daemon):
+    client = daemon.anonymous()
+    answer = client.get("/openapi.json")
+    assert answer.status == 200 and answer.headers["Content-Type"] == "application/json"
+    assert answer.json == DOCUMENT and answer.json["info"]["version"] == client.get("/version").json["version"]
+    assert len(answer.body) < 100_000 and source("server", "openapi.json").count("\n") < 1000
+    etag = answer.headers["ETag"]
+    assert re.fullmatch('"[0-9a-f]{16}"', etag)
+    again = client.request("GET", "/openapi.json", headers={"If-None-Match": etag})
+    assert (again.status, again.body, again.headers["ETag"]) == (304, b"", etag)
+    assert client.request("GET", "/openapi.json", headers={"If-None-Match": '"other"'}).body == answer.body
+    head = client.request("HEAD", "/openapi.json")
+    assert (head.status, head.headers["ETag"], head.headers["Content-Length"]) == (200, etag, str(len(answer.body)))
+
+
+# ---- in itself ----
+
+def test_every_reference_leads_somewhere_and_nothing_is_left_over():
+    used = {node["$ref"] for _, node in walk(DOCUMENT) if isinstance(node, dict) and "$ref" in node}
+    for reference in used:
+        ANSWERS.at(reference)
+    there = {f"#/components/{kind}/{name}" for kind, items in DOCUMENT["components"].items() if kind != "securitySchemes"
+             for name in items}
+    assert used == there
+    names = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(names) == len(set(names))
+    for _, node in walk(DOCUMENT):
+        if isinstance(node, dict) and "required" in node and "properties" in node:
+            assert set(node["required"]) <= set(node["properties"])
+
+
+def test_the_validator_sees_mistakes():
+    good = {"error": {"code": "not_found", "message": "no"}}
+    error = {"$ref": "#/components/schemas/Error"}
+    assert ANSWERS.problems(good, error) == []
+    for bad in ([], {}, {"error": {"code": "not_found"}}, {"error": {"code": "unheard_of", "message": "no"}}, {**good, "more": 1},
+                {"error": {"code": "not_found", "message": 1}}, {"error": {**good["error"], "current": "sha256:1"}}):
+        assert ANSWERS.problems(bad, error), bad
+    infer = {"$ref": "#/components/schemas/InferRequest"}
+    assert BODIES.problems({"prompt": "a", "adapter": None, "stop": ["a"], "top_k": 0, "stream": True}, infer) == []
+    for bad in ({"more": 1}, {"adapter": 1}, {"adapter": "A"}, {"stop": [1]}, {"stop": 17 * ["a"]}, {"top_k": -1}, {"top_k": True},
+                {"top_p": 0}, {"adapter": []}, {"stream": 1}, {"seed": 0.5}, {"messages": [{"role": "user"}]}):
+        assert BODIES.problems(bad, infer), bad
+
+
+# ---- against the source and the documentation ----
+
+def routes():
+    """(method, pattern) -> (role, body, names of query parameters), as server/routes.c has them."""
+    row = r'\{"([A-Z]+)",\s*"([^"]+)",\s*ROLE_(\w+),\s*BODY_(\w+),\s*PLACE_\w+,\s*([^,]*?),\s*\w+\}'
+    table = source("server", "routes.c")
+    found = re.findall(row, table)
+    assert len(found) == len(re.findall("ROLE_", table)) > 20
+    flags = re.findall(r'^    \{"(\w+)", (QUERY_\w+), ', source("server", "request.c"), re.M)
+    return {(method, path): (role, body, {name for name, flag in flags if flag in re.findall(r"QUERY_\w+", query)})
+            for method, path, role, body, query in found}
+
+
+def test_it_has_every_route_and_no_other():
+    assert set(OPERATIONS) == set(routes())
+
+
+@pytest.mark.parametrize("route", routes(), ids=" ".join)
+def test_role_parameters_and_body_are_those_of_the_table(route):
+    (role, body, query), operation = routes()[route], OPERATIONS[route]
+    assert (operation.get("security") == []) == (role == "NONE")
+    assert (operation.get("x-role") == "admin") == (role == "ADMIN")
+    assert {p["name"] for p in operation["parameters"] if p["in"] == "query"} == query
+    assert [p["name"] for p in operation["parameters"] if p["in"] == "path"] == re.findall(r"\{(\w+)\}", route[1])
+    kind = {"NONE": [], "JSON": ["application/json"], "FORM": ["multipart/form-data"]}[body]
+    assert list(operation.get("requestBody", {"content": []})["content"]) == kind
+    answers = operation["responses"]
+    assert any(status.startswith("2") for status in answers) and answers["4XX"] == {"$ref": "#/components/responses/Refused"}
+    assert role == "NONE" or answers["5XX"] == {"$ref": "#/components/responses/Failed"}
+
+
+def test_the_codes_are_those_that_there_are():
+    codes = re.findall(r'^    \{"(\w+)", \d{3}\},', source("server", "reply.c"), re.M)
+    assert DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"] == codes
+    section = source("docs", "http-api.md").split("\n## Errors\n")[1].split("\n## ")[0]
+    documented = {code for row in re.findall(r"^\| \d{3} \| ([^|]+) \|", section, re.M) for code in re.findall(r"`(\w+)`", row)}
+    assert len(documented) > 50 and documented <= set(codes)
+
+
+@pytest.mark.parametrize("schema, section, until", [
+    ("InferRequest", "## POST /infer", "### Streaming"),
+    ("Upload", "## Adapters", "<a name=\"proof\">"),
+    ("Quota", "<a name=\"quotas\">", "## Usage"),
+])
+def test_fields_are_those_of_the_documentation(schema, section, until):
+    text = source("docs", "http-api.md").split("\n" + section)[1].split("\n" + until)[0]
+    fields = re.findall(r"^\| `(\w+)` \|", text, re.M)
+    assert fields and set(DOCUMENT["components"]["schemas"][schema]["properties"]) == set(fields)
+
+
+# ---- against a live daemon ----
+
+def bounds():
+    for name, schema in DOCUMENT["components"]["schemas"]["InferRequest"]["properties"].items():
+        for key in ("minimum", "maximum", "exclusiveMinimum"):
+            if key in schema:
+                yield name, key, schema[key]
+
+
+@pytest.mark.parametrize("name, key, bound", bounds())
+def test_bounds_are_those_of_the_daemon(daemon, name, key, bound):
+    client = daemon.client()
+    client.post("/tenants", {"id": "bounds"})
+    fields = {"tenant": "bounds", "prompt": "a", "max_tokens": 1, "stop": [" ", "e", "\n"]}
+    inside = client.infer(**{**fields, name: bound})
+    assert inside.status == (400 if key == "exclusiveMinimum" else 200), inside
+    if key != "exclusiveMinimum":
+        outside = client.infer(**{**fields, name: bound + (1 if key == "maximum" else -1)})
+        assert (outside.status, outside.json["error"]["param"]) == (400, name)
+
+
+class Checked(Client):
+    """A client that holds each request and each answer to the document, and remembers what it has seen of it."""
+
+    seen = set()
+
+    def with_key(self, key):
+        return Checked(f"{self.host}:{self.port}", key)
+
+    def request(self, method, path, body=None, headers=None):
+        answer = super().request(method, path, body, headers)
+        place, operation = find(method, path.split("?")[0])
+        if answer.status < 400 and isinstance(body, dict):
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            assert BODIES.problems(body, schema) == []
+        responses = operation["responses"]
+        status = str(answer.status) if str(answer.status) in responses else f"{answer.status // 100}XX"
+        response = responses[status]
+        response = ANSWERS.at(response["$ref"]) if "$ref" in response else response
+        self.seen.add((*place, status))
+        if not answer.body:
+            assert "content" not in response or method == "HEAD"
+            return answer
+        kind = answer.headers["Content-Type"].split(";")[0]
+        schema = response["content"][kind].get("schema", {})
+        if kind == "application/json":
+            assert ANSWERS.problems(answer.json, schema) == [], answer
+        return answer
+
+
+def find(method, path):
+    for place, operation in OPERATIONS.items():
+        pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(place[1]))
+        if place[0] == method and re.fullmatch(pattern, path):
+            return place, operation
+    raise AssertionError(f"{method} {path} is not in the document")
+
+
+def events_fit(client, **fields):
+    content = OPERATIONS["POST", "/infer"]["responses"]["200"]["content"]["text/event-stream"]
+    events = [event for _, event in client.events(**fields)]
+    assert events.pop() == "[DONE]" and len(events) > 1
+    for event in events:
+        assert ANSWERS.problems(event, content["schema"]) == []
+
+
+def try_tenants(admin):
+    assert admin.post("/tenants", {"id": "acme", "quota": {"weight": 100, "tokens_per_minute": None}, "default_adapter": None}).status == 201
+    admin.post("/tenants", {"id": "gone"})
+    assert admin.post("/tenants", {"id": "acme"}).code == "tenant_exists"
+    assert admin.get("/tenants", limit=1).json["next"] == "acme"
+    assert admin.get("/tenants/acme").status == 200
+    assert admin.patch("/tenants/acme", {"quota": {"adapters_max": 100}, "default_adapter": None}).status == 200
+    key = admin.post("/tenants/acme/keys", {"label": "a", "expires_at": "2037-01-01T00:00:00Z"}).json
+    assert admin.post(f"/tenants/acme/keys/{key['kid']}/rotate", {"grace_seconds": 600, "expires_at": None}).status == 201
+    assert admin.get("/tenants/acme/keys").status == 200
+    last = admin.post("/tenants/acme/keys", {}).json
+    assert admin.delete(f"/tenants/acme/keys/{key['kid']}").status == 204
+    assert admin.delete("/tenants/gone").status == 204
+    return admin.with_key(last["key"])
+
+
+def upload(client, directory, **fields):
+    files = [(part, read(os.path.join(directory, file)), file)
+             for part, file in (("config", "adapter_config.json"), ("weights", "adapter_model.safetensors"))]
+    body, kind = form_body([*((k, v, None) for k, v in fields.items()), *files])
+    assert set(fields) | {"config", "weights"} <= set(DOCUMENT["components"]["schemas"]["Upload"]["properties"])
+    return client.request("POST", "/adapters", body, {"Content-Type": kind})
+
+
+def try_adapters(acme, admin):
+    assert upload(acme, MASK, name="a", proof_prompt="Hi").status == 201
+    second = upload(acme, VOICE, name="a", activate="false").json["version"]
+    assert upload(acme, MASK, name="a").status == 200
+    assert acme.patch("/adapters/a", {"canary": {"version": second, "percent": 5}}).status == 200
+    assert acme.patch("/adapters/a", {"version": second}).status == 200
+    assert acme.patch("/adapters/a", {"rollback": True}).status == 200
+    assert acme.patch("/adapters/a", {"labels": {"a": "b"}, "note": "n", "expires_at": "2037-01-01T00:00:00Z"}).status == 200
+    assert admin.patch("/adapters/a", {"pinned": True, "tenant": "acme"}).status == 200
+    lost = acme.patch("/adapters/a", {"version": second}, {"If-Match": f'"{second}"'})
+    assert lost.code == "version_conflict"
+    assert acme.get("/adapters").status == 200 and acme.get("/adapters", label="a:b").status == 200
+    shown = acme.get("/adapters/a")
+    assert acme.request("GET", "/adapters/a", headers={"If-None-Match": shown.headers["ETag"]}).status == 304
+    assert acme.get(f"/adapters/a/versions/{second}").status == 200
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        path = f"/adapters/a/versions/{second}/files/{file}"
+        assert acme.request("GET", path, headers={"If-None-Match": acme.get(path).headers["ETag"]}).status == 304
+    assert acme.infer(adapter="a", prompt="Hi", max_tokens=2, logprobs=2, prompt_logprobs=True).status == 200
+    assert acme.infer(adapter=[{"adapter": "a", "scale": 0.5}, {"adapter": f"a@{second[7:15]}"}], prompt="Hi", max_tokens=2).status == 200
+    events_fit(acme, adapter="a", prompt="Hi", max_tokens=4, logprobs=1, prompt_logprobs=True, ignore_eos=True)
+    assert acme.delete(f"/adapters/a/versions/{second}").status == 204
+    assert acme.get("/adapters/nobody").code == "adapter_not_found"
+    assert upload(acme, VOICE, name="b").status == 201
+    version = acme.get("/adapters/b").json["version"]
+    assert acme.delete(f"/adapters/b/versions/{version}", force="true").status == 204
+    assert acme.get("/adapters").json["data"][1]["version"] is None and acme.get("/adapters/b").json["version"] is None
+    assert acme.delete("/adapters/b").status == 204
+
+
+def try_the_rest(acme, admin, nobody):
+    assert acme.infer(prompt="Hi", max_tokens=2).status == 200
+    assert acme.infer(prompt="Hi", top_p=2).code == "out_of_range"
+    tokens = acme.post("/tokenize", {"text": "Hi", "add_special_tokens": False}).json["tokens"]
+    assert acme.post("/detokenize", {"tokens": tokens, "skip_special_tokens": True}).json["text"] == "Hi"
+    assert admin.get("/usage", tenant="acme", **{"from": "2026-01-01", "to": "2037-01-01"}).json["data"]
+    assert admin.get("/audit", tenant="acme", limit=5).json["data"]
+    assert admin.post("/fsck", None).json["ok"] and admin.post("/backup", None).status == 200
+    assert admin.get("/metrics").status == 200
+    document = nobody.get("/openapi.json")
+    assert nobody.request("GET", "/openapi.json", headers={"If-None-Match": document.headers["ETag"]}).status == 304
+    for path in ("/healthz", "/readyz", "/version"):
+        assert nobody.get(path).status == 200
+    for method, path in OPERATIONS:
+        if "security" not in OPERATIONS[method, path]:
+            assert nobody.request(method, re.sub(r"\{\w+\}", "abcd", path)).status == 401
+        else:
+            assert nobody.get(path, more=1).code == "unknown_parameter"
+
+
+def test_a_live_daemon_answers_as_it_says(start):
+    d = start("demo", None, "--threads", "1")
+    Checked.seen = set()
+    admin, nobody = Checked(d.address, d.admin_key), Checked(d.address, None)
+    acme = try_tenants(admin)
+    try_adapters(acme, admin)
+    try_the_rest(acme, admin, nobody)
+    # What remains is what only a daemon that stops, or fails, would say.
+    wanted = {(*place, status) for place, operation in OPERATIONS.items() for status in operation["responses"]}
+    assert {(path, status) for _, path, status in wanted - Checked.seen if status != "5XX"} == {("/readyz", "503")}
+
+
+def test_a_model_of_numbers_answers_as_it_says(mlp):
+    client = Checked(mlp.address, mlp.tenant("numbers").key)
+    for given in (INPUT, INPUT[0], INPUT * 3):
+        assert client.infer(input=given).status == 200
+    version = client.get("/version")
+    assert version.json["context_length"] == 0
