@@ -1,0 +1,308 @@
+/* The engine thread: takes what was submitted, admits, steps, hands out tokens. Owns the scheduler, the KV
+ * pages and every sequence that it has taken. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/engine/engine_private.h"
+
+enum {
+    STEP_US_MAX = 100000, /* of a step that decodes for somebody */
+    PREFILL_TOKENS_MIN = 16,
+    ALONE_PRODUCTS = 1 << 25 /* tokens by weights that one core multiplies in about a millisecond */
+};
+
+/* ---- the end of a sequence ---- */
+
+static void note_pages_locked(struct engine *g)
+{
+    g->stats.kv_pages_free = g->kv ? kvcache_pages_free(g->kv) : 0;
+    g->stats.kv_pages_cached = g->prefix ? prefix_pages(g->prefix) : 0;
+}
+
+/* Let others of the same root find the pages that are full by now. */
+static void keep_prefix(struct engine *g, struct sequence *q)
+{
+    if (g->prefix && q->s.tokens)
+        prefix_keep(g->prefix, &q->s.chain, q->request.tokens, q->s.kv.pages, q->s.computed / KV_PAGE_TOKENS);
+}
+
+static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
+{
+    uint64_t now = clock_us();
+    uint64_t admitted = q->admitted_us ? q->admitted_us : now,
+             prefilled = q->prefilled_us ? q->prefilled_us : now;
+    struct engine_done done = {.finish = how,
+                               .queue_ms = (double)(admitted - q->submitted_us) / 1000.0,
+                               .prefill_ms = (double)(prefilled - admitted) / 1000.0,
+                               .decode_ms = (double)(now - prefilled) / 1000.0,
+                               .cached_tokens = q->cached_tokens};
+    keep_prefix(g, q);
+    scheduler_remove(&g->scheduler, &q->s);
+    pthread_mutex_lock(&g->lock);
+    if (q->previous_live)
+        q->previous_live->next_live = q->next_live;
+    else
+        g->live = q->next_live;
+    if (q->next_live)
+        q->next_live->previous_live = q->previous_live;
+    note_pages_locked(g);
+    pthread_mutex_unlock(&g->lock);
+    q->request.on_done(q->request.arg, &done);
+    sequence_free(q);
+}
+
+/* ---- tokens ---- */
+
+static bool is_end_token(const struct engine *g, const struct sequence *q, int32_t token)
+{
+    for (int i = 0; i < g->info->eos_count && !q->request.sampling.ignore_eos; i++)
+        if (token == g->info->eos[i])
+            return true;
+    return false;
+}
+
+/* The next token from the logits behind the last one. The sequence may be gone afterwards. */
+static void emit_token(struct engine *g, struct sequence *q, const float *logits)
+{
+    const struct sampling *how = &q->request.sampling;
+    struct engine_token t = {.token = sampler_next(&q->sampler, how, logits, g->info->vocab_size)};
+    if (is_end_token(g, q, t.token)) {
+        finish(g, q, ENGINE_STOP);
+        return;
+    }
+    if (how->logprobs >= 0)
+        sampler_logprobs(how, logits, g->info->vocab_size, &t);
+    ((int32_t *)q->request.tokens)[q->prompt_tokens + q->new_tokens] = t.token;
+    q->new_tokens++;
+    if (!q->request.on_token(q->request.arg, &t))
+        finish(g, q, ENGINE_STOP);
+    else if (q->new_tokens == q->new_tokens_max)
+        finish(g, q, ENGINE_LENGTH);
+}
+
+/* Each row once, also of a sequence that began again. */
+static void give_rows(struct sequence *q, int first, int count, const float *logits, size_t vocab)
+{
+    for (int i = 0; i < count; i++)
+        if (first + i == q->rows_given) {
+            q->request.on_logits(q->request.arg, (size_t)(first + i), logits + (size_t)i * vocab);
+            q->rows_given++;
+        }
+}
+
+/* Hand out the logits of one sequence's part of the step; returns the rows used. The sequence may be gone
+ * afterwards. */
+static int use_logits(struct engine *g, struct sequence *q, const float *logits)
+{
+    int first = q->s.computed, planned = q->s.planned, prompt = q->s.prompt_tokens;
+    size_t vocab = (size_t)g->info->vocab_size;
+    bool prefill = first < prompt, prefilled = prefill && first + planned == prompt;
+    bool every_row = prefill && (q->s.wants_all_logits || g->info->numeric);
+    int rows = every_row ? planned : !prefill || prefilled ? 1 : 0;
+    q->s.computed += planned;
+    if (every_row && q->request.on_logits)
+        give_rows(q, first, planned, logits, vocab);
+    if (prefilled) {
+        if (!q->prefilled_us)
+            q->prefilled_us = clock_us();
+        keep_prefix(g, q);
+    }
+    if (prefilled && q->new_tokens_max == 0)
+        finish(g, q, g->info->numeric ? ENGINE_STOP : ENGINE_LENGTH);
+    else if (!prefill || prefilled)
+        emit_token(g, q, logits + (size_t)(rows - 1) * vocab);
+    return rows;
+}
+
+/* ---- a step ---- */
+
+static int by_delta(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t)(*(struct sequence *const *)a)->request.delta;
+    uintptr_t y = (uintptr_t)(*(struct sequence *const *)b)->request.delta;
+    return (x > y) - (x < y);
+}
+
+static int order_running(struct engine *g)
+{
+    int count = 0;
+    for (struct schedulable *s = g->scheduler.first; s; s = s->next)
+        if (s->planned > 0)
+            g->order[count++] = (struct sequence *)s;
+    qsort(g->order, (size_t)count, sizeof *g->order, by_delta);
+    return count;
+}
+
+static void put_token(struct engine *g, struct sequence *q, int at, int place)
+{
+    int prompt = q->s.prompt_tokens, columns = g->info->input_size;
+    bool last_of_prompt = place == prompt - 1;
+    g->position[at] = place;
+    g->kv_of[at] = &q->s.kv;
+    g->delta_of[at] = q->request.delta;
+    g->want[at] = q->s.wants_all_logits || g->info->numeric || place >= prompt || last_of_prompt;
+    if (g->info->numeric)
+        memcpy(g->input + (size_t)at * (size_t)columns, q->request.input + (size_t)place * (size_t)columns,
+               (size_t)columns * sizeof *g->input);
+    else
+        g->token[at] = q->request.tokens[place];
+}
+
+/* Prompt tokens that may go with decodes in one step, so that a step takes about STEP_US_MAX. */
+static int prefill_budget(const struct engine *g)
+{
+    double tokens = g->token_us > 0 ? STEP_US_MAX / g->token_us : g->options.chunk_tokens;
+    return tokens < PREFILL_TOKENS_MIN ? PREFILL_TOKENS_MIN : tokens < INT_MAX ? (int)tokens : INT_MAX;
+}
+
+/* A running mean of what a prompt token costs; steps of few tokens say little. */
+static void note_speed(struct engine *g, int prompt_tokens, uint64_t us)
+{
+    if (prompt_tokens >= PREFILL_TOKENS_MIN) {
+        double cost = (double)us / prompt_tokens;
+        g->token_us = g->token_us > 0 ? 0.75 * g->token_us + 0.25 * cost : cost;
+    }
+}
+
+/* Threads meet dozens of times in a step. Where the step is short that takes longer than it saves, and on a
+ * busy machine, where the others must wait for a core, much longer. */
+static bool is_small(const struct engine *g, int tokens)
+{
+    return !g->options.share_all && g->info->parameters * tokens <= ALONE_PRODUCTS;
+}
+
+static void step(struct engine *g)
+{
+    int planned = scheduler_plan(&g->scheduler, prefill_budget(g)), count = order_running(g), at = 0,
+        decoded = 0;
+    if (planned == 0)
+        return;
+    for (int i = 0; i < count; i++) {
+        struct sequence *q = g->order[i];
+        decoded += q->s.computed >= q->s.prompt_tokens;
+        for (int k = 0; k < q->s.planned; k++)
+            put_token(g, q, at++, q->s.computed + k);
+    }
+    struct batch batch = {.count = at,
+                          .token = g->token,
+                          .input = g->input,
+                          .position = g->position,
+                          .sequence = g->kv_of,
+                          .delta = g->delta_of,
+                          .want_logits = g->want,
+                          .alone = is_small(g, at)};
+    uint64_t before = clock_us();
+    const float *logits = model_step(g->run, &batch);
+    uint64_t us = clock_us() - before;
+    note_speed(g, at - decoded, us);
+    histogram_add(&g->times.step_us, &histogram_times, us);
+    histogram_add(&g->times.step_tokens, &histogram_counts, (uint64_t)at);
+    histogram_add(&g->times.step_sequences, &histogram_counts, (uint64_t)count);
+    pthread_mutex_lock(&g->lock); /* before the callbacks: who is done finds itself counted */
+    g->stats.steps++;
+    g->stats.tokens_decode += (uint64_t)decoded;
+    g->stats.tokens_prefill += (uint64_t)(at - decoded);
+    pthread_mutex_unlock(&g->lock);
+    for (int i = 0; i < count; i++)
+        logits += (size_t)use_logits(g, g->order[i], logits) * (size_t)g->info->vocab_size;
+}
+
+/* ---- who runs ---- */
+
+static void note_admitted(struct engine *g, struct sequence *q)
+{
+    bool first = !q->admitted_us;
+    if (first) {
+        q->admitted_us = clock_us();
+        q->cached_tokens = q->s.shared_tokens;
+    }
+    pthread_mutex_lock(&g->lock);
+    q->admitted = true;
+    g->stats.tokens_cached += first ? (uint64_t)q->s.shared_tokens : 0;
+    note_pages_locked(g);
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* It goes on later behind the tokens that it has now, as if they were its prompt. */
+static void put_back(struct engine *g, struct sequence *q)
+{
+    keep_prefix(g, q);
+    q->s.prompt_tokens = q->prompt_tokens + q->new_tokens;
+    q->s.wants_all_logits = q->s.wants_all_logits && q->rows_given < q->prompt_tokens;
+    scheduler_put_back(&g->scheduler, &q->s);
+    pthread_mutex_lock(&g->lock);
+    q->admitted = false;
+    g->stats.preemptions++;
+    note_pages_locked(g);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void admit_all(struct engine *g)
+{
+    for (struct schedulable *s; g->scheduler.waiting > 0;) {
+        if ((s = scheduler_admit(&g->scheduler)))
+            note_admitted(g, (struct sequence *)s);
+        else if ((s = scheduler_overserved(&g->scheduler)))
+            put_back(g, (struct sequence *)s);
+        else
+            return;
+    }
+}
+
+/* Finish every sequence that was cancelled, or all of them. One that was submitted since wait_for_work looked
+ * is not ours yet: its turn comes with the next round. */
+static void cancel_marked(struct engine *g, bool all)
+{
+    for (;;) {
+        struct sequence *found = NULL;
+        pthread_mutex_lock(&g->lock);
+        for (struct sequence *q = g->live; q && !found; q = q->next_live)
+            if (q->taken && (all || atomic_load(&q->cancelled)))
+                found = q;
+        pthread_mutex_unlock(&g->lock);
+        if (!found)
+            return;
+        finish(g, found, ENGINE_CANCELLED);
+    }
+}
+
+/* ---- the thread ---- */
+
+/* Sleep until there is something to do. Takes what was submitted; false when the engine is to stop. */
+static bool wait_for_work(struct engine *g, struct sequence **submitted, bool *cancelled)
+{
+    pthread_mutex_lock(&g->lock);
+    while (!g->stopping && !g->new_first && !g->cancel_pending && !g->scheduler.running &&
+           !g->scheduler.waiting)
+        pthread_cond_wait(&g->wake, &g->lock);
+    *submitted = g->new_first;
+    *cancelled = g->cancel_pending;
+    g->new_first = g->new_last = NULL;
+    g->cancel_pending = false;
+    bool stopping = g->stopping;
+    pthread_mutex_unlock(&g->lock);
+    return !stopping;
+}
+
+void *engine_main(void *arg)
+{
+    struct engine *g = arg;
+    for (bool go_on = true; go_on;) {
+        struct sequence *submitted, *next;
+        bool cancelled;
+        go_on = wait_for_work(g, &submitted, &cancelled);
+        for (struct sequence *q = submitted; q; q = next) {
+            next = q->next_new;
+            q->taken = true;
+            if (scheduler_add(&g->scheduler, &q->s) != 0)
+                finish(g, q, ENGINE_FAILED);
+        }
+        if (cancelled || !go_on)
+            cancel_marked(g, !go_on);
+        admit_all(g);
+        step(g);
+    }
+    return NULL;
+}

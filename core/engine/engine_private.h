@@ -1,0 +1,65 @@
+/* What the engine's files share: engine.c (the way in, life), sequence.c (a request as the engine keeps it),
+ * engine_loop.c (the engine thread). */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core/engine/engine.h"
+#include "core/engine/sampler.h"
+#include "core/engine/scheduler.h"
+
+struct sequence {
+    struct schedulable s; /* first: the scheduler's pointer is ours */
+    uint64_t id;
+    struct engine_request request; /* tokens, input and delta are owned */
+    struct sampler sampler;
+    int prompt_tokens; /* as submitted */
+    int new_tokens, new_tokens_max;
+    int rows_given;    /* to on_logits */
+    int cached_tokens; /* when it was admitted first */
+    uint64_t submitted_us, admitted_us, prefilled_us;
+    atomic_bool cancelled;
+    bool taken;                                 /* the engine thread's own: the scheduler knows it */
+    bool admitted;                              /* under the lock */
+    struct sequence *next_live, *previous_live; /* under the lock */
+    struct sequence *next_new;
+};
+
+struct engine {
+    const struct model *model;
+    const struct model_info *info;
+    struct engine_options options;
+    struct pool *pool;
+    struct kvcache *kv;
+    struct prefix *prefix;
+    struct model_run *run;
+    pthread_t thread;
+    bool started;
+
+    pthread_mutex_t lock; /* for what follows */
+    pthread_cond_t wake;
+    struct sequence *live;                 /* every sequence until its on_done */
+    struct sequence *new_first, *new_last; /* submitted, not yet seen by the engine thread */
+    bool cancel_pending, stopping;
+    uint64_t next_id;
+    struct engine_stats stats;
+
+    struct engine_times times;
+
+    /* the engine thread's own */
+    struct scheduler scheduler;
+    struct sequence **order; /* [sequences_max] running ones sorted by delta */
+    int32_t *token, *position;
+    float *input;
+    struct kv_sequence **kv_of;
+    const struct delta **delta_of;
+    uint8_t *want;
+    double token_us; /* what a prompt token costs */
+};
+
+/* A copy of what belongs to the caller, checked. Errors: those of engine_submit about the request. */
+int sequence_new(const struct engine *g, const struct engine_request *r, struct sequence **out,
+                 struct err *e);
+void sequence_free(struct sequence *q); /* NULL is fine */
+
+void *engine_main(void *engine); /* the engine thread, until `stopping` */

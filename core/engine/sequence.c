@@ -1,0 +1,100 @@
+/* A request as the engine keeps it, from being submitted to its end. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/engine/engine_private.h"
+
+enum { INPUT_ROWS_MAX = 1 << 20 };
+
+void sequence_free(struct sequence *q)
+{
+    if (!q)
+        return;
+    sampler_fini(&q->sampler);
+    delta_unref(q->request.delta);
+    free((void *)q->request.tokens);
+    free((void *)q->request.input);
+    free(q);
+}
+
+static int check_tokens(const struct engine *g, const struct engine_request *r, struct err *e)
+{
+    int limit = g->stats.context_length;
+    if (r->token_count == 0)
+        return err_set(e, "prompt_empty", "the prompt has no tokens");
+    if (r->token_count > (size_t)limit)
+        return err_set(e, "prompt_too_long", "the prompt has %zu tokens, the context holds %d",
+                       r->token_count, limit);
+    for (size_t i = 0; i < r->token_count; i++)
+        if (r->tokens[i] < 0 || r->tokens[i] >= g->info->vocab_size)
+            return err_set(e, "token_out_of_range", "token %zu is %d; the model has ids from 0 to %d", i,
+                           r->tokens[i], g->info->vocab_size - 1);
+    return 0;
+}
+
+static int check_rows(const struct engine_request *r, struct err *e)
+{
+    if (r->input_rows == 0)
+        return err_set(e, "prompt_empty", "the input has no rows");
+    if (r->input_rows > INPUT_ROWS_MAX)
+        return err_set(e, "prompt_too_long", "the input has %zu rows; at most %d are accepted", r->input_rows,
+                       INPUT_ROWS_MAX);
+    return 0;
+}
+
+/* Copy what belongs to the caller. New tokens are put behind those of the prompt. */
+static int copy_request(const struct engine *g, struct sequence *q, const struct engine_request *r,
+                        struct err *e)
+{
+    size_t numbers = r->input_rows * (size_t)g->info->input_size;
+    int32_t *tokens = malloc((r->token_count + (size_t)q->new_tokens_max + 1) * sizeof *tokens);
+    float *input = malloc((numbers + 1) * sizeof *input);
+    q->request = *r;
+    q->request.tokens = tokens;
+    q->request.input = input;
+    q->request.delta = delta_ref(r->delta);
+    if (!tokens || !input)
+        return err_memory(e);
+    if (r->token_count)
+        memcpy(tokens, r->tokens, r->token_count * sizeof *tokens);
+    if (r->cache_root && !r->on_logits)
+        q->s.tokens = tokens;
+    if (q->s.tokens)
+        memcpy(q->s.root.key, r->cache_root, SHA256_BYTES);
+    if (numbers)
+        memcpy(input, r->input, numbers * sizeof *input);
+    return g->info->numeric ? 0 : sampler_init(&q->sampler, &r->sampling, g->info->vocab_size, e);
+}
+
+/* How long it may get. The last token's own keys and values are never needed. */
+static void set_lengths(const struct engine *g, struct sequence *q, const struct engine_request *r)
+{
+    q->s.tenant = r->tenant;
+    q->s.weight = r->weight > 0 ? r->weight : ENGINE_WEIGHT_DEFAULT;
+    q->s.extra_cost = r->extra_cost;
+    q->s.wants_all_logits = r->on_logits != NULL && !g->info->numeric;
+    q->prompt_tokens = q->s.prompt_tokens = (int)(g->info->numeric ? r->input_rows : r->token_count);
+    if (g->info->numeric)
+        return;
+    int room = g->stats.context_length - q->s.prompt_tokens + 1, wanted = r->sampling.max_tokens;
+    q->new_tokens_max = wanted < 0 ? 0 : wanted < room ? wanted : room;
+    q->s.reserve_tokens = q->s.prompt_tokens + (q->new_tokens_max > 0 ? q->new_tokens_max - 1 : 0);
+}
+
+int sequence_new(const struct engine *g, const struct engine_request *r, struct sequence **out, struct err *e)
+{
+    if ((g->info->numeric ? check_rows(r, e) : check_tokens(g, r, e)) != 0)
+        return -1;
+    struct sequence *q = calloc(1, sizeof *q);
+    if (!q)
+        return err_memory(e);
+    set_lengths(g, q, r);
+    if (copy_request(g, q, r, e) != 0) {
+        sequence_free(q);
+        return -1;
+    }
+    q->submitted_us = clock_us();
+    *out = q;
+    return 0;
+}
