@@ -19,6 +19,17 @@ static int adapters_path(struct buf *path, const char *tenant, const char *label
     return 0;
 }
 
+/* Of what the name means, and what else decides how requests for it fare. */
+static void add_state(struct table *t, const json_t *adapter)
+{
+    const char *state = json_string_value(json_object_get(adapter, "state"));
+    char text[64];
+    snprintf(text, sizeof text, "%s%s%s", state ? state : "none active",
+             json_is_true(json_object_get(adapter, "expired")) ? ", expired" : "",
+             json_is_true(json_object_get(adapter, "pinned")) ? ", pinned" : "");
+    table_add(t, text);
+}
+
 static int print_rows(const json_t *rows, struct err *e)
 {
     struct table t;
@@ -30,7 +41,7 @@ static int print_rows(const json_t *rows, struct err *e)
         table_add_member(&t, row, "name");
         table_add_digest(&t, row, "version");
         table_add_member(&t, row, "versions");
-        table_add_member(&t, row, "state");
+        add_state(&t, row);
         table_add_time(&t, row, "created");
     }
     return table_print(&t, e);
@@ -46,6 +57,20 @@ int adapters_list(struct context *c, const struct args *a, struct err *e)
     return result;
 }
 
+/* "yes", "no", or its share where it is the canary. */
+static void add_active(struct table *t, const json_t *adapter, const json_t *version)
+{
+    const json_t *canary = json_object_get(adapter, "canary");
+    char share[32];
+    if (!json_is_object(canary) ||
+        !json_equal(json_object_get(canary, "version"), json_object_get(version, "version"))) {
+        table_add_member(t, version, "active");
+        return;
+    }
+    snprintf(share, sizeof share, "canary %g %%", json_number_value(json_object_get(canary, "percent")));
+    table_add(t, share);
+}
+
 int adapters_print_versions(const json_t *adapter, struct err *e)
 {
     struct table t;
@@ -55,7 +80,7 @@ int adapters_print_versions(const json_t *adapter, struct err *e)
     json_array_foreach(json_object_get(adapter, "versions"), i, row)
     {
         table_add_digest(&t, row, "version");
-        table_add_member(&t, row, "active");
+        add_active(&t, adapter, row);
         table_add_member(&t, row, "state");
         table_add_member(&t, row, "rank_max");
         table_add_member(&t, row, "sites");
@@ -81,13 +106,14 @@ static void add_sample(struct table *t, const json_t *version)
 }
 
 /* A table that may have no rows: its titles alone would say nothing. `before`: what stands between it and
- * what came before. */
-static int print_filled(struct table *t, const char *before, struct err *e)
+ * what came before; `otherwise`: what is said instead of an empty one. */
+static int print_filled(struct table *t, const char *before, const char *otherwise, struct err *e)
 {
     if (t->count > t->columns || t->failed) {
         fputs(before, stdout);
         return table_print(t, e);
     }
+    fputs(otherwise, stdout);
     table_fini(t);
     return 0;
 }
@@ -99,10 +125,10 @@ static int print_samples(const json_t *versions, struct err *e)
     const json_t *row;
     table_init(&t, "VERSION|SAMPLE|TEXT");
     json_array_foreach(versions, i, row) add_sample(&t, row);
-    return print_filled(&t, "\n", e);
+    return print_filled(&t, "\n", "", e);
 }
 
-static int print_about(const json_t *adapter, const char *before, struct err *e)
+static int print_about(const json_t *adapter, const char *before, const char *otherwise, struct err *e)
 {
     const json_t *labels = json_object_get(adapter, "labels"), *value;
     const char *key, *note = json_string_value(json_object_get(adapter, "note"));
@@ -127,17 +153,17 @@ static int print_about(const json_t *adapter, const char *before, struct err *e)
         table_add(&t, "pinned");
         table_add(&t, "yes");
     }
-    return print_filled(&t, before, e);
+    return print_filled(&t, before, otherwise, e);
 }
 
 int adapters_print_about(const json_t *adapter, struct err *e)
 {
-    return print_about(adapter, "", e);
+    return print_about(adapter, "", "no labels, no note, no end, no pin\n", e);
 }
 
 static int print_adapter(const json_t *adapter, struct err *e)
 {
-    if (adapters_print_versions(adapter, e) != 0 || print_about(adapter, "\n", e) != 0)
+    if (adapters_print_versions(adapter, e) != 0 || print_about(adapter, "\n", "", e) != 0)
         return -1;
     return print_samples(json_object_get(adapter, "versions"), e);
 }
@@ -184,10 +210,10 @@ static int show(struct context *c, const struct args *a, const char *name, const
 
 int adapters_show(struct context *c, const struct args *a, struct err *e)
 {
-    char *name = strdup(a->operand[0]);
-    if (!name)
-        return err_memory(e);
-    const char *version = path_cut_version(name);
+    char *name;
+    const char *version;
+    if (path_reference(a->operand[0], &name, &version, e) != 0)
+        return -1;
     int result = show(c, a, name, version, e);
     free(name);
     return result;
@@ -269,9 +295,7 @@ static int choose_name(const struct args *a, char out[NAME_MAX + 1], struct err 
     char *base = name ? (char *)(uintptr_t)name : strrchr(real, '/') + 1;
     if (!name && is_gguf(a->operand[0]))
         base[strlen(base) - 5] = '\0';
-    static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789";
-    int good = *base && strlen(base) <= 64 && strchr(first, *base) &&
-               strspn(base, "abcdefghijklmnopqrstuvwxyz0123456789._-") == strlen(base);
+    int good = path_name_valid(base);
     if (good)
         snprintf(out, NAME_MAX + 1, "%s", base);
     else
@@ -337,8 +361,15 @@ static int upload_files(struct context *c, const struct args *a, const char *con
     struct progress p;
     if (choose_name(a, name, e) != 0)
         return -1;
-    struct client_upload u = {args_get(a, "--tenant"), name, args_get(a, "--proof-prompt"), config, weights,
-                              progress_show,           &p};
+    struct client_upload u = {.tenant = args_get(a, "--tenant"),
+                              .name = name,
+                              .proof_prompt = args_get(a, "--proof-prompt"),
+                              .no_activate = args_get(a, "--no-activate") != NULL,
+                              .allow_no_effect = args_get(a, "--allow-no-effect") != NULL,
+                              .config_path = config,
+                              .weights_path = weights,
+                              .progress = progress_show,
+                              .arg = &p};
     progress_begin(&p);
     return upload(c, &u, e);
 }

@@ -143,7 +143,9 @@ int backup_take(struct context *c, const struct args *a, struct err *e)
     while (length > 1 && directory[length - 1] == '/')
         directory[--length] = '\0';
     int result = 0;
-    if (!directory || asprintf(&partial, "%s.partial-%ld", directory, (long)getpid()) < 0)
+    if (length == 0 && directory)
+        result = err_set(e, "usage", "the backup's directory has no name");
+    else if (!directory || asprintf(&partial, "%s.partial-%ld", directory, (long)getpid()) < 0)
         result = err_memory(e);
     else if (lstat(directory, &status) == 0)
         result = err_set(e, "exists", "%s is there already", directory);

@@ -230,8 +230,11 @@ static int check_status(struct client *c, const struct answer *a, struct err *e)
     const json_t *error = json_object_get(a->json, "error");
     if (json_is_object(error) && *text_of(error, "message")) {
         client_refusal(c, error, e);
-        if (a->status == 401 && (!c->headers || !e->hint[0])) /* the daemon speaks to all clients */
+        /* The daemon speaks to all clients. */
+        if (a->status == 401)
             err_hint(e, "give the key with --key-file FILE or in ADAPTERD_KEY");
+        else if (strcmp(e->code, "tenant_required") == 0)
+            err_hint(e, "say whose with --tenant TENANT");
         return -1;
     }
     err_set(e, "refused", "%s answered with HTTP status %ld", c->url, a->status);
@@ -353,6 +356,8 @@ int client_upload(struct client *c, const struct client_upload *u, struct answer
     int result = -1;
     if (!form || add_text(form, "tenant", u->tenant) || add_text(form, "name", u->name) ||
         add_text(form, "proof_prompt", u->proof_prompt) ||
+        add_text(form, "activate", u->no_activate ? "false" : NULL) ||
+        add_text(form, "allow_no_effect", u->allow_no_effect ? "true" : NULL) ||
         (u->config_path && add_file(form, "config", "adapter_config.json", u->config_path)) ||
         add_file(form, "weights", u->config_path ? "adapter_model.safetensors" : "adapter.gguf",
                  u->weights_path)) {

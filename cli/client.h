@@ -2,6 +2,7 @@
  * redirects, never uses a proxy: the key goes to the daemon that was named and nowhere else. */
 #pragma once
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/base/buf.h"
@@ -45,8 +46,9 @@ int client_stream(struct client *c, const char *path, const json_t *body, client
 int client_fetch(struct client *c, const char *path, client_on_data *on_data, void *arg, struct err *e);
 
 struct client_upload {
-    const char *tenant, *name;              /* tenant may be NULL */
-    const char *proof_prompt;               /* may be NULL */
+    const char *tenant, *name; /* tenant may be NULL */
+    const char *proof_prompt;  /* may be NULL */
+    bool no_activate, allow_no_effect;
     const char *config_path, *weights_path; /* config_path NULL: a GGUF file, which needs none */
     void (*progress)(void *arg, uint64_t sent, uint64_t total); /* may be NULL */
     void *arg;

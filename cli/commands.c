@@ -83,6 +83,8 @@ static const struct option upload_options[] = {
     TENANT_OPTION,
     {"--name", "NAME", "the adapter's name (default: the directory's or file's)", 0},
     {"--proof-prompt", "TEXT", "base and adapter answer it; both answers are kept and shown", 0},
+    {"--no-activate", NULL, "the name goes on meaning what it means, for a canary for example", 0},
+    {"--allow-no-effect", NULL, "take it although it changes no output", 0},
     {0},
 };
 

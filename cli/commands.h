@@ -37,7 +37,7 @@ int adapters_show(struct context *c, const struct args *a, struct err *e);
 int adapters_upload(struct context *c, const struct args *a, struct err *e);
 /* The table of an adapter's versions, of the answer that shows it. */
 int adapters_print_versions(const json_t *adapter, struct err *e);
-/* The table of its labels, note, end and pin; nothing where it has none. */
+/* The table of its labels, note, end and pin; a line that says so where it has none. */
 int adapters_print_about(const json_t *adapter, struct err *e);
 
 int versions_activate(struct context *c, const struct args *a, struct err *e);

@@ -36,29 +36,18 @@ struct download {
 
 /* ---- which version ---- */
 
-/* The entry of "versions" that `wanted` (NULL: the active one) means. */
-static const json_t *find_version(const json_t *adapter, const char *wanted, struct err *e)
+/* The entry of "versions" that is active. */
+static const json_t *find_active(const json_t *adapter, struct err *e)
 {
-    const json_t *found = NULL, *entry;
-    const char *prefix =
-        wanted ? wanted : path_digits(json_string_value(json_object_get(adapter, "version")));
+    const json_t *entry;
     size_t i;
     json_array_foreach(json_object_get(adapter, "versions"), i, entry)
     {
-        const char *digits = path_digits(json_string_value(json_object_get(entry, "version")));
-        if (!prefix || !digits || strncmp(digits, prefix, strlen(prefix)) != 0)
-            continue;
-        if (found) {
-            err_set(e, "version_ambiguous", "several versions begin with %.64s", prefix);
-            return NULL;
-        }
-        found = entry;
+        if (json_is_true(json_object_get(entry, "active")))
+            return entry;
     }
-    if (!found && prefix)
-        err_set(e, "version_not_found", "the adapter has no version that begins with %.64s", prefix);
-    else if (!found)
-        err_set(e, "version_not_found", "the adapter has no active version; name one: NAME@VERSION");
-    return found;
+    err_set(e, "version_not_found", "the adapter has no active version; name one: NAME@VERSION");
+    return NULL;
 }
 
 static int read_files(struct download *d, const json_t *version, struct err *e)
@@ -207,10 +196,8 @@ static void download_fini(struct download *d)
 
 /* ---- the command ---- */
 
-static int download(struct download *d, const struct args *a, const json_t *adapter, const char *wanted,
-                    struct err *e)
+static int download(struct download *d, const struct args *a, const json_t *version, struct err *e)
 {
-    const json_t *version = find_version(adapter, wanted, e);
     if (!version || read_files(d, version, e) != 0 || fetch_all(d, a->operand[1], e) != 0)
         return -1;
     if (d->context->json)
@@ -223,24 +210,24 @@ static int show_and_download(struct download *d, const struct args *a, const cha
 {
     struct buf path = {0};
     struct answer answer;
-    int result =
-        path_adapter(&path, d->name, NULL) != 0 || (d->tenant && path_query(&path, "tenant", d->tenant) != 0)
-            ? err_memory(e)
-            : client_call(d->context->client, "GET", path.data, NULL, &answer, e);
+    int result = path_adapter(&path, d->name, wanted) != 0 ||
+                         (d->tenant && path_query(&path, "tenant", d->tenant) != 0)
+                     ? err_memory(e)
+                     : client_call(d->context->client, "GET", path.data, NULL, &answer, e);
     buf_fini(&path);
     if (result != 0)
         return -1;
-    result = download(d, a, answer.json, wanted, e);
+    result = download(d, a, wanted ? answer.json : find_active(answer.json, e), e);
     answer_fini(&answer);
     return result;
 }
 
 int versions_download(struct context *c, const struct args *a, struct err *e)
 {
-    char *name = strdup(a->operand[0]);
-    if (!name)
-        return err_memory(e);
-    const char *version = path_cut_version(name);
+    char *name;
+    const char *version;
+    if (path_reference(a->operand[0], &name, &version, e) != 0)
+        return -1;
     struct download d = {.context = c,
                          .name = name,
                          .tenant = args_get(a, "--tenant"),

@@ -127,7 +127,7 @@ static int print_whole(const struct answer *a, struct err *e)
 static int run_whole(struct context *c, const json_t *body, struct err *e)
 {
     struct answer a;
-    if (client_call(c->client, "POST", "/infer", body, &a, e) != 0)
+    if (client_call_long(c->client, "POST", "/infer", body, &a, e) != 0)
         return -1;
     int result = 0;
     if (c->json)

@@ -10,6 +10,8 @@
 
 static int keys_path(struct buf *path, const char *tenant, const char *kid, struct err *e)
 {
+    if (path_check_name("a tenant", tenant, e) != 0 || (kid && path_check_name("a key", kid, e) != 0))
+        return -1;
     if (buf_append_string(path, "/tenants") != 0 || path_segment(path, tenant) != 0 ||
         buf_append_string(path, "/keys") != 0 || (kid && path_segment(path, kid) != 0))
         return err_memory(e);

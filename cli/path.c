@@ -1,6 +1,9 @@
 #include "cli/path.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+enum { NAME_BYTES_MAX = 64, DIGITS_MIN = 4, DIGITS_MAX = 64 };
 
 static int encode(struct buf *b, const char *text)
 {
@@ -36,11 +39,46 @@ const char *path_digits(const char *version)
     return version && strncmp(version, "sha256:", 7) == 0 ? version + 7 : version;
 }
 
-const char *path_cut_version(char *reference)
+bool path_name_valid(const char *name)
 {
-    char *at = strchr(reference, '@');
-    if (!at)
-        return NULL;
-    *at = '\0';
-    return path_digits(at + 1);
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t length = strlen(name);
+    return length >= 1 && length <= NAME_BYTES_MAX && strspn(name, allowed) == length &&
+           !strchr("._-", *name);
+}
+
+int path_check_name(const char *what, const char *name, struct err *e)
+{
+    if (path_name_valid(name))
+        return 0;
+    return err_set(e, "invalid_name", "\"%.100s\" cannot name %s: names match [a-z0-9][a-z0-9._-]{0,63}",
+                   name, what);
+}
+
+static int check_digits(const char *version, struct err *e)
+{
+    size_t length = strlen(version);
+    if (length >= DIGITS_MIN && length <= DIGITS_MAX && strspn(version, "0123456789abcdef") == length)
+        return 0;
+    return err_set(e, "version_not_found",
+                   "\"%.100s\" is no version: behind NAME@ come %d to %d hexadecimal digits of lower case",
+                   version, DIGITS_MIN, DIGITS_MAX);
+}
+
+int path_reference(const char *text, char **name, const char **version, struct err *e)
+{
+    char *copy = strdup(text);
+    if (!copy)
+        return err_memory(e);
+    char *at = strchr(copy, '@');
+    if (at)
+        *at = '\0';
+    const char *digits = at ? path_digits(at + 1) : NULL;
+    if (path_check_name("an adapter", copy, e) != 0 || (digits && check_digits(digits, e) != 0)) {
+        free(copy);
+        return -1;
+    }
+    *name = copy;
+    *version = digits;
+    return 0;
 }

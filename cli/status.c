@@ -3,11 +3,13 @@
 
 #include "cli/commands.h"
 
-static int fetch(struct context *c, const char *path, struct answer *answer, struct err *e)
+/* `member`: what adapterd's answer has. */
+static int fetch(struct context *c, const char *path, const char *member, struct answer *answer,
+                 struct err *e)
 {
     if (client_send(c->client, "GET", path, NULL, answer, e) != 0)
         return -1;
-    if (json_is_object(answer->json))
+    if (json_is_string(json_object_get(answer->json, member)))
         return 0;
     answer_fini(answer);
     err_set(e, "not_adapterd", "%s%s did not answer as adapterd does", client_url(c->client), path);
@@ -48,7 +50,7 @@ int status_show(struct context *c, const struct args *a, struct err *e)
     struct answer ready = {0}, version = {0};
     (void)a;
     int result = -1;
-    if (fetch(c, "/readyz", &ready, e) == 0 && fetch(c, "/version", &version, e) == 0)
+    if (fetch(c, "/readyz", "status", &ready, e) == 0 && fetch(c, "/version", "version", &version, e) == 0)
         result = print_status(c, &ready, &version, e);
     if (result == 0 && ready.status != 200)
         result = err_set(e, "not_ready", "adapterd at %s is not ready", client_url(c->client));

@@ -30,6 +30,8 @@ int tenants_call(struct context *c, const char *method, const char *id, const js
                  struct answer *answer, struct err *e)
 {
     struct buf path = {0};
+    if (path_check_name("a tenant", id, e) != 0)
+        return -1;
     if (buf_append_string(&path, "/tenants") != 0 || path_segment(&path, id) != 0) {
         buf_fini(&path);
         return err_memory(e);

@@ -1,4 +1,5 @@
 /* Which version an adapter's name means, what is said about it, and deleting. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,10 @@ static int patch(struct context *c, const struct args *a, const char *name, json
     const char *tenant = args_get(a, "--tenant");
     if (!body)
         return err_set(e, "usage", "what was given is not UTF-8");
+    if (path_check_name("an adapter", name, e) != 0) {
+        json_decref(body);
+        return -1;
+    }
     int result = path_adapter(&path, name, NULL) != 0 || (tenant && path_query(&path, "tenant", tenant) != 0)
                      ? err_memory(e)
                      : client_call(c->client, "PATCH", path.data, body, answer, e);
@@ -89,10 +94,10 @@ static int delete (struct context *c, const struct args *a, const char *name, co
 
 int versions_delete(struct context *c, const struct args *a, struct err *e)
 {
-    char *name = strdup(a->operand[0]);
-    if (!name)
-        return err_memory(e);
-    const char *version = path_cut_version(name);
+    char *name;
+    const char *version;
+    if (path_reference(a->operand[0], &name, &version, e) != 0)
+        return -1;
     int result = delete (c, a, name, version, e);
     free(name);
     return result;
@@ -102,13 +107,13 @@ int versions_delete(struct context *c, const struct args *a, struct err *e)
 
 int versions_canary(struct context *c, const struct args *a, struct err *e)
 {
-    char *name = strdup(a->operand[0]), *end;
-    if (!name)
-        return err_memory(e);
-    const char *version = path_cut_version(name);
+    char *name, *end;
+    const char *version;
+    if (path_reference(a->operand[0], &name, &version, e) != 0)
+        return -1;
     int off = strcmp(a->operand[1], "off") == 0, result;
     double percent = strtod(a->operand[1], &end);
-    if (off ? version != NULL : !version || *end || end == a->operand[1])
+    if (off ? version != NULL : !version || *end || end == a->operand[1] || !isfinite(percent))
         result = err_set(e, "usage", "say NAME@VERSION PERCENT, or NAME off");
     else
         result =

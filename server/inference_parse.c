@@ -332,9 +332,11 @@ int inference_parse(struct inference *q, json_t *body, struct err *e)
         inference_parse_sampling(q, body, INFERENCE_MAX_TOKENS_DEFAULT, 0, e) != 0 ||
         parse_logprobs(q, body, e) != 0 || parse_affinity(q, body, e) < 0)
         return -1;
+    if (parse_content(q, body, e) != 0)
+        return -1;
     if (q->stream && q->r->server->info->numeric) {
         err_set(e, "input_unsupported", "the answer of a model that takes numbers cannot be streamed");
         return err_param(e, "stream");
     }
-    return parse_content(q, body, e);
+    return 0;
 }

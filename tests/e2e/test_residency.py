@@ -113,7 +113,7 @@ def test_adapterctl_pins(ctl, mlp, tenant):
     refused = ctl(mlp, "adapters", "unpin", "a", key=names.client.key)
     assert refused.status == 1 and "admin key" in refused.err and names.show()["pinned"] is True
     done = ctl(mlp, "adapters", "unpin", *where)
-    assert done.status == 0 and done.out == "" and names.show()["pinned"] is False
+    assert done.status == 0 and done.out == "no labels, no note, no end, no pin\n" and names.show()["pinned"] is False
 
 
 # ---- loading ----
