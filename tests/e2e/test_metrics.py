@@ -161,6 +161,19 @@ def test_requests_and_tokens_are_those_of_the_answers(daemon, change):
         assert change(metric) == total(rows, column), metric
 
 
+def test_requests_of_openai_clients_count_as_all_others(daemon, change):
+    acme = daemon.tenant("o-acme")
+    body = {"prompt": "Hi", "max_tokens": 4, "ignore_eos": True}
+    said = acme.post("/v1/completions", body).json["usage"]
+    chat = {**body, "messages": [{"role": "user", "content": "Hi"}]}
+    del chat["prompt"]
+    assert acme.post("/v1/chat/completions", chat).status == 200
+    assert change("http_requests_total", route="/v1/completions", method="POST", code="200") == 1
+    assert change("http_requests_total", route="/v1/chat/completions", method="POST", code="200") == 1
+    assert change("time_to_first_token_seconds_count") == 2 == change("runs_total", finish="length")
+    assert change("completion_tokens_total") == 2 * said["completion_tokens"] == 8
+
+
 def test_errors_and_strangers_have_a_bounded_place(daemon, change):
     acme, anonymous = daemon.tenant("canary-tenant"), daemon.anonymous()
     acme.upload(MASK, name="canary-adapter")
