@@ -78,7 +78,8 @@ static void on_output_row(void *arg, size_t row, const float *values)
 /* Of the prompt, as far as it was computed at all; a row of a numeric model counts as one. */
 static int64_t tokens_in(const struct inference *q)
 {
-    bool computed = q->result.finish != ENGINE_CANCELLED || q->result.prefill_ms > 0;
+    enum engine_finish finish = q->result.finish;
+    bool computed = finish == ENGINE_STOP || finish == ENGINE_LENGTH || q->result.prefill_ms > 0;
     size_t count = q->r->server->info->numeric ? q->row_count : q->tokens.count;
     return computed ? (int64_t)count : 0;
 }
@@ -87,13 +88,12 @@ static int64_t tokens_in(const struct inference *q)
 static void count(const struct inference *q)
 {
     struct counters *c = &q->r->server->counters;
-    bool failed = q->failed || q->result.finish == ENGINE_FAILED;
     histogram_add(&c->queue_us, &histogram_times, (uint64_t)(1000 * q->result.queue_ms));
-    counters_add(&c->runs[failed ? ENGINE_FAILED : q->result.finish], 1);
+    counters_add(&c->runs[q->failed ? ENGINE_FAILED : q->result.finish], 1);
     int64_t tokens[USAGE_KINDS] = {[USAGE_PROMPT_TOKENS] = tokens_in(q),
                                    [USAGE_COMPLETION_TOKENS] = (int64_t)q->output.token_count,
                                    [USAGE_CACHED_TOKENS] = q->result.cached_tokens};
-    limits_count(q->r, tokens, failed);
+    limits_count(q->r, tokens, q->failed);
 }
 
 static bool numeric_finite(const struct inference *q)
@@ -105,12 +105,14 @@ static bool numeric_finite(const struct inference *q)
     return true;
 }
 
-/* Runs can end well and have no good answer. */
+/* Runs can end without an answer, and end well and have no good one. */
 static void check_result(struct inference *q)
 {
     if (q->failed)
         return;
-    if (q->numeric && q->result.finish != ENGINE_CANCELLED && !numeric_finite(q))
+    if (q->result.finish == ENGINE_FAILED)
+        q->failed = err_memory(&q->error) != 0;
+    else if (q->numeric && q->result.finish != ENGINE_CANCELLED && !numeric_finite(q))
         q->failed =
             err_set(&q->error, "output_not_finite", "an output for this input is not a finite number") != 0;
     else

@@ -522,7 +522,7 @@ def test_errors_of_every_kind(daemon, acme):
 
 def test_quotas_and_usage_count_as_those_of_infer(daemon):
     tenant = with_adapters(daemon, "counted")
-    assert daemon.client().patch("/tenants/counted", {"quota": {"tokens_per_minute": 2000, "requests_in_flight_max": 1}}).status == 200
+    assert daemon.client().patch("/tenants/counted", {"quota": {"tokens_per_minute": 200, "requests_in_flight_max": 1}}).status == 200
     with Wire(daemon) as waiting:
         waiting.request("POST", CHAT, None, tenant.key, ["Content-Length: 10", "Expect: 100-continue"])
         assert waiting.file.readline().startswith(b"HTTP/1.1 100 ")
@@ -531,7 +531,7 @@ def test_quotas_and_usage_count_as_those_of_infer(daemon):
         assert answer.headers["Retry-After"] == "1" and answer.headers["x-ratelimit-limit-requests"] == "1"
     eventually(lambda: tenant.infer(prompt="a", max_tokens=0).status == 200)
     answer = tenant.post(COMPLETIONS, {"model": "mask", "prompt": 100 * [20], "max_tokens": 10, "ignore_eos": True})
-    assert good(answer)["usage"]["total_tokens"] == 110 and int(answer.headers["x-ratelimit-remaining-tokens"]) <= 1890
+    assert good(answer)["usage"]["total_tokens"] == 110 and int(answer.headers["x-ratelimit-remaining-tokens"]) < 200
     answer = tenant.post(CHAT, {"model": "voice", "messages": PARCEL, "max_tokens": 5, "ignore_eos": True})
     assert good(answer)["usage"]["completion_tokens"] == 5
     row = {r["adapter"]: r for r in tenant.get("/usage").json["data"]}
