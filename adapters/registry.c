@@ -263,12 +263,28 @@ static int sweep(struct registry *r, bool created, struct err *e)
     return blobs_sweep(&r->blobs, created ? refuse_blob : blob_used, r, &r->swept_blobs, e);
 }
 
+/* What a restore that was interrupted leaves is not a registry with nothing in it. */
+static int refuse_partial(const char *data_directory, struct err *e)
+{
+    char *path = file_join(data_directory, "registry.db.partial");
+    if (!path)
+        return err_memory(e);
+    int result = 0;
+    if (access(path, F_OK) == 0) {
+        err_set(e, "registry_missing", "%s is there: the restore of a backup did not come to its end", path);
+        result = err_hint(e, "remove the data directory, then restore again");
+    }
+    free(path);
+    return result;
+}
+
 static int open_parts(struct registry *r, const char *data_directory, struct err *e)
 {
     static const struct store_visitor loader = {load_tenant, load_key, load_adapter, load_version};
     bool created = false;
-    if (take_lock(r, data_directory, e) != 0 || blobs_open(&r->blobs, data_directory, e) != 0 ||
-        open_store(r, data_directory, &created, e) != 0 || sweep(r, created, e) != 0)
+    if (take_lock(r, data_directory, e) != 0 || refuse_partial(data_directory, e) != 0 ||
+        blobs_open(&r->blobs, data_directory, e) != 0 || open_store(r, data_directory, &created, e) != 0 ||
+        sweep(r, created, e) != 0)
         return -1;
     return store_load(r->store, &loader, r, e) == 0 ? start_remover(r, e) : -1;
 }

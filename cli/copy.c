@@ -143,7 +143,8 @@ int copy_open_file(struct copy *c, const char *path, struct err *e)
 int copy_write(struct copy *c, const void *bytes, size_t length, struct err *e)
 {
     sha256_update(&c->hash, bytes, length);
-    return file_write_all(c->fd, bytes, length, e);
+    return file_write_all(c->fd, bytes, length, e) == 0 ? 0
+                                                        : err_errno(e, "cannot write to %s", c->directory);
 }
 
 int copy_close_file(struct copy *c, const char *path, const char *digest, struct err *e)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/commands.h"
@@ -47,14 +48,26 @@ static int missing(const struct restore *r, const char *path, struct err *e)
     return err_set(e, "backup_damaged", "%s/%s is missing", r->backup, path);
 }
 
+static int check_plain(const struct restore *r, int fd, const char *path, struct err *e)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return err_errno(e, "cannot look at %s/%s", r->backup, path);
+    return S_ISREG(status.st_mode) ? 0
+                                   : err_set(e, "backup_damaged", "%s/%s is no plain file", r->backup, path);
+}
+
 /* The database gets its name last: a data directory with blobs and without one is refused by the daemon. */
 static int copy_file(struct restore *r, const struct copy_line *line, struct err *e)
 {
     const char *to = strcmp(line->path, COPY_DATABASE) == 0 ? PARTIAL : line->path;
-    int from = openat(r->backup_fd, line->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    /* Without waiting for whoever might write into a pipe. */
+    int from = openat(r->backup_fd, line->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (from < 0)
         return missing(r, line->path, e);
-    int result = copy_open_file(&r->copy, to, e);
+    int result = check_plain(r, from, line->path, e);
+    if (result == 0)
+        result = copy_open_file(&r->copy, to, e);
     if (result == 0)
         result = copy_bytes(r, from, line->path, e);
     if (result == 0)
@@ -81,9 +94,14 @@ static int copy_all(struct restore *r, struct err *e)
 static int read_sums(struct restore *r, struct err *e)
 {
     char *path = file_join(r->backup, COPY_SUMS);
+    struct stat status;
+    int result;
     if (!path)
         return err_memory(e);
-    int result = file_read(path, COPY_SUMS_BYTES_MAX, &r->sums, e);
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        result = err_set(e, "backup_damaged", "%s is no plain file", path);
+    else
+        result = file_read(path, COPY_SUMS_BYTES_MAX, &r->sums, e);
     free(path);
     return result == 0 ? 0 : err_hint(e, "a backup is a directory that `adapterctl backup` made");
 }

@@ -184,6 +184,28 @@ def test_restore_into_what_is_there(backup, ctl, tmp_path, start):
     assert len(d.client().get("/adapters", tenant="acme").json["data"]) == 3
 
 
+def test_pipes_and_directories_in_a_backup_hold_nothing_up(backup, ctl, tmp_path):
+    for name in ["SHA256SUMS", "registry.db", os.path.relpath(blobs(backup)[0], backup)]:
+        content = read(backup / name)
+        for make in (os.mkfifo, os.mkdir):
+            os.unlink(backup / name)
+            make(backup / name)
+            refused = ctl(None, "restore", backup, tmp_path / "data")
+            assert refused.status == 1 and "no plain file (backup_damaged)" in refused.err, (name, refused)
+            assert not os.path.exists(tmp_path / "data")
+            os.unlink(backup / name) if make is os.mkfifo else os.rmdir(backup / name)
+            (backup / name).write_bytes(content)
+
+
+def test_an_interrupted_restore_is_not_an_empty_registry(tmp_path, start):
+    """Killed while it copies the database, before there is a blob."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "registry.db.partial").write_bytes(b"half of it")
+    d = start("mlp", tmp_path / "data", wait=False)
+    assert d.process.wait() == 1 and "did not come to its end" in d.read_log()
+    assert not os.path.exists(tmp_path / "data" / "registry.db")
+
+
 def test_backup_refuses_what_is_there_and_cleans_up(start, ctl, tmp_path):
     d = start("mlp")
     for target in ("file", "directory"):
