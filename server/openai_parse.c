@@ -51,6 +51,10 @@ static const struct field {
     {"presence_penalty", BOTH, "[0]"},
     {"frequency_penalty", BOTH, "[0]"},
     {"logit_bias", BOTH, "[{}]"},
+    {"repetition_penalty", BOTH, "[1]"},
+    {"min_tokens", BOTH, "[0]"},
+    {"stop_token_ids", BOTH, "[[]]"},
+    {"skip_special_tokens", BOTH, "[true]"},
     {"function_call", CHAT, "[\"none\", \"auto\"]"},
     {"functions", CHAT, "[[]]"},
     {"tool_choice", CHAT, "[\"none\", \"auto\"]"},
@@ -178,9 +182,12 @@ static int parse_stream_options(struct inference *q, const json_t *body, struct 
     return field_bool(options, "include_usage", &q->openai.usage_wanted, e) < 0 ? -1 : 0;
 }
 
-static int parse_common(struct inference *q, const json_t *body, int64_t max_tokens, struct err *e)
+static int parse_common(struct inference *q, json_t *body, int64_t max_tokens, struct err *e)
 {
     q->openai.created_s = clock_unix_ms() / 1000;
+    const json_t *top_k = json_object_get(body, "top_k");
+    if (json_is_integer(top_k) && json_integer_value(top_k) == -1) /* how others say that it is off */
+        json_object_del(body, "top_k");
     if (request_body_tenant(q->r, body, &q->tenant, e) != 0 || parse_model(q, body, e) != 0 ||
         inference_parse_sampling(q, body, max_tokens, 1, e) != 0 || parse_user(q, body, e) != 0)
         return -1;

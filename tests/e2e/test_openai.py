@@ -368,6 +368,7 @@ def test_a_list_without_a_limit_is_longer_than_a_page_of_others(mlp):
 
 IGNORED = {"user": "somebody", "store": True, "metadata": {"a": "b"}, "service_tier": "auto", "safety_identifier": "x", "prompt_cache_key": "x",
            "prompt_cache_retention": "24h", "n": 1, "presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": {},
+           "repetition_penalty": 1.0, "min_tokens": 0, "stop_token_ids": [], "skip_special_tokens": True, "top_k": -1,
            "stream_options": {"include_usage": True, "include_obfuscation": False}}
 
 
@@ -416,7 +417,11 @@ def test_what_cannot_change_the_answer_is_ignored(acme):
     ({"temperature": "hot"}, "invalid_type", "temperature"),
     ({"temperature": 101}, "out_of_range", "temperature"),
     ({"top_p": 0}, "out_of_range", "top_p"),
-    ({"top_k": -1}, "out_of_range", "top_k"),
+    ({"top_k": -2}, "out_of_range", "top_k"),
+    ({"repetition_penalty": 1.1}, "unsupported_value", "repetition_penalty"),
+    ({"min_tokens": 5}, "unsupported_value", "min_tokens"),
+    ({"stop_token_ids": [2]}, "unsupported_value", "stop_token_ids"),
+    ({"skip_special_tokens": False}, "unsupported_value", "skip_special_tokens"),
     ({"seed": -1}, "out_of_range", "seed"),
     ({"stop": [""]}, "out_of_range", "stop"),
     ({"logprobs": 21}, "out_of_range", "logprobs"),
