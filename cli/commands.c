@@ -109,8 +109,8 @@ static const struct option infer_options[] = {
 };
 
 const struct command commands[] = {
-    {"status", NULL, NULL, 0, "Show whether the daemon is ready and what it serves", "Needs no key.\n",
-     no_options, status_show},
+    {"status", NULL, NULL, 0, "Show whether the daemon is ready and what it serves",
+     "Needs no key; with an admin key it shows how busy the daemon is, too.\n", no_options, status_show},
     {"tenants", "list", NULL, 0, "List the tenants", NULL, list_options, tenants_list},
     {"tenants", "create", "TENANT", 1, "Create a tenant", NULL, quota_options_list, tenants_create},
     {"tenants", "show", "TENANT", 1, "Show one tenant", NULL, no_options, tenants_show},

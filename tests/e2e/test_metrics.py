@@ -1,4 +1,5 @@
 """GET /metrics: the format, who may read it, and that each number says what happened."""
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import pytest
 import exposition
 from client import eventually, form_body, read
 from daemon import DEMO, ROOT
+from test_residency import Held
 from test_usage import total, usage
 from wire import Wire
 
@@ -341,6 +343,51 @@ def test_it_is_answered_while_the_daemon_drains(start):
         d.process.send_signal(signal.SIGTERM)
         eventually(lambda: "stopping" in d.read_log())
         assert draining() == 1
+
+
+def test_it_waits_for_no_load(start):
+    """One adapter's file cannot be opened for a while: that is seen, and does not hold up who looks."""
+    d = start("demo", None, "--threads", "1")
+    acme = d.tenant("acme")
+    assert acme.upload(MASK, name="slow").status == 201
+    d.stop()
+    d = start("demo", d.data, "--threads", "1")
+    (slow,) = [path for path in d.files() if os.path.getsize(os.path.join(d.data, path)) > 10000]
+    try:
+        held = Held(os.path.join(d.data, slow))
+    except OSError as error:
+        pytest.skip(f"this file system has no leases: {error}")
+    acme = d.client(acme.key)
+    waiting = threading.Thread(target=acme.infer, kwargs={"adapter": "slow", "prompt": "a", "max_tokens": 1})
+    waiting.start()
+    eventually(lambda: Look(d.client())("adapter_loading") == 1)
+    assert Look(d.client())("adapter_load_seconds_count") == 0
+    held.let_go()
+    waiting.join()
+    look = Look(d.client())
+    assert (look("adapter_loading"), look("adapter_load_seconds_count"), look("runs_total")) == (0, 1, 1)
+
+
+# ---- for people ----
+
+def test_adapterctl_status_shows_admins_how_busy_it_is(daemon, ctl):
+    acme = daemon.tenant("ctl-acme")
+    assert acme.upload(MASK, name="mask").status == 201
+    lines = {}
+    for who, key in (("admin", None), ("tenant", acme.key), ("nobody", "")):
+        done = ctl(daemon, "status", key=key)
+        assert done.status == 0, done
+        lines[who] = done.out.splitlines()
+    assert lines["tenant"] == lines["nobody"] == lines["admin"][:-4]
+    look = Look(daemon.client())
+    found = [line.split(None, 1) for line in lines["admin"][-4:]]
+    assert found[:2] == [["running", "0 of 64"], ["waiting", "0 of 1024"]] and found[3] == ["pinned", "0"]
+    assert re.fullmatch(r"%d in memory, \S+ [KM]iB of \S+ [MG]iB" % look("adapter_cache_resident"), found[2][1])
+    metrics = json.loads(ctl(daemon, "status", "--json").out)["metrics"]
+    assert len(metrics) == 8
+    for name, value in metrics.items():
+        assert value == look(name.removeprefix("adapterd_")), name
+    assert "metrics" not in json.loads(ctl(daemon, "status", "--json", key="").out)
 
 
 # ---- the documentation ----
