@@ -124,13 +124,10 @@ static int check_room(struct request *r, struct err *e)
 {
     if (check_quota(r, e) != 0)
         return -1;
-    struct server *s = r->server;
     if (r->match.route->body == BODY_FORM) {
-        if (atomic_fetch_add(&s->uploads, 1) >= UPLOADS_MAX) {
-            atomic_fetch_sub(&s->uploads, 1);
-            return err_set(e, "overloaded", "%d uploads are under way already", UPLOADS_MAX);
-        }
-        r->upload_slot = true;
+        r->upload_place = upload_places_take(&r->server->uploads, r->caller.tenant, e);
+        if (!r->upload_place)
+            return -1;
     }
     return limits_apply(r->match.route) ? check_limits(r, e) : 0;
 }

@@ -279,7 +279,7 @@ static void look(struct server *s, struct look *l)
                        .upload_bytes = read_counter(&c->upload_bytes),
                        .combined_bytes = atomic_load(&s->combined_bytes),
                        .active = atomic_load(&s->active),
-                       .uploads = atomic_load(&s->uploads),
+                       .uploads = upload_places_used(&s->uploads),
                        .uploads_max = UPLOADS_MAX,
                        .connections = atomic_load(&s->connections),
                        .connections_max = (int)s->connections_max,

@@ -83,6 +83,7 @@ static const struct {
     {"output_not_finite", 422},
     {"tenant_queue_full", 429},
     {"too_many_in_flight", 429},
+    {"too_many_uploads", 429},
     {"rate_limited", 429},
     {"io_error", 500},
     {"internal_error", 500},

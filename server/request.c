@@ -68,8 +68,8 @@ void request_unref(struct request *r)
         r->task_free(r->task);
     limits_leave(r);
     free(r->usage); /* the client left before there was anything to count */
-    if (r->upload_slot)
-        atomic_fetch_sub(&r->server->uploads, 1);
+    if (r->upload_place)
+        upload_places_give(&r->server->uploads, r->upload_place);
     if (r->charged)
         atomic_fetch_sub(&r->server->body_bytes, r->charged);
     buf_fini(&r->reply.body);

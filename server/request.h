@@ -69,8 +69,9 @@ struct request {
     uint64_t received, charged;
     uint64_t body_clock_us; /* when the body began, moved on by the time spent waiting for ourselves */
     bool has_body, expect_continue;
-    bool begun, handled, discard, answered_early, active, upload_slot;
-    bool counted; /* counters.h; HTTP thread */
+    bool begun, handled, discard, answered_early, active;
+    int upload_place; /* 0: none */
+    bool counted;     /* counters.h; HTTP thread */
 
     struct reply reply;
     struct ticket ticket; /* limits.h */

@@ -168,6 +168,7 @@ static int write_usage(void *registry, const struct usage_row *rows, size_t coun
 
 int server_open(struct server *s, struct err *e)
 {
+    upload_places_init(&s->uploads);
     if (open_registry(s, e) != 0 || open_engine(s, e) != 0 ||
         cache_new(&s->cache, s->registry, s->model, s->config.adapter_bytes, e) != 0 ||
         jobs_new(&s->text_jobs, "text", TEXT_THREADS, JOBS_WAITING_MAX, e) != 0 ||
@@ -201,5 +202,6 @@ void server_close(struct server *s)
         tokenizer_close(s->tokenizer);
     if (s->model)
         model_close(s->model);
+    upload_places_fini(&s->uploads);
     config_fini(&s->config);
 }

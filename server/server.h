@@ -14,8 +14,9 @@
 #include "server/config.h"
 #include "server/counters.h"
 #include "server/jobs.h"
+#include "server/upload_places.h"
 
-enum { UPLOADS_MAX = 8, BODY_MEMORY_MAX = 256 << 20 };
+enum { BODY_MEMORY_MAX = 256 << 20 };
 
 struct watch;
 struct meter;
@@ -44,8 +45,8 @@ struct server {
     atomic_int active;      /* requests between their headers and the end of their answer */
     atomic_int connections; /* open */
     unsigned connections_max;
-    atomic_int suspended;             /* connections that wait for other threads */
-    atomic_int uploads;               /* UPLOADS_MAX at most */
+    atomic_int suspended; /* connections that wait for other threads */
+    struct upload_places uploads;
     atomic_uint_least64_t body_bytes; /* JSON bodies in memory, BODY_MEMORY_MAX at most */
     atomic_size_t combined_bytes;     /* deltas that requests combined, config.adapter_bytes at most */
 };

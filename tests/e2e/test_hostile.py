@@ -356,7 +356,7 @@ def test_uploads_that_are_left(daemon, acme):
 
 
 def test_more_uploads_than_places(daemon, acme):
-    """Eight at a time; the ninth is told to come again, and can when one has ended."""
+    """Eight of a tenant at a time; the ninth is told to come again, and can when one has ended. Others have places all the time."""
     head = (f"POST /adapters HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {acme.key}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
             f"Content-Length: {len(WHOLE)}\r\n\r\n").encode()
     eventually(lambda: not any("tmp" in name for name in daemon.files()))
@@ -369,7 +369,9 @@ def test_more_uploads_than_places(daemon, acme):
         with Wire(daemon) as ninth:
             ninth.send(head + WHOLE)
             answer = ninth.answer()
-            assert (answer.status, answer.code) == (503, "overloaded") and answer.headers["Retry-After"]
+            assert (answer.status, answer.code) == (429, "too_many_uploads") and answer.headers["Retry-After"]
+        other = daemon.tenant("other-uploads")
+        assert other.request("POST", "/adapters", WHOLE, {"Content-Type": "multipart/form-data; boundary=x"}).status == 201
         for wire in wires:
             wire.send(WHOLE[300000:])
             assert wire.answer().status in (200, 201)
