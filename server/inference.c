@@ -21,7 +21,9 @@ static void inference_free(void *arg)
     output_fini(&q->output);
     buf_fini(&q->event);
     free(q->rows);
+    buf_fini(&q->openai.prompt);
     free(q->prompt_logprob);
+    free(q->prompt_top);
     free(q->numeric);
     memory_free_wiped(q); /* stop strings, names */
 }
@@ -60,12 +62,20 @@ static bool on_token(void *arg, const struct engine_token *t)
     return more && !q->failed;
 }
 
+/* What was expected of the prompt's next token. */
 static void on_prompt_logits(void *arg, size_t row, const float *logits)
 {
     struct inference *q = arg;
-    if (row + 1 < q->tokens.count)
-        q->prompt_logprob[row + 1] =
-            engine_logprob_of(logits, q->r->server->info->vocab_size, q->tokens.ids[row + 1]);
+    int vocab_size = q->r->server->info->vocab_size;
+    if (row + 1 >= q->tokens.count)
+        return;
+    int32_t next = q->tokens.ids[row + 1];
+    if (q->prompt_top) {
+        q->prompt_top[row + 1].token = next;
+        engine_logprobs_of(logits, vocab_size, q->sampling.logprobs, &q->prompt_top[row + 1]);
+    } else {
+        q->prompt_logprob[row + 1] = engine_logprob_of(logits, vocab_size, next);
+    }
 }
 
 static void on_output_row(void *arg, size_t row, const float *values)
@@ -213,8 +223,11 @@ static int prepare(struct inference *q, struct err *e)
     q->output.stops = q->stops;
     if (!q->prompt_logprobs || q->tokens.count == 0)
         return 0;
-    q->prompt_logprob = calloc(q->tokens.count, sizeof *q->prompt_logprob);
-    return q->prompt_logprob ? 0 : err_memory(e);
+    if (q->openai.echo)
+        q->prompt_top = calloc(q->tokens.count, sizeof *q->prompt_top);
+    else
+        q->prompt_logprob = calloc(q->tokens.count, sizeof *q->prompt_logprob);
+    return q->prompt_top || q->prompt_logprob ? 0 : err_memory(e);
 }
 
 /* What decides a prompt's keys and values besides its tokens; the tenant is in it, so that nobody finds
@@ -251,9 +264,9 @@ static int submit(struct inference *q, struct delta *delta, struct err *e)
                                      .input_rows = q->row_count,
                                      .sampling = q->sampling,
                                      .on_token = on_token,
-                                     .on_logits = numeric             ? on_output_row
-                                                  : q->prompt_logprob ? on_prompt_logits
-                                                                      : NULL,
+                                     .on_logits = numeric                              ? on_output_row
+                                                  : q->prompt_logprob || q->prompt_top ? on_prompt_logits
+                                                                                       : NULL,
                                      .on_done = on_done,
                                      .arg = q};
     uint64_t id;

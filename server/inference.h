@@ -86,8 +86,9 @@ struct inference {
     struct engine_done result;
     struct err error; /* when failed */
     struct output output;
-    float *prompt_logprob; /* [tokens.count]; the first is not set; owned */
-    float *numeric;        /* [row_count, vocab_size]; owned */
+    float *prompt_logprob;           /* [tokens.count]; the first is not set; owned */
+    struct engine_token *prompt_top; /* the same with the likeliest ones, where a prompt is echoed */
+    float *numeric;                  /* [row_count, vocab_size]; owned */
 
     /* Of the stream; HTTP thread. */
     bool text_only; /* tokens are not in the events: they alone are no news */
@@ -98,6 +99,9 @@ struct inference {
 
     struct {               /* of OpenAI's routes */
         bool named;        /* the body has a model, which may be the base */
+        bool echo;         /* the answer begins with the prompt */
+        bool echo_special; /* and special tokens are a part of its text */
+        struct buf prompt; /* that text; owned */
         bool usage_wanted; /* as an event of its own */
         bool begun;        /* the first event is out */
         int64_t created_s; /* since 1970 */

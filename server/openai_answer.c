@@ -14,6 +14,12 @@ struct shape {
     json_t *(*logprobs)(const struct inference *q, size_t from, size_t to, size_t offset[2]);
 };
 
+/* Is the prompt still to come? */
+static bool echoes(const struct inference *q)
+{
+    return q->openai.echo && !q->openai.begun;
+}
+
 /* ---- log-probabilities ---- */
 
 static size_t characters(const char *text, size_t length)
@@ -51,18 +57,57 @@ static json_t *likeliest_by_text(const struct inference *q, const struct engine_
     return all;
 }
 
+struct columns {
+    json_t *tokens, *own, *top, *offsets;
+};
+
+/* `known`: it was expected at all; the first token of a prompt is not. */
+static void add_row(const struct inference *q, struct columns *c, int32_t token, bool known,
+                    const struct engine_token *t, size_t offset)
+{
+    list_add(&c->tokens, inference_answer_token_text(q, token));
+    list_add(&c->own, known ? inference_answer_number(t->logprob) : json_null());
+    list_add(&c->top, known ? likeliest_by_text(q, t) : json_null());
+    list_add(&c->offsets, json_integer((json_int_t)offset));
+}
+
+/* The prompt's tokens begin where its text does; those that the tokenizer added begin where the next one
+ * does. */
+static int add_prompt_rows(const struct inference *q, struct columns *c)
+{
+    const struct buf *prompt = &q->openai.prompt;
+    struct detokenizer d;
+    struct buf text = {0};
+    struct err ignored;
+    size_t offset[2] = {0};
+    int failed = 0;
+    detokenizer_init(&d, q->r->server->tokenizer, !q->openai.echo_special);
+    for (size_t i = 0; i < q->tokens.count && !failed; i++) {
+        size_t end = text.length < prompt->length ? text.length : prompt->length;
+        if (end > offset[0])
+            offset[1] += characters(prompt->data + offset[0], end - offset[0]);
+        offset[0] = end;
+        add_row(q, c, q->tokens.ids[i], i > 0, &q->prompt_top[i], offset[1]);
+        failed = detokenizer_push(&d, q->tokens.ids[i], &text, &ignored);
+    }
+    detokenizer_fini(&d);
+    buf_fini(&text);
+    return failed;
+}
+
 static json_t *completions_logprobs(const struct inference *q, size_t from, size_t to, size_t offset[2])
 {
-    json_t *texts = json_array(), *own = json_array(), *top = json_array(), *offsets = json_array();
-    for (size_t i = from; i < to; i++) {
-        const struct engine_token *t = &q->output.logprobs[i];
-        list_add(&texts, inference_answer_token_text(q, t->token));
-        list_add(&own, inference_answer_number(t->logprob));
-        list_add(&top, likeliest_by_text(q, t));
-        list_add(&offsets, json_integer((json_int_t)move_offset(&q->output, i, offset)));
+    struct columns c = {json_array(), json_array(), json_array(), json_array()};
+    size_t before = characters(q->openai.prompt.data, q->openai.prompt.length);
+    if (echoes(q) && add_prompt_rows(q, &c) != 0) {
+        json_decref(c.tokens);
+        c.tokens = NULL;
     }
-    return json_pack("{s:o, s:o, s:o, s:o}", "tokens", texts, "token_logprobs", own, "top_logprobs", top,
-                     "text_offset", offsets);
+    for (size_t i = from; i < to; i++)
+        add_row(q, &c, q->output.tokens[i].id, true, &q->output.logprobs[i],
+                before + move_offset(&q->output, i, offset));
+    return json_pack("{s:o, s:o, s:o, s:o}", "tokens", c.tokens, "token_logprobs", c.own, "top_logprobs",
+                     c.top, "text_offset", c.offsets);
 }
 
 static json_t *bytes_json(const struct inference *q, int32_t token)
@@ -122,6 +167,20 @@ static int chat_add_text(json_t *choice, json_t *text, bool piece, bool first)
     return json_object_set_new(choice, name, json_object());
 }
 
+/* What is ready of the answer behind `from` bytes, with the prompt in front where it is echoed. */
+static json_t *text_json(const struct inference *q, size_t from)
+{
+    const struct output *o = &q->output;
+    const struct buf *prompt = &q->openai.prompt;
+    struct buf text = {0};
+    int failed = echoes(q) && prompt->length && buf_append(&text, prompt->data, prompt->length) != 0;
+    if (!failed && o->text_ready > from)
+        failed = buf_append(&text, o->text.data + from, o->text_ready - from);
+    json_t *json = failed ? NULL : json_stringn(text.length ? text.data : "", text.length);
+    buf_fini(&text);
+    return json;
+}
+
 static const struct shape completions = {"text_completion", "text_completion", completions_add_text,
                                          completions_logprobs},
                           chat = {"chat.completion", "chat.completion.chunk", chat_add_text, chat_logprobs};
@@ -157,8 +216,8 @@ static json_t *choice_json(const struct inference *q, const struct shape *shape,
     const struct output *o = &q->output;
     bool piece = q->stream;
     json_t *choice = json_pack("{s:i, s:s?}", "index", 0, "finish_reason", finish);
-    json_t *content = json_stringn(o->text_ready > text ? o->text.data + text : "", o->text_ready - text);
-    json_t *logprobs = o->want_logprobs && (!piece || o->tokens_ready > token)
+    json_t *content = text_json(q, text);
+    json_t *logprobs = o->want_logprobs && (!piece || echoes(q) || o->tokens_ready > token)
                            ? shape->logprobs(q, token, o->tokens_ready, offset)
                            : json_null();
     int failed = shape->add_text(choice, content, piece, !q->openai.begun);

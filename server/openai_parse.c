@@ -5,141 +5,6 @@
 #include "server/fields.h"
 #include "server/openai.h"
 
-/* ---- which fields ---- */
-
-enum { COMPLETIONS = 1, CHAT = 2, BOTH = 3, MESSAGE = 4, PART = 8, STREAM_OPTIONS = 16 };
-
-/* `only`: the values that change nothing, as a JSON array; all others are refused. NULL: the parser looks at
- * it, or it cannot change the answer. null is as good as absent everywhere. */
-static const struct field {
-    const char *name;
-    unsigned where;
-    const char *only;
-} fields[] = {
-    {"model", BOTH, NULL},
-    {"tenant", BOTH, NULL},
-    {"prompt", COMPLETIONS, NULL},
-    {"messages", CHAT, NULL},
-    {"max_tokens", BOTH, NULL},
-    {"max_completion_tokens", CHAT, NULL},
-    {"temperature", BOTH, NULL},
-    {"top_p", BOTH, NULL},
-    {"top_k", BOTH, NULL},
-    {"min_p", BOTH, NULL},
-    {"seed", BOTH, NULL},
-    {"stop", BOTH, NULL},
-    {"ignore_eos", BOTH, NULL},
-    {"logprobs", BOTH, NULL},
-    {"top_logprobs", CHAT, NULL},
-    {"stream", BOTH, NULL},
-    {"stream_options", BOTH, NULL},
-    {"user", BOTH, NULL},
-
-    {"metadata", BOTH, NULL},
-    {"parallel_tool_calls", CHAT, NULL},
-    {"prediction", CHAT, NULL}, /* of the answer, to be faster */
-    {"prompt_cache_key", BOTH, NULL},
-    {"prompt_cache_retention", BOTH, NULL},
-    {"safety_identifier", BOTH, NULL},
-    {"service_tier", BOTH, NULL},
-    {"store", BOTH, NULL},
-
-    {"best_of", COMPLETIONS, "[1]"},
-    {"echo", COMPLETIONS, "[false]"},
-    {"suffix", COMPLETIONS, "[\"\"]"},
-    {"n", BOTH, "[1]"},
-    {"presence_penalty", BOTH, "[0]"},
-    {"frequency_penalty", BOTH, "[0]"},
-    {"logit_bias", BOTH, "[{}]"},
-    {"repetition_penalty", BOTH, "[1]"},
-    {"min_tokens", BOTH, "[0]"},
-    {"stop_token_ids", BOTH, "[[]]"},
-    {"skip_special_tokens", BOTH, "[true]"},
-    {"function_call", CHAT, "[\"none\", \"auto\"]"},
-    {"functions", CHAT, "[[]]"},
-    {"tool_choice", CHAT, "[\"none\", \"auto\"]"},
-    {"tools", CHAT, "[[]]"},
-    {"modalities", CHAT, "[[\"text\"]]"},
-    {"reasoning_effort", CHAT, "[\"none\"]"},
-    {"response_format", CHAT, "[{\"type\": \"text\"}]"},
-    {"verbosity", CHAT, "[\"medium\"]"},
-
-    {"role", MESSAGE, NULL},
-    {"content", MESSAGE, NULL},
-    {"annotations", MESSAGE, "[[]]"},
-    {"audio", MESSAGE, "[]"},
-    {"function_call", MESSAGE, "[]"},
-    {"name", MESSAGE, "[]"},
-    {"refusal", MESSAGE, "[]"},
-    {"tool_calls", MESSAGE, "[[]]"},
-
-    {"type", PART, NULL},
-    {"text", PART, NULL},
-
-    {"include_usage", STREAM_OPTIONS, NULL},
-    {"include_obfuscation", STREAM_OPTIONS, NULL},
-};
-
-static const struct field *find_field(const char *name, unsigned where)
-{
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        if ((fields[i].where & where) && strcmp(fields[i].name, name) == 0)
-            return &fields[i];
-    return NULL;
-}
-
-static int unsupported(const struct field *f, const json_t *value, struct err *e)
-{
-    char found[48];
-    size_t length =
-        json_dumpb(value, found, sizeof found, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
-    bool any = strlen(f->only) > 2, whole = length <= sizeof found;
-    err_set(e, "unsupported_value", "\"%s\" %s%.*s, found %.*s%s", f->name,
-            any ? "may only be " : "is not supported", (int)strlen(f->only) - 2, f->only + 1,
-            (int)(whole ? length : sizeof found), found, whole ? "" : "...");
-    return err_param(e, f->name);
-}
-
-static bool same(const json_t *a, const json_t *b)
-{
-    if (json_is_number(a) && json_is_number(b))
-        return json_number_value(a) == json_number_value(b);
-    return json_equal(a, b);
-}
-
-static int check_value(const struct field *f, const json_t *value, struct err *e)
-{
-    bool harmless = false;
-    json_t *only = json_loads(f->only, 0, NULL);
-    if (!only)
-        return err_memory(e);
-    for (size_t i = 0; i < json_array_size(only); i++)
-        harmless = harmless || same(json_array_get(only, i), value);
-    json_decref(only);
-    return harmless ? 0 : unsupported(f, value, e);
-}
-
-/* Refuses what is not known or not done; takes away what is null or changes nothing. */
-static int check_fields(json_t *object, unsigned where, struct err *e)
-{
-    const char *key;
-    void *next;
-    json_t *value;
-    json_object_foreach_safe(object, next, key, value)
-    {
-        const struct field *f = find_field(key, where);
-        if (!f) {
-            err_set(e, "unknown_field", "unknown field \"%.64s\"", key);
-            return err_param(e, key);
-        }
-        if (f->only && !json_is_null(value) && check_value(f, value, e) != 0)
-            return -1;
-        if (f->only || json_is_null(value))
-            json_object_del(object, key);
-    }
-    return 0;
-}
-
 /* ---- what both have ---- */
 
 static int parse_model(struct inference *q, const json_t *body, struct err *e)
@@ -176,7 +41,7 @@ static int parse_stream_options(struct inference *q, const json_t *body, struct 
         return 0;
     if (!json_is_object(options))
         return field_wrong_type(options, "stream_options", "an object", e);
-    if (check_fields(options, STREAM_OPTIONS, e) != 0 ||
+    if (openai_fields_check(options, OPENAI_STREAM_OPTIONS, e) != 0 ||
         field_bool(options, "include_obfuscation", &obfuscation, e) < 0)
         return -1;
     return field_bool(options, "include_usage", &q->openai.usage_wanted, e) < 0 ? -1 : 0;
@@ -230,16 +95,50 @@ static int parse_prompt(struct inference *q, json_t *body, struct err *e)
     return field_tokens(body, "prompt", q->r->server->info->vocab_size, &q->tokens, e) < 0 ? -1 : 0;
 }
 
+static int decode_prompt(struct inference *q, struct buf *out, struct err *e)
+{
+    return tokenizer_decode(q->r->server->tokenizer, q->tokens.ids, q->tokens.count, false, out, e);
+}
+
+/* A text is echoed as it is: special tokens that the tokenizer added are no part of it. */
+static int echo_text(struct inference *q, const json_t *prompt, struct err *e)
+{
+    struct buf decoded = {0}, *text = &q->openai.prompt;
+    if (buf_append(text, json_string_value(prompt), json_string_length(prompt)) != 0)
+        return err_memory(e);
+    int result = decode_prompt(q, &decoded, e);
+    q->openai.echo_special = decoded.length == text->length &&
+                             (!text->length || memcmp(decoded.data, text->data, text->length) == 0);
+    buf_fini(&decoded);
+    return result;
+}
+
+static int parse_echo(struct inference *q, const json_t *body, struct err *e)
+{
+    const json_t *prompt = json_object_get(body, "prompt");
+    if (!q->openai.echo)
+        return 0;
+    q->prompt_logprobs = q->sampling.logprobs >= 0;
+    if (json_is_string(prompt))
+        return echo_text(q, prompt, e);
+    q->openai.echo_special = true;
+    return decode_prompt(q, &q->openai.prompt, e);
+}
+
 int openai_parse_completions(struct inference *q, json_t *body, struct err *e)
 {
     int64_t logprobs = -1;
-    if (check_fields(body, COMPLETIONS, e) != 0 ||
+    if (openai_fields_check(body, OPENAI_COMPLETIONS, e) != 0 ||
         parse_common(q, body, OPENAI_COMPLETIONS_TOKENS_DEFAULT, e) != 0 ||
-        field_integer(body, "logprobs", 0, ENGINE_LOGPROBS_MAX, &logprobs, e) < 0)
+        field_bool(body, "echo", &q->openai.echo, e) < 0 ||
+        field_integer(body, "logprobs", 0, q->openai.echo ? OPENAI_ECHO_LOGPROBS_MAX : ENGINE_LOGPROBS_MAX,
+                      &logprobs, e) < 0)
         return -1;
     q->sampling.logprobs = (int)logprobs;
     q->text_only = logprobs < 0;
-    return check_input(q, body, "prompt", e) != 0 ? -1 : parse_prompt(q, body, e);
+    if (check_input(q, body, "prompt", e) != 0 || parse_prompt(q, body, e) != 0)
+        return -1;
+    return parse_echo(q, body, e);
 }
 
 /* ---- chat ---- */
@@ -257,7 +156,7 @@ static int append_part(json_t *part, struct buf *text, struct err *e)
                 type);
         return err_param(e, "messages");
     }
-    if (check_fields(part, PART, e) != 0 ||
+    if (openai_fields_check(part, OPENAI_PART, e) != 0 ||
         field_string(part, "text", JSON_BODY_BYTES_MAX, &part_text, &length, e) < 0)
         return -1;
     return buf_append(text, part_text, length) == 0 ? 0 : err_memory(e);
@@ -303,7 +202,7 @@ static int parse_messages(struct inference *q, const json_t *body, struct err *e
     const json_t *list = json_object_get(body, "messages");
     for (size_t i = 0; i < json_array_size(list); i++) {
         json_t *message = json_array_get(list, i);
-        if (json_is_object(message) && (check_fields(message, MESSAGE, e) != 0 ||
+        if (json_is_object(message) && (openai_fields_check(message, OPENAI_MESSAGE, e) != 0 ||
                                         check_role(message, e) != 0 || join_content(message, e) != 0))
             return -1;
     }
@@ -343,7 +242,7 @@ static int parse_chat_logprobs(struct inference *q, const json_t *body, struct e
 int openai_parse_chat(struct inference *q, json_t *body, struct err *e)
 {
     int64_t max_tokens;
-    if (check_fields(body, CHAT, e) != 0 || parse_max_tokens(body, &max_tokens, e) != 0 ||
+    if (openai_fields_check(body, OPENAI_CHAT, e) != 0 || parse_max_tokens(body, &max_tokens, e) != 0 ||
         parse_common(q, body, max_tokens, e) != 0 || parse_chat_logprobs(q, body, e) != 0)
         return -1;
     return check_input(q, body, "messages", e) != 0 ? -1 : parse_messages(q, body, e);

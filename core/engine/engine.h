@@ -114,6 +114,9 @@ const struct model *engine_model(const struct engine *g);
 
 /* log-softmax(logits)[token], summed in double. */
 float engine_logprob_of(const float *logits, int vocab_size, int32_t token);
+/* Fill what a token was given: its log-probability, and the `count` likeliest ones, 0..ENGINE_LOGPROBS_MAX.
+ */
+void engine_logprobs_of(const float *logits, int vocab_size, int count, struct engine_token *t);
 
 /* Run a fixed prompt (or fixed rows) with and without the delta and compare; blocks the caller, not the
  * engine. Error "adapter_not_finite" when a logit of the adapted model is not finite. */

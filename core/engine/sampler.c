@@ -197,3 +197,8 @@ void sampler_logprobs(const struct sampling *how, const float *logits, int vocab
     for (int i = 0; i < t->top_count; i++)
         t->top[i].logprob = logprob(&s, t->top[i].logprob);
 }
+
+void engine_logprobs_of(const float *logits, int vocab_size, int count, struct engine_token *t)
+{
+    sampler_logprobs(&(struct sampling){.logprobs = count}, logits, vocab_size, t);
+}

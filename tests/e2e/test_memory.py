@@ -47,7 +47,7 @@ def requests(client, turn, answers):
         user = {"model": "a0", "messages": [{"role": "user", "content": [{"type": "text", "text": f"{PROMPT} {i}"} for i in range(3 * turn)]}],
                 "max_tokens": 24, "ignore_eos": True, "logprobs": True, "user": f"{PROMPT} u"}
         answers.append(client.post("/v1/chat/completions", user).json["choices"][0]["message"]["content"])
-        list(client.events("/v1/completions", model="a1", prompt=[f"{PROMPT} c"], stop=STOP, logprobs=1, max_tokens=3))
+        list(client.events("/v1/completions", model="a1", prompt=[f"{PROMPT} c"], stop=STOP, logprobs=1, max_tokens=3, echo=True))
         assert client.post("/v1/completions", {"model": "a1", "prompt": PROMPT, "suffix": f"{PROMPT} s"}).status == 400
         client.infer(prompt=f"{PROMPT} p", stop=[STOP, "x"], max_tokens=3, logprobs=3)
         assert client.infer(prompt=f"{PROMPT} p", adapter="unknown").status == 404

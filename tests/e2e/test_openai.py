@@ -221,6 +221,60 @@ def test_a_chat_may_use_the_whole_context(acme):
     assert answer["choices"][0]["finish_reason"] == "length" and answer["usage"]["total_tokens"] in (1024, 1025)
 
 
+# ---- echo ----
+
+@pytest.mark.parametrize("prompt", ["Hello there, how are you", "é☃𝄞 <|im_start|>user\nHi", "", "a\0b", [20, 21, 2, 300]])
+def test_an_echo_is_the_prompt_and_what_was_expected_of_it(acme, prompt):
+    tokens = prompt if isinstance(prompt, list) else acme.post("/tokenize", {"text": prompt}).json["tokens"]
+    text = prompt if isinstance(prompt, str) else acme.post("/detokenize", {"tokens": prompt}).json["text"]
+    body = {"model": "mask", "prompt": prompt, "temperature": 0, "max_tokens": 6, "ignore_eos": True}
+    if not tokens:
+        refused(acme.post(COMPLETIONS, {**body, "echo": True, "logprobs": 1}), 400, "prompt_empty")
+        return
+    plain = good(acme.post(COMPLETIONS, {**body, "logprobs": 3}))
+    whole = good(acme.post(COMPLETIONS, {**body, "logprobs": 3, "echo": True}))
+    choice, alone = whole["choices"][0], plain["choices"][0]
+    assert choice["text"] == text + alone["text"] and choice["finish_reason"] == alone["finish_reason"]
+    assert {k: v for k, v in whole["usage"].items() if k != "prompt_tokens_details"} == \
+        {k: v for k, v in plain["usage"].items() if k != "prompt_tokens_details"}
+    rows = logprobs_in(choice["logprobs"], COMPLETIONS)
+    assert len(rows) == len(tokens) + 6 and rows[0][1:] == (None, None)
+    assert rows[len(tokens):] == logprobs_in(alone["logprobs"], COMPLETIONS)
+    wanted = good(acme.infer(adapter="mask", tokens=tokens, max_tokens=0, prompt_logprobs=True))["prompt_logprobs"]
+    assert [row[1] for row in rows[1:len(tokens)]] == [p["logprob"] for p in wanted[1:]]
+    for i in range(1, len(tokens)):  # the likeliest are those that would have come
+        one = good(acme.infer(adapter="mask", tokens=tokens[:i], max_tokens=1, logprobs=3, ignore_eos=True))
+        assert rows[i][2] == logprobs_of(one, COMPLETIONS)[0][2]
+    offsets = choice["logprobs"]["text_offset"]
+    assert offsets[len(tokens):] == [len(text) + o for o in alone["logprobs"]["text_offset"]] and offsets[0] == 0
+    for token, at, after in zip(choice["logprobs"]["tokens"], offsets, offsets[1:len(tokens) + 1]):
+        assert text[at:after] == token or "�" in token
+    # As a stream, and without log-probabilities.
+    streamed = joined(acme.events(COMPLETIONS, **body, logprobs=3, echo=True))
+    assert streamed["text"] == choice["text"] and streamed["logprobs"] == choice["logprobs"]
+    assert joined(acme.events(COMPLETIONS, **body, echo=True))["text"] == choice["text"]
+    # A text alone.
+    only = good(acme.post(COMPLETIONS, {**body, "logprobs": 3, "echo": True, "max_tokens": 0}))["choices"][0]
+    assert only["text"] == text and logprobs_in(only["logprobs"], COMPLETIONS) == rows[:len(tokens)]
+    assert joined(acme.events(COMPLETIONS, **{**body, "max_tokens": 0}, echo=True))["text"] == text
+
+
+def test_stop_strings_do_not_see_an_echo(acme):
+    body = {"model": "mask", "prompt": "Hello, my name is", "temperature": 0, "max_tokens": 12, "ignore_eos": True}
+    plain = good(acme.post(COMPLETIONS, {**body, "stop": ["name"]}))["choices"][0]
+    assert good(acme.post(COMPLETIONS, {**body, "stop": ["name"], "echo": True}))["choices"][0]["text"] == body["prompt"] + plain["text"]
+
+
+def test_an_echo_of_a_tokenizer_that_adds_tokens(start):
+    """What it adds is no part of the text, and has a place among the tokens."""
+    tenant = start("llama").tenant("acme")
+    tokens = tenant.post("/tokenize", {"text": "Hello there"}).json["tokens"]
+    bare = tenant.post("/tokenize", {"text": "Hello there", "add_special_tokens": False}).json["tokens"]
+    choice = good(tenant.post(COMPLETIONS, {"model": None, "prompt": "Hello there", "max_tokens": 0, "echo": True, "logprobs": 1}))["choices"][0]
+    assert choice["text"] == "Hello there" and len(choice["logprobs"]["tokens"]) == len(tokens)
+    assert choice["logprobs"]["text_offset"][:1 + len(tokens) - len(bare)] == [0] * (1 + len(tokens) - len(bare))
+
+
 # ---- the answer ----
 
 @pytest.mark.parametrize("path, body, kind, prefix", [(COMPLETIONS, HELLO, "text_completion", "cmpl-"),
@@ -373,7 +427,7 @@ IGNORED = {"user": "somebody", "store": True, "metadata": {"a": "b"}, "service_t
 
 
 def test_what_cannot_change_the_answer_is_ignored(acme):
-    for path, body, more in ((COMPLETIONS, HELLO, {"best_of": 1, "echo": False, "suffix": ""}),
+    for path, body, more in ((COMPLETIONS, HELLO, {"best_of": 1, "suffix": ""}),
                              (CHAT, TALK, {"tools": [], "functions": [], "tool_choice": "none", "function_call": "auto", "modalities": ["text"],
                                            "response_format": {"type": "text"}, "parallel_tool_calls": False, "reasoning_effort": "none",
                                            "verbosity": "medium", "prediction": {"type": "content", "content": "x"}})):
@@ -391,7 +445,8 @@ def test_what_cannot_change_the_answer_is_ignored(acme):
     ({"n": 2}, "unsupported_value", "n"),
     ({"n": "1"}, "unsupported_value", "n"),
     ({"best_of": 3}, "unsupported_value", "best_of"),
-    ({"echo": True}, "unsupported_value", "echo"),
+    ({"echo": 1}, "invalid_type", "echo"),
+    ({"echo": True, "logprobs": 6}, "out_of_range", "logprobs"),
     ({"suffix": "end"}, "unsupported_value", "suffix"),
     ({"presence_penalty": 0.5}, "unsupported_value", "presence_penalty"),
     ({"frequency_penalty": -1}, "unsupported_value", "frequency_penalty"),
@@ -490,7 +545,7 @@ def test_chats_that_are_refused(acme, fields, code, param):
 
 
 def test_every_field_is_documented():
-    with open(os.path.join(ROOT, "server", "openai_parse.c")) as f:
+    with open(os.path.join(ROOT, "server", "openai_fields.c")) as f:
         fields = set(re.findall(r'^    \{"(\w+)", [A-Z_]+, ', f.read(), re.MULTILINE))
     with open(os.path.join(ROOT, "docs", "http-api.md")) as f:
         section = f.read().split("\n## OpenAI clients\n")[1].split("\n## ")[0]
