@@ -198,7 +198,7 @@ def test_the_weight_of_a_quota_reaches_the_scheduler(start):
     heavy, light, blocker = tenant(d, "heavy", weight=300), tenant(d, "light", weight=100), d.tenant("blocker")
     done = []
     with Wire(d) as wire:
-        wire.request("POST", "/infer", {"prompt": "a", "max_tokens": 400, "ignore_eos": True, "stream": True}, blocker.key)
+        wire.request("POST", "/infer", {"prompt": "a", "max_tokens": 100000, "ignore_eos": True, "stream": True}, blocker.key)
         assert wire.head().status == 200
 
         def run(name, client):
@@ -208,7 +208,9 @@ def test_the_weight_of_a_quota_reaches_the_scheduler(start):
         threads = [threading.Thread(target=run, args=who) for _ in range(40) for who in (("heavy", heavy), ("light", light))]
         for t in threads:
             t.start()
-        for t in threads:
-            t.join()
+        # All of them wait before the first has its turn.
+        eventually(lambda: b"\nadapterd_sequences_waiting 80\n" in d.client().get("/metrics").body)
+    for t in threads:
+        t.join()
     first = done[:40]
     assert len(done) == 80 and 25 <= first.count("heavy") <= 35, first
