@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/base/clock.h"
 #include "server/auth.h"
 #include "server/framing.h"
 #include "server/handlers.h"
@@ -170,8 +171,21 @@ int admission_body(struct request *r, size_t length, struct err *e)
         return too_large(r->match.route, e);
     if (r->match.route->body == BODY_FORM)
         return 0;
+    if (r->caller.tenant && meter_add_body(r->server->meter, r->caller.tenant, length, BODY_MEMORY_TENANT_MAX,
+                                           clock_us(), e) != 0)
+        return -1;
     r->charged += length;
     if (atomic_fetch_add(&r->server->body_bytes, length) + length > BODY_MEMORY_MAX)
         return err_set(e, "overloaded", "too many large requests at the same time");
     return 0;
+}
+
+void admission_body_gone(struct request *r)
+{
+    if (r->charged == 0)
+        return;
+    if (r->caller.tenant)
+        meter_remove_body(r->server->meter, r->caller.tenant, r->charged);
+    atomic_fetch_sub(&r->server->body_bytes, r->charged);
+    r->charged = 0;
 }

@@ -8,3 +8,5 @@
 int admission_check(struct request *r, struct MHD_Connection *connection, const char *version, struct err *e);
 /* More of the body came in: is it still within the limits? */
 int admission_body(struct request *r, size_t length, struct err *e);
+/* What came of it is no longer in memory. */
+void admission_body_gone(struct request *r);

@@ -6,6 +6,7 @@
 
 #include "core/base/clock.h"
 #include "server/fields.h"
+#include "server/admission.h"
 #include "server/handlers.h"
 #include "server/limits.h"
 #include "server/memory.h"
@@ -385,8 +386,7 @@ static int understand(struct request *r, struct inference *q, struct err *e)
     if (limits_take(r, tokens_at_most(q), e) != 0)
         return -1;
     buf_fini(&r->body);
-    atomic_fetch_sub(&r->server->body_bytes, r->charged);
-    r->charged = 0;
+    admission_body_gone(r);
     return 0;
 }
 

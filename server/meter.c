@@ -11,6 +11,7 @@ enum { SWEEP_MIN = 64 };
 struct entry {
     struct table_link link; /* hash: the tenant's number */
     int in_flight, coming;
+    uint64_t body_bytes;
     int64_t limit;  /* tokens per minute that `tokens` was counted with; QUOTA_UNSET: none yet */
     double tokens;  /* that are there; below 0: taken in advance */
     uint64_t at_us; /* as of then */
@@ -46,7 +47,8 @@ static void sweep(struct meter *m, bool all)
         for (struct table_link *l = m->entries.buckets[i]; l; l = next) {
             struct entry *n = TABLE_ITEM(l, struct entry, link);
             next = l->next;
-            if (!all && (n->in_flight || (n->limit != QUOTA_UNSET && n->tokens < (double)n->limit)))
+            if (!all &&
+                (n->in_flight || n->body_bytes || (n->limit != QUOTA_UNSET && n->tokens < (double)n->limit)))
                 continue;
             table_remove(&m->entries, l);
             free(n);
@@ -215,6 +217,37 @@ void meter_close(struct meter *m, struct ticket *t, int64_t used, uint64_t now_u
         if (n->tokens > (double)n->limit)
             n->tokens = (double)n->limit;
     }
+    pthread_mutex_unlock(&m->lock);
+}
+
+static int add_body_locked(struct meter *m, uint32_t tenant, uint64_t bytes, uint64_t limit, uint64_t now_us,
+                           struct err *e)
+{
+    struct entry *n = find_or_add(m, tenant, now_us);
+    if (!n)
+        return err_memory(e);
+    if (n->body_bytes + bytes > limit)
+        return err_set(e, "tenant_queue_full", "bodies of this tenant fill %llu bytes of memory already",
+                       (unsigned long long)n->body_bytes);
+    n->body_bytes += bytes;
+    return 0;
+}
+
+int meter_add_body(struct meter *m, uint32_t tenant, uint64_t bytes, uint64_t limit, uint64_t now_us,
+                   struct err *e)
+{
+    pthread_mutex_lock(&m->lock);
+    int result = add_body_locked(m, tenant, bytes, limit, now_us, e);
+    pthread_mutex_unlock(&m->lock);
+    return result;
+}
+
+void meter_remove_body(struct meter *m, uint32_t tenant, uint64_t bytes)
+{
+    pthread_mutex_lock(&m->lock);
+    struct entry *n = find(m, tenant);
+    if (n)
+        n->body_bytes -= bytes;
     pthread_mutex_unlock(&m->lock);
 }
 

@@ -1,6 +1,6 @@
-/* What each tenant has under way at this moment: requests, and tokens of the last minute. Owns a small entry
- * for each tenant that has any; any thread may call, nothing waits. Knows no requests and no clock: times are
- * microseconds of a clock that never goes back.
+/* What each tenant has under way at this moment: requests, tokens of the last minute, bodies. Owns a small
+ * entry for each tenant that has any; any thread may call, nothing waits. Knows no requests and no clock:
+ * times are microseconds of a clock that never goes back.
  *
  * Tokens are a bucket that holds one minute's worth and is filled evenly. A request is let in while there is
  * at least one token, takes all that it may use, also more than there is, and gives back what it did not
@@ -44,6 +44,12 @@ int meter_take(struct meter *m, struct ticket *t, int64_t tokens, uint64_t now_u
 void meter_submitted(struct meter *m, struct ticket *t);
 /* It is over and used so many tokens. Closed already: nothing. */
 void meter_close(struct meter *m, struct ticket *t, int64_t used, uint64_t now_us);
+
+/* So many bytes of its bodies come into memory; no more than `limit` together. "tenant_queue_full" (nothing
+ * was added), "out_of_memory". */
+int meter_add_body(struct meter *m, uint32_t tenant, uint64_t bytes, uint64_t limit, uint64_t now_us,
+                   struct err *e);
+void meter_remove_body(struct meter *m, uint32_t tenant, uint64_t bytes);
 
 /* Requests that are let in and not in the engine yet: of this tenant, of all. */
 void meter_coming(struct meter *m, uint32_t tenant, int *of_tenant, int *of_all);

@@ -8,6 +8,7 @@
 #include "adapters/audit.h"
 #include "core/base/clock.h"
 #include "core/base/sha256.h"
+#include "server/admission.h"
 #include "server/fields.h"
 #include "server/limits.h"
 #include "server/watch.h"
@@ -70,8 +71,7 @@ void request_unref(struct request *r)
     free(r->usage); /* the client left before there was anything to count */
     if (r->upload_place)
         upload_places_give(&r->server->uploads, r->upload_place);
-    if (r->charged)
-        atomic_fetch_sub(&r->server->body_bytes, r->charged);
+    admission_body_gone(r);
     buf_fini(&r->reply.body);
     buf_fini(&r->body);
     free(r->query);

@@ -16,7 +16,7 @@
 #include "server/jobs.h"
 #include "server/upload_places.h"
 
-enum { BODY_MEMORY_MAX = 256 << 20 };
+enum { BODY_MEMORY_MAX = 256 << 20, BODY_MEMORY_TENANT_MAX = 64 << 20 };
 
 struct watch;
 struct meter;

@@ -379,6 +379,32 @@ def test_more_uploads_than_places(daemon, acme):
     assert acme.delete("/adapters/y").status == 204
 
 
+def test_large_bodies_of_one_tenant_leave_room_for_those_of_others(daemon, acme):
+    """Bodies of a mebibyte that never end: beyond 64 MiB they are refused, and nobody else's are."""
+    part = b'{"text":"' + 1048000 * b"x"
+    other = daemon.tenant("other-bodies")
+    with contextlib.ExitStack() as closing:
+
+        def hold():
+            wire = closing.enter_context(Wire(daemon))
+            wire.send(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {acme.key}\r\nContent-Length: 1048570\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                wire.send(part)
+
+        for _ in range(64):
+            hold()
+        for _ in range(64):  # where there was room for one more, it is taken
+            refused = acme.post("/tokenize", {"text": 1048000 * "x"})
+            if refused.status != 200:
+                break
+            hold()
+        assert (refused.status, refused.code) == (429, "tenant_queue_full"), refused.code
+        for client in (other, daemon.client()):
+            answer = client.post("/tokenize", {"text": 1000000 * "x", "tenant": "other-bodies"})
+            assert answer.status == 200, answer
+    eventually(lambda: acme.post("/tokenize", {"text": 1000000 * "x"}).status == 200)
+
+
 def timed(function):
     began = time.monotonic()
     assert function().status == 200

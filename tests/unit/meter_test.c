@@ -208,6 +208,28 @@ static void many_tenants_are_told_apart(void **state)
     meter_free(m);
 }
 
+static void bodies_of_one_tenant_have_a_limit_of_their_own(void **state)
+{
+    (void)state;
+    struct meter *m;
+    struct err e;
+    assert_int_equal(meter_new(&m, &e), 0);
+    assert_int_equal(meter_add_body(m, 1, 60, 100, 0, &e), 0);
+    assert_int_equal(meter_add_body(m, 1, 41, 100, 0, &e), -1);
+    assert_string_equal(e.code, "tenant_queue_full");
+    assert_int_equal(meter_add_body(m, 1, 40, 100, 0, &e), 0);
+    /* Others have theirs, and what says something is not swept away by many others. */
+    for (uint32_t tenant = 2; tenant < 1000; tenant++) {
+        assert_int_equal(meter_add_body(m, tenant, 100, 100, 0, &e), 0);
+        meter_remove_body(m, tenant, 100);
+    }
+    assert_int_equal(meter_add_body(m, 1, 1, 100, 0, &e), -1);
+    meter_remove_body(m, 1, 60);
+    assert_int_equal(meter_add_body(m, 1, 60, 100, 0, &e), 0);
+    meter_remove_body(m, 1, 100);
+    meter_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +240,7 @@ int main(void)
         cmocka_unit_test(of_two_that_came_together_one_is_refused_when_the_other_took_all),
         cmocka_unit_test(a_changed_quota_holds_at_once),
         cmocka_unit_test(many_tenants_are_told_apart),
+        cmocka_unit_test(bodies_of_one_tenant_have_a_limit_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
