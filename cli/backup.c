@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "cli/copy.h"
+#include "cli/interrupt.h"
 #include "core/base/file.h"
 #include "core/base/tar.h"
 
@@ -139,6 +140,7 @@ int backup_take(struct context *c, const struct args *a, struct err *e)
     char *directory = strdup(a->operand[0]), *partial = NULL;
     struct unpack u = {0};
     struct stat status;
+    interrupt_catch();
     size_t length = directory ? strlen(directory) : 0;
     while (length > 1 && directory[length - 1] == '/')
         directory[--length] = '\0';

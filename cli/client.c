@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/interrupt.h"
+
 enum { CONNECT_SECONDS = 10, CALL_SECONDS = 120, URL_BYTES_MAX = 1024, KEY_BYTES_MAX = 512 };
 
 struct client {
@@ -142,6 +144,15 @@ static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_o
     if (total > 0)
         u->progress(u->arg, (uint64_t)sent, (uint64_t)total);
     return 0;
+}
+
+/* Also called while nothing comes. */
+static int on_wait(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+{
+    struct transfer *t = arg;
+    (void)down_total, (void)down, (void)up_total, (void)up;
+    t->failed = t->failed || interrupt_check(t->e) != 0;
+    return t->failed;
 }
 
 static int begin(struct client *c, const char *path, struct transfer *t)
@@ -310,6 +321,9 @@ static int stream(struct client *c, const char *method, const char *path, const 
     struct transfer t = {.client = c, .answer = &a, .on_data = on_data, .arg = arg, .e = e};
     if (begin(c, path, &t) != 0 || set_body(c, method, body, &text, e) != 0)
         return -1;
+    curl_easy_setopt(c->curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, on_wait);
+    curl_easy_setopt(c->curl, CURLOPT_XFERINFODATA, &t);
     int result = perform(c, &t) != 0 || check_status(c, &a, e) != 0 ? -1 : 0;
     free(text);
     answer_fini(&a);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "cli/path.h"
 #include "cli/progress.h"
 #include "core/base/file.h"
@@ -234,6 +235,7 @@ int versions_download(struct context *c, const struct args *a, struct err *e)
                          .directory_fd = -1,
                          .force = args_get(a, "--force") != NULL,
                          .file = {{.fd = -1}, {.fd = -1}}};
+    interrupt_catch();
     int result = show_and_download(&d, a, version, e);
     download_fini(&d);
     free(name);

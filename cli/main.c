@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "core/base/file.h"
 
 enum { KEY_FILE_BYTES_MAX = 4096, EXIT_USAGE = 2 };
@@ -78,6 +79,7 @@ static int run_command(const struct args *a)
     if (a->command->run(&c, a, &e) != 0 || flush(&e) != 0)
         status = report(&e); /* before closing: the daemon's code lives in the client */
     client_close(c.client);
+    interrupt_pass_on();
     return status;
 }
 

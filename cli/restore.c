@@ -10,6 +10,7 @@
 
 #include "cli/commands.h"
 #include "cli/copy.h"
+#include "cli/interrupt.h"
 #include "core/base/file.h"
 
 enum { BLOCK_BYTES = 65536 };
@@ -35,7 +36,7 @@ static int copy_bytes(struct restore *r, int from, const char *path, struct err 
             return err_errno(e, "cannot read %s/%s", r->backup, path);
         if (count == 0)
             return 0;
-        if (copy_write(&r->copy, block, (size_t)count, e) != 0)
+        if (interrupt_check(e) != 0 || copy_write(&r->copy, block, (size_t)count, e) != 0)
             return -1;
         r->bytes += (uint64_t)count;
     }
@@ -136,6 +137,7 @@ static int print_restored(const struct context *c, const struct restore *r, cons
 int backup_restore(struct context *c, const struct args *a, struct err *e)
 {
     struct restore r = {.backup = a->operand[0], .backup_fd = -1};
+    interrupt_catch();
     int result = restore(&r, a->operand[1], e);
     if (result == 0)
         result = print_restored(c, &r, a->operand[1], e);
