@@ -50,6 +50,11 @@ static int list(struct request *r, struct usage_row *rows, struct err *e)
     if (list_number_after(r, &q.after, e) != 0 || ledger_flush(r->server->ledger, e) != 0 ||
         registry_usage_list(r->server->registry, &q, rows, &count, &more, e) != 0)
         return -1;
+    /* Afterwards, for while it was read the tenant may have been deleted; then its rows are the admins'
+     * alone. */
+    struct tenant_row tenant;
+    if (own && request_tenant(r, NULL, &tenant, e) != 0)
+        return -1;
     reply_json(r, 200, rows_json(rows, count, more));
     return 0;
 }

@@ -1,5 +1,6 @@
 """A tenant is deleted and another one gets its id, while requests of the old one are on their way: they never reach the new one."""
 import json
+import threading
 
 import pytest
 
@@ -53,3 +54,26 @@ def test_a_request_of_a_deleted_tenant_does_not_reach_its_namesake(mlp, what, wh
     assert (answer.status, answer.code) == (404, "tenant_not_found"), answer
     assert names.show() == before
     assert mlp.client().get("/usage", tenant=tenant, adapter="a").json["data"] == []
+
+
+def test_a_tenant_that_is_deleted_while_its_usage_is_read_does_not_see_it_as_a_deleted_one(mlp):
+    admin, rows, end = mlp.client(), [], threading.Event()
+    key = mlp.tenant("usage-of-mine").key
+
+    def read():
+        while not end.is_set():
+            answer = mlp.client(key).get("/usage")
+            assert answer.status in (200, 401, 404), answer
+            rows.extend(answer.json.get("data", []))
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for _ in range(40):
+        assert mlp.client(key).infer(adapter=None, input=INPUT).status == 200
+        assert admin.delete("/tenants/usage-of-mine").status == 204
+        key = mlp.tenant("usage-of-mine").key
+    end.set()
+    for reader in readers:
+        reader.join()
+    assert rows and not any(row["deleted"] for row in rows)
