@@ -18,8 +18,6 @@ static const char magic[] = "adapterd packed weights 2\n";
 struct pack {
     char *memory; /* the block */
     size_t bytes;
-    void *map; /* what munmap takes: the block, or the file around it */
-    size_t map_bytes;
 };
 
 struct header {
@@ -138,174 +136,188 @@ static int pack_all(const struct plan *p, struct weights *weights, const struct 
     return atomic_load(&w.failed) ? err_memory(e) : 0;
 }
 
-static int anonymous_block(struct pack *p, size_t bytes, struct err *e)
+/* In huge pages where the machine has them: with small ones, finding the pages takes a fifth of the time of
+ * reading them. */
+static int make_block(struct pack *p, size_t bytes, struct err *e)
 {
-    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map == MAP_FAILED)
+    void *block = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED)
         return err_set(e, "out_of_memory", "cannot get %zu bytes of memory for packed weights", bytes);
-    madvise(map, bytes, MADV_HUGEPAGE);
-    *p = (struct pack){.memory = map, .bytes = bytes, .map = map, .map_bytes = bytes};
+    madvise(block, bytes, MADV_HUGEPAGE);
+    *p = (struct pack){block, bytes};
     return 0;
 }
 
 /* ---- the file ---- */
+
+/* Its chunks, each read or hashed by one worker. */
+struct chunks {
+    int fd; /* they are read from here; -1: they are there */
+    char *memory;
+    size_t bytes, count;
+    uint8_t *hashes; /* owned, [count, SHA256_BYTES] */
+    atomic_bool failed;
+};
 
 static size_t chunk_count(size_t bytes)
 {
     return (bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
 }
 
-static size_t file_bytes(size_t bytes)
+static int chunks_init(struct chunks *c, const struct pack *p, int fd, struct err *e)
 {
-    return HEADER_BYTES + bytes + chunk_count(bytes) * SHA256_BYTES;
+    *c = (struct chunks){.fd = fd, .memory = p->memory, .bytes = p->bytes, .count = chunk_count(p->bytes)};
+    c->hashes = malloc(c->count * SHA256_BYTES);
+    return c->hashes ? 0 : err_memory(e);
 }
-
-struct hashing {
-    const char *memory;
-    size_t bytes;
-    uint8_t *out; /* [chunks, SHA256_BYTES] */
-};
 
 static void hash_chunks(void *arg, int worker, int workers)
 {
-    const struct hashing *h = arg;
-    for (size_t i = (size_t)worker; i < chunk_count(h->bytes); i += (size_t)workers) {
-        size_t start = i * CHUNK_BYTES, left = h->bytes - start;
-        sha256_of(h->memory + start, left < CHUNK_BYTES ? left : CHUNK_BYTES, h->out + i * SHA256_BYTES);
+    struct chunks *c = arg;
+    struct err ignored;
+    for (size_t i = (size_t)worker; i < c->count && !atomic_load(&c->failed); i += (size_t)workers) {
+        size_t start = i * CHUNK_BYTES, left = c->bytes - start,
+               length = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+        if (c->fd >= 0 && file_pread(c->fd, c->memory + start, length, HEADER_BYTES + start, &ignored) != 0)
+            atomic_store(&c->failed, true);
+        else
+            sha256_of(c->memory + start, length, c->hashes + i * SHA256_BYTES);
     }
 }
 
-static void fill_header(struct header *out, const struct model *m, size_t bytes, const uint8_t *hashes)
+static void fill_header(struct header *out, const struct model *m, const struct chunks *c)
 {
-    *out = (struct header){.bytes = bytes};
+    *out = (struct header){.bytes = c->bytes};
     memcpy(out->magic, magic, sizeof magic);
     memcpy(out->fingerprint, m->info.fingerprint, SHA256_BYTES);
-    sha256_of(hashes, chunk_count(bytes) * SHA256_BYTES, out->hashes);
+    sha256_of(c->hashes, c->count * SHA256_BYTES, out->hashes);
 }
 
-/* Is the mapped file what this model, packed by this program, looks like, to the last byte? */
-static bool file_is_good(const struct model *m, const char *map, size_t bytes, struct pool *pool)
+static bool hashes_are_there(const struct chunks *c)
 {
-    size_t hash_bytes = chunk_count(bytes) * SHA256_BYTES;
-    uint8_t *hashes = malloc(hash_bytes);
-    struct header wanted;
-    if (!hashes)
-        return false;
-    struct hashing h = {map + HEADER_BYTES, bytes, hashes};
-    pool_run(pool, hash_chunks, &h);
-    fill_header(&wanted, m, bytes, hashes);
-    bool good = memcmp(&wanted, map, sizeof wanted) == 0 &&
-                memcmp(hashes, map + HEADER_BYTES + bytes, hash_bytes) == 0;
-    free(hashes);
-    return good;
+    size_t bytes = c->count * SHA256_BYTES;
+    uint8_t *found = malloc(bytes);
+    struct err ignored;
+    bool same = found && file_pread(c->fd, found, bytes, HEADER_BYTES + c->bytes, &ignored) == 0 &&
+                memcmp(found, c->hashes, bytes) == 0;
+    free(found);
+    return same;
 }
 
-static bool map_file(struct pack *p, int fd, size_t bytes, int protection)
-{
-    void *map = mmap(NULL, file_bytes(bytes), protection, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED)
-        return false;
-    *p = (struct pack){
-        .memory = (char *)map + HEADER_BYTES, .bytes = bytes, .map = map, .map_bytes = file_bytes(bytes)};
-    return true;
-}
-
-static bool read_file(struct pack *p, const struct model *m, const char *path, size_t bytes,
-                      struct pool *pool)
+/* Is the file what this model, packed by this program, looks like, to the last byte? Then the block has it.
+ */
+static bool read_chunks(struct chunks *c, const struct model *m, struct pool *pool)
 {
     struct stat status;
+    struct header wanted, found;
+    struct err ignored;
+    size_t whole = HEADER_BYTES + c->bytes + c->count * SHA256_BYTES;
+    if (fstat(c->fd, &status) != 0 || (size_t)status.st_size != whole ||
+        file_pread(c->fd, &found, sizeof found, 0, &ignored) != 0 ||
+        memcmp(found.fingerprint, m->info.fingerprint, SHA256_BYTES) != 0)
+        return false;
+    pool_run(pool, hash_chunks, c);
+    fill_header(&wanted, m, c);
+    if (!atomic_load(&c->failed) && memcmp(&wanted, &found, sizeof wanted) == 0 && hashes_are_there(c))
+        return true;
+    memset(c->memory, 0, c->bytes); /* also between the layers */
+    return false;
+}
+
+static bool read_file(const struct pack *p, const struct model *m, const char *path, struct pool *pool)
+{
+    struct chunks c;
+    struct err ignored;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    bool good = fstat(fd, &status) == 0 && (size_t)status.st_size == file_bytes(bytes) &&
-                map_file(p, fd, bytes, PROT_READ);
+    bool good = chunks_init(&c, p, fd, &ignored) == 0 && read_chunks(&c, m, pool);
+    free(c.hashes);
     close(fd);
-    if (good && !file_is_good(m, p->map, bytes, pool)) {
-        munmap(p->map, p->map_bytes);
-        *p = (struct pack){0};
-        return false;
-    }
     return good;
 }
 
-static int new_file(struct pack *p, const char *path, size_t bytes, struct err *e)
+static int write_chunks(int fd, const struct chunks *c, const struct model *m, struct err *e)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), result = 0;
+    union {
+        struct header header;
+        char page[HEADER_BYTES];
+    } first = {0};
+    fill_header(&first.header, m, c);
+    if (file_write_all(fd, &first, sizeof first, e) != 0 || file_write_all(fd, c->memory, c->bytes, e) != 0 ||
+        file_write_all(fd, c->hashes, c->count * SHA256_BYTES, e) != 0)
+        return -1;
+    return fsync(fd) == 0 ? 0 : err_errno(e, "cannot sync packed weights");
+}
+
+/* Under its name when all of it is on disk. */
+static int write_named(const struct chunks *c, const struct model *m, const char *path, struct err *e)
+{
+    char temporary[4200];
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
-        return err_errno(e, "cannot create %s", path);
-    int failed = posix_fallocate(fd, 0, (off_t)file_bytes(bytes));
-    if (failed) {
-        errno = failed;
-        result = err_errno(e, "cannot reserve %zu bytes for %s", file_bytes(bytes), path);
-    } else if (!map_file(p, fd, bytes, PROT_READ | PROT_WRITE)) {
-        result = err_errno(e, "cannot map %s", path);
-    }
+        return err_errno(e, "cannot create %s", temporary);
+    int result = write_chunks(fd, c, m, e);
     close(fd);
+    if (result == 0 && rename(temporary, path) != 0)
+        result = err_errno(e, "cannot keep %s", path);
     if (result != 0)
-        unlink(path);
+        unlink(temporary);
     return result;
 }
 
-/* The block is packed: add hashes and header, make it durable and give it its name. */
-static int seal_file(struct pack *p, const struct model *m, const char *temporary, const char *path,
-                     struct pool *pool, struct err *e)
+static int write_file(const struct pack *p, const struct model *m, const char *directory, const char *path,
+                      struct pool *pool, struct err *e)
 {
-    uint8_t *hashes = (uint8_t *)p->map + HEADER_BYTES + p->bytes;
-    struct hashing h = {p->memory, p->bytes, hashes};
-    pool_run(pool, hash_chunks, &h);
-    fill_header(p->map, m, p->bytes, hashes);
-    if (msync(p->map, p->map_bytes, MS_SYNC) != 0 || rename(temporary, path) != 0)
-        return err_errno(e, "cannot keep %s", path);
-    return mprotect(p->map, p->map_bytes, PROT_READ) == 0 ? 0 : err_errno(e, "cannot protect packed weights");
+    struct chunks c;
+    if (file_make_directories(directory, e) != 0 || chunks_init(&c, p, -1, e) != 0)
+        return -1;
+    pool_run(pool, hash_chunks, &c);
+    int result = write_named(&c, m, path, e);
+    free(c.hashes);
+    return result;
 }
 
 /* ---- the whole ---- */
 
-static int write_cache(struct pack *p, struct model *m, const struct plan *plan,
-                       const struct model_options *o, const char *path, struct pool *pool, struct err *e)
+static void note_state(struct model *m, const char *state, const char *why)
 {
-    char temporary[4200];
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    if (file_make_directories(o->packed_cache, e) != 0 || new_file(p, temporary, plan->bytes, e) != 0)
-        return -1;
-    lay_views(plan, p->memory);
-    int result = pack_all(plan, m->weights, o, pool, e);
-    if (result == 0)
-        result = seal_file(p, m, temporary, path, pool, e);
-    if (result != 0) {
-        unlink(temporary);
-        munmap(p->map, p->map_bytes);
-        *p = (struct pack){0};
+    snprintf(m->info.packed_state, sizeof m->info.packed_state, "%s%.150s", state, why);
+}
+
+static int fill_block(struct pack *p, struct model *m, const struct plan *plan, const struct model_options *o,
+                      struct pool *pool, struct err *e)
+{
+    char path[4100], fingerprint[SHA256_HEX + 1];
+    struct err why;
+    hex_encode(m->info.fingerprint, SHA256_BYTES, fingerprint);
+    snprintf(path, sizeof path, "%s/%s-%s", o->packed_cache ? o->packed_cache : "", fingerprint,
+             m->precision == PRECISION_INT4 ? "int4" : "int8");
+    if (o->packed_cache && read_file(p, m, path, pool)) {
+        note_state(m, "read from the cache", "");
+        return 0;
     }
-    return result;
+    if (pack_all(plan, m->weights, o, pool, e) != 0)
+        return -1;
+    if (!o->packed_cache)
+        note_state(m, "in memory", "");
+    else if (write_file(p, m, o->packed_cache, path, pool, &why) == 0)
+        note_state(m, "packed and kept in the cache", "");
+    else
+        note_state(m, "in memory, the cache cannot be written: ", why.message);
+    return 0;
 }
 
 static int fill_pack(struct pack *p, struct model *m, const struct plan *plan, const struct model_options *o,
                      struct pool *pool, struct err *e)
 {
-    char path[4100], fingerprint[SHA256_HEX + 1];
-    hex_encode(m->info.fingerprint, SHA256_BYTES, fingerprint);
-    snprintf(m->info.packed_state, sizeof m->info.packed_state, "in memory");
-    if (o->packed_cache) {
-        snprintf(path, sizeof path, "%s/%s-%s", o->packed_cache, fingerprint,
-                 m->precision == PRECISION_INT4 ? "int4" : "int8");
-        if (read_file(p, m, path, plan->bytes, pool)) {
-            snprintf(m->info.packed_state, sizeof m->info.packed_state, "mapped from the cache");
-            lay_views(plan, p->memory);
-            return 0;
-        }
-        struct err why;
-        if (write_cache(p, m, plan, o, path, pool, &why) == 0) {
-            snprintf(m->info.packed_state, sizeof m->info.packed_state, "packed and kept in the cache");
-            return 0;
-        }
-        snprintf(m->info.packed_state, sizeof m->info.packed_state,
-                 "in memory, the cache cannot be written: %.150s", why.message);
-    }
-    if (anonymous_block(p, plan->bytes, e) != 0)
+    if (make_block(p, plan->bytes, e) != 0)
         return -1;
     lay_views(plan, p->memory);
-    return pack_all(plan, m->weights, o, pool, e);
+    if (fill_block(p, m, plan, o, pool, e) != 0)
+        return -1;
+    return mprotect(p->memory, p->bytes, PROT_READ) == 0 ? 0 : err_errno(e, "cannot protect packed weights");
 }
 
 int pack_model(struct model *m, const struct model_options *o, struct err *e)
@@ -334,7 +346,7 @@ int pack_model(struct model *m, const struct model_options *o, struct err *e)
 
 void pack_free(struct pack *p)
 {
-    if (p && p->map)
-        munmap(p->map, p->map_bytes);
+    if (p && p->memory)
+        munmap(p->memory, p->bytes);
     free(p);
 }

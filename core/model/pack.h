@@ -3,7 +3,8 @@
  * core/model only.
  *
  * The file, DIRECTORY/<fingerprint>-<precision>: a header page, the block, SHA-256 of every chunk of the
- * block. It is mapped read-only. One that is damaged, cut short or of another version is made anew. */
+ * block. It is read into memory of the process's own, which can have huge pages. One that is damaged, cut
+ * short or of another version is made anew. */
 #pragma once
 #include "core/model/model_internal.h"
 

@@ -75,13 +75,13 @@ static void flip_byte(off_t at)
     close(fd);
 }
 
-static void the_second_start_maps_them(void **state)
+static void the_second_start_reads_them(void **state)
 {
     (void)state;
     float logits[VOCAB];
     struct stat status;
     open_and_compare("packed and kept", logits, 1);
-    open_and_compare("mapped", logits, 0);
+    open_and_compare("read from", logits, 0);
     find_file();
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
@@ -92,27 +92,27 @@ static void damage_is_seen(void **state)
     (void)state;
     float logits[VOCAB];
     struct stat status;
-    open_and_compare("mapped", logits, 1);
+    open_and_compare("read from", logits, 1);
     find_file();
     assert_int_equal(stat(path, &status), 0);
     const off_t places[] = {0, 40, 4096, status.st_size / 2, status.st_size - 1};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         flip_byte(places[i]);
         open_and_compare("packed and kept", logits, 0);
-        open_and_compare("mapped", logits, 0);
+        open_and_compare("read from", logits, 0);
     }
     assert_int_equal(truncate(path, status.st_size - 1), 0);
     open_and_compare("packed and kept", logits, 0);
     assert_int_equal(truncate(path, 0), 0);
     open_and_compare("packed and kept", logits, 0);
-    open_and_compare("mapped", logits, 0);
+    open_and_compare("read from", logits, 0);
 }
 
 static void a_cache_that_cannot_be_written_is_no_obstacle(void **state)
 {
     (void)state;
     float logits[VOCAB];
-    open_and_compare("mapped", logits, 1);
+    open_and_compare("read from", logits, 1);
     snprintf(cache, sizeof cache, "/dev/null/packed");
     open_and_compare("in memory, the cache cannot be written", logits, 0);
     snprintf(cache, sizeof cache, "%s/packed", directory);
@@ -147,7 +147,7 @@ int main(void)
     directory = scratch_new();
     snprintf(cache, sizeof cache, "%s/packed", directory);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_second_start_maps_them),
+        cmocka_unit_test(the_second_start_reads_them),
         cmocka_unit_test(damage_is_seen),
         cmocka_unit_test(a_cache_that_cannot_be_written_is_no_obstacle),
         cmocka_unit_test(int4_has_a_file_of_its_own),
