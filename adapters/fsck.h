@@ -23,7 +23,8 @@ struct fsck_report {
     uint64_t bytes;
 };
 
-/* Calls `found` for each problem; `stop` is asked between blobs, and true ends the check with "shutting_down". */
+/* Calls `found` for each problem; `stop` is asked between blobs, and true ends the check with
+ * "shutting_down". */
 struct fsck_handler {
     void (*found)(void *arg, const struct fsck_problem *p);
     bool (*stop)(void *arg);

@@ -15,6 +15,8 @@ struct match {
     struct peft_pattern target_pattern, exclude_pattern;
     struct peft_pattern *layer_patterns; /* owned */
     size_t layer_pattern_count;
+    struct peft_pattern *saved_patterns; /* owned, of the names in modules_to_save that are no literals */
+    size_t saved_pattern_count;
     bool *named; /* owned: which of target.names match a module */
 };
 
@@ -36,6 +38,30 @@ static enum found find_names(const struct peft_names *names, const char *path, b
             found = part == path ? FOUND_EXACT : FOUND_SUFFIX;
     }
     return found;
+}
+
+/* ---- expressions ---- */
+
+static bool is_literal(const char *key)
+{
+    return key[strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.")] == '\0';
+}
+
+/* Does ^(.*\.)?(KEY)$ match the path's first `length` bytes? For a key of letters, digits, '_' and '.', which
+ * stands for any character. Some adapters have a key for each of hundreds of modules: this keeps them cheap.
+ */
+static bool literal_matches(const char *key, const char *path, size_t length)
+{
+    size_t key_length = strlen(key);
+    if (key_length > length)
+        return false;
+    const char *tail = path + length - key_length;
+    if (tail != path && tail[-1] != '.')
+        return false;
+    for (size_t i = 0; i < key_length; i++)
+        if (key[i] != '.' && key[i] != tail[i])
+            return false;
+    return key_length > 0;
 }
 
 /* ---- layers_to_transform ---- */
@@ -103,9 +129,28 @@ static int is_target(struct match *t, const char *path, struct err *e)
     return found != FOUND_NOT;
 }
 
+/* Is the module, or one around it, named in modules_to_save? Such a one is trained whole: PEFT gives it no
+ * LoRA, whatever target_modules says. Names are expressions here. */
+static int is_kept(struct match *t, const char *path, struct err *e)
+{
+    const struct peft_names *saved = &t->config->saved;
+    size_t length = strlen(path);
+    for (size_t end = 1; end <= length; end++)
+        for (size_t i = 0; (path[end] == '.' || end == length) && i < saved->count; i++)
+            if (is_literal(saved->items[i]) && literal_matches(saved->items[i], path, end))
+                return 1;
+    int result = 0;
+    for (size_t i = 0; i < t->saved_pattern_count && result == 0; i++)
+        result = peft_pattern_match(&t->saved_patterns[i], path, e);
+    return result;
+}
+
 static int is_excluded(struct match *t, const char *path, struct err *e)
 {
     const struct peft_selector *exclude = &t->config->exclude;
+    int kept = is_kept(t, path, e);
+    if (kept != 0)
+        return kept;
     if (exclude->kind == PEFT_PATTERN)
         return peft_pattern_match(&t->exclude_pattern, path, e);
     return exclude->kind == PEFT_LIST && find_names(&exclude->names, path, NULL) != FOUND_NOT;
@@ -185,27 +230,6 @@ static int match_modules(struct match *t, struct peft_target *targets, struct er
 
 /* ---- rank_pattern and alpha_pattern ---- */
 
-static bool is_literal(const char *key)
-{
-    return key[strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.")] == '\0';
-}
-
-/* What ^(.*\.)?(KEY)$ matches for a key of letters, digits, '_' and '.', which stands for any character. Some
- * adapters have a key for each of hundreds of modules: this keeps them cheap. */
-static bool literal_matches(const char *key, const char *path)
-{
-    size_t key_length = strlen(key), length = strlen(path);
-    if (key_length > length)
-        return false;
-    const char *tail = path + length - key_length;
-    if (tail != path && tail[-1] != '.')
-        return false;
-    for (size_t i = 0; i < key_length; i++)
-        if (key[i] != '.' && key[i] != tail[i])
-            return false;
-    return key_length > 0;
-}
-
 /* Give `value` to each targeted site that `key` matches and no earlier key did. */
 static int apply_key(struct match *t, const char *field, const char *key, json_t *value,
                      const struct peft_target *targets, json_t **chosen, struct err *e)
@@ -221,8 +245,8 @@ static int apply_key(struct match *t, const char *field, const char *key, json_t
     for (size_t i = 0; i < count && result >= 0; i++) {
         if (!targets[i].targeted || chosen[i])
             continue;
-        result =
-            literal ? literal_matches(key, sites[i].path) : peft_pattern_match(&pattern, sites[i].path, e);
+        result = literal ? literal_matches(key, sites[i].path, strlen(sites[i].path))
+                         : peft_pattern_match(&pattern, sites[i].path, e);
         if (result == 1)
             chosen[i] = value;
     }
@@ -402,6 +426,23 @@ static int prepare_layer_patterns(struct match *t, struct err *e)
     return 0;
 }
 
+static int prepare_saved_patterns(struct match *t, struct err *e)
+{
+    const struct peft_names *saved = &t->config->saved;
+    t->saved_patterns = calloc(saved->count + 1, sizeof *t->saved_patterns);
+    if (!t->saved_patterns)
+        return err_memory(e);
+    for (size_t i = 0; i < saved->count; i++) {
+        if (is_literal(saved->items[i]))
+            continue;
+        if (peft_pattern_init(&t->saved_patterns[t->saved_pattern_count], &t->patterns, "modules_to_save",
+                              "(^|.*\\.)", saved->items[i], "($|\\..*)", PEFT_START, e) != 0)
+            return -1;
+        t->saved_pattern_count++;
+    }
+    return 0;
+}
+
 static int prepare(struct match *t, struct err *e)
 {
     const struct peft_selector *exclude = &t->config->exclude;
@@ -418,14 +459,17 @@ static int prepare(struct match *t, struct err *e)
         peft_pattern_init(&t->exclude_pattern, &t->patterns, "exclude_modules", "", exclude->pattern, "",
                           PEFT_FULL, e) != 0)
         return -1;
-    return prepare_layer_patterns(t, e);
+    return prepare_layer_patterns(t, e) == 0 ? prepare_saved_patterns(t, e) : -1;
 }
 
 static void release(struct match *t)
 {
     for (size_t i = 0; i < t->layer_pattern_count; i++)
         peft_pattern_fini(&t->layer_patterns[i]);
+    for (size_t i = 0; i < t->saved_pattern_count; i++)
+        peft_pattern_fini(&t->saved_patterns[i]);
     free(t->layer_patterns);
+    free(t->saved_patterns);
     peft_pattern_fini(&t->target_pattern);
     peft_pattern_fini(&t->exclude_pattern);
     peft_patterns_fini(&t->patterns);

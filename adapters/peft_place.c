@@ -27,6 +27,8 @@ static const struct ending {
     {".lora_embedding_B", PEFT_ROLE_B, NULL, true, false},
     {".lora_magnitude_vector", PEFT_ROLE_MAGNITUDE, NULL, false, false},
     {".lora_magnitude_vector.weight", PEFT_ROLE_MAGNITUDE, NULL, false, false},
+    {".original_module.bias", PEFT_ROLE_COPY, "bias", false, false},
+    {".modules_to_save.bias", PEFT_ROLE_COPY, "bias", false, false},
     {".base_layer.weight", PEFT_ROLE_BASE, "weight", false, true},
     {".base_layer.bias", PEFT_ROLE_BASE, "bias", false, true},
     {".weight", PEFT_ROLE_BASE, "weight", false, false},
@@ -76,6 +78,13 @@ static bool takes_slot(const struct peft_load *l, int slot, bool base_layer)
     return kind == SITE_LM_HEAD || kind == SITE_EMBEDDING;
 }
 
+/* With bias = "all" PEFT saves every bias that it finds: of a saved module also the one of the module before
+ * training, and its own a second time. On loading neither is used. */
+static bool takes_copy(const struct peft_load *l, int slot)
+{
+    return l->saved[slot] && l->config.bias == PEFT_BIAS_ALL;
+}
+
 static bool takes_site(const struct peft_load *l, int site, const struct ending *n)
 {
     if (!is_targeted(l, site))
@@ -95,10 +104,10 @@ static int refuse_module(const struct peft_load *l, const struct tensor *t, cons
     if (n->role == PEFT_ROLE_MAGNITUDE && !l->config.dora)
         return refuse(t, code, "it is a magnitude of DoRA, and adapter_config.json has not use_dora = true",
                       NULL, e);
-    if (n->role != PEFT_ROLE_BASE && !is_targeted(l, model_find_site(l->model, path)))
+    if (!n->leaf && !is_targeted(l, model_find_site(l->model, path)))
         return refuse(t, code, "adapter_config.json does not target this module",
                       "Check target_modules, exclude_modules and layers_to_transform.", e);
-    if (n->role != PEFT_ROLE_BASE)
+    if (!n->leaf)
         return refuse(t, code, "it is not a tensor of a LoRA on a layer of this kind", NULL, e);
     return refuse(
         t, code, "it is not part of a LoRA on this module",
@@ -117,9 +126,11 @@ int peft_place_find(const struct peft_load *l, const struct tensor *t, struct pe
     if (!n || (n->role == PEFT_ROLE_BASE && strstr(path, ".lora_"))) /* or has an adapter's name in it */
         return refuse(t, "adapter_unexpected_tensor", "it is not a tensor of LoRA as PEFT names them",
                       "Save the adapter with save_pretrained of PEFT.", e);
-    bool base = n->role == PEFT_ROLE_BASE;
-    int index = base ? model_find_slot(l->model, path, n->leaf) : model_find_site(l->model, path);
-    if (index < 0 || !(base ? takes_slot(l, index, n->base_layer) : takes_site(l, index, n)))
+    int index = n->leaf ? model_find_slot(l->model, path, n->leaf) : model_find_site(l->model, path);
+    bool taken = index >= 0 && (n->role == PEFT_ROLE_COPY   ? takes_copy(l, index)
+                                : n->role == PEFT_ROLE_BASE ? takes_slot(l, index, n->base_layer)
+                                                            : takes_site(l, index, n));
+    if (!taken)
         return refuse_module(l, t, path, n, e);
     *out = (struct peft_place){n->role, index};
     return 0;
@@ -132,6 +143,8 @@ static int place_tensors(struct peft_load *l, struct err *e)
         struct peft_place place;
         if (peft_place_find(l, t, &place, e) != 0)
             return -1;
+        if (place.role == PEFT_ROLE_COPY)
+            continue;
         bool base = place.role == PEFT_ROLE_BASE;
         struct peft_site *s = base ? NULL : &l->site_found[place.index];
         const struct tensor **found = base                        ? &l->slot_found[place.index].tensor
@@ -217,6 +230,20 @@ static int check_site_shapes(const struct peft_site *s, const struct site *site,
     return s->magnitude ? check_shape(s->magnitude, site->out, 0, "outputs of the base's layer", e) : 0;
 }
 
+static int check_copies(const struct peft_load *l, struct err *e)
+{
+    for (size_t i = 0; i < safetensors_count(l->weights); i++) {
+        const struct tensor *t = safetensors_at(l->weights, i);
+        struct peft_place place;
+        if (peft_place_find(l, t, &place, e) != 0)
+            return -1;
+        if (place.role == PEFT_ROLE_COPY &&
+            check_shape(t, l->slots[place.index].rows, l->slots[place.index].cols, "as in the base", e) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int check_shapes(const struct peft_load *l, struct err *e)
 {
     for (size_t i = 0; i < l->site_count; i++)
@@ -227,7 +254,7 @@ static int check_shapes(const struct peft_load *l, struct err *e)
         if (l->slot_found[i].tensor && check_shape(l->slot_found[i].tensor, l->slots[i].rows,
                                                    l->slots[i].cols, "as in the base", e) != 0)
             return -1;
-    return 0;
+    return check_copies(l, e);
 }
 
 int peft_place_all(struct peft_load *l, struct err *e)

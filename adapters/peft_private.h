@@ -37,8 +37,15 @@ struct peft_load {
     struct peft *result;          /* owned until it is handed over */
 };
 
-/* What a tensor of the file is; the index is a site's, or of PEFT_ROLE_BASE a slot's. */
-enum peft_role { PEFT_ROLE_A, PEFT_ROLE_B, PEFT_ROLE_MAGNITUDE, PEFT_ROLE_BASE };
+/* What a tensor of the file is; the index is a site's, or of PEFT_ROLE_BASE and
+ * PEFT_ROLE_COPY a slot's. */
+enum peft_role {
+    PEFT_ROLE_A,
+    PEFT_ROLE_B,
+    PEFT_ROLE_MAGNITUDE,
+    PEFT_ROLE_BASE,
+    PEFT_ROLE_COPY, /* of a slot, which PEFT saves beside it and does not use */
+};
 struct peft_place {
     enum peft_role role;
     int index;

@@ -28,6 +28,8 @@ json_t *inference_answer_token_text(const struct inference *q, int32_t token)
     struct buf text = {0};
     struct err ignored;
     json_t *result = NULL;
+    if (token >= tokenizer_vocab_size(q->r->server->tokenizer))
+        return json_string(""); /* many bases have more ids than their tokenizer has tokens */
     if (tokenizer_decode(q->r->server->tokenizer, &token, 1, false, &text, &ignored) == 0)
         result = text_json(text.data, text.length);
     buf_fini(&text);

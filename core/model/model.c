@@ -171,12 +171,14 @@ static int load_norm(const struct place *p, const char *name, int size, bool bia
     return add_slot(p->m, path, "bias", bias_name, -1, NULL, size, &out->bias_slot, e);
 }
 
-static int load_table(const struct place *p, const char *name, int rows, int cols, struct table *out,
-                      struct err *e)
+static int load_table(const struct place *p, const char *name, const char *tensor, int rows, int cols,
+                      struct table *out, struct err *e)
 {
     char path[PATH_BYTES * 2], weight[PATH_BYTES * 2];
     join(path, p->prefix, name, "");
     join(weight, p->file_prefix, name, ".weight");
+    if (tensor)
+        snprintf(weight, sizeof weight, "%s", tensor);
     if (add_module(p->m, path, e) != 0 || take_matrix(p->m, weight, rows, cols, false, &out->weight, e) != 0)
         return -1;
     return add_slot(p->m, path, "weight", weight, -1, &out->weight, 0, &out->weight_slot, e);
@@ -236,19 +238,37 @@ static int load_layer(struct place *p, struct layer *l, struct err *e)
     return load_linear(p, SITE_DOWN, f->down, c->hidden, c->intermediate, f->mlp_bias, &l->down, e);
 }
 
-static int load_head(struct model *m, const struct place *top, struct err *e)
+/* Two matrices of one shape, not transposed. */
+static bool same_numbers(const struct matrix *a, const struct matrix *b)
+{
+    enum { CHUNK = 1024 };
+    float left[CHUNK], right[CHUNK];
+    size_t count = (size_t)a->rows * (size_t)a->cols;
+    for (size_t at = 0; at < count; at += CHUNK) {
+        size_t length = count - at < CHUNK ? count - at : CHUNK;
+        dtype_widen(a->dtype, (const char *)a->data + at * dtype_size(a->dtype), left, length);
+        dtype_widen(b->dtype, (const char *)b->data + at * dtype_size(b->dtype), right, length);
+        if (memcmp(left, right, length * sizeof *left) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Some checkpoints store the tied matrix twice. As in transformers 5, two that differ are not tied, whatever
+ * the config says. */
+static int load_head(struct model *m, struct err *e)
 {
     const struct config *c = &m->config;
-    char weight[PATH_BYTES * 2];
+    const char *weight = "lm_head.weight";
     const void *data;
+    if ((!c->tied || weights_find(m->weights, weight, &data)) &&
+        take_matrix(m, weight, c->vocab, c->hidden, false, &m->lm_head.weight, e) != 0)
+        return -1;
+    m->config.tied =
+        c->tied && (!m->lm_head.weight.data || same_numbers(&m->lm_head.weight, &m->embed.weight));
     if (c->tied) {
-        join(weight, top->file_prefix, c->family->embed, ".weight");
         m->lm_head.weight = m->embed.weight;
-        weights_take(m->weights, "lm_head.weight", &data); /* some checkpoints store the tied matrix twice */
-    } else {
-        join(weight, "lm_head", ".weight", "");
-        if (take_matrix(m, weight, c->vocab, c->hidden, false, &m->lm_head.weight, e) != 0)
-            return -1;
+        weight = m->slots[m->embed.weight_slot].tensor;
     }
     if (add_module(m, "lm_head", e) != 0)
         return -1;
@@ -280,11 +300,17 @@ static int load_decoder(struct model *m, struct err *e)
     const void *data;
     snprintf(top.prefix, sizeof top.prefix, "%s", f->prefix);
     join(name, f->prefix, f->embed, ".weight");
-    if (weights_find(m->weights, name, &data))
+    bool here = weights_find(m->weights, name, &data);
+    join(name, f->prefix, f->final_norm, ".weight");
+    if (here || weights_find(m->weights, name, &data))
         snprintf(top.file_prefix, sizeof top.file_prefix, "%s", f->prefix);
-    if (load_table(&top, f->embed, c->vocab, c->hidden, &m->embed, e) != 0)
+    join(name, top.file_prefix, f->embed, ".weight");
+    bool at_head = c->tied && !weights_find(m->weights, name, &data) &&
+                   weights_find(m->weights, "lm_head.weight", &data); /* stored once, under the other name */
+    if (load_table(&top, f->embed, at_head ? "lm_head.weight" : NULL, c->vocab, c->hidden, &m->embed, e) != 0)
         return -1;
-    if (f->learned_positions && load_table(&top, f->positions, c->context, c->hidden, &m->positions, e) != 0)
+    if (f->learned_positions &&
+        load_table(&top, f->positions, NULL, c->context, c->hidden, &m->positions, e) != 0)
         return -1;
     m->layers = calloc((size_t)c->layers, sizeof *m->layers);
     if (!m->layers)
@@ -298,7 +324,7 @@ static int load_decoder(struct model *m, struct err *e)
     }
     if (load_norm(&top, f->final_norm, c->hidden, f->layer_norm, &m->final_norm, e) != 0)
         return -1;
-    if (load_head(m, &top, e) != 0 || add_table_site(m, &m->embed, e) != 0)
+    if (load_head(m, e) != 0 || add_table_site(m, &m->embed, e) != 0)
         return -1;
     return add_table_site(m, &m->positions, e);
 }

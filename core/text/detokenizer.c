@@ -276,6 +276,8 @@ int tokenizer_bytes(const struct tokenizer *t, int32_t id, struct buf *out, stru
 {
     size_t length;
     const char *text = tokenizer_string(t, id, &length);
+    if (!text && id >= 0)
+        return 0;
     for (size_t i = 0; text && i < t->decoder.count; i++) {
         enum decoder_kind kind = t->decoder.steps[i].kind;
         int byte = kind == DECODER_BYTE_FALLBACK ? named_byte(text, length) : -1;

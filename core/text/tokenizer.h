@@ -33,7 +33,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length,
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool skip_special_tokens,
                      struct buf *out, struct err *e);
 /* Append the bytes that a token stands for by itself, which may be a part of a character; the text of the id
- * where its tokenizer knows no bytes. Errors of tokenizer_decode. */
+ * where its tokenizer knows no bytes; nothing for an id above the tokenizer's. Errors of tokenizer_decode. */
 int tokenizer_bytes(const struct tokenizer *t, int32_t id, struct buf *out, struct err *e);
 int32_t tokenizer_find(const struct tokenizer *t,
                        const char *content); /* id of a token or added token, or -1 */

@@ -1,12 +1,15 @@
 """POST /infer: what is asked for, what comes back, what is refused, as docs/http-api.md says. Streams: test_streaming.py."""
 import contextlib
+import json
 import math
 import os
+import shutil
 import threading
 
 import pytest
 
-from daemon import DEMO
+from client import read
+from daemon import DEMO, FIXTURES
 from fixtures import adapter
 from wire import Wire
 
@@ -166,6 +169,28 @@ def test_logprobs_are_before_temperature_and_filters(acme):
     greedy = good(acme, prompt="Hello", max_tokens=1, logprobs=4)["logprobs"][0]["top"]
     for how in ({"temperature": 5}, {"temperature": 1, "top_k": 1}, {"temperature": 2, "min_p": 0.9}):
         assert good(acme, prompt="Hello", max_tokens=1, logprobs=4, ignore_eos=True, **how)["logprobs"][0]["top"] == greedy
+
+
+def test_ids_above_the_tokenizer_s_have_no_text(start, tmp_path):
+    """Many bases have more rows than their tokenizer has tokens, to a round number."""
+    base = tmp_path / "padded"
+    shutil.copytree(os.path.join(FIXTURES, "models", "llama"), base)
+    tokenizer = json.loads(read(base / "tokenizer.json"))
+    known = 280
+    tokenizer["added_tokens"] = [t for t in tokenizer["added_tokens"] if t["id"] < known]
+    vocabulary = {t: i for t, i in tokenizer["model"]["vocab"].items() if i < known}
+    merges = [m.split(" ") if isinstance(m, str) else m for m in tokenizer["model"]["merges"]]
+    tokenizer["model"].update(vocab=vocabulary, merges=[m for m in merges if "".join(m) in vocabulary])
+    (base / "tokenizer.json").write_text(json.dumps(tokenizer))
+    tenant = start(base).tenant("acme")
+    prompt = [known + 3, 4, 319]
+    a = good(tenant, tokens=prompt, max_tokens=32, logprobs=20, prompt_logprobs=True, ignore_eos=True)
+    top = [t for entry in a["logprobs"] for t in entry["top"]]
+    assert any(t["token"] >= known for t in top)
+    assert all(t["text"] == "" for t in top if t["token"] >= known)
+    assert [p["token"] for p in a["prompt_logprobs"][1:]] == prompt[1:]
+    answer = tenant.post("/v1/completions", {"model": "padded", "prompt": prompt, "max_tokens": 32, "logprobs": 5})
+    assert answer.status == 200, answer
 
 
 def test_prompt_logprobs(acme):

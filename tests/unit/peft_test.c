@@ -210,7 +210,8 @@ static const struct {
     {"{\"modules_to_save\":[]}", NULL},
     {"{\"modules_to_save\":[\"lm_head\"]}", "adapter_missing_tensor"},
     {"{\"modules_to_save\":[\"classifier\"]}", "adapter_unknown_module"},
-    {"{\"modules_to_save\":[\"q_proj\"]}", "adapter_unsupported_feature"}, /* a target, too */
+    {"{\"modules_to_save\":[\"q_proj\"]}", "adapter_unexpected_tensor"},  /* so it is no target */
+    {"{\"modules_to_save\":[\"_proj\"]}", "adapter_unsupported_feature"}, /* an ending, no name: both */
     {"{\"modules_to_save\":\"lm_head\"}", "config_malformed"},
     {"{\"modules_to_save\":[7]}", "config_malformed"},
     {"{\"use_dora\":true}", "adapter_missing_tensor"},
@@ -316,6 +317,15 @@ static const struct {
 } targets[] = {
     {&llama, "{" LORA "\"target_modules\":[\"lm_head\"]}", "lm_head 8 2;"},
     {&llama, "{" LORA "\"target_modules\":[\"embed_tokens\"]}", "model.embed_tokens 8 2;"},
+    /* what is trained whole, by its own name or that of a module around it, has no LoRA */
+    {&llama, "{" LORA "\"target_modules\":[\"lm_head\",\"embed_tokens\"],\"modules_to_save\":[\"lm_head\"]}",
+     "model.embed_tokens 8 2;"},
+    {&mlp, "{" LORA "\"target_modules\":\"all-linear\",\"modules_to_save\":[\"fc4\"]}",
+     "fc1 8 2;fc2 8 2;fc3 8 2;"},
+    {&mlp, "{" LORA "\"target_modules\":\"fc.\",\"modules_to_save\":[\"fc[13]\",\"c4\"]}",
+     "fc2 8 2;fc4 8 2;"},
+    {&gpt2, "{" LORA "\"target_modules\":[\"c_fc\",\"wte\"],\"modules_to_save\":[\"h.0.mlp\",\"h.2\"]}",
+     "transformer.h.1.mlp.c_fc 8 2;transformer.wte 8 2;"},
     {&gpt2, "{" LORA "\"target_modules\":\".*w[tp]e\",\"rank_pattern\":{\"wpe\":4}}",
      "transformer.wte 8 2;transformer.wpe 4 4;"},
     {&llama, "{" LORA "\"target_modules\":[\"layers.1.mlp.up_proj\",\"model.layers.0.self_attn.k_proj\"]}",
@@ -554,6 +564,78 @@ static void test_replaced(void **state)
     model_close(qwen2);
 }
 
+/* With bias = "all" PEFT writes a saved module's bias three times: what it became, what it was before
+ * training, and what it became once more. Only the first counts. */
+static int weights_with(const char *directory, const char *const *vectors, const int *sizes, size_t count)
+{
+    char *path = file_join(directory, "adapter_model.safetensors");
+    struct buf file = {0}, data = {0};
+    struct err e = {0};
+    assert_int_equal(file_read(path, 1 << 20, &file, &e), 0);
+    uint64_t length;
+    memcpy(&length, file.data, 8);
+    json_t *header = json_loadb(file.data + 8, length, 0, NULL);
+    assert_int_equal(buf_append(&data, file.data + 8 + length, file.length - 8 - length), 0);
+    for (size_t i = 0; i < count; i++) {
+        json_int_t begin = (json_int_t)data.length;
+        for (int k = 0; k < sizes[i]; k++)
+            assert_int_equal(buf_append(&data, &(float){0.25f * (float)(k + 1)}, sizeof(float)), 0);
+        json_object_set_new(header, vectors[i],
+                            json_pack("{s:s, s:[i], s:[I, I]}", "dtype", "F32", "shape", sizes[i],
+                                      "data_offsets", begin, (json_int_t)data.length));
+    }
+    char *text = json_dumps(header, 0);
+    length = strlen(text);
+    int fd = memfd_create("weights", MFD_CLOEXEC);
+    assert_int_equal(file_write_all(fd, (const char *)&length, 8, &e), 0);
+    assert_int_equal(file_write_all(fd, text, length, &e), 0);
+    assert_int_equal(file_write_all(fd, data.data, data.length, &e), 0);
+    json_decref(header);
+    free(text);
+    buf_fini(&file);
+    buf_fini(&data);
+    free(path);
+    return fd;
+}
+
+static void test_copies_of_saved_biases(void **state)
+{
+    (void)state;
+#define P "base_model.model."
+    static const char *const vectors[] = {P "fc1.base_layer.bias", P "fc2.bias", P "fc3.bias",
+                                          P "fc4.modules_to_save.bias", P "fc4.original_module.bias"};
+    static const struct {
+        const char *bias;
+        int count, size; /* of the vectors; of the last one */
+        const char *code;
+    } cases[] = {{"all", 5, 10, "accepted"},
+                 {"all", 3, 64, "accepted"},
+                 {"all", 5, 9, "adapter_shape_mismatch"},
+                 {"lora_only", 1, 128, "accepted"},
+                 {"lora_only", 4, 10, "adapter_unexpected_tensor"}};
+    const char *directory = fixture_path("adapters/mlp/head");
+    uint8_t version[2][SHA256_BYTES];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int sizes[] = {128, 64, 32, 10, 10};
+        if (cases[i].count == 5)
+            sizes[4] = cases[i].size;
+        struct err e = {0};
+        char config[512];
+        snprintf(config, sizeof config,
+                 "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":2,\"target_modules\":[\"fc1\"],"
+                 "\"modules_to_save\":[\"fc4\"],\"bias\":\"%s\"}",
+                 cases[i].bias);
+        struct peft *p = load(mlp, open_text(config),
+                              weights_with(directory, vectors, sizes, (size_t)cases[i].count), 0, &e);
+        assert_string_equal(p ? "accepted" : e.code, cases[i].code);
+        if (p && i < 2)
+            memcpy(version[i], peft_info(p)->version, SHA256_BYTES);
+        peft_free(p);
+    }
+    assert_memory_equal(version[0], version[1], SHA256_BYTES);
+#undef P
+}
+
 /* What each kind needs of the config: without it, its tensors have no place. */
 static const struct {
     struct model **model;
@@ -573,6 +655,8 @@ static const struct {
     {&llama, "llama/embed", "{\"use_dora\":true}", "adapter_missing_tensor"},
     {&llama, "llama/embed", "{\"ensure_weight_tying\":true}", "adapter_unsupported_feature"},
     {&llama, "llama/save-head", "{\"ensure_weight_tying\":true}", "adapter_unsupported_feature"},
+    {&mlp, "mlp/head", "{\"target_modules\":[\"fc1\",\"fc4\"]}", NULL}, /* fc4 is trained whole */
+    {&mlp, "mlp/head", "{\"target_modules\":[\"fc4\"]}", "adapter_unknown_module"},
     {&mlp, "mlp/head", "{\"modules_to_save\":[\"fc4\",\"fc3\"]}", "adapter_missing_tensor"},
     {&mlp, "mlp/head", "{\"bias\":\"all\"}", "adapter_missing_tensor"},
     {&gpt2, "gpt2/wte", "{\"bias\":\"all\"}", "adapter_missing_tensor"},
@@ -680,6 +764,7 @@ int main(void)
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_no_effect_allowed),
         cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_copies_of_saved_biases),
         cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_version_definition),
         cmocka_unit_test(test_version_of_same_effect),

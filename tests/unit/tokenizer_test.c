@@ -282,6 +282,9 @@ static void tokens_have_bytes_of_their_own(void **state)
         assert_true(parts > 1);
         assert_true(out.length >= 8 && memcmp(out.data, text, 8) == 0);
         assert_int_equal(tokenizer_bytes(t, -1, &out, &e), -1);
+        size_t before = out.length; /* of a base with more ids than this */
+        assert_int_equal(tokenizer_bytes(t, tokenizer_vocab_size(t), &out, &e), 0);
+        assert_int_equal(out.length, before);
         buf_fini(&out);
         token_list_fini(&ids);
         tokenizer_close(t);
