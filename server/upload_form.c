@@ -121,6 +121,11 @@ static int part_end(void *arg, struct err *e)
     struct upload_form *f = arg;
     if (f->part < FIELDS && strlen(f->text[f->part].data) != f->text[f->part].length)
         return part_error(e, "invalid_part", part_names[f->part], "holds a NUL");
+    /* Said at once, not behind gigabytes of weights. */
+    if (f->part == PART_NAME && !name_valid(f->text[PART_NAME].data)) {
+        err_set(e, "invalid_name", "the name of an adapter must match [a-z0-9][a-z0-9._-]{0,63}");
+        return err_param(e, "name");
+    }
     return 0;
 }
 
@@ -209,10 +214,6 @@ static int read_fields(const struct server *s, const struct upload_form *f, stru
 {
     if (check_parts(f, e) != 0)
         return -1;
-    if (!name_valid(f->text[PART_NAME].data)) {
-        err_set(e, "invalid_name", "the name of an adapter must match [a-z0-9][a-z0-9._-]{0,63}");
-        return err_param(e, "name");
-    }
     *u = (struct upload){.name = f->text[PART_NAME].data, .activate = true};
     if (read_switch(f, PART_ACTIVATE, &u->activate, e) != 0)
         return -1;

@@ -289,7 +289,7 @@ FORMS = {
     "cut in the weights": (WHOLE[:-5000], "multipart_malformed"),
     "cut before the last boundary": (form(part("name"), CONFIG, WEIGHTS, end=False), "multipart_malformed"),
     "cut in the last boundary": (WHOLE[:-3], "multipart_malformed"),
-    "cut in a header": (form(part("name"))[:-5] + b"\r\n--x\r\nContent-Dispo", "multipart_malformed"),
+    "cut in a header": (form(part("name"))[:-5] + b"\r\n--x\r\nContent-Dispo", "multipart_malformed invalid_name"),
     "text before the first part": (b"hello\r\n" + WHOLE, None),
     "text behind the end": (WHOLE + b"hello", None),
     "a thousand parts": (form(*[part(f"p{i}") for i in range(1000)]), "unknown_part"),
@@ -353,6 +353,15 @@ def test_uploads_that_are_left(daemon, acme):
     eventually(lambda: daemon.files() == before)
     assert acme.request("POST", "/adapters", WHOLE, {"Content-Type": "multipart/form-data; boundary=x"}).status == 201
     assert acme.delete("/adapters/y").status == 204
+
+
+def test_what_is_no_name_is_refused_before_the_weights_have_come(daemon, acme):
+    with Wire(daemon) as wire:
+        wire.send(f"POST /adapters HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {acme.key}\r\n"
+                  f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {1 << 30}\r\n\r\n")
+        wire.send(form(part("name", b"No Name"), part("weights", 300000 * b"x", '; filename="w"'), end=False))
+        answer = wire.answer()
+        assert (answer.status, answer.code) == (400, "invalid_name"), answer
 
 
 def test_more_uploads_than_places(daemon, acme):
