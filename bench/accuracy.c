@@ -55,7 +55,7 @@ struct task {
 struct bench_accuracy {
     const struct options *o;
     struct tokenizer *tokenizer;
-    enum chat_template chat;
+    struct chat *chat;
     struct text *texts;
     struct task *tasks;
     int text_count, task_count;
@@ -121,7 +121,7 @@ static void load_messages(void)
     json_t *root = load_list(all.o->messages), *entry;
     size_t index;
     struct err e;
-    bench_check(chat_template_read(all.o->model, &all.chat, &e), &e);
+    bench_check(chat_open(&all.chat, all.o->model, &e), &e);
     all.tasks = allocate(json_array_size(root), sizeof *all.tasks);
     json_array_foreach(root, index, entry)
     {
@@ -130,15 +130,18 @@ static void load_messages(void)
                    *wanted = json_string_value(json_object_get(entry, "wanted"));
         if (!message || !wanted)
             bench_fail("%s: an entry needs message and wanted", all.o->messages);
-        struct chat_message m = {"user", message, 4, strlen(message)};
+        json_t *messages = json_pack("[{s:s, s:s}]", "role", "user", "content", message);
+        if (!messages)
+            bench_fail("out of memory");
         struct buf prompt = {0};
         struct token_list ids = {0};
         t->adapter = adapter_named(json_string_value(json_object_get(entry, "adapter")));
         t->wanted = strdup(wanted);
-        bench_check(chat_render(all.chat, &m, 1, &prompt, &e), &e);
+        bench_check(chat_render(all.chat, messages, &prompt, &e), &e);
         bench_check(tokenizer_encode(all.tokenizer, prompt.data, prompt.length, false, &ids, &e), &e);
         t->prompt = ids.ids;
         t->count = (int)ids.count;
+        json_decref(messages);
         buf_fini(&prompt);
     }
     json_decref(root);
@@ -384,6 +387,7 @@ static void release(void)
     }
     free(all.texts);
     free(all.tasks);
+    chat_close(all.chat);
     tokenizer_close(all.tokenizer);
 }
 

@@ -156,17 +156,17 @@ static int parse_logprobs(struct inference *q, const json_t *body, struct err *e
 
 /* ---- the input of a language model ---- */
 
-static int parse_message(const json_t *value, struct chat_message *out, struct err *e)
+static int check_message(const json_t *value, struct err *e)
 {
     static const char *const names[] = {"role", "content", NULL};
+    const char *text;
+    size_t length;
     if (!json_is_object(value))
         return field_wrong_type(value, "messages", "an array of objects", e);
     if (fields_known(value, names, e) != 0)
         return -1;
-    int role = field_string(value, "role", 64, &out->role, &out->role_length, e);
-    int content = role < 0 ? -1
-                           : field_string(value, "content", JSON_BODY_BYTES_MAX, &out->content,
-                                          &out->content_length, e);
+    int role = field_string(value, "role", 64, &text, &length, e);
+    int content = role < 0 ? -1 : field_string(value, "content", JSON_BODY_BYTES_MAX, &text, &length, e);
     if (role < 0 || content < 0)
         return -1;
     if (role && content)
@@ -180,15 +180,10 @@ static int encode(struct inference *q, const char *text, size_t length, bool spe
     return tokenizer_encode(q->r->server->tokenizer, text, length, special, &q->tokens, e);
 }
 
-static int render_messages(struct inference *q, const json_t *list, struct chat_message *messages,
-                           struct err *e)
+static int render_messages(struct inference *q, const json_t *list, struct err *e)
 {
     struct buf text = {0};
-    size_t count = json_array_size(list);
-    for (size_t i = 0; i < count; i++)
-        if (parse_message(json_array_get(list, i), &messages[i], e) != 0)
-            return -1;
-    int result = chat_render(q->r->server->chat, messages, count, &text, e);
+    int result = chat_render(q->r->server->chat, list, &text, e);
     if (result == 0) /* the template writes the special tokens itself */
         result = encode(q, text.data ? text.data : "", text.length, false, e);
     buf_fini(&text);
@@ -205,10 +200,10 @@ int inference_parse_messages(struct inference *q, const json_t *list, struct err
                 INFERENCE_MESSAGES_MAX, count);
         return err_param(e, "messages");
     }
-    struct chat_message *messages = calloc(count, sizeof *messages);
-    int result = messages ? render_messages(q, list, messages, e) : err_memory(e);
-    free(messages);
-    return result;
+    for (size_t i = 0; i < count; i++)
+        if (check_message(json_array_get(list, i), e) != 0)
+            return -1;
+    return render_messages(q, list, e);
 }
 
 int inference_parse_prompt(struct inference *q, const json_t *value, struct err *e)

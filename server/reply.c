@@ -37,6 +37,8 @@ static const struct {
     {"tokenizer_split_failed", 400},
     {"label_too_long", 400},
     {"chat_template_unsupported", 400},
+    {"chat_template_failed", 400},
+    {"chat_refused", 400},
     {"version_ambiguous", 400},
     {"invalid_version", 400},
     {"multipart_required", 400},

@@ -78,8 +78,10 @@ int server_open_model(struct server *s, struct err *e)
     if (s->info->numeric)
         return 0;
     if (tokenizer_open(&s->tokenizer, s->config.model, e) != 0 ||
-        chat_template_read(s->config.model, &s->chat, e) != 0)
+        chat_open(&s->chat, s->config.model, e) != 0)
         return -1;
+    if (chat_problem(s->chat))
+        log_message("warning", "no chats: %s", chat_problem(s->chat));
     if (tokenizer_vocab_size(s->tokenizer) > s->info->vocab_size)
         log_message("warning", "the tokenizer has ids up to %d, the model up to %d",
                     tokenizer_vocab_size(s->tokenizer) - 1, s->info->vocab_size - 1);
@@ -200,6 +202,7 @@ void server_close(struct server *s)
     registry_close(s->registry);
     if (s->tokenizer)
         tokenizer_close(s->tokenizer);
+    chat_close(s->chat);
     if (s->model)
         model_close(s->model);
     upload_places_fini(&s->uploads);

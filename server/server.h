@@ -27,7 +27,7 @@ struct server {
     struct model *model;
     const struct model_info *info;
     struct tokenizer *tokenizer; /* NULL for a numeric model */
-    enum chat_template chat;
+    struct chat *chat;           /* NULL for a numeric model */
     char model_name[128];
     int64_t model_created_s; /* since 1970: when its config.json was written */
     struct registry *registry;

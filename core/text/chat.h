@@ -1,19 +1,23 @@
-/* Chat templates. Known so far: plain ChatML, recognized by the template's exact text. Any thread. */
+/* A model's chat template: from messages to the prompt. Immutable once opened; any thread may render. Never
+ * tokenizes: special tokens that stand in a message's content are part of the text, as they are in
+ * transformers. */
 #pragma once
-#include <stddef.h>
+#include <jansson.h>
 
 #include "core/base/buf.h"
 #include "core/base/err.h"
 
-enum chat_template { CHAT_NONE, CHAT_UNKNOWN, CHAT_CHATML };
+struct chat;
 
-struct chat_message {
-    const char *role, *content; /* UTF-8, may hold U+0000 */
-    size_t role_length, content_length;
-};
+/* From DIRECTORY/chat_template.jinja, or chat_template in DIRECTORY/tokenizer_config.json, with the special
+ * tokens of the latter and of special_tokens_map.json. A template that is missing or not supported is no
+ * error here but in chat_render. Errors: "io_error", "file_too_large", "tokenizer_malformed",
+ * "out_of_memory". */
+int chat_open(struct chat **out, const char *directory, struct err *e);
+void chat_close(struct chat *c);
+/* Why messages are refused: no template, or what is not supported in it; NULL: they are not. */
+const char *chat_problem(const struct chat *c);
 
-/* What DIRECTORY/chat_template.jinja, or chat_template in DIRECTORY/tokenizer_config.json, says. */
-int chat_template_read(const char *directory, enum chat_template *out, struct err *e);
-/* Append the prompt, ending with the opening of the assistant's turn. Error: "chat_template_unsupported". */
-int chat_render(enum chat_template t, const struct chat_message *messages, size_t count, struct buf *out,
-                struct err *e);
+/* Append the prompt, ending with what opens the assistant's turn. `messages` is an array of objects with
+ * "role" and "content". Errors: "chat_template_unsupported"; those of template_render. */
+int chat_render(const struct chat *c, const json_t *messages, struct buf *out, struct err *e);

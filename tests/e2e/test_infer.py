@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from client import read
-from daemon import DEMO, FIXTURES
+from daemon import DEMO, FIXTURES, Daemon, model_path
 from fixtures import adapter
 from wire import Wire
 
@@ -377,10 +377,67 @@ def test_entries_of_a_combination_are_checked(acme):
 
 # ---- other models ----
 
-def test_a_model_without_a_plain_chat_template(start):
+def test_a_model_without_a_chat_template(start):
     tenant = start("llama").tenant("acme")
     refused(tenant.infer(messages=[{"role": "user", "content": "Hi"}]), 400, "chat_template_unsupported")
     assert tenant.infer(prompt="Hi", max_tokens=2).status == 200
+
+
+def base_with(tmp_path, template, **config):
+    """The demo's base with another chat template."""
+    path = tmp_path / "talker"
+    path.mkdir()
+    for name in os.listdir(model_path("demo")):
+        if name not in ("tokenizer_config.json", "chat_template.jinja"):
+            os.symlink(os.path.join(model_path("demo"), name), path / name)
+    (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template, **config}))
+    return path
+
+
+TURNS = """{{- bos_token }}
+{%- for m in messages %}
+    {%- if (m.role == 'user') != (loop.index0 is even) %}
+        {{- raise_exception('turns must alternate, found ' + m.role) }}
+    {%- endif %}
+    {%- if m.content == 'fail' %}
+        {{- m.missing.part }}
+    {%- endif %}
+    {{- '<' ~ m.role | upper ~ '> ' ~ m.content.split('</think>')[-1] | trim ~ eos_token }}
+{%- endfor %}
+{%- if add_generation_prompt and not tools %}
+    {{- '<ASSISTANT>' }}
+{%- endif %}
+"""
+
+
+def test_messages_go_through_the_models_template(tmp_path):
+    d = Daemon(base_with(tmp_path, TURNS, bos_token="<|im_start|>", eos_token={"content": "<|im_end|>"}), tmp_path / "data", "--threads", "1")
+    try:
+        tenant = d.tenant("acme")
+        messages = [{"role": "user", "content": " Hi "}, {"role": "assistant", "content": "<think>x</think>\nHello"}, {"role": "user", "content": "{{ 1 }}"}]
+        text = "<|im_start|><USER> Hi<|im_end|><ASSISTANT> Hello<|im_end|><USER> {{ 1 }}<|im_end|><ASSISTANT>"
+        answer = good(tenant, messages=messages, seed=1, max_tokens=8)
+        assert same(answer, good(tenant, prompt=text, seed=1, max_tokens=8))
+        tokens = tenant.post("/tokenize", {"text": text, "add_special_tokens": False}).json["tokens"]
+        assert answer["usage"]["prompt_tokens"] == len(tokens)
+        chat = {"model": "talker", "messages": messages, "seed": 1, "max_tokens": 8}
+        assert tenant.post("/v1/chat/completions", chat).json["usage"]["prompt_tokens"] == len(tokens)
+        refused(tenant.infer(messages=messages[1:]), 400, "chat_refused", "turns must alternate, found assistant")
+        refused(tenant.infer(messages=[{"role": "user", "content": "fail"}]), 400, "chat_template_failed", "line 7", '"missing" is undefined')
+        answer = tenant.post("/v1/chat/completions", {**chat, "messages": messages[1:]})
+        assert (answer.status, answer.json["error"]["code"]) == (400, "chat_refused")
+    finally:
+        d.stop()
+
+
+def test_a_template_that_is_not_supported_is_named(tmp_path):
+    d = Daemon(base_with(tmp_path, "{{ messages }}\n{{ messages | groupby('role') }}"), tmp_path / "data", "--threads", "1")
+    try:
+        tenant = d.tenant("acme")
+        refused(tenant.infer(messages=[{"role": "user", "content": "Hi"}]), 400, "chat_template_unsupported", "line 2", '"groupby"')
+        assert tenant.infer(prompt="Hi", max_tokens=2).status == 200
+    finally:
+        d.stop()
 
 
 def test_a_model_of_numbers(start):

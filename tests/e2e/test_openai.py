@@ -634,7 +634,7 @@ def test_an_answer_that_is_cut_short_is_an_error(start):
 
 # ---- other models ----
 
-def test_a_model_without_a_plain_chat_template(start):
+def test_a_model_without_a_chat_template(start):
     tenant = start("llama").tenant("acme")
     refused(tenant.post(CHAT, {"model": "llama", "messages": PARCEL}), 400, "chat_template_unsupported")
     same_as_infer(tenant, COMPLETIONS, {"model": None, "prompt": "Hi", "temperature": 0, "logprobs": 2})
