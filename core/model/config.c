@@ -17,19 +17,31 @@ enum { WINDOW_DEFAULT = 4096, WINDOW_LAYERS_DEFAULT = 28 }; /* of transformers *
     .up = "mlp.up_proj", .down = "mlp.down_proj", .field_hidden = "hidden_size",                          \
     .field_layers = "num_hidden_layers", .field_heads = "num_attention_heads",                            \
     .field_intermediate = "intermediate_size", .field_context = "max_position_embeddings",                \
-    .field_eps = "rms_norm_eps", .field_activation = "hidden_act", .activation = "silu", .gated = true,   \
-    .eps_default = 1e-6
+    .field_eps = "rms_norm_eps", .field_activation = "hidden_act", .activations = {"silu", "swish"},      \
+    .gated = true, .eps_default = 1e-6
 
 static const struct family families[] = {
-    {.name = "llama", .architecture = "LlamaForCausalLM", ROTARY_NAMES},
-    {.name = "mistral", .architecture = "MistralForCausalLM", .kv_heads_default = 8, ROTARY_NAMES},
+    {.name = "llama",
+     .architecture = "LlamaForCausalLM",
+     .bare_architecture = "LlamaModel",
+     .attention_bias_field = true,
+     .mlp_bias_field = true,
+     ROTARY_NAMES},
+    {.name = "mistral",
+     .architecture = "MistralForCausalLM",
+     .bare_architecture = "MistralModel",
+     .kv_heads_default = 8,
+     ROTARY_NAMES},
     {.name = "qwen2",
      .architecture = "Qwen2ForCausalLM",
+     .bare_architecture = "Qwen2Model",
      .kv_heads_default = 32,
      .qkv_bias = true,
      ROTARY_NAMES},
     {.name = "qwen3",
      .architecture = "Qwen3ForCausalLM",
+     .bare_architecture = "Qwen3Model",
+     .attention_bias_field = true,
      .kv_heads_default = 32,
      .head_dim_default = 128,
      .qk_norm = true,
@@ -38,6 +50,7 @@ static const struct family families[] = {
      ROTARY_NAMES},
     {.name = "gpt2",
      .architecture = "GPT2LMHeadModel",
+     .bare_architecture = "GPT2Model",
      .layer_norm = true,
      .learned_positions = true,
      .transposed = true,
@@ -64,7 +77,8 @@ static const struct family families[] = {
      .field_context = "n_positions",
      .field_eps = "layer_norm_epsilon",
      .field_activation = "activation_function",
-     .activation = "gelu_new"},
+     /* three ways to write the one polynomial */
+     .activations = {"gelu_new", "gelu_fast", "gelu_pytorch_tanh"}},
 };
 
 /* ---- reading fields ---- */
@@ -156,8 +170,6 @@ static int read_json(const char *directory, const char *name, bool required, jso
 static int check_switches(const json_t *root, struct err *e)
 {
     static const char *const off[] = {
-        "attention_bias",
-        "mlp_bias",
         "add_cross_attention",
         "scale_attn_by_inverse_layer_idx",
         "use_qk_norm",
@@ -212,6 +224,8 @@ static int check_unknown(const json_t *root, struct err *e)
 {
     static const char *const known[] = {
         "architectures",
+        "attention_bias",
+        "mlp_bias",
         "use_cache",
         "tie_word_embeddings",
         "rope_parameters",
@@ -305,7 +319,8 @@ static int check_architecture(const json_t *root, const struct family *f, struct
     const json_t *first = json_array_get(list, 0);
     if (!json_is_string(first) || json_array_size(list) != 1)
         return malformed("architectures", "a list of one name", e);
-    if (strcmp(json_string_value(first), f->architecture) != 0) {
+    if (strcmp(json_string_value(first), f->architecture) != 0 &&
+        strcmp(json_string_value(first), f->bare_architecture) != 0) {
         unsupported("architectures", list, e);
         return err_hint(e, "Of model_type %s, %s is supported.", f->name, f->architecture);
     }
@@ -393,9 +408,10 @@ static int read_eos(const json_t *root, struct config *out, struct err *e)
     out->eos_count = 0;
     for (size_t i = 0; i < count; i++) {
         const json_t *id = json_is_array(value) ? json_array_get(value, i) : value;
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= out->vocab)
-            return malformed("eos_token_id", "a token id below vocab_size, or a list of them", e);
-        out->eos[out->eos_count++] = (int)json_integer_value(id);
+        if (!json_is_integer(id) || json_integer_value(id) < 0)
+            return malformed("eos_token_id", "a token id or a list of them", e);
+        if (json_integer_value(id) < out->vocab) /* others never come; small gpt2s keep 50256 by default */
+            out->eos[out->eos_count++] = (int)json_integer_value(id);
     }
     return 0;
 }
@@ -406,8 +422,7 @@ static int read_generation_eos(const char *directory, struct config *out, struct
     json_t *root;
     int result = read_json(directory, "generation_config.json", false, &root, e);
     if (result == 0 && root && (result = read_eos(root, out, e)) != 0) {
-        err_set(e, "model_malformed", "generation_config.json: eos_token_id must be token ids below %d",
-                out->vocab);
+        err_set(e, "model_malformed", "generation_config.json: eos_token_id must be token ids");
         err_param(e, "eos_token_id");
     }
     json_decref(root);
@@ -459,8 +474,26 @@ static int read_activation(const json_t *root, const struct family *f, struct er
         return 0;
     if (!json_is_string(value))
         return malformed(f->field_activation, "a name", e);
-    if (strcmp(json_string_value(value), f->activation) != 0)
-        return unsupported(f->field_activation, value, e);
+    for (size_t i = 0; i < sizeof f->activations / sizeof *f->activations && f->activations[i]; i++)
+        if (strcmp(json_string_value(value), f->activations[i]) == 0)
+            return 0;
+    return unsupported(f->field_activation, value, e);
+}
+
+static int read_biases(const json_t *root, struct config *c, struct err *e)
+{
+    const struct family *f = c->family;
+    bool attention, mlp;
+    if (read_flag(root, "attention_bias", false, &attention, e) != 0 ||
+        read_flag(root, "mlp_bias", false, &mlp, e) != 0)
+        return -1;
+    if (attention && !f->attention_bias_field)
+        return unsupported("attention_bias", json_object_get(root, "attention_bias"), e);
+    if (mlp && !f->mlp_bias_field)
+        return unsupported("mlp_bias", json_object_get(root, "mlp_bias"), e);
+    c->qkv_bias = f->qkv_bias || attention;
+    c->o_bias = f->o_bias || attention;
+    c->mlp_bias = f->mlp_bias || mlp;
     return 0;
 }
 
@@ -468,7 +501,7 @@ static int read_decoder(const json_t *root, struct config *c, struct err *e)
 {
     if (check_architecture(root, c->family, e) != 0 || check_switches(root, e) != 0 ||
         check_unknown(root, e) != 0 || read_activation(root, c->family, e) != 0 ||
-        read_shapes(root, c, e) != 0 || check_sliding_window(root, c, e) != 0)
+        read_biases(root, c, e) != 0 || read_shapes(root, c, e) != 0 || check_sliding_window(root, c, e) != 0)
         return -1;
     if (!c->family->learned_positions && read_rope(root, &c->rope, e) != 0)
         return -1;

@@ -204,17 +204,17 @@ static int load_attention(const struct place *p, struct layer *l, struct err *e)
     int q_size = model_q_size(p->m), kv_size = model_kv_size(p->m);
     if (f->qkv) {
         l->qkv_count = 1;
-        if (load_linear(p, SITE_QKV, f->qkv, q_size + 2 * kv_size, c->hidden, f->qkv_bias, &l->qkv[0], e) !=
+        if (load_linear(p, SITE_QKV, f->qkv, q_size + 2 * kv_size, c->hidden, c->qkv_bias, &l->qkv[0], e) !=
             0)
             return -1;
     } else {
         l->qkv_count = 3;
-        if (load_linear(p, SITE_Q, f->q, q_size, c->hidden, f->qkv_bias, &l->qkv[0], e) != 0 ||
-            load_linear(p, SITE_K, f->k, kv_size, c->hidden, f->qkv_bias, &l->qkv[1], e) != 0 ||
-            load_linear(p, SITE_V, f->v, kv_size, c->hidden, f->qkv_bias, &l->qkv[2], e) != 0)
+        if (load_linear(p, SITE_Q, f->q, q_size, c->hidden, c->qkv_bias, &l->qkv[0], e) != 0 ||
+            load_linear(p, SITE_K, f->k, kv_size, c->hidden, c->qkv_bias, &l->qkv[1], e) != 0 ||
+            load_linear(p, SITE_V, f->v, kv_size, c->hidden, c->qkv_bias, &l->qkv[2], e) != 0)
             return -1;
     }
-    if (load_linear(p, SITE_O, f->o, c->hidden, q_size, f->o_bias, &l->o, e) != 0)
+    if (load_linear(p, SITE_O, f->o, c->hidden, q_size, c->o_bias, &l->o, e) != 0)
         return -1;
     if (f->qk_norm && (load_norm(p, f->q_norm, c->head_dim, false, &l->q_norm, e) != 0 ||
                        load_norm(p, f->k_norm, c->head_dim, false, &l->k_norm, e) != 0))
@@ -231,11 +231,11 @@ static int load_layer(struct place *p, struct layer *l, struct err *e)
         load_norm(p, f->mlp_norm, c->hidden, f->layer_norm, &l->mlp_norm, e) != 0)
         return -1;
     if (f->gated &&
-        load_linear(p, SITE_GATE, f->gate, c->intermediate, c->hidden, f->mlp_bias, &l->gate, e) != 0)
+        load_linear(p, SITE_GATE, f->gate, c->intermediate, c->hidden, c->mlp_bias, &l->gate, e) != 0)
         return -1;
-    if (load_linear(p, SITE_UP, f->up, c->intermediate, c->hidden, f->mlp_bias, &l->up, e) != 0)
+    if (load_linear(p, SITE_UP, f->up, c->intermediate, c->hidden, c->mlp_bias, &l->up, e) != 0)
         return -1;
-    return load_linear(p, SITE_DOWN, f->down, c->hidden, c->intermediate, f->mlp_bias, &l->down, e);
+    return load_linear(p, SITE_DOWN, f->down, c->hidden, c->intermediate, c->mlp_bias, &l->down, e);
 }
 
 /* Two matrices of one shape, not transposed. */

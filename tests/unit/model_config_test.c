@@ -193,6 +193,10 @@ static const struct {
     {"qwen2", "{\"max_position_embeddings\": 4096, \"use_sliding_window\": true, \"max_window_layers\": 0}"},
     {"qwen3", "{\"architectures\": [\"Qwen3ForCausalLM\"], \"attention_bias\": false, \"layer_types\": "
               "[\"full_attention\", \"full_attention\", \"full_attention\"]}"},
+    {"llama", "{\"attention_bias\": true, \"mlp_bias\": true, \"hidden_act\": \"swish\"}"},
+    {"qwen3", "{\"attention_bias\": true, \"architectures\": [\"Qwen3Model\"]}"},
+    {"gpt2", "{\"activation_function\": \"gelu_pytorch_tanh\"}"},
+    {"gpt2", "{\"activation_function\": \"gelu_fast\", \"architectures\": [\"GPT2Model\"]}"},
     {"gpt2", "{\"architectures\": [\"GPT2LMHeadModel\"], \"activation_function\": \"gelu_new\", "
              "\"scale_attn_weights\": true, \"reorder_and_upcast_attn\": false, \"summary_use_proj\": true, "
              "\"task_specific_params\": {\"text-generation\": {\"do_sample\": true}}, \"n_ctx\": 256}"},
@@ -240,9 +244,11 @@ static const struct {
     {"llama", "{\"architectures\": [\"LlamaForSequenceClassification\"]}", "model_unsupported",
      "architectures"},
     {"qwen2", "{\"architectures\": [\"LlamaForCausalLM\"]}", "model_unsupported", "architectures"},
-    {"llama", "{\"attention_bias\": true}", "model_unsupported", "attention_bias"},
-    {"llama", "{\"mlp_bias\": true}", "model_unsupported", "mlp_bias"},
-    {"qwen3", "{\"attention_bias\": true}", "model_unsupported", "attention_bias"},
+    {"mistral", "{\"attention_bias\": true}", "model_unsupported", "attention_bias"},
+    {"gpt2", "{\"attention_bias\": true}", "model_unsupported", "attention_bias"},
+    {"qwen3", "{\"mlp_bias\": true}", "model_unsupported", "mlp_bias"},
+    {"llama", "{\"attention_bias\": \"qkv\"}", "model_malformed", "attention_bias"},
+    {"llama", "{\"architectures\": [\"GPT2Model\"]}", "model_unsupported", "architectures"},
     {"llama", "{\"hidden_act\": \"gelu\"}", "model_unsupported", "hidden_act"},
     {"mistral", "{\"hidden_act\": \"relu\"}", "model_unsupported", "hidden_act"},
     {"gpt2", "{\"activation_function\": \"gelu\"}", "model_unsupported", "activation_function"},
@@ -382,7 +388,6 @@ static const struct {
     {"mlp", "{\"layer_sizes\": {\"in\": 3}}", "model_malformed", "layer_sizes"},
 
     /* end tokens */
-    {"llama", "{\"eos_token_id\": 320}", "model_malformed", "eos_token_id"},
     {"llama", "{\"eos_token_id\": -1}", "model_malformed", "eos_token_id"},
     {"llama", "{\"eos_token_id\": \"2\"}", "model_malformed", "eos_token_id"},
     {"llama", "{\"eos_token_id\": [2, 2.0]}", "model_malformed", "eos_token_id"},
@@ -465,7 +470,10 @@ static void end_tokens(void **state)
         {"{\"eos_token_id\": 2}", "{}", 1, {2}, NULL},
         {"{\"eos_token_id\": 2}", "{\"eos_token_id\": [7, 8]}", 2, {7, 8}, NULL},
         {"{}", "{\"eos_token_id\": 9, \"do_sample\": true}", 1, {9}, NULL},
-        {"{}", "{\"eos_token_id\": 320}", 0, {0}, "model_malformed"},
+        {"{\"eos_token_id\": 320}", NULL, 0, {0}, NULL}, /* none that comes */
+        {"{\"eos_token_id\": [50256, 7]}", NULL, 1, {7}, NULL},
+        {"{\"eos_token_id\": 2}", "{\"eos_token_id\": 320}", 0, {0}, NULL},
+        {"{}", "{\"eos_token_id\": -1}", 0, {0}, "model_malformed"},
         {"{}", "[]", 0, {0}, "model_malformed"},
         {"{}", "{", 0, {0}, "model_malformed"},
     };

@@ -32,7 +32,7 @@ static const char gpt2_config[] = "{\"model_type\": \"gpt2\", \"n_embd\": 6, \"n
 struct entry {
     char name[80];
     int dimensions, shape[2];
-    uint32_t seed; /* decides the content, whatever the name becomes */
+    uint32_t seed; /* decides the content, whatever the name becomes; 0: zeros */
 };
 
 struct list {
@@ -154,7 +154,7 @@ static void write_weights(const char *directory, const char *file, const struct 
         uint32_t random = entries[i].seed;
         for (size_t k = 0; k < elements(&entries[i]); k++) {
             random = random * 1664525u + 1013904223u;
-            float value = (float)(random >> 8) / 8388608.0f - 1.0f;
+            float value = entries[i].seed ? (float)(random >> 8) / 8388608.0f - 1.0f : 0.0f;
             buf_append(&all, &value, sizeof value);
         }
     }
@@ -374,6 +374,51 @@ static void tied_embeddings(void **state)
     write_weights(directory, "model.safetensors", tied.entries, tied.count, 0);
     assert_refused(directory, "model_malformed", "lm_head.weight");
     scratch_remove(directory);
+}
+
+/* ---- biases that the config adds ---- */
+
+static const char *const bias_names[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                         "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                         "mlp.down_proj"};
+
+/* `type` with its first `count` biases there, and all of them zeros but those in `mask`. */
+static struct logits with_biases(const char *type, int count, unsigned mask)
+{
+    static const int sizes[] = {HEADS * HEAD, KV, KV, HIDDEN, INTERMEDIATE, INTERMEDIATE, HIDDEN};
+    struct list l = llama_list(true);
+    char *directory = scratch_new(), text[512];
+    snprintf(text, sizeof text,
+             "{\"model_type\": \"%s\", \"hidden_size\": 6, \"num_hidden_layers\": 1, "
+             "\"num_attention_heads\": 3, \"num_key_value_heads\": 1, \"intermediate_size\": 10, "
+             "\"vocab_size\": 11, \"max_position_embeddings\": 33%s%s}",
+             type, count > 3 ? ", \"attention_bias\": true" : "", count > 4 ? ", \"mlp_bias\": true" : "");
+    write_text(directory, "config.json", text);
+    for (int i = 0; i < count; i++) {
+        char name[80];
+        snprintf(name, sizeof name, "model.layers.0.%s.bias", bias_names[i]);
+        add(&l, name, sizes[i], 0);
+        if (!(mask & 1u << i))
+            find(&l, name)->seed = 0;
+    }
+    write_weights(directory, "model.safetensors", l.entries, l.count, 0);
+    struct logits found = compute(directory);
+    scratch_remove(directory);
+    return found;
+}
+
+static void biases_are_added(void **state)
+{
+    (void)state;
+    struct logits none = with_biases("llama", 0, 0), zeros = with_biases("llama", 7, 0);
+    assert_same_logits(&none, &zeros);
+    for (unsigned i = 0; i < 7; i++) {
+        struct logits one = with_biases("llama", 7, 1u << i);
+        /* a bias of k alone moves no score against another; the rotation lets it */
+        assert_memory_not_equal(&none, &one, sizeof one);
+    }
+    struct logits attention = with_biases("llama", 4, 7), qwen2 = with_biases("qwen2", 3, 7);
+    assert_same_logits(&qwen2, &attention); /* qwen2 has them without being told, but none of o */
 }
 
 /* ---- names without the prefix ---- */
@@ -604,6 +649,7 @@ int main(void)
         cmocka_unit_test(every_shape_is_checked),
         cmocka_unit_test(nothing_is_left_over),
         cmocka_unit_test(tied_embeddings),
+        cmocka_unit_test(biases_are_added),
         cmocka_unit_test(bare_networks_lack_the_prefix),
         cmocka_unit_test(shards_are_one_model),
         cmocka_unit_test(bad_indexes_are_refused),
