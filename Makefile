@@ -57,7 +57,9 @@ SERVER_SRC   := $(call sources,server)
 CLI_SRC      := $(call sources,cli)
 TEST_SRC     := $(call sources,tests/unit tests/kernels tests/golden tests/fault)
 TESTS        := $(patsubst %.c,$(BUILD)/%,$(filter %_test.c,$(TEST_SRC)))
-TEST_HELPERS := $(call objects,$(filter-out %_test.c,$(TEST_SRC)))
+# What power_test defines stands before the C library's, so no other test may have it; adapterctl's restore is under its test, too.
+POWER_HELPERS := $(call objects,$(filter tests/fault/power/%,$(filter-out %_test.c,$(TEST_SRC))) $(addprefix cli/,copy.c interrupt.c restore.c))
+TEST_HELPERS := $(filter-out $(POWER_HELPERS),$(call objects,$(filter-out %_test.c,$(TEST_SRC))))
 MIGRATIONS   := $(sort $(wildcard migrations/*.sql))
 
 # Programs that measure; bench/*.py drives them.
@@ -67,7 +69,7 @@ BENCH_HELPERS  := $(call objects,$(filter-out $(patsubst $(BUILD)/%,%.c,$(BENCH_
 LIB_OBJ := $(call objects,$(CORE_SRC) $(ADAPTERS_SRC)) $(BUILD)/gen/migrations.o
 SERVER_LIB_OBJ := $(call objects,$(filter-out server/main.c,$(SERVER_SRC))) $(BUILD)/gen/openapi.o
 
-.PHONY: all run test check test-asan test-tsan docker-test torture deps install clean format format-check
+.PHONY: all run test check test-asan test-tsan docker-test torture powerloss deps install clean format format-check
 all: $(BUILD)/adapterd $(BUILD)/adapterctl
 
 $(BUILD)/adapterd: $(BUILD)/server/main.o $(SERVER_LIB_OBJ) $(BUILD)/libadapterd.a
@@ -117,6 +119,8 @@ $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELPERS) $(BUILD)/libserver.a $(BUILD)/libadapterd.a
 	$(call say,LD)
 	$(Q)$(CC) -o $@ $(filter-out %.a,$^) $(BUILD)/libserver.a $(BUILD)/libadapterd.a $(LDFLAGS_ALL) $(DAEMON_LIBS) -lcmocka
+
+$(BUILD)/tests/fault/power/power_test: $(POWER_HELPERS)
 
 tests: $(TESTS)
 .PHONY: tests
@@ -169,6 +173,10 @@ docker-test:
 KILLS ?= 10000
 torture: all $(BUILD)/tests/fault/registry_crash_test
 	@tests/torture.sh $(BUILD) $(KILLS) $(SEED)
+
+# Power failures: at every point of recorded lives of data directories, and N random states of the disk.
+powerloss: $(BUILD)/tests/fault/power/power_test
+	@POWER_STATES=$(or $(N),5000) $(if $(SEED),POWER_SEED=$(SEED)) $<
 
 # The other promises that many rounds prove; N is how many (seconds of fairness).
 PYTHON ?= /usr/bin/python3

@@ -161,7 +161,7 @@ static int open_store(struct registry *r, const char *data_directory, bool *crea
         return err_memory(e);
     int result = store_open(&r->store, path, created, e);
     free(path);
-    return result == 0 ? file_fsync_directory(data_directory, e) : -1;
+    return result;
 }
 
 static int load_tenant(void *arg, const struct store_tenant *row, struct err *e)

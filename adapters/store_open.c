@@ -1,7 +1,9 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "adapters/migrations.h"
 #include "adapters/store_private.h"
@@ -225,12 +227,29 @@ static int open_connection(struct store *s, const char *path, bool *created, str
     return migrate(s, version, e);
 }
 
+/* A process that died between emptying the journal and syncing it left a commit that everybody sees and that
+ * a power failure takes back. What is read from now on is built on (blobs are swept, uploads are found to be
+ * there already), so it must be on disk first. */
+static int sync_journal(const char *path, struct err *e)
+{
+    char *journal = NULL;
+    if (asprintf(&journal, "%s-journal", path) < 0)
+        return err_memory(e);
+    int fd = open(journal, O_RDONLY | O_CLOEXEC), result = 0;
+    if (fd < 0 ? errno != ENOENT : fsync(fd) != 0)
+        result = err_errno(e, "cannot sync %s", journal);
+    if (fd >= 0)
+        close(fd);
+    free(journal);
+    return result;
+}
+
 int store_open(struct store **out, const char *path, bool *created, struct err *e)
 {
     struct store *s = calloc(1, sizeof *s);
     if (!s)
         return err_memory(e);
-    if (open_connection(s, path, created, e) != 0) {
+    if (sync_journal(path, e) != 0 || open_connection(s, path, created, e) != 0) {
         store_close(s);
         return -1;
     }

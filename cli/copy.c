@@ -162,13 +162,6 @@ int copy_close_file(struct copy *c, const char *path, const char *digest, struct
     return result;
 }
 
-int copy_rename(struct copy *c, const char *from, const char *to, struct err *e)
-{
-    if (renameat(c->directory_fd, from, c->directory_fd, to) == 0)
-        return 0;
-    return err_errno(e, "cannot rename %s/%s", c->directory, from);
-}
-
 static int sync_directory(struct copy *c, const char *path, struct err *e)
 {
     int fd = openat(c->directory_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -178,6 +171,13 @@ static int sync_directory(struct copy *c, const char *path, struct err *e)
     if (fd >= 0)
         close(fd);
     return result;
+}
+
+int copy_rename(struct copy *c, const char *from, const char *to, struct err *e)
+{
+    if (renameat(c->directory_fd, from, c->directory_fd, to) != 0)
+        return err_errno(e, "cannot rename %s/%s", c->directory, from);
+    return sync_directory(c, ".", e);
 }
 
 static int sync_parent(struct copy *c, struct err *e)

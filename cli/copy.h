@@ -37,7 +37,8 @@ int copy_open_file(struct copy *c, const char *path, struct err *e);
 int copy_write(struct copy *c, const void *bytes, size_t length, struct err *e);
 /* Sync and close; `digest` (NULL: any) is what its bytes must have, otherwise "backup_damaged". */
 int copy_close_file(struct copy *c, const char *path, const char *digest, struct err *e);
+int copy_sync(struct copy *c, struct err *e); /* the directories: all files have their names on disk */
+/* Within the directory, on disk when it returns. */
 int copy_rename(struct copy *c, const char *from, const char *to, struct err *e);
-int copy_sync(struct copy *c, struct err *e); /* the directories */
 /* Ends the writing. `keep` 0: removes everything again. */
 void copy_end(struct copy *c, int keep);

@@ -87,9 +87,9 @@ static int copy_all(struct restore *r, struct err *e)
             return -1;
         r->blobs += strcmp(line.path, COPY_DATABASE) != 0;
     }
-    if (found < 0 || copy_sync(&r->copy, e) != 0 || copy_rename(&r->copy, PARTIAL, COPY_DATABASE, e) != 0)
+    if (found < 0 || copy_sync(&r->copy, e) != 0)
         return -1;
-    return copy_sync(&r->copy, e);
+    return copy_rename(&r->copy, PARTIAL, COPY_DATABASE, e);
 }
 
 static int read_sums(struct restore *r, struct err *e)
