@@ -13,11 +13,13 @@ enum {
     BUSY_TIMEOUT_MS = 5000,
 };
 
-/* A commit is on disk when it returns: EXTRA also covers the journal's directory entry. TRUNCATE ends a
- * transaction by emptying the journal and syncing it. One connection holds the file for as long as the daemon
+/* A commit is on disk when it returns: EXTRA also covers the journal's directory entry. PERSIST ends a
+ * transaction by making the journal's header invalid and syncing it: its space stays, so that on a full disk
+ * keys can be revoked and adapters deleted. One connection holds the file for as long as the daemon
  * lives. */
 static const char PRAGMAS[] = "PRAGMA locking_mode = EXCLUSIVE;"
-                              "PRAGMA journal_mode = TRUNCATE;"
+                              "PRAGMA journal_mode = PERSIST;"
+                              "PRAGMA journal_size_limit = 1048576;"
                               "PRAGMA synchronous = EXTRA;"
                               "PRAGMA foreign_keys = ON;"
                               "PRAGMA trusted_schema = OFF;"

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +23,21 @@ static struct {
     int number;    /* errno */
     bool happened;
 } sync_fault = {.countdown = -1}, write_fault = {.countdown = -1};
+
+static bool full; /* no file grows */
+
+/* Would these bytes make the file longer? */
+static bool grows(int fd, off64_t end)
+{
+    struct stat status;
+    return full && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && end > status.st_size;
+}
+
+static ssize_t no_space(void)
+{
+    errno = ENOSPC;
+    return -1;
+}
 
 static bool fails(int *countdown, bool *happened)
 {
@@ -56,6 +72,8 @@ ssize_t write(int fd, const void *data, size_t length)
         errno = write_fault.number;
         return -1;
     }
+    if (fd > 2 && grows(fd, lseek(fd, 0, SEEK_CUR) + (off64_t)length))
+        return no_space();
     return syscall(SYS_write, fd, data, length);
 }
 
@@ -65,6 +83,8 @@ ssize_t pwrite64(int fd, const void *data, size_t length, off64_t offset)
         errno = write_fault.number;
         return -1;
     }
+    if (grows(fd, offset + (off64_t)length))
+        return no_space();
     return syscall(SYS_pwrite64, fd, data, length, offset);
 }
 
@@ -287,12 +307,44 @@ static void every_write_fails_in_turn(void **state)
     }
 }
 
+/* What gives room, and what must not wait for it. */
+static void on_a_full_disk_keys_are_revoked_and_adapters_deleted(void **state)
+{
+    struct place *p = *state;
+    struct err e = {.code = ""};
+    struct tenant_row tenant;
+    struct key_row key;
+    struct caller caller;
+    char text[KEY_TEXT_BYTES];
+    assert_int_equal(registry_tenant_create(p->registry, "acme", NULL, &tenant, &e), 0);
+    assert_int_equal(registry_key_create(p->registry, "acme", "", 0, &key, text, &e), 0);
+    assert_int_equal(publish(p, 1, &e), 0);
+    assert_int_equal(publish(p, 2, &e), 0);
+    full = true;
+    int published = publish(p, 3, &e);
+    const char *code = e.code;
+    int revoked = registry_key_revoke(p->registry, "acme", key.kid, &e);
+    int deleted = registry_adapter_delete(p->registry, tenant.number, "a", NULL, &e);
+    full = false;
+    assert_int_equal(published, -1);
+    assert_string_equal(code, "storage_full");
+    assert_int_equal(revoked, 0);
+    assert_int_equal(deleted, 0);
+    registry_close(p->registry);
+    open_place(p);
+    registry_key_check(p->registry, text, &caller);
+    assert_int_equal(caller.role, ROLE_NONE);
+    assert_int_equal(scratch_count(p->directory, "blobs"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_sync_fails_in_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(every_write_finds_the_disk_full_in_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(every_write_fails_in_turn, setup, teardown),
+        cmocka_unit_test_setup_teardown(on_a_full_disk_keys_are_revoked_and_adapters_deleted, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
