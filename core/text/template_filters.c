@@ -282,9 +282,8 @@ static int filter_last(struct run *r, struct value in, const struct arguments *a
 {
     (void)a;
     struct list items;
-    if (in.kind == VALUE_GENERATOR || in.kind == VALUE_UNDEFINED)
-        return in.kind == VALUE_UNDEFINED ? run_undefined(r, in)
-                                          : run_fail(r, "a generator has no last item");
+    if (in.kind == VALUE_GENERATOR)
+        return run_fail(r, "a generator has no last item");
     *out = value_undefined(STRING("the last item"));
     if (value_items(r, in, &items) != 0)
         return -1;
@@ -360,8 +359,6 @@ static int filter_reverse(struct run *r, struct value in, const struct arguments
     struct list items;
     if (in.kind == VALUE_STRING)
         return operate_slice(r, in, bounds, out);
-    if (in.kind == VALUE_UNDEFINED)
-        return run_undefined(r, in);
     bool list = in.kind == VALUE_GENERATOR; /* which cannot be read backwards: it becomes a list */
     if (value_items(r, in, &items) != 0 ||
         value_new_list(r, list ? VALUE_LIST : VALUE_GENERATOR, items.count, out) != 0)

@@ -29,7 +29,7 @@ struct loop { /* takes items one by one, since its filter may look at what the b
     struct list source;
     size_t at;
     bool filtered;
-    bool completed; /* a body ran to its end: without, "else" follows, as in Jinja2 */
+    bool completed;         /* a body ran to its end: without, "else" follows, as in Jinja2 */
     struct scope *scope;    /* around it */
     int64_t index0, length; /* length: -1 not known yet */
     struct value before, current, after;
