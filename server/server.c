@@ -81,7 +81,7 @@ int server_open_model(struct server *s, struct err *e)
         chat_open(&s->chat, s->config.model, e) != 0)
         return -1;
     if (chat_problem(s->chat))
-        log_message("warning", "no chats: %s", chat_problem(s->chat));
+        log_message("info", "no chats: %s", chat_problem(s->chat));
     if (tokenizer_vocab_size(s->tokenizer) > s->info->vocab_size)
         log_message("warning", "the tokenizer has ids up to %d, the model up to %d",
                     tokenizer_vocab_size(s->tokenizer) - 1, s->info->vocab_size - 1);

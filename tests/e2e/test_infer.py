@@ -435,6 +435,7 @@ def test_a_template_that_is_not_supported_is_named(tmp_path):
     try:
         tenant = d.tenant("acme")
         refused(tenant.infer(messages=[{"role": "user", "content": "Hi"}]), 400, "chat_template_unsupported", "line 2", '"groupby"')
+        assert 'line 2: the filter "groupby" is not supported' in d.read_log()
         assert tenant.infer(prompt="Hi", max_tokens=2).status == 200
     finally:
         d.stop()
