@@ -124,6 +124,11 @@ def tokens_per_second(results):
     return sum(len(r["at_ms"]) for r in results) / (end - begin) * 1000
 
 
+def ratio(x, y):
+    """For a table; "-" where there is nothing to compare with."""
+    return f"{x / y:.2f}" if y else "-"
+
+
 def percentile(values, share):
     values = sorted(values)
     return values[min(len(values) - 1, int(share * len(values)))] if values else 0.0

@@ -66,5 +66,3 @@ def test_a_stream_adds_up_to_the_answer(support):
     assert "".join(e.get("text", "") for e in objects) == row["answers"]["voice"]["text"]
     assert [t for e in objects for t in e.get("tokens", [])] == row["answers"]["voice"]["tokens"][:-1]
     assert objects[-1]["finish_reason"] == "stop"
-    # How many pieces is a matter of timing: a busy machine sends several tokens in one event.
-    assert len([e for e in objects if e.get("tokens")]) > 1
