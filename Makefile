@@ -174,7 +174,8 @@ KILLS ?= 10000
 torture: all $(BUILD)/tests/fault/registry_crash_test
 	@tests/torture.sh $(BUILD) $(KILLS) $(SEED)
 
-# Power failures: at every point of recorded lives of data directories, and N random states of the disk.
+# Power failures: at every point of recorded lives of data directories (POWER_POINTS=600: at so many of each, 10 minutes), and N
+# random states of the disk.
 powerloss: $(BUILD)/tests/fault/power/power_test
 	@POWER_STATES=$(or $(N),5000) $(if $(SEED),POWER_SEED=$(SEED)) $<
 
