@@ -1,4 +1,5 @@
 """Runs the real daemon for the tests: a free port, a data directory of its own, stopped with SIGTERM and looked at."""
+import contextlib
 import os
 import re
 import select
@@ -111,7 +112,8 @@ class Daemon:
             for directory, _, names in os.walk(os.path.join(self.data, top)):
                 for name in names:
                     path = os.path.join(directory, name)
-                    found[os.path.relpath(path, self.data)] = os.path.getsize(path)
+                    with contextlib.suppress(FileNotFoundError):  # it went while we looked
+                        found[os.path.relpath(path, self.data)] = os.path.getsize(path)
         return found
 
     def kill(self):
