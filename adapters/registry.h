@@ -222,6 +222,7 @@ struct adapter_row {
 /* References in the rows are the caller's. `label`: only those that labels_match; NULL: all. */
 size_t registry_adapter_list(struct registry *r, uint32_t tenant, const char *after, const char *label,
                              size_t limit, struct adapter_row *out, bool *more);
+void adapter_rows_fini(struct adapter_row *rows, size_t count); /* drops the references in them */
 /* Is it over? 0: never. */
 bool registry_expired(int64_t expires_ms);
 /* All versions of one adapter, newest first, at most `limit`; references are the caller's.

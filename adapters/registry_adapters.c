@@ -202,6 +202,14 @@ size_t registry_adapter_list(struct registry *r, uint32_t tenant, const char *af
     return count;
 }
 
+void adapter_rows_fini(struct adapter_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        version_unref(rows[i].active);
+        labels_unref(rows[i].about.labels);
+    }
+}
+
 int registry_adapter_versions(struct registry *r, uint32_t tenant, const char *name, size_t limit,
                               const struct version **out, size_t *count, struct err *e)
 {

@@ -193,8 +193,7 @@ static double page_ms(struct registry *r, uint32_t tenant)
         size_t n = registry_adapter_list(r, tenant, after[0] ? after : NULL, NULL, PAGE, rows, &more);
         double ms = clock_ms() - begin;
         slowest = ms > slowest ? ms : slowest;
-        for (size_t i = 0; i < n; i++)
-            version_unref(rows[i].active);
+        adapter_rows_fini(rows, n);
         if (n == 0)
             break;
         memcpy(after, rows[n - 1].name, sizeof after);

@@ -1,6 +1,7 @@
 #include "server/adapter_json.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "core/base/clock.h"
 
@@ -112,6 +113,21 @@ json_t *adapter_json_row(const struct adapter_row *a)
         return row;
     json_decref(row);
     return NULL;
+}
+
+json_t *adapter_json_list(const struct request *r, const struct tenant_row *tenant, const char *pattern,
+                          adapter_json_page *page)
+{
+    bool more = false;
+    struct adapter_row *rows = calloc(r->limit, sizeof *rows);
+    if (!rows)
+        return NULL;
+    size_t count = registry_adapter_list(r->server->registry, tenant->number, r->after[0] ? r->after : NULL,
+                                         pattern, r->limit, rows, &more);
+    json_t *body = page(r, tenant, rows, count, more);
+    adapter_rows_fini(rows, count);
+    free(rows);
+    return body;
 }
 
 json_t *adapter_json_activation(const struct activation *a)

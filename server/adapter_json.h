@@ -20,9 +20,15 @@ int adapter_json_add_files(json_t *version, const struct version *v);
  * out.
  */
 int adapter_json_add_proof(json_t *version, const struct version_proof *p);
-json_t *adapter_json_row(const struct adapter_row *a);       /* an entry of the list */
+json_t *adapter_json_row(const struct adapter_row *a); /* an entry of the list */
+/* The part of the tenant's adapters that the request asks for, as `page` writes it. `pattern`: of
+ * labels_pattern; NULL: all. */
+typedef json_t *adapter_json_page(const struct request *r, const struct tenant_row *tenant,
+                                  const struct adapter_row *rows, size_t count, bool more);
+json_t *adapter_json_list(const struct request *r, const struct tenant_row *tenant, const char *pattern,
+                          adapter_json_page *page);
 json_t *adapter_json_reference(const struct version *v);     /* {"name", "version"} in an answer of /infer */
 json_t *adapter_json_activation(const struct activation *a); /* an entry of "history" */
 json_t *adapter_json_time(int64_t unix_ms);
-/* Add the members "labels", "expires_at" and "expired". -1: memory ran out. */
+/* Add the members "labels", "expires_at", "expired" and "pinned". -1: memory ran out. */
 int adapter_json_add_about(json_t *adapter, const struct about *about);

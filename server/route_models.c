@@ -1,8 +1,8 @@
 /* The models of OpenAI's clients: a tenant's adapters and the base. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "adapters/registry.h"
+#include "server/adapter_json.h"
 #include "server/handlers.h"
 #include "server/list.h"
 #include "server/reply.h"
@@ -54,22 +54,10 @@ void route_models_list(struct request *r)
 {
     struct err e;
     struct tenant_row tenant;
-    bool more = false;
-    if (request_tenant(r, NULL, &tenant, &e) != 0) {
+    if (request_tenant(r, NULL, &tenant, &e) != 0)
         reply_error(r, &e);
-        return;
-    }
-    struct adapter_row *rows = calloc(r->limit, sizeof *rows);
-    size_t count = rows ? registry_adapter_list(r->server->registry, tenant.number,
-                                                r->after[0] ? r->after : NULL, NULL, r->limit, rows, &more)
-                        : 0;
-    json_t *body = rows ? page_json(r, &tenant, rows, count, more) : NULL;
-    for (size_t i = 0; i < count; i++) {
-        version_unref(rows[i].active);
-        labels_unref(rows[i].about.labels);
-    }
-    free(rows);
-    reply_json(r, 200, body);
+    else
+        reply_json(r, 200, adapter_json_list(r, &tenant, NULL, page_json));
 }
 
 void route_models_show(struct request *r)

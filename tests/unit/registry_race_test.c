@@ -74,8 +74,7 @@ static void read_lists(void)
     size_t n = registry_adapter_list(shared.registry, shared.tenant, NULL, NULL, 4, adapters, &more);
     if (n < 1 || n > 2 || strcmp(adapters[n - 1].name, "flips") != 0)
         wrong("adapter list", adapters[0].name);
-    for (size_t i = 0; i < n; i++)
-        version_unref(adapters[i].active);
+    adapter_rows_fini(adapters, n);
     if (registry_tenant_list(shared.registry, NULL, 4, tenants, &more) < 1)
         wrong("tenant list", "empty");
     if (registry_key_list(shared.registry, "acme", NULL, 4, keys, &count, &more, &e) != 0 || count < 1)

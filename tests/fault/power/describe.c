@@ -43,12 +43,9 @@ static int describe_adapters(struct registry *r, uint32_t tenant, struct buf *ou
     bool more = false;
     int result = rows ? 0 : err_memory(e);
     size_t count = rows ? registry_adapter_list(r, tenant, NULL, NULL, ROWS_MAX, rows, &more) : 0;
-    for (size_t i = 0; i < count; i++) {
-        if (result == 0)
-            result = describe_adapter(r, tenant, rows[i].name, out, e);
-        version_unref(rows[i].active);
-        labels_unref(rows[i].about.labels);
-    }
+    for (size_t i = 0; i < count && result == 0; i++)
+        result = describe_adapter(r, tenant, rows[i].name, out, e);
+    adapter_rows_fini(rows, count);
     free(rows);
     return result == 0 && more ? err_set(e, "test", "too many adapters for the test") : result;
 }
