@@ -6,6 +6,8 @@
 #include "cli/commands.h"
 #include "cli/path.h"
 
+typedef int print_function(const json_t *adapter, struct err *e);
+
 static int patch(struct context *c, const struct args *a, const char *name, json_t *body,
                  struct answer *answer, struct err *e)
 {
@@ -25,8 +27,9 @@ static int patch(struct context *c, const struct args *a, const char *name, json
     return result;
 }
 
-static int change_named(struct context *c, const struct args *a, const char *name, json_t *body,
-                        struct err *e)
+/* The answer is the adapter as it is then, of which `print` shows what was changed. */
+static int change(struct context *c, const struct args *a, const char *name, json_t *body,
+                  print_function *print, struct err *e)
 {
     struct answer answer;
     int result = 0;
@@ -35,24 +38,29 @@ static int change_named(struct context *c, const struct args *a, const char *nam
     if (c->json)
         print_answer(&answer);
     else
-        result = adapters_print_versions(answer.json, e);
+        result = print(answer.json, e);
     answer_fini(&answer);
     return result;
 }
 
-static int change(struct context *c, const struct args *a, json_t *body, struct err *e)
+static int move(struct context *c, const struct args *a, const char *name, json_t *body, struct err *e)
 {
-    return change_named(c, a, a->operand[0], body, e);
+    return change(c, a, name, body, adapters_print_versions, e);
+}
+
+static int describe(struct context *c, const struct args *a, json_t *body, struct err *e)
+{
+    return change(c, a, a->operand[0], body, adapters_print_about, e);
 }
 
 int versions_activate(struct context *c, const struct args *a, struct err *e)
 {
-    return change(c, a, json_pack("{s:s}", "version", a->operand[1]), e);
+    return move(c, a, a->operand[0], json_pack("{s:s}", "version", a->operand[1]), e);
 }
 
 int versions_rollback(struct context *c, const struct args *a, struct err *e)
 {
-    return change(c, a, json_pack("{s:b}", "rollback", 1), e);
+    return move(c, a, a->operand[0], json_pack("{s:b}", "rollback", 1), e);
 }
 
 /* ---- delete ---- */
@@ -116,30 +124,15 @@ int versions_canary(struct context *c, const struct args *a, struct err *e)
     if (off ? version != NULL : !version || *end || end == a->operand[1] || !isfinite(percent))
         result = err_set(e, "usage", "say NAME@VERSION PERCENT, or NAME off");
     else
-        result =
-            change_named(c, a, name,
-                         off ? json_pack("{s:n}", "canary")
-                             : json_pack("{s:{s:s, s:f}}", "canary", "version", version, "percent", percent),
-                         e);
+        result = move(c, a, name,
+                      off ? json_pack("{s:n}", "canary")
+                          : json_pack("{s:{s:s, s:f}}", "canary", "version", version, "percent", percent),
+                      e);
     free(name);
     return result;
 }
 
 /* ---- what is said about it ---- */
-
-static int describe(struct context *c, const struct args *a, json_t *body, struct err *e)
-{
-    struct answer answer;
-    if (patch(c, a, a->operand[0], body, &answer, e) != 0)
-        return -1;
-    int result = 0;
-    if (c->json)
-        print_answer(&answer);
-    else
-        result = adapters_print_about(answer.json, e);
-    answer_fini(&answer);
-    return result;
-}
 
 /* KEY=VALUE sets a label, KEY- takes it away. */
 int versions_label(struct context *c, const struct args *a, struct err *e)
