@@ -252,11 +252,14 @@ static int scan_values(struct peft_load *l, struct err *e)
     struct sha256 version;
     sha256_init(&version);
     add_line(&version, "adapterd adapter 1\n");
-    if (scan_tensors(l, &version, e) != 0 || add_sites(l, &version, e) != 0)
+    if (scan_tensors(l, &version, e) != 0)
+        return -1;
+    if (l->options & PEFT_STORED)
+        return 0;
+    if (add_sites(l, &version, e) != 0)
         return -1;
     add_saved(l, &version);
-    if (!(l->options & PEFT_STORED))
-        sha256_final(&version, l->result->info.version);
+    sha256_final(&version, l->result->info.version);
     return 0;
 }
 
