@@ -36,9 +36,8 @@ static int take_locked(struct upload_places *p, uint32_t tenant, struct err *e)
         err_set(e, "overloaded", "%d uploads are under way already", UPLOADS_MAX);
         return 0;
     }
-    p->place[place].taken = 1;
+    p->place[place].taken = true;
     p->place[place].tenant = tenant;
-    p->used++;
     return place + 1;
 }
 
@@ -53,15 +52,16 @@ int upload_places_take(struct upload_places *p, uint32_t tenant, struct err *e)
 void upload_places_give(struct upload_places *p, int place)
 {
     pthread_mutex_lock(&p->lock);
-    p->place[place - 1].taken = 0;
-    p->used--;
+    p->place[place - 1].taken = false;
     pthread_mutex_unlock(&p->lock);
 }
 
 int upload_places_used(struct upload_places *p)
 {
     pthread_mutex_lock(&p->lock);
-    int used = p->used;
+    int used = 0;
+    for (int i = 0; i < UPLOADS_MAX; i++)
+        used += p->place[i].taken;
     pthread_mutex_unlock(&p->lock);
     return used;
 }

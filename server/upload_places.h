@@ -2,6 +2,7 @@
  * however slowly it sends. Owns nothing but its lock; any thread, nothing waits. */
 #pragma once
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/base/err.h"
@@ -10,9 +11,8 @@ enum { UPLOADS_MAX = 16, UPLOADS_TENANT_MAX = 8 };
 
 struct upload_places {
     pthread_mutex_t lock;
-    int used;
     struct {
-        int taken;
+        bool taken;
         uint32_t tenant;
     } place[UPLOADS_MAX];
 };
