@@ -328,7 +328,6 @@ void mirror_change_about(struct mirror *m, struct adapter *a, const struct about
 {
     const struct labels *before = a->about.labels;
     write_lock(m);
-    set_pinned(m, a, false);
     a->about = *about;
     set_pinned(m, a, about->pinned);
     mirror_unlock(m);
