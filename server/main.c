@@ -1,4 +1,5 @@
 /* adapterd: start, signals, stop. */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,15 @@ static void quit_on_signals(void)
     signal(SIGHUP, SIG_IGN);
 }
 
-/* Signals go to the main thread alone, which waits for them; every thread started later inherits the mask. */
+static pthread_t main_thread;
+
+static void pass_on(int number)
+{
+    pthread_kill(main_thread, number);
+}
+
+/* Signals go to the main thread alone, which waits for them; every thread started later inherits the mask.
+ * Those of libraries that began before (OpenBLAS has some) do not: what reaches them is passed on. */
 static void block_signals(sigset_t *set)
 {
     sigemptyset(set);
@@ -48,7 +57,10 @@ static void block_signals(sigset_t *set)
     sigaddset(set, SIGINT);
     sigaddset(set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, set, NULL);
-    signal(SIGHUP, SIG_DFL); /* one that is ignored may never arrive */
+    main_thread = pthread_self();
+    signal(SIGTERM, pass_on);
+    signal(SIGINT, pass_on);
+    signal(SIGHUP, pass_on);
 }
 
 static void report(const struct server *s)

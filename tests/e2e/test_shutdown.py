@@ -1,5 +1,6 @@
 """Start and stop: what a signal does to running requests, and what does not start says why."""
 import contextlib
+import ctypes
 import http.client
 import os
 import random
@@ -12,7 +13,7 @@ import time
 
 import pytest
 
-from client import SCALE, form_body, read
+from client import SCALE, eventually, form_body, read
 from daemon import ADAPTERD, DEMO, model_path
 from wire import Wire
 
@@ -96,6 +97,41 @@ def form(directory, **fields):
     return form_body([*((k, v, None) for k, v in fields.items()),
                       ("config", read(os.path.join(directory, "adapter_config.json")), "adapter_config.json"),
                       ("weights", read(os.path.join(directory, "adapter_model.safetensors")), "adapter_model.safetensors")])
+
+
+def threads_open_to(d, number):
+    """Threads of the daemon, but for the first, that do not block the signal: those that a library began before main."""
+    found = []
+    for tid in os.listdir(f"/proc/{d.process.pid}/task"):
+        status = read(f"/proc/{d.process.pid}/task/{tid}/status").decode()
+        blocked = int(status.split("SigBlk:")[1].split()[0], 16)
+        if int(tid) != d.process.pid and not blocked >> (number - 1) & 1:
+            found.append(int(tid))
+    return found
+
+
+def send_to_thread(d, tid, number):
+    tgkill = {"x86_64": 234, "aarch64": 131}[os.uname().machine]
+    assert ctypes.CDLL(None, use_errno=True).syscall(tgkill, d.process.pid, tid, int(number)) == 0
+
+
+def test_a_signal_that_reaches_another_thread_counts_the_same(start):
+    """The kernel gives a signal to any thread that does not block it when the first one is not waiting for it."""
+    d = start("demo", None, "--threads", "1")
+    tenant = d.tenant("acme")
+    others = threads_open_to(d, signal.SIGTERM)
+    if not others:
+        pytest.skip("no library of this build has threads of its own")
+    before = d.read_log().count("admin keys")
+    send_to_thread(d, others[0], signal.SIGHUP)
+    eventually(lambda: d.read_log().count("admin keys") > before)
+    with Wire(d) as wire:
+        wire.request("POST", "/infer", {**LONG, "stream": True}, tenant.key)
+        response = wire.head()
+        send_to_thread(d, others[0], signal.SIGTERM)
+        assert response.read().endswith(b"data: [DONE]\n\n")
+    d.stop()
+    assert "stopping" in d.read_log()
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
