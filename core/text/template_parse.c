@@ -222,6 +222,18 @@ static int parse_for(struct parser *p, struct node *n)
     return result;
 }
 
+/* Behind the tag's words: a body that is no part of the loops around it. */
+static int parse_own_body(struct parser *p, struct node *n, const char *const ends[])
+{
+    int loops = p->loops;
+    p->loops = 0;
+    if (expect_end(p) != 0 || parse_body(p, n, &n->body, ends) != 0)
+        return -1;
+    p->loops = loops;
+    p->at++;
+    return 0;
+}
+
 static int parse_set(struct parser *p, struct node *n)
 {
     static const char *const ends[] = {"endset", NULL};
@@ -230,14 +242,9 @@ static int parse_set(struct parser *p, struct node *n)
     if (parser_skip(p, '='))
         return adopt_expression(p, n, &n->a, parser_tuple(p, true));
     n->kind = NODE_SET_BLOCK;
-    int loops = p->loops;
-    p->loops = 0;
-    if (adopt_expression(p, n, &n->a, parser_filters(p, parser_node(p, NODE_CAPTURED))) != 0 ||
-        expect_end(p) != 0 || parse_body(p, n, &n->body, ends) != 0)
+    if (adopt_expression(p, n, &n->a, parser_filters(p, parser_node(p, NODE_CAPTURED))) != 0)
         return -1;
-    p->loops = loops;
-    p->at++;
-    return 0;
+    return parse_own_body(p, n, ends);
 }
 
 static int parse_parameter(struct parser *p, struct node *macro)
@@ -270,26 +277,14 @@ static int parse_macro(struct parser *p, struct node *n)
         if (parse_parameter(p, n) != 0)
             return -1;
     }
-    int loops = p->loops;
-    p->loops = 0;
-    if (expect_end(p) != 0 || parse_body(p, n, &n->body, ends) != 0)
-        return -1;
-    p->loops = loops;
-    p->at++;
-    return 0;
+    return parse_own_body(p, n, ends);
 }
 
 /* What transformers adds to mark the assistant's words; they are rendered like any. */
 static int parse_generation(struct parser *p, struct node *n)
 {
     static const char *const ends[] = {"endgeneration", NULL};
-    int loops = p->loops;
-    p->loops = 0;
-    if (expect_end(p) != 0 || parse_body(p, n, &n->body, ends) != 0)
-        return -1;
-    p->loops = loops;
-    p->at++;
-    return 0;
+    return parse_own_body(p, n, ends);
 }
 
 static int parse_jump(struct parser *p, struct node *n)
