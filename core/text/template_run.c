@@ -141,7 +141,7 @@ static int assign(struct run *r, struct scope *scope, const struct node *n, stru
 static int loop_accepts(struct run *r, struct loop *l, struct value item, bool *out)
 {
     *out = true;
-    if (!l->filtered)
+    if (l->length >= 0)
         return 0;
     struct scope *outer = r->scope;
     struct value v;
@@ -188,7 +188,7 @@ int loop_next(struct run *r, struct loop *l, struct value *out)
         item = l->after;
     l->has_after = false;
     l->before = l->current;
-    l->has_before = ++l->index0 > 0;
+    l->index0++;
     l->current = *out = item;
     return 1;
 }
@@ -196,7 +196,7 @@ int loop_next(struct run *r, struct loop *l, struct value *out)
 /* How many there are in all; the filter then looks at all that are left. */
 static int loop_count(struct run *r, struct loop *l, int64_t *out)
 {
-    if (l->length < 0 && l->filtered) {
+    if (l->length < 0) {
         struct value rest, item;
         size_t count = 0;
         if (value_new_list(r, VALUE_LIST, l->source.count - l->at, &rest) != 0)
@@ -208,7 +208,6 @@ static int loop_count(struct run *r, struct loop *l, int64_t *out)
         }
         l->source = (struct list){count, rest.list->items};
         l->at = 0;
-        l->filtered = false;
         l->length = (int64_t)count + l->index0 + 1 + l->has_after;
     }
     *out = l->length;
@@ -236,7 +235,7 @@ int loop_attribute(struct run *r, struct loop *l, struct string name, struct val
     else if (string_is(name, "depth") || string_is(name, "depth0"))
         *out = value_integer(name.length == 5);
     else if (string_is(name, "previtem"))
-        *out = l->has_before ? l->before : *out;
+        *out = l->index0 > 0 ? l->before : *out;
     else if (string_is(name, "last") || string_is(name, "nextitem")) {
         if ((found = loop_peek(r, l)) < 0)
             return -1;
@@ -288,10 +287,11 @@ static enum flow run_for(struct run *r, const struct node *n)
     struct loop *l = run_alloc(r, sizeof *l);
     if (!l)
         return FLOW_ERROR;
-    *l = (struct loop){.node = n, .scope = r->scope, .filtered = n->b != NULL, .index0 = -1};
+    *l = (struct loop){.node = n, .scope = r->scope, .index0 = -1, .length = -1};
     if (evaluate(r, n->a, &of) != 0 || value_items(r, of, &l->source) != 0)
         return FLOW_ERROR;
-    l->length = n->b ? -1 : (int64_t)l->source.count;
+    if (!n->b)
+        l->length = (int64_t)l->source.count;
     enum flow flow = run_iterations(r, l);
     return flow == FLOW_ON && !l->completed && n->other ? run_scope(r, n->other) : flow;
 }

@@ -28,12 +28,11 @@ struct loop { /* takes items one by one, since its filter may look at what the b
     const struct node *node;
     struct list source;
     size_t at;
-    bool filtered;
     bool completed;         /* a body ran to its end: without, "else" follows, as in Jinja2 */
     struct scope *scope;    /* around it */
-    int64_t index0, length; /* length: -1 not known yet */
+    int64_t index0, length; /* length: -1 not known yet, the filter is still to look at what is left */
     struct value before, current, after;
-    bool has_before, has_after;
+    bool has_after;
 };
 
 struct macro {
