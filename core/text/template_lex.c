@@ -15,7 +15,6 @@ struct lexer {
     const char *text;
     size_t length, at;
     int line;
-    bool line_begins; /* what was read last ended a line, or nothing was */
     char brackets[TEMPLATE_NESTING_MAX];
     int nesting;
     struct buf tokens;
@@ -69,7 +68,6 @@ static void advance(struct lexer *l, size_t to)
 {
     for (; l->at < to; l->at++)
         l->line += l->text[l->at] == '\n';
-    l->line_begins = to > 0 && l->text[to - 1] == '\n';
 }
 
 static size_t skip_space(const struct lexer *l, size_t at)
@@ -85,13 +83,13 @@ static size_t skip_space(const struct lexer *l, size_t at)
 
 /* ---- between tags ---- */
 
-/* White space alone between the line's beginning and the end of the text: from where. */
+/* White space alone from the line's beginning to the end of the text, which starts at l->at: from where. */
 static size_t strip_line(const struct lexer *l, struct string s)
 {
     size_t begin = s.length;
     while (begin > 0 && s.data[begin - 1] != '\n')
         begin--;
-    if (begin == 0 && !l->line_begins)
+    if (begin == 0 && l->at > 0 && l->text[l->at - 1] != '\n')
         return s.length;
     struct string last = {s.data + begin, s.length - begin}, none = {0};
     return string_strip(last, none, STRING_BOTH).length == 0 ? begin : s.length;
@@ -438,7 +436,7 @@ static int lex_part(struct lexer *l)
 
 int template_lex(struct arena *arena, const char *text, size_t length, struct token **out, struct err *e)
 {
-    struct lexer l = {.arena = arena, .line = 1, .line_begins = true, .e = e};
+    struct lexer l = {.arena = arena, .line = 1, .e = e};
     int result = 0;
     if (!utf8_valid(text, length))
         return template_refuse(1, e, "the text is not valid UTF-8");
