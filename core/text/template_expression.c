@@ -201,9 +201,8 @@ static int parse_argument(struct parser *p, struct node *call)
                 return template_refuse(p->at->line, p->e, "\"%.*s\" is given twice", (int)n->name.length,
                                        n->name.data);
         p->at += 2;
-    } else if (call->negated)
+    } else if (call->d && call->d->name.data) /* the argument before */
         return template_refuse(p->at->line, p->e, "an argument without a name behind one with a name");
-    call->negated = n->name.data != NULL; /* of the last argument, while they are read */
     n->a = parser_expression(p, true);
     return n->a && parser_adopt(p, n, n->a) == 0 ? add(p, call, n) : -1;
 }
@@ -220,7 +219,6 @@ static int parse_arguments(struct parser *p, struct node *call)
         if (parse_argument(p, call) != 0)
             return -1;
     }
-    call->negated = false;
     return parser_expect(p, ')');
 }
 

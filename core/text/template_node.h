@@ -115,7 +115,7 @@ struct parser {
 };
 
 struct node *parser_node(struct parser *p, enum node_kind kind); /* NULL: out of memory */
-/* Append to a list of nodes. */
+/* Append to a list of nodes; meanwhile parent->d is the one before. */
 void parser_add(struct node *parent, struct node **list, struct node *child);
 int parser_adopt(struct parser *p, struct node *parent, const struct node *child);
 bool parser_is_name(const struct parser *p, const char *name);

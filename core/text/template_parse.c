@@ -256,7 +256,7 @@ static int parse_parameter(struct parser *p, struct node *macro)
         if (other->name.data == n->name.data)
             return template_refuse(n->line, p->e, "the parameter \"%.*s\" is there twice",
                                    (int)n->name.length, n->name.data);
-    bool defaults = macro->d && macro->count && macro->d->a;
+    bool defaults = macro->d && macro->d->a;
     if (parser_skip(p, '=')) {
         if (adopt_expression(p, n, &n->a, parser_expression(p, true)) != 0)
             return -1;
