@@ -93,7 +93,7 @@ int evaluate_subscript(struct run *r, struct value of, struct value key, struct 
         if (run_bytes(r, of.string.length) != 0)
             return -1;
         if (operate_index(index, string_count(of.string), &at))
-            *out = value_string(string_at(of.string, at));
+            *out = value_string(string_part(of.string, at, 1));
     }
     return 0;
 }

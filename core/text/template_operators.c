@@ -316,27 +316,10 @@ static int slice_list(struct run *r, struct value of, const struct range *range,
     return 0;
 }
 
-/* Where the character at `index` begins, which is at or behind `known`. */
-static size_t offset_of(struct string s, size_t index)
-{
-    size_t at = 0;
-    for (; index > 0; index--)
-        at += utf8_size(s.data[at]);
-    return at;
-}
-
-/* From the front to the back: a part of the string itself. */
-static struct string substring(struct string s, size_t start, size_t count)
-{
-    size_t begin = offset_of(s, start);
-    struct string rest = {s.data + begin, s.length - begin};
-    return (struct string){rest.data, offset_of(rest, count)};
-}
-
 static int slice_string(struct run *r, struct string s, const struct range *range, struct value *out)
 {
     if (range->count == 0 || range->step == 1) {
-        *out = value_string(range->count ? substring(s, (size_t)range->start, range->count) : STRING(""));
+        *out = value_string(range->count ? string_part(s, (size_t)range->start, range->count) : STRING(""));
         return 0;
     }
     struct list items;

@@ -122,8 +122,8 @@ bool operate_index(int64_t index, size_t count, size_t *out);
 
 /* template_strings.c */
 size_t string_count(struct string s); /* code points */
-/* The code point at `index`. */
-struct string string_at(struct string s, size_t index);
+/* `count` code points, which must be there, of the string itself. */
+struct string string_part(struct string s, size_t start, size_t count);
 bool string_is_space(uint32_t code); /* as Python's str.isspace */
 enum string_sides { STRING_LEFT = 1, STRING_RIGHT = 2, STRING_BOTH = 3 };
 /* Characters of `chars` off the ends; data NULL: white space. */

@@ -18,12 +18,19 @@ size_t string_count(struct string s)
     return count;
 }
 
-struct string string_at(struct string s, size_t index)
+/* Bytes of so many code points. */
+static size_t bytes_of(const char *text, size_t count)
 {
-    size_t at = 0;
-    for (; index > 0; index--)
-        at += utf8_size(s.data[at]);
-    return (struct string){s.data + at, utf8_size(s.data[at])};
+    size_t bytes = 0;
+    for (; count > 0; count--)
+        bytes += utf8_size(text[bytes]);
+    return bytes;
+}
+
+struct string string_part(struct string s, size_t start, size_t count)
+{
+    const char *begin = s.data + bytes_of(s.data, start);
+    return (struct string){begin, bytes_of(begin, count)};
 }
 
 ptrdiff_t string_find(struct string s, struct string part, size_t from)
