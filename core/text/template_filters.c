@@ -295,12 +295,11 @@ static int filter_last(struct run *r, struct value in, const struct arguments *a
 static int filter_items(struct run *r, struct value in, const struct arguments *a, struct value *out)
 {
     (void)a;
-    const struct method *items;
     if (in.kind == VALUE_UNDEFINED)
         return value_new_list(r, VALUE_GENERATOR, 0, out);
     if (in.kind != VALUE_DICT)
         return run_fail(r, "items needs a dict, not %s", value_kind_name(in));
-    if (method_find(r, in, STRING("items"), &items) != 0 || items->call(r, in, a, out) != 0)
+    if (value_new_view(r, VALUE_ITEMS, in.dict, out) != 0)
         return -1;
     out->kind = VALUE_GENERATOR;
     return 0;
@@ -341,8 +340,7 @@ static int filter_dictsort(struct run *r, struct value in, const struct argument
     if (by.kind != VALUE_STRING || !string_is(by.string, "key"))
         return run_fail(r, "dictsort by anything but \"key\" is not supported");
     struct value *keys = run_alloc(r, in.dict->count * sizeof *keys);
-    const struct method *items;
-    if (!keys || method_find(r, in, STRING("items"), &items) != 0 || items->call(r, in, a, out) != 0)
+    if (!keys || value_new_view(r, VALUE_ITEMS, in.dict, out) != 0)
         return -1;
     out->kind = VALUE_LIST;
     for (size_t i = 0; i < in.dict->count; i++)

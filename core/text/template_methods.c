@@ -237,38 +237,20 @@ METHOD(get)
     return run_work(r, self.dict->count);
 }
 
-static int view(struct run *r, const struct dict *d, enum value_kind kind, struct value *out)
-{
-    if (value_new_list(r, kind, d->count, out) != 0)
-        return -1;
-    for (size_t i = 0; i < d->count; i++) {
-        struct value *item = &out->list->items[i];
-        if (kind != VALUE_ITEMS) {
-            *item = kind == VALUE_KEYS ? d->entries[i].key : d->entries[i].value;
-            continue;
-        }
-        if (value_new_list(r, VALUE_TUPLE, 2, item) != 0)
-            return -1;
-        item->list->items[0] = d->entries[i].key;
-        item->list->items[1] = d->entries[i].value;
-    }
-    return 0;
-}
-
 METHOD(items)
 {
     (void)a;
-    return view(r, self.dict, VALUE_ITEMS, out);
+    return value_new_view(r, VALUE_ITEMS, self.dict, out);
 }
 METHOD(keys)
 {
     (void)a;
-    return view(r, self.dict, VALUE_KEYS, out);
+    return value_new_view(r, VALUE_KEYS, self.dict, out);
 }
 METHOD(values)
 {
     (void)a;
-    return view(r, self.dict, VALUE_VALUES, out);
+    return value_new_view(r, VALUE_VALUES, self.dict, out);
 }
 
 /* ---- all of them ---- */

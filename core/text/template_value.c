@@ -240,19 +240,9 @@ static int string_items(struct run *r, struct string s, struct list *out)
     return 0;
 }
 
-static int dict_keys(struct run *r, const struct dict *d, struct list *out)
-{
-    struct value v;
-    if (value_new_list(r, VALUE_LIST, d->count, &v) != 0)
-        return -1;
-    for (size_t i = 0; i < d->count; i++)
-        v.list->items[i] = d->entries[i].key;
-    *out = *v.list;
-    return 0;
-}
-
 int value_items(struct run *r, struct value v, struct list *out)
 {
+    struct value keys;
     switch (v.kind) {
     case VALUE_UNDEFINED:
         *out = (struct list){0};
@@ -262,7 +252,10 @@ int value_items(struct run *r, struct value v, struct list *out)
             return run_fail(r, "characters of what went through \"safe\" are not supported");
         return string_items(r, v.string, out);
     case VALUE_DICT:
-        return dict_keys(r, v.dict, out);
+        if (value_new_view(r, VALUE_KEYS, v.dict, &keys) != 0)
+            return -1;
+        *out = *keys.list;
+        return 0;
     case VALUE_GENERATOR:
         *out = *v.list;
         *v.list = (struct list){0};
@@ -314,6 +307,24 @@ int value_new_dict(struct run *r, enum value_kind kind, size_t capacity, struct 
         return -1;
     *d = (struct dict){0, capacity, entries};
     *out = (struct value){.kind = kind, .dict = d};
+    return 0;
+}
+
+int value_new_view(struct run *r, enum value_kind kind, const struct dict *d, struct value *out)
+{
+    if (value_new_list(r, kind, d->count, out) != 0)
+        return -1;
+    for (size_t i = 0; i < d->count; i++) {
+        struct value *item = &out->list->items[i];
+        if (kind != VALUE_ITEMS) {
+            *item = kind == VALUE_KEYS ? d->entries[i].key : d->entries[i].value;
+            continue;
+        }
+        if (value_new_list(r, VALUE_TUPLE, 2, item) != 0)
+            return -1;
+        item->list->items[0] = d->entries[i].key;
+        item->list->items[1] = d->entries[i].value;
+    }
     return 0;
 }
 
