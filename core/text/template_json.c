@@ -154,10 +154,8 @@ static int write_key(struct run *r, struct value key, const struct json_style *s
 
 static int by_key(const void *a, const void *b)
 {
-    struct string x = ((const struct entry *)a)->key.string, y = ((const struct entry *)b)->key.string;
-    size_t common = x.length < y.length ? x.length : y.length;
-    int order = memcmp(x.data, y.data, common);
-    return order ? order : (x.length > y.length) - (x.length < y.length);
+    const struct entry *x = a, *y = b;
+    return string_order(x->key.string, y->key.string);
 }
 
 /* The entries in the order of their keys, which must be strings. */

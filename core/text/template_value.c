@@ -14,6 +14,13 @@ bool string_is(struct string s, const char *text)
     return strlen(text) == s.length && (s.length == 0 || memcmp(s.data, text, s.length) == 0);
 }
 
+int string_order(struct string a, struct string b)
+{
+    size_t common = a.length < b.length ? a.length : b.length;
+    int order = common ? memcmp(a.data, b.data, common) : 0; /* UTF-8: the order of code points */
+    return order ? order : (a.length > b.length) - (a.length < b.length);
+}
+
 const char *value_kind_name(struct value v)
 {
     static const char *const names[] = {
@@ -146,19 +153,12 @@ int value_equal(struct run *r, struct value a, struct value b, bool *out)
     return result;
 }
 
-static int strings_order(struct string a, struct string b)
-{
-    size_t common = a.length < b.length ? a.length : b.length;
-    int order = common ? memcmp(a.data, b.data, common) : 0; /* UTF-8: the order of code points */
-    return order ? order : (a.length > b.length) - (a.length < b.length);
-}
-
 int value_order(struct run *r, struct value a, struct value b, int *out, bool *unordered)
 {
     int64_t x, y;
     *unordered = false;
     if (a.kind == VALUE_STRING && b.kind == VALUE_STRING) {
-        *out = strings_order(a.string, b.string);
+        *out = string_order(a.string, b.string);
         return run_bytes(r, a.string.length);
     }
     if (value_as_integer(a, &x) && value_as_integer(b, &y)) {

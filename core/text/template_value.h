@@ -92,6 +92,7 @@ static inline struct value value_undefined(struct string what)
     return (struct value){.kind = VALUE_UNDEFINED, .string = what};
 }
 bool string_is(struct string s, const char *text);
+int string_order(struct string a, struct string b); /* < 0, 0 or > 0 */
 
 const char *value_kind_name(struct value v); /* Python's: "str", "NoneType" */
 bool value_is_list(struct value v);          /* has a `list` */
