@@ -20,7 +20,7 @@ static int function_raise(struct run *r, const struct arguments *a, struct dict 
 static int function_range(struct run *r, const struct arguments *a, struct dict *named, struct value *out)
 {
     (void)named;
-    int64_t numbers[3] = {0, 0, 1}, count = 0;
+    int64_t numbers[3] = {0, 0, 1};
     int given = 0;
     for (; given < 3 && argument_given(a->values[given]); given++)
         if (!value_as_integer(a->values[given], &numbers[given]))
@@ -31,10 +31,9 @@ static int function_range(struct run *r, const struct arguments *a, struct dict 
         return run_fail(r, "the step of range() is 0");
     __int128 distance = step < 0 ? (__int128)start - stop : (__int128)stop - start;
     __int128 size = step < 0 ? -(__int128)step : step;
-    if (distance > 0 && (distance - 1) / size + 1 > RANGE_MAX)
+    __int128 count = distance > 0 ? (distance - 1) / size + 1 : 0;
+    if (count > RANGE_MAX)
         return run_fail(r, "range() may have %d numbers", RANGE_MAX);
-    if (distance > 0)
-        count = (int64_t)((distance - 1) / size + 1);
     if (run_work(r, (size_t)count) != 0 || value_new_list(r, VALUE_RANGE, (size_t)count, out) != 0)
         return -1;
     for (int64_t i = 0; i < count; i++)

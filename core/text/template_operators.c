@@ -151,9 +151,7 @@ int operate_sign(struct run *r, int operator, struct value a, struct value *out)
         *out = value_float(operator== '-' ? -a.number : a.number);
         return 0;
     }
-    if (operator== '-')
-        return operate_numbers(r, '-', value_integer(0), a, out);
-    return operate_numbers(r, '+', value_integer(0), a, out);
+    return operate_numbers(r, operator, value_integer(0), a, out);
 }
 
 /* ---- sequences ---- */
