@@ -17,10 +17,10 @@ static struct value given_or(struct value v, struct value otherwise)
 static int filter_trim(struct run *r, struct value in, const struct arguments *a, struct value *out)
 {
     struct string s, chars = {0};
-    struct value v = given_or(a->values[0], (struct value){.kind = VALUE_NONE});
+    struct value v = a->values[0];
     if (value_to_string(r, in, &s) != 0)
         return -1;
-    if (v.kind != VALUE_NONE && v.kind != VALUE_STRING)
+    if (!argument_none(v) && v.kind != VALUE_STRING)
         return run_fail(r, "trim needs a str, not %s", value_kind_name(v));
     if (v.kind == VALUE_STRING)
         chars = v.string;
@@ -71,9 +71,9 @@ static int filter_string(struct run *r, struct value in, const struct arguments 
 static int filter_replace(struct run *r, struct value in, const struct arguments *a, struct value *out)
 {
     struct string s, old, new;
-    struct value v = given_or(a->values[2], (struct value){.kind = VALUE_NONE});
+    struct value v = a->values[2];
     int64_t count = -1;
-    if (v.kind != VALUE_NONE && !value_as_integer(v, &count))
+    if (!argument_none(v) && !value_as_integer(v, &count))
         return run_fail(r, "replace needs an int as count, not %s", value_kind_name(v));
     if (value_to_string(r, in, &s) != 0 || value_to_string(r, a->values[0], &old) != 0 ||
         value_to_string(r, a->values[1], &new) != 0)
@@ -387,9 +387,7 @@ static int get_path(struct run *r, struct value of, struct value path, struct va
             part = number;
         if (evaluate_subscript(r, *out, part, &next) != 0)
             return -1;
-        *out = next.kind == VALUE_UNDEFINED && argument_given(otherwise) && otherwise.kind != VALUE_NONE
-                   ? otherwise
-                   : next;
+        *out = next.kind == VALUE_UNDEFINED && !argument_none(otherwise) ? otherwise : next;
     }
     return 0;
 }
@@ -399,7 +397,7 @@ static int filter_join(struct run *r, struct value in, const struct arguments *a
     struct string by = STRING("");
     struct list items;
     struct buf text = {0};
-    bool path = argument_given(a->values[1]) && a->values[1].kind != VALUE_NONE;
+    bool path = !argument_none(a->values[1]);
     if ((argument_given(a->values[0]) && value_to_string(r, a->values[0], &by) != 0) ||
         value_items(r, in, &items) != 0)
         return -1;
@@ -505,7 +503,7 @@ static int filter_rejectattr(struct run *r, struct value in, const struct argume
 static int json_indent(struct run *r, struct value v, struct json_style *style)
 {
     int64_t count;
-    if (!argument_given(v) || v.kind == VALUE_NONE)
+    if (argument_none(v))
         return 0;
     style->indented = true;
     style->between = STRING(",");
@@ -519,7 +517,7 @@ static int json_indent(struct run *r, struct value v, struct json_style *style)
 
 static int json_separators(struct run *r, struct value v, struct json_style *style)
 {
-    if (!argument_given(v) || v.kind == VALUE_NONE)
+    if (argument_none(v))
         return 0;
     if ((v.kind != VALUE_TUPLE && v.kind != VALUE_LIST) || v.list->count != 2 ||
         v.list->items[0].kind != VALUE_STRING || v.list->items[1].kind != VALUE_STRING)

@@ -7,11 +7,6 @@
 #define METHOD(name) \
     static int method_##name(struct run *r, struct value self, const struct arguments *a, struct value *out)
 
-static bool is_missing(struct value v)
-{
-    return !argument_given(v) || v.kind == VALUE_NONE;
-}
-
 static int need_string(struct run *r, struct value v)
 {
     if (v.kind == VALUE_STRING)
@@ -27,9 +22,9 @@ static int strip(struct run *r, struct value self, struct value chars, enum stri
                  struct value *out)
 {
     struct string of = {0};
-    if (!is_missing(chars) && need_string(r, chars) != 0)
+    if (!argument_none(chars) && need_string(r, chars) != 0)
         return -1;
-    if (!is_missing(chars))
+    if (!argument_none(chars))
         of = chars.string.length ? chars.string : STRING("");
     *out = value_string(string_strip(self.string, of, sides));
     return run_bytes(r, (self.string.length - out->string.length) * (1 + of.length));
@@ -104,7 +99,7 @@ static int split(struct run *r, struct value self, const struct arguments *a, bo
                  struct value *out)
 {
     int64_t max = -1;
-    bool words = is_missing(a->values[0]);
+    bool words = argument_none(a->values[0]);
     if (!words && need_string(r, a->values[0]) != 0)
         return -1;
     if (!words && a->values[0].string.length == 0)

@@ -48,6 +48,10 @@ static inline bool argument_given(struct value v)
 {
     return v.kind != VALUE_UNDEFINED || v.string.data;
 }
+static inline bool argument_none(struct value v) /* or not given */
+{
+    return v.kind == VALUE_NONE || !argument_given(v);
+}
 
 struct filter {
     const char *name;
