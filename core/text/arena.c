@@ -46,14 +46,6 @@ void *arena_alloc(struct arena *a, size_t size)
     return out;
 }
 
-void *arena_copy(struct arena *a, const void *data, size_t size)
-{
-    void *out = arena_alloc(a, size);
-    if (out && size)
-        memcpy(out, data, size);
-    return out;
-}
-
 void arena_fini(struct arena *a)
 {
     struct arena_block *b = a->last;

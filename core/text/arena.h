@@ -13,5 +13,4 @@ struct arena { /* zero-initialize, set bytes_max */
 };
 
 void *arena_alloc(struct arena *a, size_t size); /* not initialized; NULL: none left */
-void *arena_copy(struct arena *a, const void *data, size_t size);
 void arena_fini(struct arena *a);

@@ -1,8 +1,7 @@
 /* Expressions to values. */
-#include <string.h>
+#include <stdio.h>
 
 #include "core/text/template_run.h"
-#include "core/text/utf8.h"
 
 /* ---- attributes and subscripts ---- */
 

@@ -1,5 +1,6 @@
 /* Tokens to the nodes of expressions, with Jinja2's precedence: filters and tests bind closest, then ** (from
  * the left), * / // %, ~, + -, comparisons, not, and, or, if-else. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/text/template_run.h"

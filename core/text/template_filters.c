@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "core/text/template_run.h"
-#include "core/text/utf8.h"
 
 static struct value given_or(struct value v, struct value otherwise)
 {

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "core/text/template_run.h"
-#include "core/text/utf8.h"
 
 #define METHOD(name) \
     static int method_##name(struct run *r, struct value self, const struct arguments *a, struct value *out)

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "core/text/template_run.h"
-#include "core/text/utf8.h"
 
 static const char *operator_name(int operator)
 {

@@ -1,6 +1,4 @@
 /* Tokens to the nodes of statements, and what the two halves of the parser share. */
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

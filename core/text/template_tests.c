@@ -1,6 +1,4 @@
 /* Tests of Jinja2: "is defined". */
-#include <string.h>
-
 #include "core/text/template_run.h"
 
 #define TEST(name) \

@@ -281,22 +281,17 @@ int value_new_list(struct run *r, enum value_kind kind, size_t count, struct val
     return 0;
 }
 
-int value_new_string(struct run *r, const char *data, size_t length, struct value *out)
-{
-    char *copy = run_bytes(r, length) == 0 ? run_alloc(r, length + 1) : NULL;
-    if (!copy)
-        return -1;
-    if (length)
-        memcpy(copy, data, length);
-    *out = value_string((struct string){copy, length});
-    return 0;
-}
-
 int value_take(struct run *r, struct buf *text, struct value *out)
 {
-    int result = value_new_string(r, text->data, text->length, out);
+    size_t length = text->length;
+    char *copy = run_bytes(r, length) == 0 ? run_alloc(r, length + 1) : NULL;
+    if (copy && length)
+        memcpy(copy, text->data, length);
     buf_fini(text);
-    return result;
+    if (!copy)
+        return -1;
+    *out = value_string((struct string){copy, length});
+    return 0;
 }
 
 int value_new_dict(struct run *r, enum value_kind kind, size_t capacity, struct value *out)

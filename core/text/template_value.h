@@ -112,7 +112,6 @@ int value_length(struct run *r, struct value v, int64_t *out);
 int value_items(struct run *r, struct value v, struct list *out);
 
 int value_new_list(struct run *r, enum value_kind kind, size_t count, struct value *out);
-int value_new_string(struct run *r, const char *data, size_t length, struct value *out); /* a copy */
 int value_new_dict(struct run *r, enum value_kind kind, size_t capacity, struct value *out);
 /* What a dict holds: VALUE_KEYS, VALUE_VALUES or VALUE_ITEMS. */
 int value_new_view(struct run *r, enum value_kind kind, const struct dict *d, struct value *out);
