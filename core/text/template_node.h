@@ -105,6 +105,7 @@ struct name {
     struct name *next;
     struct string text;
 };
+const struct name *name_find(const struct name *names, struct string text); /* NULL: it is not there */
 
 struct parser {
     struct arena *arena;

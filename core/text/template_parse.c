@@ -84,13 +84,21 @@ int parser_expect(struct parser *p, int operator)
     return parser_skip(p, operator) ? 0 : parser_unexpected(p, what);
 }
 
+const struct name *name_find(const struct name *names, struct string text)
+{
+    const struct name *n = names;
+    while (n && (n->text.length != text.length || memcmp(n->text.data, text.data, text.length) != 0))
+        n = n->next;
+    return n;
+}
+
 int parser_intern(struct parser *p, struct string *name)
 {
-    for (const struct name *n = p->names; n; n = n->next)
-        if (n->text.length == name->length && memcmp(n->text.data, name->data, name->length) == 0) {
-            *name = n->text;
-            return 0;
-        }
+    const struct name *known = name_find(p->names, *name);
+    if (known) {
+        *name = known->text;
+        return 0;
+    }
     struct name *n = arena_alloc(p->arena, sizeof *n);
     if (!n)
         return err_memory(p->e);

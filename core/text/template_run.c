@@ -449,15 +449,7 @@ static enum flow run_body(struct run *r, const struct node *first)
 
 /* ---- a rendering ---- */
 
-/* Names of the template are unique: a variable that it never names is left out. */
-static const struct string *find_name(const struct template *t, const char *text, size_t length)
-{
-    for (const struct name *n = t->names; n; n = n->next)
-        if (n->text.length == length && memcmp(n->text.data, text, length) == 0)
-            return &n->text;
-    return NULL;
-}
-
+/* A variable that the template never names is left out. */
 static int bind_variables(struct run *r, const struct template *t, const json_t *variables)
 {
     const char *key;
@@ -465,9 +457,9 @@ static int bind_variables(struct run *r, const struct template *t, const json_t 
     json_t *json;
     json_object_keylen_foreach((json_t *)variables, key, length, json)
     {
-        const struct string *name = find_name(t, key, length);
+        const struct name *name = name_find(t->names, (struct string){key, length});
         struct value v;
-        if (name && (value_from_json(r, json, &v) != 0 || run_bind(r, r->scope, *name, v) != 0))
+        if (name && (value_from_json(r, json, &v) != 0 || run_bind(r, r->scope, name->text, v) != 0))
             return -1;
     }
     return 0;
