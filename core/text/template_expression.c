@@ -5,7 +5,7 @@
 
 #include "core/text/template_run.h"
 
-static struct node *parse_unary(struct parser *p, bool filters);
+static struct node *parse_signed(struct parser *p);
 
 /* A node with one or two operands; takes them in. */
 static struct node *make(struct parser *p, enum node_kind kind, int operator, struct node * a, struct node *b)
@@ -418,36 +418,43 @@ static struct node *parse_sign(struct parser *p)
         return parse_primary(p);
     if (parser_enter(p) != 0)
         return NULL;
-    struct node *n = make(p, NODE_SIGN, sign, parse_unary(p, false), NULL);
+    struct node *n = make(p, NODE_SIGN, sign, parse_signed(p), NULL);
     p->nesting--;
     return n;
 }
 
-static struct node *parse_unary(struct parser *p, bool filters)
+static struct node *parse_signed(struct parser *p)
 {
-    struct node *n = parse_postfix(p, parse_sign(p));
-    return filters ? parse_closest(p, n) : n;
+    return parse_postfix(p, parse_sign(p));
+}
+
+static struct node *parse_unary(struct parser *p)
+{
+    return parse_closest(p, parse_signed(p));
+}
+
+/* Operands with one of these operators between each two, from the left. */
+static struct node *parse_binary(struct parser *p, const int operators[4],
+                                 struct node *(*operand)(struct parser *p))
+{
+    struct node *n = operand(p);
+    for (int operator; n && (operator= take_operator(p, operators));) {
+        struct node *right = operand(p);
+        n = right ? make(p, NODE_BINARY, operator, n, right) : NULL;
+    }
+    return n;
 }
 
 static struct node *parse_power(struct parser *p)
 {
-    struct node *n = parse_unary(p, true);
-    while (n && parser_skip(p, TWO('*', '*'))) {
-        struct node *right = parse_unary(p, true);
-        n = right ? make(p, NODE_BINARY, TWO('*', '*'), n, right) : NULL;
-    }
-    return n;
+    static const int operators[4] = {TWO('*', '*')};
+    return parse_binary(p, operators, parse_unary);
 }
 
 static struct node *parse_product(struct parser *p)
 {
     static const int operators[4] = {'*', '/', TWO('/', '/'), '%'};
-    struct node *n = parse_power(p);
-    for (int operator; n && (operator= take_operator(p, operators));) {
-        struct node *right = parse_power(p);
-        n = right ? make(p, NODE_BINARY, operator, n, right) : NULL;
-    }
-    return n;
+    return parse_binary(p, operators, parse_power);
 }
 
 static struct node *parse_concat(struct parser *p)
@@ -467,12 +474,7 @@ static struct node *parse_concat(struct parser *p)
 static struct node *parse_sum(struct parser *p)
 {
     static const int operators[4] = {'+', '-'};
-    struct node *n = parse_concat(p);
-    for (int operator; n && (operator= take_operator(p, operators));) {
-        struct node *right = parse_concat(p);
-        n = right ? make(p, NODE_BINARY, operator, n, right) : NULL;
-    }
-    return n;
+    return parse_binary(p, operators, parse_concat);
 }
 
 /* A comparison's operator; "in" is 'i', "not in" 'n'; 0: none here. */
