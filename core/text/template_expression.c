@@ -109,33 +109,41 @@ static struct node *parse_string(struct parser *p)
     return n;
 }
 
+/* What stands between brackets: items with commas between them, one more behind the last or not. */
+static int parse_items(struct parser *p, struct node *n, int closing,
+                       int (*item)(struct parser *p, struct node *n))
+{
+    while (!at_operator(p, closing)) {
+        if (n->first && parser_expect(p, ',') != 0)
+            return -1;
+        if (at_operator(p, closing))
+            break;
+        if (item(p, n) != 0)
+            return -1;
+    }
+    return parser_expect(p, closing);
+}
+
+static int parse_item(struct parser *p, struct node *list)
+{
+    return add(p, list, parser_expression(p, true));
+}
+
+static int parse_entry(struct parser *p, struct node *dict)
+{
+    return parse_item(p, dict) != 0 || parser_expect(p, ':') != 0 ? -1 : parse_item(p, dict);
+}
+
 static struct node *parse_list(struct parser *p)
 {
     struct node *n = parser_node(p, NODE_LIST);
-    while (n && !at_operator(p, ']')) {
-        if (n->first && parser_expect(p, ',') != 0)
-            return NULL;
-        if (at_operator(p, ']'))
-            break;
-        if (add(p, n, parser_expression(p, true)) != 0)
-            return NULL;
-    }
-    return n && parser_expect(p, ']') == 0 ? n : NULL;
+    return n && parse_items(p, n, ']', parse_item) == 0 ? n : NULL;
 }
 
 static struct node *parse_dict(struct parser *p)
 {
     struct node *n = parser_node(p, NODE_DICT);
-    while (n && !at_operator(p, '}')) {
-        if (n->first && parser_expect(p, ',') != 0)
-            return NULL;
-        if (at_operator(p, '}'))
-            break;
-        if (add(p, n, parser_expression(p, true)) != 0 || parser_expect(p, ':') != 0 ||
-            add(p, n, parser_expression(p, true)) != 0)
-            return NULL;
-    }
-    return n && parser_expect(p, '}') == 0 ? n : NULL;
+    return n && parse_items(p, n, '}', parse_entry) == 0 ? n : NULL;
 }
 
 /* Where a tuple without brackets ends. */
@@ -210,17 +218,7 @@ static int parse_argument(struct parser *p, struct node *call)
 
 static int parse_arguments(struct parser *p, struct node *call)
 {
-    if (parser_expect(p, '(') != 0)
-        return -1;
-    while (!at_operator(p, ')')) {
-        if (call->first && parser_expect(p, ',') != 0)
-            return -1;
-        if (at_operator(p, ')'))
-            break;
-        if (parse_argument(p, call) != 0)
-            return -1;
-    }
-    return parser_expect(p, ')');
+    return parser_expect(p, '(') == 0 ? parse_items(p, call, ')', parse_argument) : -1;
 }
 
 static struct node *parse_call(struct parser *p, struct node *callee)
