@@ -15,35 +15,35 @@ static int bind_method(struct run *r, struct value self, const struct method *me
     return 0;
 }
 
-/* The method of that name; *out stays as it is where there is none. */
-static int find_method(struct run *r, struct value of, struct string name, struct value *out, bool *found)
+/* The method of that name; undefined where there is none. */
+static int find_method(struct run *r, struct value of, struct string name, struct value *out)
 {
     const struct method *method;
     if (of.safe)
         return run_fail(r, "methods of what went through \"safe\" are not supported");
     if (method_find(r, of, name, &method) != 0)
         return -1;
-    *found = method != NULL;
+    *out = value_undefined(name);
     return method ? bind_method(r, of, method, out) : 0;
 }
 
 /* Methods come before the keys of a dict. */
 int evaluate_attribute(struct run *r, struct value of, struct string name, struct value *out)
 {
-    bool found = false;
     if (of.kind == VALUE_UNDEFINED)
         return run_undefined(r, of);
     if (of.kind == VALUE_LOOP)
         return loop_attribute(r, of.loop, name, out);
     if (of.kind == VALUE_MACRO || of.kind == VALUE_FUNCTION || of.kind == VALUE_METHOD)
         return run_fail(r, "attributes of %s are not supported", value_kind_name(of));
-    if (of.kind != VALUE_NAMESPACE && find_method(r, of, name, out, &found) != 0)
+    *out = value_undefined(name);
+    if (of.kind != VALUE_NAMESPACE && find_method(r, of, name, out) != 0)
         return -1;
-    if (found)
+    if (out->kind != VALUE_UNDEFINED || (of.kind != VALUE_DICT && of.kind != VALUE_NAMESPACE))
         return 0;
-    const struct value *member =
-        of.kind == VALUE_DICT || of.kind == VALUE_NAMESPACE ? value_find_name(r, of.dict, name) : NULL;
-    *out = member ? *member : value_undefined(name);
+    const struct value *member = value_find(r, of.dict, value_string(name));
+    if (member)
+        *out = *member;
     return 0;
 }
 
@@ -56,11 +56,9 @@ static int subscript_dict(struct run *r, struct value of, struct value key, stru
         *out = *member;
         return 0;
     }
-    bool found = false;
-    if (key.kind == VALUE_STRING && of.kind == VALUE_DICT && find_method(r, of, key.string, out, &found) != 0)
-        return -1;
-    if (!found)
-        *out = value_undefined(key.kind == VALUE_STRING ? key.string : STRING("a key"));
+    if (key.kind == VALUE_STRING && of.kind == VALUE_DICT)
+        return find_method(r, of, key.string, out);
+    *out = value_undefined(key.kind == VALUE_STRING ? key.string : STRING("a key"));
     return 0;
 }
 
@@ -68,7 +66,6 @@ int evaluate_subscript(struct run *r, struct value of, struct value key, struct 
 {
     int64_t index;
     size_t at;
-    bool found = false;
     if (of.kind == VALUE_UNDEFINED)
         return run_undefined(r, of);
     if (of.safe)
@@ -77,11 +74,8 @@ int evaluate_subscript(struct run *r, struct value of, struct value key, struct 
         return subscript_dict(r, of, key, out);
     if (of.kind == VALUE_LOOP && key.kind == VALUE_STRING)
         return loop_attribute(r, of.loop, key.string, out);
-    if (key.kind == VALUE_STRING) {
-        if (find_method(r, of, key.string, out, &found) == 0 && !found)
-            *out = value_undefined(key.string);
-        return found || out->kind == VALUE_UNDEFINED ? 0 : -1;
-    }
+    if (key.kind == VALUE_STRING)
+        return find_method(r, of, key.string, out);
     *out = value_undefined(STRING("an item"));
     if (!value_as_integer(key, &index))
         return 0;

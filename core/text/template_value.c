@@ -333,11 +333,6 @@ struct value *value_find(struct run *r, const struct dict *d, struct value key)
     return NULL;
 }
 
-struct value *value_find_name(struct run *r, const struct dict *d, struct string name)
-{
-    return value_find(r, d, value_string(name));
-}
-
 static int grow(struct run *r, struct dict *d)
 {
     size_t capacity = 2 * d->capacity + 4;

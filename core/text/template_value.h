@@ -118,7 +118,6 @@ int value_new_view(struct run *r, enum value_kind kind, const struct dict *d, st
 int value_put(struct run *r, struct dict *d, struct value key, struct value value);
 /* NULL: no such key. */
 struct value *value_find(struct run *r, const struct dict *d, struct value key);
-struct value *value_find_name(struct run *r, const struct dict *d, struct string name);
 
 /* Append str(v), as {{ }} does, or repr(v). */
 int value_print(struct run *r, struct value v, struct buf *out);

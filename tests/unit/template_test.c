@@ -168,6 +168,8 @@ static void errors_name_the_line(void **state)
         {"{{ 2 ** 64 }}", "64 bits"},
         {"{{ range(100001) }}", "100000"},
         {"{{ [1].count }}", "the method \"count\" of list"},
+        {"{{ 'a'['format'] }}", "the method \"format\" of str"},
+        {"{% set a = [[1]['append'], 'a'['zfill']] %}", "the method \"append\" of list"},
         {"{{ ('a' | safe) + 'b' }}", "\"safe\""},
         {"{{ 'a' | safe | upper }}", "\"safe\""},
         {"{{ ('a' | safe).strip() }}", "\"safe\""},
