@@ -173,8 +173,10 @@ static int join_lists(struct run *r, struct value a, struct value b, struct valu
     size_t count = a.list->count;
     if (value_new_list(r, a.kind, count + b.list->count, out) != 0)
         return -1;
-    memcpy(out->list->items, a.list->items, count * sizeof *a.list->items);
-    memcpy(out->list->items + count, b.list->items, b.list->count * sizeof *b.list->items);
+    if (count) /* the items of an empty list may be NULL */
+        memcpy(out->list->items, a.list->items, count * sizeof *a.list->items);
+    if (b.list->count)
+        memcpy(out->list->items + count, b.list->items, b.list->count * sizeof *b.list->items);
     return 0;
 }
 
