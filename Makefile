@@ -58,7 +58,7 @@ CLI_SRC      := $(call sources,cli)
 TEST_SRC     := $(call sources,tests/unit tests/kernels tests/golden tests/fault)
 TESTS        := $(patsubst %.c,$(BUILD)/%,$(filter %_test.c,$(TEST_SRC)))
 # What power_test defines stands before the C library's, so no other test may have it; adapterctl's restore is under its test, too.
-POWER_HELPERS := $(call objects,$(filter tests/fault/power/%,$(filter-out %_test.c,$(TEST_SRC))) $(addprefix cli/,copy.c interrupt.c restore.c))
+POWER_HELPERS := $(call objects,$(filter tests/fault/power/%,$(filter-out %_test.c,$(TEST_SRC))) cli/commands/copy.c cli/lib/interrupt.c cli/commands/restore.c)
 TEST_HELPERS := $(filter-out $(POWER_HELPERS),$(call objects,$(filter-out %_test.c,$(TEST_SRC))))
 MIGRATIONS   := $(sort $(wildcard migrations/*.sql))
 
@@ -76,7 +76,8 @@ $(BUILD)/adapterd: $(BUILD)/server/main.o $(SERVER_LIB_OBJ) $(BUILD)/libadapterd
 	$(call say,LD)
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(DAEMON_LIBS)
 
-$(BUILD)/adapterctl: $(call objects,$(CLI_SRC)) $(call objects,$(call sources,core/base))
+# Of the library the linker takes what the client uses: parts of core/base, core/system and core/format, and no more.
+$(BUILD)/adapterctl: $(call objects,$(CLI_SRC)) $(BUILD)/libadapterd.a
 	$(call say,LD)
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(CTL_LIBS)
 
@@ -97,21 +98,21 @@ $(BUILD)/%.o: %.c VERSION
 	$(Q)$(CC) $(CFLAGS_ALL) $(FILE_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The compute kernels may use what every supported machine has; the rest of the code stays portable.
-$(BUILD)/core/kernels/%.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
+$(BUILD)/core/kernels/%.o $(BUILD)/core/format/dtype.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
 $(BUILD)/tests/kernels/emulated_%.o: FILE_CFLAGS := -Og $(KERNEL_ARCH)
 ifeq ($(ARCH),x86_64)
-$(BUILD)/core/kernels/r16_avx512.o: FILE_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512vnni
-$(BUILD)/core/kernels/r16_avxvnni.o: FILE_CFLAGS += -mavxvnni
+$(BUILD)/core/kernels/x86/qgemm_avx512.o: FILE_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512vnni
+$(BUILD)/core/kernels/x86/qgemm_avxvnni.o: FILE_CFLAGS += -mavxvnni
 endif
 
 # Each migration becomes one C string: the binary carries its own schema.
-$(BUILD)/gen/migrations.c: $(MIGRATIONS) adapters/migrations.awk
+$(BUILD)/gen/migrations.c: $(MIGRATIONS) adapters/store/sqlite/migrations.awk
 	@mkdir -p $(@D)
-	$(Q)awk -f adapters/migrations.awk $(MIGRATIONS) > $@
+	$(Q)awk -f adapters/store/sqlite/migrations.awk $(MIGRATIONS) > $@
 # So does the description of the HTTP interface.
-$(BUILD)/gen/openapi.c: server/openapi.json server/openapi.awk VERSION
+$(BUILD)/gen/openapi.c: server/routes/openapi.json server/routes/openapi.awk VERSION
 	@mkdir -p $(@D)
-	$(Q)awk -v version=$(VERSION) -f server/openapi.awk $< > $@
+	$(Q)awk -v version=$(VERSION) -f server/routes/openapi.awk $< > $@
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
@@ -181,7 +182,7 @@ powerloss: $(BUILD)/tests/fault/power/power_test
 
 # The other promises that many rounds prove; N is how many (seconds of fairness).
 PYTHON ?= /usr/bin/python3
-promise = ADAPTERD_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -s --color=no tests/e2e/test_promises.py -k $@
+promise = ADAPTERD_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -s --color=no tests/e2e/operations/test_promises.py -k $@
 crowds: all
 	@ADAPTERD_CROWDS=$(or $(N),100) $(promise)
 fairness: all

@@ -16,11 +16,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "adapters/peft.h"
+#include "adapters/peft/peft.h"
 #include "bench/bench.h"
 #include "core/engine/engine.h"
-#include "core/text/chat.h"
-#include "core/text/tokenizer.h"
+#include "core/template/chat.h"
+#include "core/tokenizer/tokenizer.h"
 
 enum { ADAPTERS_MAX = 16, SAMPLE_TOKENS = 200, ANSWER_TOKENS = 240, SEQUENCES = 16, PRECISIONS = 3 };
 static const enum precision precisions[PRECISIONS] = {PRECISION_EXACT, PRECISION_INT8, PRECISION_INT4};

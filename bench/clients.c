@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "core/base/clock.h"
+#include "core/system/clock.h"
 
 struct clients {
     pthread_mutex_t lock;

@@ -14,12 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "adapters/peft.h"
+#include "adapters/peft/peft.h"
 #include "bench/clients.h"
 #include "bench/deltas.h"
 #include "bench/peaks.h"
-#include "core/base/clock.h"
-#include "core/base/file.h"
+#include "core/system/clock.h"
+#include "core/system/file.h"
 #include "core/kernels/cpu.h"
 
 enum { CLIENTS_MAX = 32, VARIANTS_MAX = 8, REPEATS_MAX = 32, GAPS_MAX = 1 << 16 };

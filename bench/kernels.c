@@ -10,11 +10,11 @@
 #include "bench/noise.h"
 #include "bench/peaks.h"
 #include "bench/shape.h"
-#include "core/base/clock.h"
-#include "core/base/large.h"
-#include "core/base/pool.h"
+#include "core/system/clock.h"
+#include "core/system/hugepage.h"
+#include "core/system/pool.h"
 #include "core/kernels/attention.h"
-#include "core/kernels/bf16.h"
+#include "core/format/bf16.h"
 #include "core/kernels/cpu.h"
 #include "core/kernels/lowrank.h"
 
@@ -49,7 +49,7 @@ struct set {
 
 static void *new_bytes(size_t bytes)
 {
-    void *memory = large_new(bytes);
+    void *memory = hugepage_new(bytes);
     if (!memory)
         bench_fail("out of memory");
     return memory;
@@ -74,8 +74,8 @@ static void fill_scales(const struct packed *p, size_t bytes)
 
 static void new_input(struct activation *a, int cols, struct noise *n)
 {
-    const struct r16_kernels *k = cpu_kernels();
-    size_t padded = (size_t)r16_pad(cols);
+    const struct qgemm_kernels *k = cpu_kernels();
+    size_t padded = (size_t)qgemm_pad(cols);
     float *x = malloc(padded * sizeof *x);
     a->cols_padded = (int)padded;
     a->q = aligned_alloc(R16_LINE, TOKENS_MAX * padded);
@@ -86,15 +86,15 @@ static void new_input(struct activation *a, int cols, struct noise *n)
         bench_fail("out of memory");
     for (size_t t = 0; t < TOKENS_MAX; t++) {
         noise_f32(n, 1, x, (size_t)cols);
-        r16_plain.quantize(x, cols, a->q + t * padded, a->scale + t * padded / R16_K,
-                           a->sum + t * padded / R16_SUM_K);
+        qgemm_plain.quantize(x, cols, a->q + t * padded, a->scale + t * padded / R16_K,
+                             a->sum + t * padded / R16_SUM_K);
         if (k->widen)
             k->widen(a->q + t * padded, (int)padded, a->wide + t * padded);
     }
     free(x);
 }
 
-static struct set *set_new(const struct shape *s, enum r16_bits bits, size_t least, int workers,
+static struct set *set_new(const struct shape *s, enum qgemm_bits bits, size_t least, int workers,
                            struct noise *n)
 {
     struct shape_linear linears[SHAPE_LINEARS];
@@ -102,7 +102,7 @@ static struct set *set_new(const struct shape *s, enum r16_bits bits, size_t lea
     size_t block = 0, copies, at = 0;
     shape_linears(s, linears);
     for (int i = 0; i < SHAPE_LINEARS; i++)
-        block += (r16_bytes(bits, linears[i].rows, linears[i].cols) + R16_LINE) / R16_LINE * R16_LINE;
+        block += (qgemm_bytes(bits, linears[i].rows, linears[i].cols) + R16_LINE) / R16_LINE * R16_LINE;
     copies = least / block + 1;
     if (copies > MATRICES_MAX / SHAPE_LINEARS)
         copies = MATRICES_MAX / SHAPE_LINEARS;
@@ -113,8 +113,8 @@ static struct set *set_new(const struct shape *s, enum r16_bits bits, size_t lea
     for (size_t c = 0; c < copies; c++)
         for (int i = 0; i < SHAPE_LINEARS; i++) {
             struct packed *p = &set->matrix[set->count++];
-            size_t bytes = r16_bytes(bits, linears[i].rows, linears[i].cols);
-            r16_view(p, bits, linears[i].rows, linears[i].cols, (char *)set->memory + at);
+            size_t bytes = qgemm_bytes(bits, linears[i].rows, linears[i].cols);
+            qgemm_view(p, bits, linears[i].rows, linears[i].cols, (char *)set->memory + at);
             fill_scales(p, bytes);
             at += (bytes + R16_LINE) / R16_LINE * R16_LINE;
             set->products += (double)p->rows * p->cols;
@@ -136,8 +136,8 @@ static void set_free(struct set *s)
         free(s->input[i].sum);
         free(s->input[i].wide);
     }
-    large_free(s->memory, s->memory_bytes);
-    large_free(s->y, s->y_bytes);
+    hugepage_free(s->memory, s->memory_bytes);
+    hugepage_free(s->y, s->y_bytes);
     free(s);
 }
 
@@ -145,7 +145,7 @@ static void set_free(struct set *s)
 
 struct product {
     const struct set *set;
-    const struct r16_kernels *kernels;
+    const struct qgemm_kernels *kernels;
     int tokens, first, count; /* which matrices */
 };
 
@@ -163,7 +163,7 @@ static void multiply_share(void *arg, int worker, int workers)
 }
 
 /* Milliseconds of one pass over one block's layers: the median of several. */
-static double block_ms(const struct set *set, const struct r16_kernels *k, struct pool *pool, int tokens,
+static double block_ms(const struct set *set, const struct qgemm_kernels *k, struct pool *pool, int tokens,
                        bool quick)
 {
     double times[64];
@@ -182,16 +182,16 @@ static double block_ms(const struct set *set, const struct r16_kernels *k, struc
 }
 
 /* NULL where this CPU has no such kernels. */
-static const struct r16_kernels *kernels_named(const char *name)
+static const struct qgemm_kernels *kernels_named(const char *name)
 {
     struct err e;
     setenv("ADAPTERD_KERNELS", name, 1);
-    const struct r16_kernels *k = cpu_check(&e) == 0 ? cpu_kernels() : NULL;
+    const struct qgemm_kernels *k = cpu_check(&e) == 0 ? cpu_kernels() : NULL;
     unsetenv("ADAPTERD_KERNELS");
     return k && strcmp(k->name, name) == 0 ? k : NULL;
 }
 
-static void measure_products(const struct options *o, const char *shape, enum r16_bits bits,
+static void measure_products(const struct options *o, const char *shape, enum qgemm_bits bits,
                              const struct limits *l, struct noise *n)
 {
     char title[160];
@@ -203,7 +203,7 @@ static void measure_products(const struct options *o, const char *shape, enum r1
     bench_table(title,
                 "kernels|tokens|1 thread, GOP/s|of peak|all threads, GOP/s|of peak|read, GB/s|of read");
     for (int f = FAMILIES - 1; f >= 0; f--) {
-        const struct r16_kernels *k = kernels_named(families[f]);
+        const struct qgemm_kernels *k = kernels_named(families[f]);
         for (int i = 0; k && i < o->size_count; i++) {
             int tokens = o->sizes[i];
             double gops[2], ms = 0;
@@ -241,7 +241,7 @@ static volatile float sink;
 static void measure_quantize(const struct options *o, struct noise *n, double least)
 {
     int cols = o->shape.intermediate;
-    size_t padded = (size_t)r16_pad(cols);
+    size_t padded = (size_t)qgemm_pad(cols);
     float *x = calloc(padded, sizeof *x), *scale = calloc(padded / R16_K, sizeof *scale);
     int8_t *q = aligned_alloc(R16_LINE, padded);
     int32_t *sum = calloc(padded / R16_SUM_K, sizeof *sum);
@@ -249,7 +249,7 @@ static void measure_quantize(const struct options *o, struct noise *n, double le
         bench_fail("out of memory");
     noise_f32(n, 1, x, (size_t)cols);
     for (int f = FAMILIES - 1; f >= 0; f--) {
-        const struct r16_kernels *k = kernels_named(families[f]);
+        const struct qgemm_kernels *k = kernels_named(families[f]);
         if (k)
             bench_row("quantize a token, %s|%d columns|%.1f|GB/s of f32", families[f], cols,
                       CALLS_PER_SECOND(least, k->quantize(x, cols, q, scale, sum)) * cols * 4 / 1e9);

@@ -11,7 +11,7 @@
 
 #include "bench/noise.h"
 #include "bench/shape.h"
-#include "bench/words.h"
+#include "bench/vocabulary.h"
 
 enum { ALIGNMENT = 32, TENSORS_MAX = 16384, CHUNK = 1 << 16, RANK_MAX = 1024, Q8_BLOCK = 32 };
 enum gguf_value { GGUF_U32 = 4, GGUF_I32 = 5, GGUF_F32 = 6, GGUF_STRING = 8, GGUF_ARRAY = 9 };
@@ -241,21 +241,21 @@ static void plan_model(struct writer *w, const struct shape *s)
 
 static void write_vocabulary(FILE *f, int vocab)
 {
-    char text[WORDS_TEXT], right[WORDS_TEXT], merge[2 * WORDS_TEXT + 2];
+    char text[VOCABULARY_TEXT], right[VOCABULARY_TEXT], merge[2 * VOCABULARY_TEXT + 2];
     key_string(f, "tokenizer.ggml.model", "gpt2");
     key_string(f, "tokenizer.ggml.pre", "qwen2");
     key_array(f, "tokenizer.ggml.tokens", GGUF_STRING, vocab);
     for (int id = 0; id < vocab - 1; id++) {
-        words_token(id, text);
+        vocabulary_token(id, text);
         put_string(f, text);
     }
-    put_string(f, WORDS_END);
+    put_string(f, VOCABULARY_END);
     key_array(f, "tokenizer.ggml.token_type", GGUF_I32, vocab);
     for (int id = 0; id < vocab; id++)
         put_u32(f, id == vocab - 1 ? GGUF_TOKEN_CONTROL : GGUF_TOKEN_NORMAL);
-    key_array(f, "tokenizer.ggml.merges", GGUF_STRING, vocab - 1 - WORDS_BYTES);
-    for (int id = WORDS_BYTES; id < vocab - 1; id++) {
-        words_merge(id, text, right);
+    key_array(f, "tokenizer.ggml.merges", GGUF_STRING, vocab - 1 - VOCABULARY_BYTES);
+    for (int id = VOCABULARY_BYTES; id < vocab - 1; id++) {
+        vocabulary_merge(id, text, right);
         snprintf(merge, sizeof merge, "%s %s", text, right);
         put_string(f, merge);
     }

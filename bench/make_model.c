@@ -10,10 +10,10 @@
 
 #include "bench/noise.h"
 #include "bench/shape.h"
-#include "bench/words.h"
+#include "bench/vocabulary.h"
 #include "core/base/buf.h"
-#include "core/base/file.h"
-#include "core/kernels/bf16.h"
+#include "core/system/file.h"
+#include "core/format/bf16.h"
 
 enum { TENSORS_MAX = 16384, CHUNK = 1 << 20, RANK_MAX = 1024 };
 
@@ -177,11 +177,11 @@ static void write_quoted(FILE *f, const char *text)
 static void write_tokenizer(const struct options *o)
 {
     int end = o->shape.vocab - 1;
-    char token[WORDS_TEXT], left[WORDS_TEXT], right[WORDS_TEXT];
+    char token[VOCABULARY_TEXT], left[VOCABULARY_TEXT], right[VOCABULARY_TEXT];
     FILE *f = create(o->out, "tokenizer.json");
     fprintf(f,
             "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[{\"id\":%d,"
-            "\"content\":\"" WORDS_END "\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+            "\"content\":\"" VOCABULARY_END "\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
             "\"normalized\":false,\"special\":true}],\"normalizer\":null,\"pre_tokenizer\":{\"type\":"
             "\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"
             "\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,"
@@ -190,14 +190,14 @@ static void write_tokenizer(const struct options *o)
             "\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":false,\"vocab\":{",
             end);
     for (int id = 0; id < end; id++) {
-        words_token(id, token);
+        vocabulary_token(id, token);
         write_quoted(f, token);
         fprintf(f, ":%d,\n", id);
     }
-    fprintf(f, "\"" WORDS_END "\":%d},\"merges\":[", end);
-    for (int id = WORDS_BYTES; id < end; id++) {
-        words_merge(id, left, right);
-        fprintf(f, "%s[\"%s\",\"%s\"]", id == WORDS_BYTES ? "" : ",\n", left, right);
+    fprintf(f, "\"" VOCABULARY_END "\":%d},\"merges\":[", end);
+    for (int id = VOCABULARY_BYTES; id < end; id++) {
+        vocabulary_merge(id, left, right);
+        fprintf(f, "%s[\"%s\",\"%s\"]", id == VOCABULARY_BYTES ? "" : ",\n", left, right);
     }
     fprintf(f, "]}}\n");
     finish(f, o->out);

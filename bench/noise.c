@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/kernels/bf16.h"
+#include "core/format/bf16.h"
 
 /* Box and Muller 1958. */
 static void fill_table(struct noise *n)

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "bench/bench.h"
-#include "core/base/clock.h"
-#include "core/base/large.h"
+#include "core/system/clock.h"
+#include "core/system/hugepage.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -182,7 +182,7 @@ static void read_share(void *arg, int worker, int workers)
 
 double peaks_read(struct pool *p)
 {
-    unsigned char *memory = large_new(READ_BYTES);
+    unsigned char *memory = hugepage_new(READ_BYTES);
     if (!memory)
         bench_fail("out of memory");
     memset(memory, 1, READ_BYTES);
@@ -194,6 +194,6 @@ double peaks_read(struct pool *p)
         double now = (double)READ_BYTES / (clock_ms() - begin) / 1e6;
         best = now > best ? now : best;
     }
-    large_free(memory, READ_BYTES);
+    hugepage_free(memory, READ_BYTES);
     return best;
 }

@@ -3,7 +3,7 @@
 #pragma once
 #include <stdbool.h>
 
-#include "core/base/pool.h"
+#include "core/system/pool.h"
 
 /* GOP/s of int8 multiply-and-add into int32 (a multiplication and an addition are two), with the instructions
  * of a kernel family ("avx2", "avxvnni", "avx512") and nothing else; 0 for a family without such. */

@@ -17,9 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "adapters/registry.h"
+#include "adapters/registry/registry.h"
 #include "bench/bench.h"
-#include "core/base/clock.h"
+#include "core/system/clock.h"
 
 enum { STARTS = 5, LOOKUPS = 100000, PAGE = 100, WEIGHT_BYTES = 4096 };
 extern char **environ;

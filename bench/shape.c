@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "bench/bench.h"
-#include "bench/words.h"
+#include "bench/vocabulary.h"
 
 static const struct {
     const char *name;
@@ -62,6 +62,6 @@ void shape_check(const struct shape *s)
         bench_fail("%d heads do not divide a hidden size of %d evenly", s->heads, s->hidden);
     if (s->heads % s->kv_heads)
         bench_fail("%d KV heads do not divide %d heads", s->kv_heads, s->heads);
-    if (s->vocab <= WORDS_BYTES || s->vocab > WORDS_MAX)
-        bench_fail("--vocab %d: from %d to %d is wanted", s->vocab, WORDS_BYTES + 1, WORDS_MAX);
+    if (s->vocab <= VOCABULARY_BYTES || s->vocab > VOCABULARY_MAX)
+        bench_fail("--vocab %d: from %d to %d is wanted", s->vocab, VOCABULARY_BYTES + 1, VOCABULARY_MAX);
 }

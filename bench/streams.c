@@ -23,7 +23,7 @@
 
 #include "bench/bench.h"
 #include "core/base/buf.h"
-#include "core/base/clock.h"
+#include "core/system/clock.h"
 
 enum { STREAMS_MAX = 1024, SECONDS_MAX = 600, LINE_MAX_BYTES = 1 << 20 };
 

@@ -1,4 +1,4 @@
-#include "cli/commands.h"
+#include "cli/lib/commands.h"
 
 static const struct option no_options[] = {{0}};
 

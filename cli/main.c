@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/commands.h"
-#include "cli/interrupt.h"
-#include "core/base/file.h"
+#include "cli/lib/commands.h"
+#include "cli/lib/interrupt.h"
+#include "core/system/file.h"
 
 enum { KEY_FILE_BYTES_MAX = 4096, EXIT_USAGE = 2 };
 

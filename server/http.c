@@ -10,15 +10,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/base/clock.h"
-#include "server/admission.h"
-#include "server/limits.h"
-#include "server/log.h"
-#include "server/memory.h"
-#include "server/reply.h"
-#include "server/request.h"
-#include "server/upload_form.h"
-#include "server/watch.h"
+#include "core/system/clock.h"
+#include "server/admission/admission.h"
+#include "server/admission/limits.h"
+#include "server/base/log.h"
+#include "server/base/memory.h"
+#include "server/http/reply.h"
+#include "server/http/request.h"
+#include "server/routes/upload_form.h"
+#include "server/http/connections.h"
 
 enum {
     HTTP_THREADS = 2,
@@ -66,9 +66,9 @@ static ssize_t stream_block(void *arg, uint64_t position, char *out, size_t max)
     struct request *r = arg;
     ssize_t count = r->reply.stream(r, out, max);
     if (count > 0)
-        watch_deadline(r->peer, from_now(DEADLINE_WRITE_MS));
+        connections_deadline(r->peer, from_now(DEADLINE_WRITE_MS));
     else if (count == 0)
-        watch_deadline(r->peer, 0); /* waiting for us, not for the client */
+        connections_deadline(r->peer, 0); /* waiting for us, not for the client */
     if (count >= 0)
         return count;
     if (count == REPLY_STREAM_END)
@@ -141,7 +141,7 @@ static enum MHD_Result send_reply(struct request *r)
     add_headers(r, response);
     if (!r->reply.stream)
         count_answer(r, r->reply.status);
-    watch_deadline(r->peer, from_now(DEADLINE_WRITE_MS + length * 1000 / BODY_RATE_MIN));
+    connections_deadline(r->peer, from_now(DEADLINE_WRITE_MS + length * 1000 / BODY_RATE_MIN));
     enum MHD_Result result = MHD_queue_response(r->connection, (unsigned)r->reply.status, response);
     MHD_destroy_response(response);
     return result;
@@ -156,7 +156,7 @@ static void send_midway(struct request *r)
     if (r->reply.retry_s)
         snprintf(retry, sizeof retry, "Retry-After: %d\r\n", r->reply.retry_s);
     r->answered_early = r->discard = r->reply.close = true;
-    int fd = watch_fd(r->peer);
+    int fd = connections_fd(r->peer);
     count_answer(r, r->reply.status);
     if (buf_printf(
             &out,
@@ -178,7 +178,7 @@ static bool suspend_if_pending(struct request *r)
     pthread_mutex_lock(&r->lock);
     bool pending = r->pending;
     if (pending) {
-        watch_deadline(r->peer, 0);
+        connections_deadline(r->peer, 0);
         request_sleep_locked(r);
     }
     pthread_mutex_unlock(&r->lock);
@@ -345,9 +345,9 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
         counters_add(&h->server->counters.connections, 1);
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *context = info ? watch_add(h->server->watch, info->connect_fd) : NULL;
+        *context = info ? connections_add(h->server->watch, info->connect_fd) : NULL;
     } else if (*context) {
-        watch_remove(h->server->watch, *context);
+        connections_remove(h->server->watch, *context);
         *context = NULL;
     }
 }
@@ -361,8 +361,8 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connectio
     if (!r)
         return NULL;
     r->peer = p;
-    watch_deadline_at_most(p, from_now(DEADLINE_HEADERS_MS));
-    watch_attach(h->server->watch, p, r);
+    connections_deadline_at_most(p, from_now(DEADLINE_HEADERS_MS));
+    connections_attach(h->server->watch, p, r);
     return r;
 }
 
@@ -390,10 +390,10 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
     *context = NULL;
     if (!r)
         return;
-    watch_attach(h->server->watch, r->peer, NULL);
-    watch_deadline(r->peer, from_now(DEADLINE_IDLE_MS));
+    connections_attach(h->server->watch, r->peer, NULL);
+    connections_deadline(r->peer, from_now(DEADLINE_IDLE_MS));
     if (r->begun && r->has_body && r->reply.close)
-        watch_linger(h->server->watch, r->peer);
+        connections_linger(h->server->watch, r->peer);
     pthread_mutex_lock(&r->lock);
     r->connection = NULL;
     pthread_mutex_unlock(&r->lock);
@@ -476,9 +476,9 @@ void http_stop(struct http *h)
      * What remains are job threads at work, and these end. libmicrohttpd aborts when it is stopped with a
      * suspended connection. */
     for (int waited = 0; atomic_load(&s->active) > 0; waited += 10) {
-        watch_cancel_all(s->watch);
+        connections_cancel_all(s->watch);
         if (waited >= CANCEL_WAIT_MS)
-            watch_cut_all(s->watch);
+            connections_cut_all(s->watch);
         pause_ms(10);
     }
     MHD_stop_daemon(h->daemon);

@@ -2,7 +2,7 @@
  * The only file with admission.c, auth.c and framing.c that touches a connection. Started and stopped by
  * main. */
 #pragma once
-#include "server/server.h"
+#include "server/http/server.h"
 
 struct http;
 

@@ -9,13 +9,13 @@
 
 #include <jansson.h>
 
-#include "core/base/clock.h"
-#include "core/base/file.h"
+#include "core/system/clock.h"
+#include "core/system/file.h"
 #include "server/http.h"
 #include "server/listen.h"
-#include "server/log.h"
-#include "server/memory.h"
-#include "server/server.h"
+#include "server/base/log.h"
+#include "server/base/memory.h"
+#include "server/http/server.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, GRACE_MS = 30000 };
 

@@ -1,7 +1,7 @@
 /* The table of all routes. */
-#include "server/handlers.h"
-#include "server/route.h"
-#include "server/upload_form.h"
+#include "server/routes/handlers.h"
+#include "server/http/route.h"
+#include "server/routes/upload_form.h"
 
 static const struct route routes[] = {
     {"POST", "/infer", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, inference_handle},

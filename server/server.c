@@ -1,4 +1,4 @@
-#include "server/server.h"
+#include "server/http/server.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -6,13 +6,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/base/clock.h"
-#include "core/base/file.h"
-#include "server/ledger.h"
-#include "server/log.h"
-#include "server/memory.h"
-#include "server/meter.h"
-#include "server/watch.h"
+#include "core/system/clock.h"
+#include "core/system/file.h"
+#include "server/accounting/usage.h"
+#include "server/base/log.h"
+#include "server/base/memory.h"
+#include "server/accounting/ratelimit.h"
+#include "server/http/connections.h"
 
 enum { TEXT_THREADS = 2, DISK_THREADS = UPLOADS_MAX + 2, JOBS_WAITING_MAX = 256 };
 enum { QUEUE_MAX = 1024, QUEUE_TENANT_MAX = 256, BROKEN_LOGGED_MAX = 100 };
@@ -170,15 +170,15 @@ static int write_usage(void *registry, const struct usage_row *rows, size_t coun
 
 int server_open(struct server *s, struct err *e)
 {
-    upload_places_init(&s->uploads);
+    upload_slots_init(&s->uploads);
     if (open_registry(s, e) != 0 || open_engine(s, e) != 0 ||
         cache_new(&s->cache, s->registry, s->model, s->config.adapter_bytes, e) != 0 ||
         jobs_new(&s->text_jobs, "text", TEXT_THREADS, JOBS_WAITING_MAX, e) != 0 ||
         jobs_new(&s->disk_jobs, "disk", DISK_THREADS, JOBS_WAITING_MAX, e) != 0)
         return -1;
-    if (meter_new(&s->meter, e) != 0 || ledger_new(&s->ledger, write_usage, s->registry, e) != 0)
+    if (ratelimit_new(&s->ratelimit, e) != 0 || usage_new(&s->usage, write_usage, s->registry, e) != 0)
         return -1;
-    if (watch_new(&s->watch, e) != 0)
+    if (connections_new(&s->watch, e) != 0)
         return -1;
     prefetch_pinned(s);
     return 0;
@@ -195,9 +195,9 @@ void server_close(struct server *s)
         cache_free(s->cache);
     if (s->engine)
         engine_free(s->engine);
-    watch_free(s->watch);
-    meter_free(s->meter);
-    if (ledger_free(s->ledger, &e) != 0)
+    connections_free(s->watch);
+    ratelimit_free(s->ratelimit);
+    if (usage_free(s->usage, &e) != 0)
         log_message("error", "the usage of the last seconds is lost: %s", e.message);
     registry_close(s->registry);
     if (s->tokenizer)
@@ -205,6 +205,6 @@ void server_close(struct server *s)
     chat_close(s->chat);
     if (s->model)
         model_close(s->model);
-    upload_places_fini(&s->uploads);
+    upload_slots_fini(&s->uploads);
     config_fini(&s->config);
 }

@@ -15,7 +15,7 @@ done=0 changes=0
 while [ "$done" -lt "$kills" ]; do
     count=$((kills - done < PIECE ? kills - done : PIECE))
     if ! ADAPTERD_BUILD=$build ADAPTERD_KILLS=$count ADAPTERD_KILL_SEED=$seed PYTHONDONTWRITEBYTECODE=1 "$PYTHON" -m pytest -q -s \
-        --color=no tests/e2e/test_kill.py -k kills_in_the_middle >"$log" 2>&1; then
+        --color=no tests/e2e/operations/test_kill.py -k kills_in_the_middle >"$log" 2>&1; then
         tail -60 "$log"
         echo "daemon: FAILED after $done kills: ADAPTERD_KILLS=$count ADAPTERD_KILL_SEED=$seed"
         exit 1

@@ -123,10 +123,10 @@ void engine_logprobs_of(const float *logits, int vocab_size, int count, struct e
 struct engine_proof {
     double max_change, mean_change;
 };
-int engine_prove(struct engine *g, uint32_t tenant, struct delta *d, struct engine_proof *out, struct err *e);
+int engine_probe(struct engine *g, uint32_t tenant, struct delta *d, struct engine_proof *out, struct err *e);
 
 /* The likeliest tokens behind a prompt, up to an end token (which is not among them), the end of the context
- * or ENGINE_SAMPLE_TOKENS; blocks as engine_prove. Language models only. Errors: those of engine_submit. */
+ * or ENGINE_SAMPLE_TOKENS; blocks as engine_probe. Language models only. Errors: those of engine_submit. */
 enum { ENGINE_SAMPLE_TOKENS = 32 };
 struct engine_sample {
     int32_t tokens[ENGINE_SAMPLE_TOKENS];

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/clock.h"
+#include "core/system/clock.h"
 #include "core/engine/engine_private.h"
 
 enum {

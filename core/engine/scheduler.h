@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/engine/prefix.h"
+#include "core/kv/prefix.h"
 
 /* What is charged: prompt tokens as computed (found in the prefix cache: nothing), a decode token more, since
  * a step that computes one reads all weights as well; each admission, so that requests are never free; and

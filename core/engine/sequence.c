@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/clock.h"
+#include "core/system/clock.h"
 #include "core/engine/engine_private.h"
 
 enum { INPUT_ROWS_MAX = 1 << 20 };

@@ -2,13 +2,13 @@
 
 #include <math.h>
 
-#include "core/kernels/bf16.h"
-#include "core/kernels/lanes.h"
+#include "core/format/bf16.h"
+#include "core/kernels/simd.h"
 
 enum {
-    PARTS = ATTENTION_KEYS / LANES,
+    PARTS = ATTENTION_KEYS / SIMD_LANES,
     ROWS = 6, /* queries whose sums fit into registers */
-    STEP = 2 * LANES
+    STEP = 2 * SIMD_LANES
 };
 
 size_t attention_page_bytes(enum kv_type t, int dim)
@@ -99,18 +99,18 @@ void attention_result(const struct attention_tile *t, int index, float *out)
 
 /* ---- a page, widened ---- */
 
-static inline lanes load_int8(const int8_t *p)
+static inline simd load_int8(const int8_t *p)
 {
     typedef int8_t bytes __attribute__((vector_size(8)));
     bytes b;
     memcpy(&b, p, sizeof b);
-    return __builtin_convertvector(b, lanes);
+    return __builtin_convertvector(b, simd);
 }
 
-static inline lanes load(enum kv_type type, const void *p, size_t index)
+static inline simd load(enum kv_type type, const void *p, size_t index)
 {
-    return type == KV_F32    ? lanes_load((const float *)p + index)
-           : type == KV_BF16 ? lanes_load_bf16((const uint16_t *)p + index)
+    return type == KV_F32    ? simd_load((const float *)p + index)
+           : type == KV_BF16 ? simd_load_bf16((const uint16_t *)p + index)
                              : load_int8((const int8_t *)p + index);
 }
 
@@ -126,18 +126,18 @@ static inline __attribute__((always_inline)) void widen(const struct attention_t
 {
     const float *key_scale = scales_of(keys, t->dim), *value_scale = scales_of(values, t->dim);
     for (int d = 0; d < t->dim; d++)
-        for (int i = 0; i < ATTENTION_KEYS; i += LANES) {
+        for (int i = 0; i < ATTENTION_KEYS; i += SIMD_LANES) {
             size_t at = (size_t)d * ATTENTION_KEYS + (size_t)i;
-            lanes k = load(type, keys, at);
-            lanes_store(t->keys + at, type == KV_INT8 ? k * lanes_load(key_scale + i) : k);
+            simd k = load(type, keys, at);
+            simd_store(t->keys + at, type == KV_INT8 ? k * simd_load(key_scale + i) : k);
         }
     for (int j = 0; j < ATTENTION_KEYS; j++) {
         float *out = t->values + (size_t)j * (size_t)t->padded, scale = type == KV_INT8 ? value_scale[j] : 1;
         size_t at = (size_t)j * (size_t)t->dim;
         int d = 0;
-        for (; d + LANES <= t->dim; d += LANES) {
-            lanes v = load(type, values, at + (size_t)d);
-            lanes_store(out + d, type == KV_INT8 ? v * scale : v);
+        for (; d + SIMD_LANES <= t->dim; d += SIMD_LANES) {
+            simd v = load(type, values, at + (size_t)d);
+            simd_store(out + d, type == KV_INT8 ? v * scale : v);
         }
         for (; d < t->padded; d++)
             out[d] = d < t->dim ? load_one(type, values, at + (size_t)d) * scale : 0;
@@ -162,21 +162,21 @@ static inline __attribute__((always_inline)) void score(const struct attention_t
 {
     const float *q = t->query + (size_t)first * (size_t)t->dim;
     for (int j = 0; j < ATTENTION_KEYS; j += STEP) {
-        lanes a[ROWS][2] = {0};
+        simd a[ROWS][2] = {0};
         for (int d = 0; d < t->dim; d++) {
             const float *k = t->keys + (size_t)d * ATTENTION_KEYS + (size_t)j;
-            lanes k0 = lanes_load(k), k1 = lanes_load(k + LANES);
+            simd k0 = simd_load(k), k1 = simd_load(k + SIMD_LANES);
 #pragma GCC unroll 6
             for (int i = 0; i < count; i++) {
-                lanes x = lanes_all(q[(size_t)i * (size_t)t->dim + (size_t)d]);
-                a[i][0] = lanes_fma(x, k0, a[i][0]);
-                a[i][1] = lanes_fma(x, k1, a[i][1]);
+                simd x = simd_all(q[(size_t)i * (size_t)t->dim + (size_t)d]);
+                a[i][0] = simd_fma(x, k0, a[i][0]);
+                a[i][1] = simd_fma(x, k1, a[i][1]);
             }
         }
         for (int i = 0; i < count; i++) {
             float *s = t->weight + (size_t)(first + i) * ATTENTION_KEYS + (size_t)j;
-            lanes_store(s, a[i][0] * t->scale);
-            lanes_store(s + LANES, a[i][1] * t->scale);
+            simd_store(s, a[i][0] * t->scale);
+            simd_store(s + SIMD_LANES, a[i][1] * t->scale);
         }
     }
 }
@@ -188,32 +188,32 @@ static inline __attribute__((always_inline)) void mix(const struct attention_til
     const float *w = t->weight + (size_t)first * ATTENTION_KEYS;
     for (int d = 0; d < t->padded; d += STEP) {
         float *sum = t->sum + (size_t)first * (size_t)t->padded + (size_t)d;
-        lanes a[ROWS][2];
+        simd a[ROWS][2];
         for (int i = 0; i < count; i++) {
-            a[i][0] = lanes_load(sum + (size_t)i * (size_t)t->padded);
-            a[i][1] = lanes_load(sum + (size_t)i * (size_t)t->padded + LANES);
+            a[i][0] = simd_load(sum + (size_t)i * (size_t)t->padded);
+            a[i][1] = simd_load(sum + (size_t)i * (size_t)t->padded + SIMD_LANES);
         }
         for (int j = 0; j < used; j++) {
             const float *v = t->values + (size_t)j * (size_t)t->padded + (size_t)d;
-            lanes v0 = lanes_load(v), v1 = lanes_load(v + LANES);
+            simd v0 = simd_load(v), v1 = simd_load(v + SIMD_LANES);
 #pragma GCC unroll 6
             for (int i = 0; i < count; i++) {
-                lanes x = lanes_all(w[i * ATTENTION_KEYS + j]);
-                a[i][0] = lanes_fma(x, v0, a[i][0]);
-                a[i][1] = lanes_fma(x, v1, a[i][1]);
+                simd x = simd_all(w[i * ATTENTION_KEYS + j]);
+                a[i][0] = simd_fma(x, v0, a[i][0]);
+                a[i][1] = simd_fma(x, v1, a[i][1]);
             }
         }
         for (int i = 0; i < count; i++) {
-            lanes_store(sum + (size_t)i * (size_t)t->padded, a[i][0]);
-            lanes_store(sum + (size_t)i * (size_t)t->padded + LANES, a[i][1]);
+            simd_store(sum + (size_t)i * (size_t)t->padded, a[i][0]);
+            simd_store(sum + (size_t)i * (size_t)t->padded + SIMD_LANES, a[i][1]);
         }
     }
 }
 
-static float largest_of(lanes v)
+static float largest_of(simd v)
 {
     float largest = v[0];
-    for (int i = 1; i < LANES; i++)
+    for (int i = 1; i < SIMD_LANES; i++)
         largest = v[i] > largest ? v[i] : largest;
     return largest;
 }
@@ -221,10 +221,10 @@ static float largest_of(lanes v)
 /* A larger score has come: the sums so far weigh less. */
 static void rescale(const struct attention_tile *t, int index, float largest)
 {
-    lanes factor = lanes_exp(lanes_all(t->largest[index] - largest));
+    simd factor = simd_exp(simd_all(t->largest[index] - largest));
     float *sum = t->sum + (size_t)index * (size_t)t->padded;
-    for (int d = 0; d < t->padded; d += LANES)
-        lanes_store(sum + d, lanes_load(sum + d) * factor);
+    for (int d = 0; d < t->padded; d += SIMD_LANES)
+        simd_store(sum + d, simd_load(sum + d) * factor);
     t->total[index] *= factor[0];
     t->largest[index] = largest;
 }
@@ -235,18 +235,18 @@ static void soften(const struct attention_tile *t, int index, int used)
     float *s = t->weight + (size_t)index * ATTENTION_KEYS;
     for (int j = used; j < ATTENTION_KEYS; j++)
         s[j] = -INFINITY;
-    lanes v[PARTS], total = {0};
+    simd v[PARTS], total = {0};
     for (int i = 0; i < PARTS; i++)
-        v[i] = lanes_load(s + i * LANES);
-    float largest = largest_of(lanes_max(lanes_max(v[0], v[1]), lanes_max(v[2], v[3])));
+        v[i] = simd_load(s + i * SIMD_LANES);
+    float largest = largest_of(simd_max(simd_max(v[0], v[1]), simd_max(v[2], v[3])));
     if (largest > t->largest[index])
         rescale(t, index, largest);
     for (int i = 0; i < PARTS; i++) {
-        lanes e = lanes_exp(v[i] - t->largest[index]);
-        lanes_store(s + i * LANES, e);
+        simd e = simd_exp(v[i] - t->largest[index]);
+        simd_store(s + i * SIMD_LANES, e);
         total += e;
     }
-    t->total[index] += lanes_sum(total);
+    t->total[index] += simd_sum(total);
 }
 
 static inline __attribute__((always_inline)) void add(const struct attention_tile *t, int first,

@@ -5,7 +5,7 @@
 #include <string.h>
 
 struct candidate {
-    const struct r16_kernels *kernels;
+    const struct qgemm_kernels *kernels;
     bool runs;
 };
 
@@ -27,22 +27,22 @@ static bool has_avx512(void)
 static size_t list(struct candidate out[4])
 {
     size_t count = 0;
-    out[count++] = (struct candidate){&r16_plain, true};
+    out[count++] = (struct candidate){&qgemm_plain, true};
 #if defined(__x86_64__)
-    out[count++] = (struct candidate){&r16_avx2, has_v3()};
-    out[count++] = (struct candidate){&r16_avxvnni, has_v3() && __builtin_cpu_supports("avxvnni")};
-    out[count++] = (struct candidate){&r16_avx512, has_v3() && has_avx512()};
+    out[count++] = (struct candidate){&qgemm_avx2, has_v3()};
+    out[count++] = (struct candidate){&qgemm_avxvnni, has_v3() && __builtin_cpu_supports("avxvnni")};
+    out[count++] = (struct candidate){&qgemm_avx512, has_v3() && has_avx512()};
 #endif
     return count;
 }
 
 /* The fastest that runs, up to and including the one that the environment names; NULL when it names none of
  * them. */
-static const struct r16_kernels *choose(const char *limit)
+static const struct qgemm_kernels *choose(const char *limit)
 {
     struct candidate all[4];
     size_t count = list(all);
-    const struct r16_kernels *best = NULL;
+    const struct qgemm_kernels *best = NULL;
     for (size_t i = 0; i < count; i++) {
         if (all[i].runs)
             best = all[i].kernels;
@@ -65,8 +65,8 @@ int cpu_check(struct err *e)
     return 0;
 }
 
-const struct r16_kernels *cpu_kernels(void)
+const struct qgemm_kernels *cpu_kernels(void)
 {
-    const struct r16_kernels *chosen = choose(getenv("ADAPTERD_KERNELS"));
-    return chosen ? chosen : &r16_plain;
+    const struct qgemm_kernels *chosen = choose(getenv("ADAPTERD_KERNELS"));
+    return chosen ? chosen : &qgemm_plain;
 }

@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 #include "core/base/err.h"
-#include "core/kernels/dtype.h"
+#include "core/format/dtype.h"
 
 enum { LINEAR_TOKENS = 16, LINEAR_ROWS = 64 };
 

@@ -1,11 +1,11 @@
 #include "core/kernels/lowrank.h"
 
-#include "core/kernels/bf16.h"
-#include "core/kernels/lanes.h"
+#include "core/format/bf16.h"
+#include "core/kernels/simd.h"
 
-static inline lanes load(bool bf16, const void *p, size_t index)
+static inline simd load(bool bf16, const void *p, size_t index)
 {
-    return bf16 ? lanes_load_bf16((const uint16_t *)p + index) : lanes_load((const float *)p + index);
+    return bf16 ? simd_load_bf16((const uint16_t *)p + index) : simd_load((const float *)p + index);
 }
 
 static inline float load_one(bool bf16, const void *p, size_t index)
@@ -21,26 +21,26 @@ static inline __attribute__((always_inline)) void shrink(bool bf16, const void *
                                                          size_t x_stride, float *t, size_t t_stride, int in,
                                                          const int rows, const int tokens)
 {
-    lanes sum[TILE][2] = {0};
+    simd sum[TILE][2] = {0};
     int k = 0;
-    for (; k + 2 * LANES <= in; k += 2 * LANES)
+    for (; k + 2 * SIMD_LANES <= in; k += 2 * SIMD_LANES)
         for (int p = 0; p < rows * tokens; p++)
             for (int c = 0; c < 2; c++)
-                sum[p][c] =
-                    lanes_fma(load(bf16, a, at + (size_t)(p / tokens) * (size_t)in + (size_t)(k + c * LANES)),
-                              lanes_load(x + (size_t)(p % tokens) * x_stride + k + c * LANES), sum[p][c]);
-    if (k + LANES <= in) {
+                sum[p][c] = simd_fma(
+                    load(bf16, a, at + (size_t)(p / tokens) * (size_t)in + (size_t)(k + c * SIMD_LANES)),
+                    simd_load(x + (size_t)(p % tokens) * x_stride + k + c * SIMD_LANES), sum[p][c]);
+    if (k + SIMD_LANES <= in) {
         for (int p = 0; p < rows * tokens; p++)
-            sum[p][0] = lanes_fma(load(bf16, a, at + (size_t)(p / tokens) * (size_t)in + (size_t)k),
-                                  lanes_load(x + (size_t)(p % tokens) * x_stride + k), sum[p][0]);
-        k += LANES;
+            sum[p][0] = simd_fma(load(bf16, a, at + (size_t)(p / tokens) * (size_t)in + (size_t)k),
+                                 simd_load(x + (size_t)(p % tokens) * x_stride + k), sum[p][0]);
+        k += SIMD_LANES;
     }
     for (int p = 0; p < rows * tokens; p++) {
         float tail = 0;
         for (int i = k; i < in; i++)
             tail += load_one(bf16, a, at + (size_t)(p / tokens) * (size_t)in + (size_t)i) *
                     x[(size_t)(p % tokens) * x_stride + (size_t)i];
-        t[(size_t)(p % tokens) * t_stride + (size_t)(p / tokens)] = lanes_sum(sum[p][0] + sum[p][1]) + tail;
+        t[(size_t)(p % tokens) * t_stride + (size_t)(p / tokens)] = simd_sum(sum[p][0] + sum[p][1]) + tail;
     }
 }
 
@@ -87,18 +87,18 @@ static inline __attribute__((always_inline)) void expand(bool bf16, const struct
                                                          const float *t, size_t t_stride, float *y,
                                                          size_t y_stride, const int parts, const int tokens)
 {
-    lanes sum[8] = {0};
+    simd sum[8] = {0};
     for (int r = 0; r < l->rank; r++)
         for (int i = 0; i < parts; i++) {
-            lanes w = load(bf16, l->b, b + (size_t)(r * LINEAR_ROWS + i * LANES));
+            simd w = load(bf16, l->b, b + (size_t)(r * LINEAR_ROWS + i * SIMD_LANES));
             for (int j = 0; j < tokens; j++)
                 sum[j * parts + i] =
-                    lanes_fma(w, lanes_all(t[(size_t)j * t_stride + (size_t)r]), sum[j * parts + i]);
+                    simd_fma(w, simd_all(t[(size_t)j * t_stride + (size_t)r]), sum[j * parts + i]);
         }
     for (int j = 0; j < tokens; j++)
         for (int i = 0; i < parts; i++) {
-            float *out = y + (size_t)j * y_stride + i * LANES;
-            lanes_store(out, lanes_load(out) + sum[j * parts + i]);
+            float *out = y + (size_t)j * y_stride + i * SIMD_LANES;
+            simd_store(out, simd_load(out) + sum[j * parts + i]);
         }
 }
 
@@ -109,7 +109,7 @@ static inline __attribute__((always_inline)) void expand_rest(bool bf16, const s
                                                               const int tokens)
 {
     int j = from;
-    for (; j + LANES <= rows; j += LANES)
+    for (; j + SIMD_LANES <= rows; j += SIMD_LANES)
         expand(bf16, l, b + (size_t)j, t, t_stride, y + j, y_stride, 1, tokens);
     for (; j < rows; j++)
         for (int i = 0; i < tokens; i++) {
@@ -131,7 +131,7 @@ static inline __attribute__((always_inline)) void expand_all(bool bf16, const st
         const float *low = t + (size_t)i * t_stride;
         float *out = y + (size_t)i * y_stride;
         int j = 0;
-        for (; j + 2 * LANES <= rows; j += 2 * LANES)
+        for (; j + 2 * SIMD_LANES <= rows; j += 2 * SIMD_LANES)
             expand(bf16, l, b + (size_t)j, low, t_stride, out + j, y_stride, 2, TILE);
         expand_rest(bf16, l, b, low, t_stride, out, y_stride, j, rows, TILE);
     }
@@ -139,7 +139,7 @@ static inline __attribute__((always_inline)) void expand_all(bool bf16, const st
         const float *low = t + (size_t)i * t_stride;
         float *out = y + (size_t)i * y_stride;
         int j = 0;
-        for (; j + 8 * LANES <= rows; j += 8 * LANES)
+        for (; j + 8 * SIMD_LANES <= rows; j += 8 * SIMD_LANES)
             expand(bf16, l, b + (size_t)j, low, t_stride, out + j, y_stride, 8, 1);
         expand_rest(bf16, l, b, low, t_stride, out, y_stride, j, rows, 1);
     }

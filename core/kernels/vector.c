@@ -4,21 +4,21 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "core/kernels/lanes.h"
+#include "core/kernels/simd.h"
 
 float vector_dot(const float *a, const float *b, int n)
 {
-    lanes sum[4] = {{0}, {0}, {0}, {0}};
+    simd sum[4] = {{0}, {0}, {0}, {0}};
     int i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES)
+    for (; i + 4 * SIMD_LANES <= n; i += 4 * SIMD_LANES)
         for (int k = 0; k < 4; k++)
-            sum[k] = lanes_fma(lanes_load(a + i + k * LANES), lanes_load(b + i + k * LANES), sum[k]);
-    for (; i + LANES <= n; i += LANES)
-        sum[0] = lanes_fma(lanes_load(a + i), lanes_load(b + i), sum[0]);
+            sum[k] = simd_fma(simd_load(a + i + k * SIMD_LANES), simd_load(b + i + k * SIMD_LANES), sum[k]);
+    for (; i + SIMD_LANES <= n; i += SIMD_LANES)
+        sum[0] = simd_fma(simd_load(a + i), simd_load(b + i), sum[0]);
     float tail = 0;
     for (; i < n; i++)
         tail += a[i] * b[i];
-    return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3])) + tail;
+    return simd_sum((sum[0] + sum[1]) + (sum[2] + sum[3])) + tail;
 }
 
 void vector_add_scaled(float *y, const float *x, float c, int n)
@@ -61,18 +61,18 @@ void vector_layer_norm(float *y, const float *x, const float *weight, const floa
         y[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
 }
 
-static lanes silu_gate(lanes gate, lanes up)
+static simd silu_gate(simd gate, simd up)
 {
-    return gate / (1.0f + lanes_exp(-gate)) * up;
+    return gate / (1.0f + simd_exp(-gate)) * up;
 }
 
 void vector_silu_gate(float *y, const float *gate, const float *up, int n)
 {
     int i = 0;
-    for (; i + LANES <= n; i += LANES)
-        lanes_store(y + i, silu_gate(lanes_load(gate + i), lanes_load(up + i)));
+    for (; i + SIMD_LANES <= n; i += SIMD_LANES)
+        simd_store(y + i, silu_gate(simd_load(gate + i), simd_load(up + i)));
     for (; i < n; i++)
-        y[i] = silu_gate(lanes_all(gate[i]), lanes_all(up[i]))[0];
+        y[i] = silu_gate(simd_all(gate[i]), simd_all(up[i]))[0];
 }
 
 void vector_gelu_tanh(float *y, int n)
@@ -117,17 +117,17 @@ void vector_rotate(float *x, const float *cosine, const float *sine, int n)
 
 int vector_argmax(const float *x, int n)
 {
-    lanes best = lanes_all(-INFINITY);
-    lanes_int at = {0}, index = {0, 1, 2, 3, 4, 5, 6, 7};
+    simd best = simd_all(-INFINITY);
+    simd_int at = {0}, index = {0, 1, 2, 3, 4, 5, 6, 7};
     int i = 0, winner = 0;
-    for (; i + LANES <= n; i += LANES, index += LANES) {
-        lanes v = lanes_load(x + i);
-        lanes_int above = v > best;
-        best = (lanes)((above & (lanes_int)v) | (~above & (lanes_int)best));
+    for (; i + SIMD_LANES <= n; i += SIMD_LANES, index += SIMD_LANES) {
+        simd v = simd_load(x + i);
+        simd_int above = v > best;
+        best = (simd)((above & (simd_int)v) | (~above & (simd_int)best));
         at = (above & index) | (~above & at);
     }
     float largest = -INFINITY;
-    for (int l = 0; l < LANES; l++)
+    for (int l = 0; l < SIMD_LANES; l++)
         if (best[l] > largest || (best[l] == largest && best[l] > -INFINITY && at[l] < winner)) {
             largest = best[l];
             winner = at[l];

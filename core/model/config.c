@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/file.h"
+#include "core/system/file.h"
 
 enum { CONFIG_BYTES_MAX = 1 << 20 };
 enum { WINDOW_DEFAULT = 4096, WINDOW_LAYERS_DEFAULT = 28 }; /* of transformers */

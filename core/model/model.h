@@ -9,10 +9,10 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
-#include "core/base/pool.h"
+#include "core/system/pool.h"
 #include "core/base/sha256.h"
-#include "core/model/delta.h"
-#include "core/model/kvcache.h"
+#include "core/delta/delta.h"
+#include "core/kv/kvcache.h"
 
 enum site_kind {
     SITE_Q,

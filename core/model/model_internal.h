@@ -1,6 +1,6 @@
 /* What a model is made of. For core/model only. */
 #pragma once
-#include "core/kernels/r16.h"
+#include "core/kernels/qgemm.h"
 #include "core/model/config.h"
 #include "core/model/model.h"
 #include "core/model/weights.h"
@@ -29,7 +29,7 @@ struct table {
 static inline void table_row(const struct table *t, const struct matrix *own, int row, float *out)
 {
     if (!own && t->packed)
-        r16_unpack_row(t->packed, row, out);
+        qgemm_unpack_row(t->packed, row, out);
     else
         matrix_row(own ? own : &t->weight, row, out);
 }
@@ -48,12 +48,12 @@ struct model {
     struct model_info info;
     enum precision precision;
     bool kv_int8;
-    const struct r16_kernels *kernels; /* of packed layers */
-    struct pack *pack;                 /* owned: memory of the packed weights, or NULL */
-    struct weights *weights;           /* owned; matrices point into it */
-    struct table embed;                /* [vocab, hidden] */
-    struct table positions;            /* [context, hidden] of learned positions */
-    struct layer *layers;              /* owned, [config.layers] */
+    const struct qgemm_kernels *kernels; /* of packed layers */
+    struct pack *pack;                   /* owned: memory of the packed weights, or NULL */
+    struct weights *weights;             /* owned; matrices point into it */
+    struct table embed;                  /* [vocab, hidden] */
+    struct table positions;              /* [context, hidden] of learned positions */
+    struct layer *layers;                /* owned, [config.layers] */
     struct norm final_norm;
     struct linear lm_head;
     struct linear *mlp;       /* owned, [config.mlp_layers] of a numeric model */

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/base/file.h"
+#include "core/system/file.h"
 
 enum { ALIGNMENT = 4096, HEADER_BYTES = 4096, CHUNK_BYTES = 8 << 20, PANELS_AT_ONCE = 64 };
 static const char magic[] = "adapterd packed weights 2\n";
@@ -31,7 +31,7 @@ struct header {
 
 struct item {
     struct linear *linear;
-    enum r16_bits bits;
+    enum qgemm_bits bits;
     size_t offset;
 };
 
@@ -41,19 +41,19 @@ struct plan {
     int panels; /* in all */
 };
 
-static void add_item(struct plan *p, struct linear *l, enum r16_bits bits)
+static void add_item(struct plan *p, struct linear *l, enum qgemm_bits bits)
 {
     if (!l->weight.data)
         return;
     p->items[p->count++] = (struct item){l, bits, p->bytes};
-    size_t bytes = r16_bytes(bits, l->weight.rows, l->weight.cols);
+    size_t bytes = qgemm_bytes(bits, l->weight.rows, l->weight.cols);
     p->bytes += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     p->panels += (l->weight.rows + R16_ROWS - 1) / R16_ROWS;
 }
 
 static int plan_items(struct plan *p, struct model *m, struct err *e)
 {
-    enum r16_bits bits = m->precision == PRECISION_INT4 ? R16_INT4 : R16_INT8;
+    enum qgemm_bits bits = m->precision == PRECISION_INT4 ? R16_INT4 : R16_INT8;
     p->items = calloc((size_t)m->config.layers * 7 + 1, sizeof *p->items);
     if (!p->items)
         return err_memory(e);
@@ -71,8 +71,8 @@ static void lay_views(const struct plan *p, const char *memory)
 {
     for (size_t i = 0; i < p->count; i++) {
         const struct matrix *w = &p->items[i].linear->weight;
-        r16_view(&p->items[i].linear->packed, p->items[i].bits, w->rows, w->cols,
-                 memory + p->items[i].offset);
+        qgemm_view(&p->items[i].linear->packed, p->items[i].bits, w->rows, w->cols,
+                   memory + p->items[i].offset);
     }
 }
 
@@ -103,7 +103,7 @@ static void pack_layer(struct work *w, const struct linear *l, float *scratch, b
 {
     for (int panel = 0; panel < l->packed.panels; panel += PANELS_AT_ONCE) {
         int left = l->packed.panels - panel, count = left < PANELS_AT_ONCE ? left : PANELS_AT_ONCE;
-        r16_pack(&l->packed, &l->weight, panel, panel + count, scratch);
+        qgemm_pack(&l->packed, &l->weight, panel, panel + count, scratch);
         forget_rows(w, &l->weight, panel * R16_ROWS, (panel + count) * R16_ROWS);
         int done = atomic_fetch_add(&w->done, count) + count;
         if (report && w->options->progress)

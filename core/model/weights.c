@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/base/file.h"
+#include "core/system/file.h"
 
 enum { HEADER_LIMIT = 64 << 20, INDEX_LIMIT = 64 << 20, SHARDS_MAX = 1000, SAMPLE_BYTES = 256 };
 

@@ -5,7 +5,7 @@
 
 #include "core/base/err.h"
 #include "core/base/sha256.h"
-#include "core/model/safetensors.h"
+#include "core/format/safetensors.h"
 
 struct weights;
 

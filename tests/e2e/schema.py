@@ -1,4 +1,4 @@
-"""JSON Schema as far as server/openapi.json uses it. A keyword that is not known here is an error, so nothing goes unchecked."""
+"""JSON Schema as far as server/routes/openapi.json uses it. A keyword that is not known here is an error, so nothing goes unchecked."""
 import re
 
 ANNOTATIONS = {"description", "default", "contentMediaType"}

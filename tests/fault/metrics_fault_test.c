@@ -13,9 +13,9 @@
 
 #include <cmocka.h>
 
-#include "server/metrics.h"
+#include "server/routes/metrics.h"
 #include "tests/golden/fixture.h"
-#include "tests/unit/place.h"
+#include "tests/unit/support/place.h"
 
 /* ---- a disk that hangs when told to, and then fails; it stands before the C library's ---- */
 

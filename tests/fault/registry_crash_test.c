@@ -16,10 +16,10 @@
 
 #include <cmocka.h>
 
-#include "adapters/registry.h"
-#include "core/base/clock.h"
-#include "tests/unit/sample.h"
-#include "tests/unit/scratch.h"
+#include "adapters/registry/registry.h"
+#include "core/system/clock.h"
+#include "tests/unit/support/sample.h"
+#include "tests/unit/support/scratch.h"
 
 enum {
     HISTORY = ADAPTER_HISTORY_MAX,

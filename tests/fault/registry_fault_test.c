@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "adapters/registry.h"
-#include "tests/unit/sample.h"
-#include "tests/unit/scratch.h"
+#include "adapters/registry/registry.h"
+#include "tests/unit/support/sample.h"
+#include "tests/unit/support/scratch.h"
 
 /* ---- system calls that fail when told to: these definitions stand before the C library's ---- */
 

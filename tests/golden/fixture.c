@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "adapters/peft.h"
-#include "core/base/file.h"
+#include "adapters/peft/peft.h"
+#include "core/system/file.h"
 
 enum precision fixture_precision = PRECISION_EXACT;
 bool fixture_kv_int8;

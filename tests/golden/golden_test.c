@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "core/model/safetensors.h"
+#include "core/format/safetensors.h"
 #include "tests/golden/fixture.h"
 
 static const double tolerance = 2e-4, gap_decided = 1e-3;

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "core/kernels/attention.h"
-#include "core/kernels/bf16.h"
+#include "core/format/bf16.h"
 
 enum { PAGES = 4, LENGTH = PAGES * ATTENTION_KEYS, GUARD = 16 };
 static const int dims[] = {1, 2, 5, 8, 12, 16, 31, 64, 80};

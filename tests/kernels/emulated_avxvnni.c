@@ -20,5 +20,5 @@ static inline __m256i dpbusd(__m256i sum, __m256i a, __m256i b)
 }
 
 #define _mm256_dpbusd_avx_epi32 dpbusd
-#define r16_avxvnni emulated_avxvnni
-#include "core/kernels/r16_avxvnni.c"
+#define qgemm_avxvnni emulated_avxvnni
+#include "core/kernels/x86/qgemm_avxvnni.c"

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "core/kernels/bf16.h"
-#include "core/kernels/dtype.h"
+#include "core/format/bf16.h"
+#include "core/format/dtype.h"
 #include "core/kernels/linear.h"
 #include "core/kernels/lowrank.h"
 #include "core/kernels/vector.h"

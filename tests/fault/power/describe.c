@@ -1,9 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapters/fsck.h"
-#include "adapters/usage.h"
-#include "core/base/file.h"
+#include "adapters/maintenance/fsck.h"
+#include "adapters/types/usage.h"
+#include "core/system/file.h"
 #include "tests/fault/power/history.h"
 
 enum { ROWS_MAX = 512 };
@@ -22,10 +22,10 @@ static int describe_adapter(struct registry *r, uint32_t tenant, const char *nam
     struct adapter_detail *d = calloc(1, sizeof *d);
     int result = d ? registry_adapter_detail(r, tenant, name, d, e) : err_memory(e);
     if (result == 0) {
-        const char *labels = labels_text(d->about.labels);
+        const char *labels = labels_text(d->metadata.labels);
         buf_printf(out, " adapter %s %lld %s %lld %d %.*s\n", name, (long long)d->created_ms,
-                   labels ? labels : "", (long long)d->about.expires_ms, d->about.pinned, (int)d->note.length,
-                   d->note.data ? d->note.data : "");
+                   labels ? labels : "", (long long)d->metadata.expires_ms, d->metadata.pinned,
+                   (int)d->note.length, d->note.data ? d->note.data : "");
         for (size_t i = 0; i < d->version_count; i++)
             describe_version(d->versions[i], out);
         for (size_t i = 0; i < d->activation_count; i++)

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/base/file.h"
+#include "core/system/file.h"
 
 enum { PAGE = 4096, SECTOR = 512, PATH_BYTES = 512, DEPTH_MAX = 8 };
 

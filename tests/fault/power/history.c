@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "core/base/file.h"
+#include "core/system/file.h"
 #include "tests/fault/power/life.h"
-#include "tests/unit/scratch.h"
+#include "tests/unit/support/scratch.h"
 
 static void insist(int result, const char *what, const struct err *e)
 {

@@ -2,7 +2,7 @@
  * registry held after each. Whatever a crash of this life left is then compared with that. One thread; one
  * life at a time. */
 #pragma once
-#include "adapters/registry.h"
+#include "adapters/registry/registry.h"
 #include "core/base/buf.h"
 #include "tests/fault/power/recorder.h"
 

@@ -11,15 +11,15 @@
 
 #include <cmocka.h>
 
-#include "adapters/migrations.h"
-#include "adapters/usage.h"
-#include "cli/commands.h"
-#include "cli/copy.h"
-#include "core/base/clock.h"
-#include "core/base/file.h"
+#include "adapters/store/sqlite/migrations.h"
+#include "adapters/types/usage.h"
+#include "cli/lib/commands.h"
+#include "cli/commands/copy.h"
+#include "core/system/clock.h"
+#include "core/system/file.h"
 #include "tests/fault/power/life.h"
-#include "tests/unit/sample.h"
-#include "tests/unit/scratch.h"
+#include "tests/unit/support/sample.h"
+#include "tests/unit/support/scratch.h"
 
 typedef int change(struct history *h, struct err *e);
 

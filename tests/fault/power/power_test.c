@@ -18,11 +18,11 @@
 
 #include <cmocka.h>
 
-#include "core/base/clock.h"
+#include "core/system/clock.h"
 #include "core/base/sha256.h"
 #include "tests/fault/power/disk.h"
 #include "tests/fault/power/history.h"
-#include "tests/unit/scratch.h"
+#include "tests/unit/support/scratch.h"
 
 enum { STATES = 80, POINTS = 6, SEEN = 1 << 18 };
 

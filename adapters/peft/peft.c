@@ -1,0 +1,502 @@
+#include "adapters/peft/peft.h"
+
+#include <fcntl.h>
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "adapters/peft/peft_private.h"
+#include "core/system/file.h"
+#include "core/system/hugepage.h"
+#include "core/kernels/vector.h"
+
+enum { HEADER_BYTES_MAX = 1 << 20, READ_BYTES = 16384, COMPARE = 4096 };
+
+struct peft {
+    struct delta_source source;
+    struct delta_part *parts;               /* owned, in order of site */
+    struct delta_replacement *replacements; /* owned, in order of slot */
+    float **replaced;                       /* owned, [replaced_count]: values of replaced tensors */
+    size_t replaced_count;
+    struct peft_site *sites;     /* owned, one for each of the model: its tensors */
+    struct safetensors *weights; /* owned */
+    int weights_fd;              /* owned */
+    float *values;               /* owned: room for A, B and magnitude of any one part */
+    size_t values_bytes;
+    struct peft_info info;
+};
+
+/* ---- values ---- */
+
+static int64_t site_elements(const struct peft_site *s)
+{
+    return tensor_elements(s->a) + tensor_elements(s->b) + (s->magnitude ? tensor_elements(s->magnitude) : 0);
+}
+
+/* A part's values, in the room that there is for one. */
+static int read_part(void *arg, struct delta_part *part, struct err *e)
+{
+    const struct peft *p = arg;
+    const struct peft_site *s = &p->sites[part->site];
+    float *a = p->values, *b = a + tensor_elements(s->a), *magnitude = b + tensor_elements(s->b);
+    if (safetensors_read(p->weights_fd, s->a, a, 0, e) != 0 ||
+        safetensors_read(p->weights_fd, s->b, b, 0, e) != 0)
+        return -1;
+    if (part->dora && safetensors_read(p->weights_fd, s->magnitude, magnitude, 0, e) != 0)
+        return -1;
+    part->a = a;
+    part->b = b;
+    part->magnitude = part->dora ? magnitude : NULL;
+    return 0;
+}
+
+static int check_finite(const struct tensor *t, const float *values, size_t count, double *largest,
+                        struct err *e)
+{
+    float found = vector_largest(values, count);
+    if (!isfinite(found))
+        return err_set(e, "adapter_not_finite", "tensor %s contains %s", t->name,
+                       isnan(found) ? "NaN" : "an infinity");
+    *largest = fmax(*largest, (double)found);
+    return 0;
+}
+
+/* Look at a tensor's numbers once: their largest magnitude, the hash of their bytes (zeros where no version
+ * is computed), and, where `out` is given, they themselves, widened. */
+static int scan_tensor(const struct peft_load *l, const struct tensor *t, float *out, double *largest,
+                       uint8_t digest[SHA256_BYTES], struct err *e)
+{
+    char chunk[READ_BYTES];
+    float widened[READ_BYTES / 2];
+    struct sha256 hash;
+    sha256_init(&hash);
+    size_t size = dtype_size(t->dtype);
+    for (uint64_t done = 0; done < t->bytes;) {
+        size_t length = t->bytes - done < READ_BYTES ? (size_t)(t->bytes - done) : READ_BYTES;
+        float *values = out ? out + done / size : widened;
+        if (file_pread(l->weights_fd, chunk, length, t->offset + done, e) != 0)
+            return -1;
+        if (!(l->options & PEFT_STORED))
+            sha256_update(&hash, chunk, length);
+        dtype_widen(t->dtype, chunk, values, length / size);
+        if (check_finite(t, values, length / size, largest, e) != 0)
+            return -1;
+        done += length;
+    }
+    memset(digest, 0, SHA256_BYTES);
+    if (!(l->options & PEFT_STORED))
+        sha256_final(&hash, digest);
+    return 0;
+}
+
+/* ---- the version: SHA-256 of a canonical text, defined in docs/internals/adapters.md ---- */
+
+static void add_line(struct sha256 *version, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add_line(struct sha256 *version, const char *format, ...)
+{
+    char line[1024]; /* names and paths have at most 256 bytes */
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    sha256_update(version, line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1);
+}
+
+static void add_tensor(struct sha256 *version, const struct tensor *t, const uint8_t digest[SHA256_BYTES])
+{
+    char shape[128], hex[SHA256_HEX + 1];
+    tensor_shape_text(t, shape, sizeof shape);
+    hex_encode(digest, SHA256_BYTES, hex);
+    add_line(version, "tensor %s %s %s %s\n", t->name, dtype_name(t->dtype), shape, hex);
+}
+
+static bool equals_base(const struct model *m, int slot, const float *values, size_t count)
+{
+    float base[COMPARE];
+    for (size_t at = 0; at < count; at += COMPARE) {
+        size_t length = count - at < COMPARE ? count - at : COMPARE;
+        model_slot_values(m, slot, at, length, base);
+        for (size_t i = 0; i < length; i++)
+            if (values[at + i] != base[i])
+                return false;
+    }
+    return true;
+}
+
+/* A tensor that equals the base's is dropped. */
+static int read_slot(struct peft_load *l, int slot, struct sha256 *version, struct err *e)
+{
+    struct peft_slot *s = &l->slot_found[slot];
+    size_t count = (size_t)tensor_elements(s->tensor);
+    uint8_t digest[SHA256_BYTES];
+    double largest = 0;
+    float *values = malloc(count * sizeof *values);
+    if (!values)
+        return err_memory(e);
+    int result = scan_tensor(l, s->tensor, values, &largest, digest, e);
+    s->differs = result == 0 && !equals_base(l->model, slot, values, count);
+    if (s->differs) {
+        s->values = l->result->replaced[l->result->replaced_count++] = values;
+        l->result->info.parameters += (int64_t)count;
+        add_tensor(version, s->tensor, digest);
+    } else {
+        free(values);
+    }
+    return result;
+}
+
+/* What was stored was looked at before, and is read when its part is asked for. */
+static int scan_site(struct peft_load *l, struct peft_place place, const struct tensor *t,
+                     struct sha256 *version, struct err *e)
+{
+    struct peft_site *s = &l->site_found[place.index];
+    uint8_t digest[SHA256_BYTES];
+    double ignored = 0;
+    double *largest = place.role == PEFT_ROLE_A   ? &s->a_max
+                      : place.role == PEFT_ROLE_B ? &s->b_max
+                                                  : &ignored;
+    if (l->options & PEFT_STORED)
+        return 0;
+    if (scan_tensor(l, t, NULL, largest, digest, e) != 0)
+        return -1;
+    add_tensor(version, t, digest);
+    return 0;
+}
+
+/* Not used, and so no part of the version; but every number of a file is finite. */
+static int scan_copy(struct peft_load *l, const struct tensor *t, struct err *e)
+{
+    uint8_t ignored[SHA256_BYTES];
+    double largest = 0;
+    return l->options & PEFT_STORED ? 0 : scan_tensor(l, t, NULL, &largest, ignored, e);
+}
+
+/* Goes through every tensor in order of name. */
+static int scan_tensors(struct peft_load *l, struct sha256 *version, struct err *e)
+{
+    for (size_t i = 0; i < safetensors_count(l->weights); i++) {
+        const struct tensor *t = safetensors_at(l->weights, i);
+        struct peft_place place;
+        if (peft_place_find(l, t, &place, e) != 0)
+            return -1;
+        if ((place.role == PEFT_ROLE_BASE   ? read_slot(l, place.index, version, e)
+             : place.role == PEFT_ROLE_COPY ? scan_copy(l, t, e)
+                                            : scan_site(l, place, t, version, e)) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The slot that shares its matrix with this one, or -1. */
+static int partner(const struct peft_load *l, int slot)
+{
+    if (!model_is_tied(l->model) || l->slots[slot].site < 0)
+        return -1;
+    enum site_kind kind = l->sites[l->slots[slot].site].kind;
+    for (size_t i = 0; i < l->slot_count; i++) {
+        enum site_kind other = l->slots[i].site < 0 ? SITE_KINDS : l->sites[l->slots[i].site].kind;
+        bool pair = (kind == SITE_LM_HEAD && other == SITE_EMBEDDING) ||
+                    (kind == SITE_EMBEDDING && other == SITE_LM_HEAD);
+        if (pair && strcmp(l->slots[i].tensor, l->slots[slot].tensor) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+/* Where lm_head and the embedding are one matrix, a saved module is a copy of its own, and another tensor
+ * changes both. */
+static void add_saved(const struct peft_load *l, struct sha256 *version)
+{
+    for (size_t i = 0; i < safetensors_count(l->weights); i++) {
+        const struct tensor *t = safetensors_at(l->weights, i);
+        struct peft_place place;
+        struct err ignored;
+        if (peft_place_find(l, t, &place, &ignored) == 0 && place.role == PEFT_ROLE_BASE &&
+            l->saved[place.index] && partner(l, place.index) >= 0)
+            add_line(version, "saved %s\n", t->name);
+    }
+}
+
+static int compare_paths(const void *left, const void *right)
+{
+    const struct site *const *a = left, *const *b = right;
+    return strcmp((*a)->path, (*b)->path);
+}
+
+static int add_sites(const struct peft_load *l, struct sha256 *version, struct err *e)
+{
+    const struct site **order = malloc(l->site_count * sizeof *order);
+    if (!order)
+        return err_memory(e);
+    size_t count = 0;
+    for (size_t i = 0; i < l->site_count; i++)
+        if (l->targets[i].targeted)
+            order[count++] = &l->sites[i];
+    qsort(order, count, sizeof *order, compare_paths);
+    for (size_t i = 0; i < count; i++) {
+        const struct peft_target *t = &l->targets[order[i] - l->sites];
+        add_line(version, "site %s %d %.17g\n", order[i]->path, t->rank, t->scale);
+    }
+    free(order);
+    return 0;
+}
+
+static int scan_values(struct peft_load *l, struct err *e)
+{
+    struct sha256 version;
+    sha256_init(&version);
+    add_line(&version, "adapterd adapter 1\n");
+    if (scan_tensors(l, &version, e) != 0)
+        return -1;
+    if (l->options & PEFT_STORED)
+        return 0;
+    if (add_sites(l, &version, e) != 0)
+        return -1;
+    add_saved(l, &version);
+    sha256_final(&version, l->result->info.version);
+    return 0;
+}
+
+/* ---- effect ---- */
+
+/* Finite factors whose product may not be: bounds for scale * B and for the entries of scale * B A. */
+static int check_products(const struct peft_load *l, struct err *e)
+{
+    for (size_t i = 0; i < l->site_count; i++) {
+        const struct peft_site *s = &l->site_found[i];
+        double scaled = fabs(l->targets[i].scale) * s->b_max,
+               product = scaled * s->a_max * l->targets[i].rank;
+        if (!l->targets[i].targeted || (scaled <= FLT_MAX && product <= FLT_MAX))
+            continue;
+        return err_set(
+            e, "adapter_not_finite",
+            "module %s: scale * lora_B * lora_A can reach %.3g, more than f32 holds (largest magnitudes: "
+            "A %.3g, B %.3g; scale %.3g)",
+            l->sites[i].path, fmax(product, scaled), s->a_max, s->b_max, l->targets[i].scale);
+    }
+    return 0;
+}
+
+static bool has_effect(const struct peft_load *l)
+{
+    for (size_t i = 0; i < l->site_count; i++)
+        if (l->targets[i].targeted && l->targets[i].scale != 0 && l->site_found[i].a_max > 0 &&
+            l->site_found[i].b_max > 0)
+            return true;
+    return l->result->source.replacement_count > 0;
+}
+
+static int check_effect(const struct peft_load *l, struct err *e)
+{
+    if (has_effect(l))
+        return 0;
+    err_set(e, "adapter_no_effect",
+            "the adapter changes nothing: in every module lora_A, lora_B or the scale is zero");
+    return err_hint(
+        e, "An adapter saved before training has lora_B = 0. To store it all the same, set allow_no_effect.");
+}
+
+/* ---- replaced tensors ---- */
+
+/* What stands in a slot at last: its own values or, of a shared matrix, its partner's; NULL: the base's. */
+static const float *final_values(const struct peft_load *l, int slot)
+{
+    const struct peft_slot *own = &l->slot_found[slot];
+    int other = partner(l, slot);
+    if (own->tensor || other < 0 || l->saved[other])
+        return own->values;
+    return l->slot_found[other].values;
+}
+
+/* A shared matrix that is given twice, and not the same. PEFT would keep the one that it loads last. */
+static int check_shared(const struct peft_load *l, struct err *e)
+{
+    for (size_t i = 0; i < l->slot_count; i++) {
+        const struct peft_slot *own = &l->slot_found[i];
+        int index = own->tensor ? partner(l, (int)i) : -1;
+        const struct peft_slot *other = index < 0 ? NULL : &l->slot_found[index];
+        if (!other || !other->tensor || l->saved[i] || l->saved[index] || (!own->values && !other->values))
+            continue;
+        size_t bytes = (size_t)tensor_elements(own->tensor) * sizeof *own->values;
+        if (!own->values || !other->values || memcmp(own->values, other->values, bytes) != 0)
+            return err_set(e, "adapter_unsupported_feature",
+                           "tensors %s and %s differ, but are one matrix in this base", own->tensor->name,
+                           other->tensor->name);
+    }
+    return 0;
+}
+
+static int make_replacements(struct peft_load *l, struct err *e)
+{
+    struct peft *p = l->result;
+    p->replacements = calloc(l->slot_count + 1, sizeof *p->replacements);
+    if (!p->replacements)
+        return err_memory(e);
+    size_t count = 0;
+    for (size_t i = 0; i < l->slot_count; i++) {
+        const float *values = final_values(l, (int)i);
+        if (values)
+            p->replacements[count++] = (struct delta_replacement){(int)i, values};
+    }
+    p->source.replacements = p->replacements;
+    p->source.replacement_count = count;
+    return 0;
+}
+
+/* ---- putting it together ---- */
+
+static int open_weights(struct peft_load *l, struct err *e)
+{
+    struct stat status;
+    if (fstat(l->weights_fd, &status) != 0)
+        return err_errno(e, "cannot look at adapter_model.safetensors");
+    if ((uint64_t)status.st_size > PEFT_WEIGHTS_BYTES_MAX)
+        return err_set(e, "safetensors_malformed", "the file has %lld bytes; at most %llu are accepted",
+                       (long long)status.st_size, (unsigned long long)PEFT_WEIGHTS_BYTES_MAX);
+    if (safetensors_open(&l->weights, l->weights_fd, HEADER_BYTES_MAX, e) != 0)
+        return -1;
+    l->result->weights = l->weights;
+    return 0;
+}
+
+/* For the values of the largest part. */
+static int make_room(struct peft *p, struct err *e)
+{
+    int64_t largest = 0;
+    for (size_t i = 0; i < p->source.count; i++) {
+        int64_t elements = site_elements(&p->sites[p->parts[i].site]);
+        p->info.parameters += elements;
+        if (elements > largest)
+            largest = elements;
+    }
+    p->values_bytes = (size_t)largest * sizeof *p->values;
+    p->values = hugepage_new(p->values_bytes);
+    return p->values ? 0 : err_memory(e);
+}
+
+static int make_parts(struct peft_load *l, struct err *e)
+{
+    struct peft *p = l->result;
+    p->parts = calloc(l->site_count, sizeof *p->parts);
+    if (!p->parts)
+        return err_memory(e);
+    size_t count = 0;
+    for (size_t i = 0; i < l->site_count; i++) {
+        const struct peft_target *t = &l->targets[i];
+        if (!t->targeted)
+            continue;
+        p->parts[count++] = (struct delta_part){
+            .site = (int)i, .rank = t->rank, .scale = (float)t->scale, .dora = l->config.dora};
+        if (t->rank > p->info.rank_max)
+            p->info.rank_max = t->rank;
+    }
+    p->source.parts = p->parts;
+    p->source.count = count;
+    p->source.read = read_part;
+    p->source.arg = p;
+    p->info.sites = (int)count;
+    return make_room(p, e);
+}
+
+/* Everything about the weights file, in the order in which a person would want to hear of it. */
+static int load_weights(struct peft_load *l, struct err *e)
+{
+    if (peft_place_all(l, e) != 0 || scan_values(l, e) != 0 || check_products(l, e) != 0)
+        return -1;
+    if (check_shared(l, e) != 0 || make_replacements(l, e) != 0)
+        return -1;
+    if (l->options == 0 && check_effect(l, e) != 0)
+        return -1;
+    return make_parts(l, e);
+}
+
+/* An error that names no field is about one of the two files. */
+static int in_file(struct err *e, const char *file)
+{
+    return e->param[0] ? -1 : err_param(e, file);
+}
+
+static int load(struct peft_load *l, int config_fd, struct err *e)
+{
+    if (peft_config_init(&l->config, config_fd, e) != 0)
+        return in_file(e, "adapter_config.json");
+    if (open_weights(l, e) != 0)
+        return in_file(e, "adapter_model.safetensors");
+    if (peft_match(l->model, &l->config, l->targets, e) != 0 ||
+        peft_match_saved(l->model, &l->config, l->targets, l->saved, e) != 0)
+        return in_file(e, "adapter_config.json");
+    return load_weights(l, e) == 0 ? 0 : in_file(e, "adapter_model.safetensors");
+}
+
+static int allocate(struct peft_load *l, struct err *e)
+{
+    l->sites = model_sites(l->model, &l->site_count);
+    l->slots = model_slots(l->model, &l->slot_count);
+    l->targets = calloc(l->site_count, sizeof *l->targets);
+    l->saved = calloc(l->slot_count, sizeof *l->saved);
+    l->slot_found = calloc(l->slot_count, sizeof *l->slot_found);
+    l->result = calloc(1, sizeof *l->result);
+    if (!l->targets || !l->saved || !l->slot_found || !l->result)
+        return err_memory(e);
+    l->result->weights_fd = -1;
+    l->result->replaced = calloc(l->slot_count, sizeof *l->result->replaced);
+    l->result->sites = l->site_found = calloc(l->site_count, sizeof *l->site_found);
+    return l->result->replaced && l->result->sites ? 0 : err_memory(e);
+}
+
+/* The caller may close its own. */
+static int keep_descriptor(struct peft_load *l, int weights_fd, struct err *e)
+{
+    l->weights_fd = l->result->weights_fd = fcntl(weights_fd, F_DUPFD_CLOEXEC, 0);
+    return l->weights_fd >= 0 ? 0 : err_errno(e, "cannot keep adapter_model.safetensors open");
+}
+
+int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, unsigned options,
+              struct err *e)
+{
+    struct peft_load l = {.model = m, .options = options};
+    int result =
+        allocate(&l, e) == 0 && keep_descriptor(&l, weights_fd, e) == 0 ? load(&l, config_fd, e) : -1;
+    peft_config_fini(&l.config);
+    free(l.targets);
+    free(l.saved);
+    free(l.slot_found);
+    if (result == 0)
+        *out = l.result;
+    else
+        peft_free(l.result);
+    return result;
+}
+
+void peft_free(struct peft *p)
+{
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->replaced_count; i++)
+        free(p->replaced[i]);
+    free(p->replaced);
+    free(p->replacements);
+    free(p->parts);
+    free(p->sites);
+    safetensors_close(p->weights);
+    if (p->weights_fd >= 0)
+        close(p->weights_fd);
+    hugepage_free(p->values, p->values_bytes);
+    free(p);
+}
+
+const struct delta_source *peft_source(const struct peft *p)
+{
+    return &p->source;
+}
+
+const struct peft_info *peft_info(const struct peft *p)
+{
+    return &p->info;
+}

@@ -1,0 +1,267 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "adapters/peft/peft_private.h"
+
+enum { PATH_BYTES = 256 };
+
+static int refuse(const struct tensor *t, const char *code, const char *why, const char *hint, struct err *e)
+{
+    err_set(e, code, "tensor %s: %s", t->name, why);
+    return hint ? err_hint(e, "%s", hint) : -1;
+}
+
+/* ---- names: every tensor of the file has one place, or the upload is refused ---- */
+
+/* In the order in which they are tried: the last ones are endings of others. */
+static const struct ending {
+    const char *text;
+    enum peft_role role;
+    const char *leaf; /* of PEFT_ROLE_BASE */
+    bool embedding;   /* of A and B: an embedding's */
+    bool base_layer;  /* of a module that is a target */
+} endings[] = {
+    {".lora_A.weight", PEFT_ROLE_A, NULL, false, false},
+    {".lora_B.weight", PEFT_ROLE_B, NULL, false, false},
+    {".lora_embedding_A", PEFT_ROLE_A, NULL, true, false},
+    {".lora_embedding_B", PEFT_ROLE_B, NULL, true, false},
+    {".lora_magnitude_vector", PEFT_ROLE_MAGNITUDE, NULL, false, false},
+    {".lora_magnitude_vector.weight", PEFT_ROLE_MAGNITUDE, NULL, false, false},
+    {".original_module.bias", PEFT_ROLE_COPY, "bias", false, false},
+    {".modules_to_save.bias", PEFT_ROLE_COPY, "bias", false, false},
+    {".base_layer.weight", PEFT_ROLE_BASE, "weight", false, true},
+    {".base_layer.bias", PEFT_ROLE_BASE, "bias", false, true},
+    {".weight", PEFT_ROLE_BASE, "weight", false, false},
+    {".bias", PEFT_ROLE_BASE, "bias", false, false},
+};
+
+static const struct ending *find_ending(const char *name)
+{
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t size = strlen(endings[i].text);
+        if (length > size && strcmp(name + length - size, endings[i].text) == 0)
+            return &endings[i];
+    }
+    return NULL;
+}
+
+static bool is_module(const struct model *m, const char *path)
+{
+    size_t count;
+    const char *const *modules = model_modules(m, &count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(modules[i], path) == 0)
+            return true;
+    return false;
+}
+
+static bool is_targeted(const struct peft_load *l, int site)
+{
+    return site >= 0 && l->targets[site].targeted;
+}
+
+/* Which of the base's tensors may come with a file: those of modules_to_save; biases, where `bias` has them,
+ * under either name (before PEFT 0.6 a target's had no base_layer); the embedding and the head, which PEFT
+ * adds by itself. */
+static bool takes_slot(const struct peft_load *l, int slot, bool base_layer)
+{
+    const struct slot *s = &l->slots[slot];
+    bool targeted = is_targeted(l, s->site);
+    if (base_layer && !targeted)
+        return false;
+    if (l->saved[slot])
+        return !base_layer;
+    if (strcmp(s->leaf, "bias") == 0)
+        return l->config.bias == PEFT_BIAS_ALL || (l->config.bias == PEFT_BIAS_TARGETS && targeted);
+    enum site_kind kind = s->site < 0 ? SITE_KINDS : l->sites[s->site].kind;
+    return kind == SITE_LM_HEAD || kind == SITE_EMBEDDING;
+}
+
+/* With bias = "all" PEFT saves every bias that it finds: of a saved module also the one of the module before
+ * training, and its own a second time. On loading neither is used. */
+static bool takes_copy(const struct peft_load *l, int slot)
+{
+    return l->saved[slot] && l->config.bias == PEFT_BIAS_ALL;
+}
+
+static bool takes_site(const struct peft_load *l, int site, const struct ending *n)
+{
+    if (!is_targeted(l, site))
+        return false;
+    if (n->role == PEFT_ROLE_MAGNITUDE)
+        return l->config.dora;
+    return n->embedding == (l->sites[site].kind == SITE_EMBEDDING);
+}
+
+/* A name that ends like one of ours, for a module that has no use for it. */
+static int refuse_module(const struct peft_load *l, const struct tensor *t, const char *path,
+                         const struct ending *n, struct err *e)
+{
+    static const char code[] = "adapter_unexpected_tensor";
+    if (!is_module(l->model, path))
+        return refuse(t, "adapter_unknown_module", "the base has no such module", NULL, e);
+    if (n->role == PEFT_ROLE_MAGNITUDE && !l->config.dora)
+        return refuse(t, code, "it is a magnitude of DoRA, and adapter_config.json has not use_dora = true",
+                      NULL, e);
+    if (!n->leaf && !is_targeted(l, model_find_site(l->model, path)))
+        return refuse(t, code, "adapter_config.json does not target this module",
+                      "Check target_modules, exclude_modules and layers_to_transform.", e);
+    if (!n->leaf)
+        return refuse(t, code, "it is not a tensor of a LoRA on a layer of this kind", NULL, e);
+    return refuse(
+        t, code, "it is not part of a LoRA on this module",
+        "Weights of the base belong to modules_to_save, its biases to bias = \"all\" or \"lora_only\".", e);
+}
+
+int peft_place_find(const struct peft_load *l, const struct tensor *t, struct peft_place *out, struct err *e)
+{
+    size_t prefix = sizeof PEFT_PREFIX - 1;
+    if (strncmp(t->name, PEFT_PREFIX, prefix) != 0)
+        return refuse(t, "adapter_unexpected_tensor", "the name does not start with " PEFT_PREFIX, NULL, e);
+    const char *name = t->name + prefix;
+    const struct ending *n = find_ending(name);
+    char path[PATH_BYTES + 1]; /* longer names were refused on opening */
+    snprintf(path, sizeof path, "%.*s", n ? (int)(strlen(name) - strlen(n->text)) : 0, name);
+    if (!n || (n->role == PEFT_ROLE_BASE && strstr(path, ".lora_"))) /* or has an adapter's name in it */
+        return refuse(t, "adapter_unexpected_tensor", "it is not a tensor of LoRA as PEFT names them",
+                      "Save the adapter with save_pretrained of PEFT.", e);
+    int index = n->leaf ? model_find_slot(l->model, path, n->leaf) : model_find_site(l->model, path);
+    bool taken = index >= 0 && (n->role == PEFT_ROLE_COPY   ? takes_copy(l, index)
+                                : n->role == PEFT_ROLE_BASE ? takes_slot(l, index, n->base_layer)
+                                                            : takes_site(l, index, n));
+    if (!taken)
+        return refuse_module(l, t, path, n, e);
+    *out = (struct peft_place){n->role, index};
+    return 0;
+}
+
+static int place_tensors(struct peft_load *l, struct err *e)
+{
+    for (size_t i = 0; i < safetensors_count(l->weights); i++) {
+        const struct tensor *t = safetensors_at(l->weights, i);
+        struct peft_place place;
+        if (peft_place_find(l, t, &place, e) != 0)
+            return -1;
+        if (place.role == PEFT_ROLE_COPY)
+            continue;
+        bool base = place.role == PEFT_ROLE_BASE;
+        struct peft_site *s = base ? NULL : &l->site_found[place.index];
+        const struct tensor **found = base                        ? &l->slot_found[place.index].tensor
+                                      : place.role == PEFT_ROLE_A ? &s->a
+                                      : place.role == PEFT_ROLE_B ? &s->b
+                                                                  : &s->magnitude;
+        if (*found)
+            return refuse(t, "adapter_unexpected_tensor", "the same tensor is there under another name", NULL,
+                          e);
+        *found = t;
+    }
+    return 0;
+}
+
+/* ---- what is missing ---- */
+
+static const char *missing_ending(const struct peft_load *l, size_t site)
+{
+    const struct peft_site *s = &l->site_found[site];
+    bool embedding = l->sites[site].kind == SITE_EMBEDDING;
+    if (!s->a)
+        return embedding ? ".lora_embedding_A" : ".lora_A.weight";
+    if (!s->b)
+        return embedding ? ".lora_embedding_B" : ".lora_B.weight";
+    return l->config.dora && !s->magnitude ? ".lora_magnitude_vector" : NULL;
+}
+
+static int check_sites(const struct peft_load *l, struct err *e)
+{
+    for (size_t i = 0; i < l->site_count; i++) {
+        const char *missing = l->targets[i].targeted ? missing_ending(l, i) : NULL;
+        if (!missing)
+            continue;
+        err_set(e, "adapter_missing_tensor", "tensor %s%s%s is missing; adapter_config.json targets %s",
+                PEFT_PREFIX, l->sites[i].path, missing, l->sites[i].path);
+        return err_hint(e, "Check target_modules and layers_to_transform, or save the adapter again.");
+    }
+    return 0;
+}
+
+/* Does the config say that the file has this tensor? */
+static bool promises(const struct peft_load *l, size_t slot)
+{
+    const struct slot *s = &l->slots[slot];
+    bool bias = strcmp(s->leaf, "bias") == 0;
+    return l->saved[slot] || (bias && l->config.bias == PEFT_BIAS_ALL) ||
+           (bias && l->config.bias == PEFT_BIAS_TARGETS && is_targeted(l, s->site));
+}
+
+static int check_slots(const struct peft_load *l, struct err *e)
+{
+    for (size_t i = 0; i < l->slot_count; i++) {
+        if (l->slot_found[i].tensor || !promises(l, i))
+            continue;
+        err_set(e, "adapter_missing_tensor", "tensor %s%s.%s is missing; adapter_config.json has it by %s",
+                PEFT_PREFIX, l->slots[i].path, l->slots[i].leaf, l->saved[i] ? "modules_to_save" : "bias");
+        return err_hint(
+            e, "Some versions of PEFT do not save trained biases: save the adapter with a newer one.");
+    }
+    return 0;
+}
+
+/* ---- shapes ---- */
+
+/* columns 0: a vector. */
+static int check_shape(const struct tensor *t, long long rows, long long columns, const char *meaning,
+                       struct err *e)
+{
+    if (t->dimensions == (columns ? 2 : 1) && t->shape[0] == rows && (!columns || t->shape[1] == columns))
+        return 0;
+    char found[128], wanted[64];
+    tensor_shape_text(t, found, sizeof found);
+    snprintf(wanted, sizeof wanted, columns ? "[%lld, %lld]" : "[%lld]", rows, columns);
+    return err_set(e, "adapter_shape_mismatch", "tensor %s: expected %s (%s), found %s", t->name, wanted,
+                   meaning, found);
+}
+
+static int check_site_shapes(const struct peft_site *s, const struct site *site, int rank, struct err *e)
+{
+    if (check_shape(s->a, rank, site->in, "rank, inputs of the base's layer", e) != 0 ||
+        check_shape(s->b, site->out, rank, "outputs of the base's layer, rank", e) != 0)
+        return -1;
+    return s->magnitude ? check_shape(s->magnitude, site->out, 0, "outputs of the base's layer", e) : 0;
+}
+
+static int check_copies(const struct peft_load *l, struct err *e)
+{
+    if (l->config.bias != PEFT_BIAS_ALL)
+        return 0; /* there are none */
+    for (size_t i = 0; i < safetensors_count(l->weights); i++) {
+        const struct tensor *t = safetensors_at(l->weights, i);
+        struct peft_place place;
+        if (peft_place_find(l, t, &place, e) != 0)
+            return -1;
+        if (place.role == PEFT_ROLE_COPY &&
+            check_shape(t, l->slots[place.index].rows, l->slots[place.index].cols, "as in the base", e) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int check_shapes(const struct peft_load *l, struct err *e)
+{
+    for (size_t i = 0; i < l->site_count; i++)
+        if (l->targets[i].targeted &&
+            check_site_shapes(&l->site_found[i], &l->sites[i], l->targets[i].rank, e) != 0)
+            return -1;
+    for (size_t i = 0; i < l->slot_count; i++)
+        if (l->slot_found[i].tensor && check_shape(l->slot_found[i].tensor, l->slots[i].rows,
+                                                   l->slots[i].cols, "as in the base", e) != 0)
+            return -1;
+    return check_copies(l, e);
+}
+
+int peft_place_all(struct peft_load *l, struct err *e)
+{
+    if (place_tensors(l, e) != 0 || check_sites(l, e) != 0 || check_slots(l, e) != 0)
+        return -1;
+    return check_shapes(l, e);
+}

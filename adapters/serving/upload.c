@@ -1,0 +1,163 @@
+#include "adapters/serving/upload.h"
+
+#include <string.h>
+
+#include "adapters/peft/gguf_peft.h"
+#include "adapters/peft/peft.h"
+
+struct job { /* what each step borrows */
+    struct registry *registry;
+    struct cache *cache;
+    struct engine *engine;
+    const struct model *model;
+    struct staged *staged;
+    const struct upload *upload;
+};
+
+/* All that is found out about its effect. */
+struct effect {
+    struct engine_proof logits;
+    struct version_proof proof;
+};
+
+static int publish(const struct job *j, const struct peft_info *info, const struct effect *effect,
+                   const struct version **out, bool *created, struct err *e)
+{
+    struct publish p = {.tenant = j->upload->tenant,
+                        .name = j->upload->name,
+                        .activate = j->upload->activate,
+                        .rank_max = info->rank_max,
+                        .sites = info->sites,
+                        .parameters = info->parameters,
+                        .proof_max = effect->logits.max_change,
+                        .proof_mean = effect->logits.mean_change,
+                        .proof = &effect->proof};
+    memcpy(p.digest, info->version, sizeof p.digest);
+    return registry_publish(j->registry, j->staged, &p, out, created, e);
+}
+
+static int probe(const struct job *j, struct delta *d, struct engine_proof *proof, struct err *e)
+{
+    if (engine_probe(j->engine, j->upload->tenant, d, proof, e) != 0)
+        return -1;
+    if (proof->max_change > 0 || j->upload->allow_no_effect)
+        return 0;
+    err_set(e, "adapter_no_effect",
+            "the adapter changes no output of the model: on the probe every logit is the same "
+            "with and without it");
+    return err_hint(e, "was it trained for this base? With allow_no_effect it is accepted as it is");
+}
+
+static int find_effect(const struct job *j, const struct peft *p, struct delta *d, struct effect *out,
+                       struct err *e)
+{
+    const struct upload *u = j->upload;
+    if (probe(j, d, &out->logits, e) != 0 || proof_norms(&out->proof, j->model, peft_source(p), e) != 0)
+        return -1;
+    if (u->proof_prompt &&
+        proof_sample(&out->proof, j->engine, u->tenant, d, u->tokenizer, u->proof_prompt, e) != 0)
+        return err_param(e, "proof_prompt");
+    return 0;
+}
+
+/* A content that is not there yet, or one of which a sample is wanted. */
+static int accept_new(const struct job *j, const struct peft *p, const struct version **out, bool *created,
+                      struct err *e)
+{
+    char digest[SHA256_HEX + 1];
+    struct delta *d;
+    struct effect effect = {0};
+    uint64_t bytes = staged_bytes(j->staged, STAGED_CONFIG) + staged_bytes(j->staged, STAGED_WEIGHTS);
+    hex_encode(peft_info(p)->version, SHA256_BYTES, digest);
+    if (registry_quota_check(j->registry, j->upload->tenant, j->upload->name, digest, bytes, e) != 0 ||
+        delta_new(&d, j->model, peft_source(p), e) != 0)
+        return -1;
+    int result = find_effect(j, p, d, &effect, e);
+    if (result == 0)
+        result = publish(j, peft_info(p), &effect, out, created, e);
+    if (result == 0)
+        cache_put(j->cache, *out, d);
+    proof_fini(&effect.proof);
+    delta_unref(d);
+    return result;
+}
+
+/* Content that is there already, under this name and in good health, was proved then. -1: it is not, or no
+ * longer. */
+static int accept_present(const struct job *j, const struct peft_info *info, const struct version **out)
+{
+    char reference[NAME_MAX_BYTES + 1 + SHA256_HEX + 1], digest[SHA256_HEX + 1];
+    const struct version *v;
+    struct err ignored;
+    hex_encode(info->version, sizeof info->version, digest);
+    stpcpy(stpcpy(stpcpy(reference, j->upload->name), "@"), digest);
+    if (registry_resolve(j->registry, j->upload->tenant, reference, &v, &ignored) != 0)
+        return -1;
+    if (!j->upload->activate || v->active) {
+        *out = v;
+        return 0;
+    }
+    version_unref(v);
+    return registry_activate(j->registry, j->upload->tenant, j->upload->name, digest, out, &ignored);
+}
+
+/* ---- GGUF ---- */
+
+static int put_config(void *arg, const void *bytes, size_t length, struct err *e)
+{
+    return staged_write(arg, STAGED_CONFIG, bytes, length, e);
+}
+
+static int put_weights(void *arg, const void *bytes, size_t length, struct err *e)
+{
+    return staged_write(arg, STAGED_WEIGHTS, bytes, length, e);
+}
+
+/* A GGUF file becomes PEFT's two, and these are what is stored. */
+static int convert(struct job *j, struct err *e)
+{
+    struct staged *converted;
+    int fd = staged_fd(j->staged, STAGED_WEIGHTS);
+    if (!gguf_is(fd))
+        return 0;
+    if (staged_new(&converted, j->registry, e) != 0)
+        return -1;
+    struct gguf_sink sink = {put_config, put_weights, converted};
+    if (gguf_peft_convert(j->model, fd, &sink, e) != 0) {
+        staged_free(converted);
+        return e->param[0] ? -1 : err_param(e, "weights");
+    }
+    staged_free(j->staged);
+    j->staged = converted;
+    return 0;
+}
+
+static int accept(struct job *j, const struct version **out, bool *created, struct err *e)
+{
+    struct peft *p;
+    if (!name_valid(j->upload->name)) {
+        err_set(e, "invalid_name", "an adapter's name must match [a-z0-9][a-z0-9._-]{0,63}");
+        return err_param(e, "name");
+    }
+    if (staged_sync(j->staged, e) != 0 ||
+        peft_load(&p, j->model, staged_fd(j->staged, STAGED_CONFIG), staged_fd(j->staged, STAGED_WEIGHTS),
+                  j->upload->allow_no_effect, e) != 0)
+        return -1;
+    int result = j->upload->proof_prompt ? -1 : accept_present(j, peft_info(p), out);
+    if (result == 0)
+        *created = false;
+    else
+        result = accept_new(j, p, out, created, e);
+    peft_free(p);
+    return result;
+}
+
+int upload_accept(struct registry *r, struct cache *c, struct engine *g, const struct model *m,
+                  struct staged *staged, const struct upload *u, const struct version **out, bool *created,
+                  struct err *e)
+{
+    struct job j = {.registry = r, .cache = c, .engine = g, .model = m, .staged = staged, .upload = u};
+    int result = convert(&j, e) == 0 ? accept(&j, out, created, e) : -1;
+    staged_free(j.staged);
+    return result;
+}

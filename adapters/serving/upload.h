@@ -1,0 +1,21 @@
+/* From staged files to a version that can serve: validate, compile, prove, publish. Blocks; runs on a job
+ * thread. */
+#pragma once
+#include "adapters/serving/cache.h"
+#include "adapters/registry/registry.h"
+#include "core/engine/engine.h"
+#include "core/tokenizer/tokenizer.h"
+
+struct upload {
+    uint32_t tenant;
+    const char *name;
+    bool activate, allow_no_effect;
+    const char *proof_prompt; /* base and adapter answer it, and the answers are kept; NULL: none do */
+    const struct tokenizer *tokenizer; /* where there is a prompt */
+};
+
+/* On success the caller owns a reference to the version. Nothing is left behind by a refusal. Consumes
+ * `staged`. */
+int upload_accept(struct registry *r, struct cache *c, struct engine *g, const struct model *m,
+                  struct staged *staged, const struct upload *u, const struct version **out, bool *created,
+                  struct err *e);

@@ -1,0 +1,392 @@
+#include <dirent.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/lib/commands.h"
+#include "cli/lib/list.h"
+#include "cli/lib/path.h"
+#include "cli/lib/progress.h"
+#include "core/system/file.h"
+
+static int adapters_path(struct buf *path, const char *tenant, const char *label, struct err *e)
+{
+    if (buf_append_string(path, "/adapters") != 0 || (tenant && path_query(path, "tenant", tenant) != 0) ||
+        (label && path_query(path, "label", label) != 0))
+        return err_memory(e);
+    return 0;
+}
+
+/* Of what the name means, and what else decides how requests for it fare. */
+static void add_state(struct table *t, const json_t *adapter)
+{
+    const char *state = json_string_value(json_object_get(adapter, "state"));
+    char text[64];
+    snprintf(text, sizeof text, "%s%s%s", state ? state : "none active",
+             json_is_true(json_object_get(adapter, "expired")) ? ", expired" : "",
+             json_is_true(json_object_get(adapter, "pinned")) ? ", pinned" : "");
+    table_add(t, text);
+}
+
+static int print_rows(const json_t *rows, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row;
+    table_init(&t, "NAME|VERSION|>VERSIONS|STATE|CREATED");
+    json_array_foreach(rows, i, row)
+    {
+        table_add_member(&t, row, "name");
+        table_add_digest(&t, row, "version");
+        table_add_member(&t, row, "versions");
+        add_state(&t, row);
+        table_add_time(&t, row, "created");
+    }
+    return table_print(&t, e);
+}
+
+int adapters_list(struct context *c, const struct args *a, struct err *e)
+{
+    struct buf path = {0};
+    int result = adapters_path(&path, args_get(a, "--tenant"), args_get(a, "--label"), e);
+    if (result == 0)
+        result = list_show(c, a, path.data, &(struct list_view){.print = print_rows}, e);
+    buf_fini(&path);
+    return result;
+}
+
+/* "yes", "no", or its share where it is the canary. */
+static void add_active(struct table *t, const json_t *adapter, const json_t *version)
+{
+    const json_t *canary = json_object_get(adapter, "canary");
+    char share[32];
+    if (!json_is_object(canary) ||
+        !json_equal(json_object_get(canary, "version"), json_object_get(version, "version"))) {
+        table_add_member(t, version, "active");
+        return;
+    }
+    snprintf(share, sizeof share, "canary %g %%", json_number_value(json_object_get(canary, "percent")));
+    table_add(t, share);
+}
+
+int adapters_print_versions(const json_t *adapter, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row;
+    table_init(&t, "VERSION|ACTIVE|STATE|>RANK|>SITES|>BYTES|>LOGIT CHANGE|>NORM SUM|CREATED");
+    json_array_foreach(json_object_get(adapter, "versions"), i, row)
+    {
+        table_add_digest(&t, row, "version");
+        add_active(&t, adapter, row);
+        table_add_member(&t, row, "state");
+        table_add_member(&t, row, "rank_max");
+        table_add_member(&t, row, "sites");
+        table_add_bytes(&t, row, "bytes");
+        table_add_member(&t, json_object_get(row, "proof"), "max_logit_change");
+        table_add_member(&t, json_object_get(row, "proof"), "norm_sum");
+        table_add_time(&t, row, "created");
+    }
+    return table_print(&t, e);
+}
+
+/* ---- show ---- */
+
+static void add_sample(struct table *t, const json_t *version)
+{
+    const json_t *sample = json_object_get(json_object_get(version, "proof"), "sample");
+    for (const char *const *name = (const char *const[]){"prompt", "base", "adapter", NULL};
+         json_is_object(sample) && *name; name++) {
+        table_add_digest(t, version, "version");
+        table_add(t, *name);
+        table_add_member(t, sample, *name);
+    }
+}
+
+/* A table that may have no rows: its titles alone would say nothing. `before`: what stands between it and
+ * what came before; `otherwise`: what is said instead of an empty one. */
+static int print_filled(struct table *t, const char *before, const char *otherwise, struct err *e)
+{
+    if (t->count > t->columns || t->failed) {
+        fputs(before, stdout);
+        return table_print(t, e);
+    }
+    fputs(otherwise, stdout);
+    table_fini(t);
+    return 0;
+}
+
+static int print_samples(const json_t *versions, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row;
+    table_init(&t, "VERSION|SAMPLE|TEXT");
+    json_array_foreach(versions, i, row) add_sample(&t, row);
+    return print_filled(&t, "\n", "", e);
+}
+
+static int print_metadata(const json_t *adapter, const char *before, const char *otherwise, struct err *e)
+{
+    const json_t *labels = json_object_get(adapter, "labels"), *value;
+    const char *key, *note = json_string_value(json_object_get(adapter, "note"));
+    struct table t;
+    table_init(&t, "ABOUT|TEXT");
+    json_object_foreach((json_t *)(uintptr_t)labels, key, value)
+    {
+        char label[80];
+        snprintf(label, sizeof label, "label %s", key);
+        table_add(&t, label);
+        table_add_member(&t, labels, key);
+    }
+    if (note && *note) {
+        table_add(&t, "note");
+        table_add(&t, note);
+    }
+    if (json_is_string(json_object_get(adapter, "expires_at"))) {
+        table_add(&t, json_is_true(json_object_get(adapter, "expired")) ? "expired" : "expires");
+        table_add_time(&t, adapter, "expires_at");
+    }
+    if (json_is_true(json_object_get(adapter, "pinned"))) {
+        table_add(&t, "pinned");
+        table_add(&t, "yes");
+    }
+    return print_filled(&t, before, otherwise, e);
+}
+
+int adapters_print_metadata(const json_t *adapter, struct err *e)
+{
+    return print_metadata(adapter, "", "no labels, no note, no end, no pin\n", e);
+}
+
+static int print_adapter(const json_t *adapter, struct err *e)
+{
+    if (adapters_print_versions(adapter, e) != 0 || print_metadata(adapter, "\n", "", e) != 0)
+        return -1;
+    return print_samples(json_object_get(adapter, "versions"), e);
+}
+
+/* One version: how large the update of each module is. */
+static int print_version(const json_t *version, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row;
+    table_init(&t, "MODULE|>NORM");
+    json_array_foreach(json_object_get(json_object_get(version, "proof"), "norms"), i, row)
+    {
+        table_add_member(&t, row, "module");
+        table_add_member(&t, row, "norm");
+    }
+    json_t *one = json_pack("[O]", version);
+    int result = one ? table_print(&t, e) : err_memory(e);
+    if (result == 0)
+        result = print_samples(one, e);
+    json_decref(one);
+    return result;
+}
+
+static int show(struct context *c, const struct args *a, const char *name, const char *version, struct err *e)
+{
+    struct buf path = {0};
+    struct answer answer;
+    const char *tenant = args_get(a, "--tenant");
+    int result =
+        path_adapter(&path, name, version) != 0 || (tenant && path_query(&path, "tenant", tenant) != 0)
+            ? err_memory(e)
+            : client_call(c->client, "GET", path.data, NULL, &answer, e);
+    buf_fini(&path);
+    if (result != 0)
+        return -1;
+    if (c->json)
+        print_answer(&answer);
+    else
+        result = version ? print_version(answer.json, e) : print_adapter(answer.json, e);
+    answer_fini(&answer);
+    return result;
+}
+
+int adapters_show(struct context *c, const struct args *a, struct err *e)
+{
+    char *name;
+    const char *version;
+    if (path_reference(a->operand[0], &name, &version, e) != 0)
+        return -1;
+    int result = show(c, a, name, version, e);
+    free(name);
+    return result;
+}
+
+/* ---- upload ---- */
+
+static int is_pickle(const char *name)
+{
+    static const char *const endings[] = {".bin", ".pt", ".pth", ".pkl", ".ckpt"};
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (length > strlen(endings[i]) && strcmp(name + length - strlen(endings[i]), endings[i]) == 0)
+            return 1;
+    return 0;
+}
+
+static int refuse_pickle(const char *what, struct err *e)
+{
+    err_set(e, "pickle_refused",
+            "%s is a pickle: such files can run code when they are read and are never accepted", what);
+    return err_hint(
+        e, "save the adapter again as safetensors: model.save_pretrained(DIR, safe_serialization=True)");
+}
+
+/* Why adapter_model.safetensors is not there: perhaps the directory has the old form. */
+static int missing_weights(const char *directory, struct err *e)
+{
+    DIR *d = opendir(directory);
+    if (!d)
+        return err_errno(e, "cannot read the directory %s", directory);
+    char found[NAME_MAX + 1] = "";
+    for (struct dirent *entry; !found[0] && (entry = readdir(d));)
+        if (is_pickle(entry->d_name))
+            snprintf(found, sizeof found, "%s", entry->d_name);
+    closedir(d);
+    if (found[0])
+        return refuse_pickle(found, e);
+    err_set(e, "not_an_adapter", "%s has no adapter_model.safetensors", directory);
+    return err_hint(e, "name the directory that PEFT's save_pretrained wrote");
+}
+
+static int check_directory(const char *directory, const char *config, const char *weights, struct err *e)
+{
+    struct stat s;
+    if (stat(directory, &s) != 0)
+        return err_errno(e, "cannot read %s", directory);
+    if (!S_ISDIR(s.st_mode)) {
+        if (is_pickle(directory))
+            return refuse_pickle(directory, e);
+        err_set(e, "not_an_adapter", "%s is not a directory", directory);
+        return err_hint(e, "name the directory that holds adapter_config.json and adapter_model.safetensors");
+    }
+    if (stat(weights, &s) != 0)
+        return missing_weights(directory, e);
+    if (!S_ISREG(s.st_mode))
+        return err_set(e, "not_an_adapter", "%s is not a file", weights);
+    if (stat(config, &s) == 0 && S_ISREG(s.st_mode))
+        return 0;
+    err_set(e, "not_an_adapter", "%s has no adapter_config.json", directory);
+    return err_hint(e, "name the directory that PEFT's save_pretrained wrote");
+}
+
+static int is_gguf(const char *path)
+{
+    size_t length = strlen(path);
+    struct stat s;
+    return length > 5 && strcasecmp(path + length - 5, ".gguf") == 0 && stat(path, &s) == 0 &&
+           S_ISREG(s.st_mode);
+}
+
+/* --name, or what the directory or file is called. */
+static int choose_name(const struct args *a, char out[NAME_MAX + 1], struct err *e)
+{
+    const char *name = args_get(a, "--name");
+    char *real = name ? NULL : realpath(a->operand[0], NULL);
+    if (!name && !real)
+        return err_errno(e, "cannot read %s", a->operand[0]);
+    char *base = name ? (char *)(uintptr_t)name : strrchr(real, '/') + 1;
+    if (!name && is_gguf(a->operand[0]))
+        base[strlen(base) - 5] = '\0';
+    int good = path_name_valid(base);
+    if (good)
+        snprintf(out, NAME_MAX + 1, "%s", base);
+    else
+        err_set(e, "usage", "\"%.100s\" cannot name an adapter: names match [a-z0-9][a-z0-9._-]{0,63}", base);
+    free(real);
+    return good ? 0 : name ? -1 : err_hint(e, "give one with --name");
+}
+
+static void print_upload_sample(struct table *t, const json_t *sample)
+{
+    if (!json_is_object(sample))
+        return;
+    table_add(t, "proof: the base answers");
+    table_add_member(t, sample, "base");
+    table_add(t, "proof: the adapter answers");
+    table_add_member(t, sample, "adapter");
+}
+
+static int print_upload(const struct answer *answer, struct err *e)
+{
+    const json_t *u = answer->json, *proof = json_object_get(u, "proof");
+    struct table t;
+    table_init(&t, "");
+    t.columns = 2;
+    for (const char *const *name = (const char *const[]){"tenant", "name", "version", "active", "rank_max",
+                                                         "sites", "parameters", NULL};
+         *name; name++) {
+        table_add(&t, *name);
+        table_add_member(&t, u, *name);
+    }
+    table_add(&t, "bytes");
+    table_add_bytes(&t, u, "bytes");
+    table_add(&t, "proof: largest logit change");
+    table_add_member(&t, proof, "max_logit_change");
+    table_add(&t, "proof: mean logit change");
+    table_add_member(&t, proof, "mean_logit_change");
+    table_add(&t, "proof: sum of norms");
+    table_add_member(&t, proof, "norm_sum");
+    print_upload_sample(&t, json_object_get(proof, "sample"));
+    return table_print(&t, e);
+}
+
+static int upload(struct context *c, const struct client_upload *u, struct err *e)
+{
+    struct answer answer;
+    int result = client_upload(c->client, u, &answer, e);
+    progress_end(u->arg);
+    if (result != 0)
+        return -1;
+    if (c->json)
+        print_answer(&answer);
+    else
+        result = print_upload(&answer, e);
+    answer_fini(&answer);
+    return result;
+}
+
+/* `config` NULL: the weights are a GGUF file. */
+static int upload_files(struct context *c, const struct args *a, const char *config, const char *weights,
+                        struct err *e)
+{
+    char name[NAME_MAX + 1];
+    struct progress p;
+    if (choose_name(a, name, e) != 0)
+        return -1;
+    struct client_upload u = {.tenant = args_get(a, "--tenant"),
+                              .name = name,
+                              .proof_prompt = args_get(a, "--proof-prompt"),
+                              .no_activate = args_get(a, "--no-activate") != NULL,
+                              .allow_no_effect = args_get(a, "--allow-no-effect") != NULL,
+                              .config_path = config,
+                              .weights_path = weights,
+                              .progress = progress_show,
+                              .arg = &p};
+    progress_begin(&p);
+    return upload(c, &u, e);
+}
+
+int adapters_upload(struct context *c, const struct args *a, struct err *e)
+{
+    const char *path = a->operand[0];
+    if (is_gguf(path))
+        return upload_files(c, a, NULL, path, e);
+    char *config = file_join(path, "adapter_config.json");
+    char *weights = file_join(path, "adapter_model.safetensors");
+    int result = -1;
+    if (!config || !weights)
+        err_memory(e);
+    else if (check_directory(path, config, weights, e) == 0)
+        result = upload_files(c, a, config, weights, e);
+    free(config);
+    free(weights);
+    return result;
+}

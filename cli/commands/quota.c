@@ -1,0 +1,117 @@
+/* tenants quota, tenants default, and the quota in tenants create and show. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/lib/commands.h"
+
+static const struct {
+    const char *option, *member;
+} quotas[] = {{"--adapters-max", "adapters_max"},
+              {"--adapter-bytes-max", "adapter_bytes_max"},
+              {"--tokens-per-minute", "tokens_per_minute"},
+              {"--requests-in-flight-max", "requests_in_flight_max"},
+              {"--weight", "weight"}};
+enum { QUOTAS = sizeof quotas / sizeof *quotas };
+
+/* A whole number, K, M or G behind it for powers of 1024; "none" is null. */
+static json_t *read_limit(const char *option, const char *text, struct err *e)
+{
+    char *end;
+    if (strcmp(text, "none") == 0)
+        return json_null();
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    const char *unit = *end ? strchr("KMG", *end) : NULL;
+    int shift = unit ? 10 * (int)(unit - "KMG" + 1) : 0;
+    bool whole =
+        end != text && !errno && value >= 0 && (!*end || (unit && !end[1])) && value <= INT64_MAX >> shift;
+    if (whole)
+        return json_integer(value << shift);
+    err_set(e, "usage", "%s must be a whole number, K, M or G allowed behind it, or none, not \"%s\"", option,
+            text);
+    return NULL;
+}
+
+int quota_options(const struct args *a, json_t **out, struct err *e)
+{
+    json_t *quota = json_object();
+    for (size_t i = 0; quota && i < QUOTAS; i++) {
+        const char *text = args_get(a, quotas[i].option);
+        json_t *limit = text ? read_limit(quotas[i].option, text, e) : NULL;
+        if (text && (!limit || json_object_set_new(quota, quotas[i].member, limit) != 0)) {
+            json_decref(quota);
+            return limit ? err_memory(e) : -1;
+        }
+    }
+    *out = quota;
+    return quota ? 0 : err_memory(e);
+}
+
+int quota_print(const json_t *tenant, struct err *e)
+{
+    struct table t;
+    const json_t *quota = json_object_get(tenant, "quota");
+    table_init(&t, "QUOTA|>LIMIT");
+    for (size_t i = 0; i < QUOTAS; i++) {
+        table_add(&t, quotas[i].member);
+        if (json_is_integer(json_object_get(quota, quotas[i].member)))
+            table_add_member(&t, quota, quotas[i].member);
+        else
+            table_add(&t, "none");
+    }
+    return table_print(&t, e);
+}
+
+static int finish(struct context *c, struct answer *answer, struct err *e)
+{
+    int result = 0;
+    if (c->json)
+        print_answer(answer);
+    else
+        result = quota_print(answer->json, e);
+    answer_fini(answer);
+    return result;
+}
+
+int tenants_quota(struct context *c, const struct args *a, struct err *e)
+{
+    struct answer answer;
+    json_t *quota = NULL, *body = NULL;
+    if (quota_options(a, &quota, e) != 0)
+        return -1;
+    bool asked = json_object_size(quota) > 0;
+    if (asked)
+        body = json_pack("{s:o}", "quota", quota);
+    else
+        json_decref(quota);
+    if (asked && !body)
+        return err_memory(e);
+    /* where nothing is to be set, it is shown */
+    int result = tenants_call(c, body ? "PATCH" : "GET", a->operand[0], body, &answer, e);
+    json_decref(body);
+    return result == 0 ? finish(c, &answer, e) : -1;
+}
+
+int tenants_default(struct context *c, const struct args *a, struct err *e)
+{
+    struct answer answer;
+    const char *adapter = args_get(a, "--adapter");
+    if (!adapter == !args_get(a, "--base"))
+        return err_set(e, "usage", "give --adapter NAME or --base");
+    json_t *body = json_pack("{s:s?}", "default_adapter", adapter);
+    if (!body)
+        return err_set(e, "usage", "the adapter's name is not UTF-8");
+    int result = tenants_call(c, "PATCH", a->operand[0], body, &answer, e);
+    json_decref(body);
+    if (result != 0)
+        return -1;
+    if (c->json)
+        print_answer(&answer);
+    else
+        printf("requests of tenant %s that name no adapter get %s%s\n", a->operand[0],
+               adapter ? "adapter " : "the bare base", adapter ? adapter : "");
+    answer_fini(&answer);
+    return 0;
+}

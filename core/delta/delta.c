@@ -1,0 +1,273 @@
+#include "core/delta/delta.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/system/hugepage.h"
+#include "core/format/bf16.h"
+#include "core/kernels/vector.h"
+#include "core/delta/delta_internal.h"
+#include "core/model/model.h"
+
+enum { ALIGNMENT = 64 };
+
+/* ---- memory ---- */
+
+int delta_allocate(struct delta **out, const struct model *m, size_t bytes, bool replaces, bool magnitudes,
+                   struct err *e)
+{
+    size_t sites, slots;
+    model_sites(m, &sites);
+    model_slots(m, &slots);
+    struct delta *d = calloc(1, sizeof *d);
+    if (!d)
+        return err_memory(e);
+    atomic_init(&d->references, 1);
+    d->bf16 = model_info(m)->precision != PRECISION_EXACT;
+    d->bytes = sizeof *d + sites * sizeof *d->sites + bytes;
+    d->sites = calloc(sites, sizeof *d->sites);
+    d->memory = hugepage_new(bytes);
+    d->memory_bytes = bytes;
+    if (replaces)
+        d->replaced = calloc(slots, sizeof *d->replaced);
+    if (magnitudes)
+        d->magnitude = calloc(sites, sizeof *d->magnitude);
+    d->bytes +=
+        (replaces ? slots * sizeof *d->replaced : 0) + (magnitudes ? sites * sizeof *d->magnitude : 0);
+    if (d->sites && d->memory && (d->replaced || !replaces) && (d->magnitude || !magnitudes)) {
+        *out = d;
+        return 0;
+    }
+    delta_unref(d);
+    return err_memory(e);
+}
+
+void *delta_carve(const struct delta *d, size_t *at, size_t bytes)
+{
+    void *place = d ? d->memory + *at : NULL;
+    *at += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return place;
+}
+
+bool delta_put(const struct delta *d, void *numbers, size_t index, const float *values, size_t count)
+{
+    if (d->bf16)
+        return dtype_narrow_bf16(values, (uint16_t *)numbers + index, count);
+    memcpy((float *)numbers + index, values, count * sizeof *values);
+    return isfinite(vector_largest(values, count));
+}
+
+float delta_get(const struct delta *d, const void *numbers, size_t index)
+{
+    return d->bf16 ? bf16_widen(((const uint16_t *)numbers)[index]) : ((const float *)numbers)[index];
+}
+
+struct lowrank delta_place(const struct delta *d, bool bf16, const struct site *s, int rank, size_t *at)
+{
+    size_t size = bf16 ? sizeof(uint16_t) : sizeof(float);
+    struct lowrank l = {.rank = rank, .bf16 = bf16};
+    l.a = delta_carve(d, at, (size_t)rank * (size_t)s->in * size);
+    l.b = delta_carve(d, at, lowrank_b_elements(rank, s->out) * size);
+    return l;
+}
+
+size_t delta_a_at(const struct site *s, int rank, int r, int k)
+{
+    return s->kind == SITE_EMBEDDING ? (size_t)k * (size_t)rank + (size_t)r
+                                     : (size_t)r * (size_t)s->in + (size_t)k;
+}
+
+/* ---- replaced tensors ---- */
+
+static size_t slot_elements(const struct slot *s)
+{
+    return (size_t)s->rows * (size_t)(s->cols ? s->cols : 1);
+}
+
+/* The place of an earlier replacement with the same values, or of this one. */
+static const struct delta_replacement *first_of(const struct delta_source *s, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (s->replacements[i].values == s->replacements[index].values)
+            return &s->replacements[i];
+    return &s->replacements[index];
+}
+
+static struct matrix slot_matrix(const struct slot *s, bool bf16)
+{
+    bool narrow = bf16 && s->cols > 0;
+    return (struct matrix){.dtype = narrow ? DTYPE_BF16 : DTYPE_F32,
+                           .rows = s->transposed ? s->cols : s->rows,
+                           .cols = s->transposed ? s->rows : s->cols,
+                           .transposed = s->transposed};
+}
+
+static bool copy_values(const struct delta *d, const struct matrix *w, const float *values, size_t count)
+{
+    if (w->dtype != DTYPE_F32)
+        return delta_put(d, (void *)w->data, 0, values, count);
+    memcpy((void *)w->data, values, count * sizeof *values);
+    return true;
+}
+
+static int fill_replaced(struct delta *d, const struct model *m, const struct delta_source *s, size_t *at,
+                         struct err *e)
+{
+    size_t count;
+    const struct slot *slots = model_slots(m, &count);
+    const struct site *sites = model_sites(m, &count);
+    for (size_t i = 0; i < s->replacement_count; i++) {
+        const struct delta_replacement *own = &s->replacements[i], *first = first_of(s, i);
+        const struct slot *slot = &slots[own->slot];
+        struct matrix w = slot_matrix(slot, d->bf16);
+        w.data = own == first ? delta_carve(d, at, slot_elements(slot) * dtype_size(w.dtype))
+                              : d->replaced[first->slot].data;
+        if (own == first && !copy_values(d, &w, own->values, slot_elements(slot)))
+            return err_set(e, "adapter_not_finite", "%.200s.%s: a value does not fit bf16", slot->path,
+                           slot->leaf);
+        d->replaced[own->slot] = w;
+        if (slot->cols == 0 || slot->site < 0 || sites[slot->site].kind == SITE_EMBEDDING)
+            continue;
+        d->replaces_layer = true;
+        if (linear_check(&w, e) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- low-rank parts ---- */
+
+static bool fill_a(const struct delta *d, const struct site *s, const struct lowrank *l, const float *a)
+{
+    if (s->kind != SITE_EMBEDDING)
+        return delta_put(d, (void *)l->a, 0, a, (size_t)l->rank * (size_t)s->in);
+    bool finite = true;
+    for (int r = 0; r < l->rank; r++)
+        for (int k = 0; k < s->in; k++)
+            finite &= delta_put(d, (void *)l->a, delta_a_at(s, l->rank, r, k),
+                                &a[(size_t)r * (size_t)s->in + (size_t)k], 1);
+    return finite;
+}
+
+/* B with the scale and, of DoRA, the rows' factors folded in. */
+static bool fill_b(const struct delta *d, const struct site *s, const struct lowrank *l, const float *b,
+                   float scale, const float *factor)
+{
+    bool finite = true;
+    for (int row = 0; row < s->out; row += LINEAR_ROWS) {
+        int rows = s->out - row < LINEAR_ROWS ? s->out - row : LINEAR_ROWS;
+        float scales[LINEAR_ROWS], column[LINEAR_ROWS];
+        for (int i = 0; i < rows; i++)
+            scales[i] = factor ? scale * factor[row + i] : scale;
+        for (int r = 0; r < l->rank; r++) {
+            for (int i = 0; i < rows; i++)
+                column[i] = scales[i] * b[(size_t)(row + i) * (size_t)l->rank + (size_t)r];
+            finite &= delta_put(d, (void *)l->b, lowrank_b_at(l->rank, row, r), column, (size_t)rows);
+        }
+    }
+    return finite;
+}
+
+/* False where a number is not finite. */
+static bool fill_part(struct delta *d, const struct site *s, const struct delta_part *p, size_t *at)
+{
+    const struct lowrank l = delta_place(d, d->bf16, s, p->rank, at);
+    d->sites[p->site] = l;
+    return fill_a(d, s, &l, p->a) && fill_b(d, s, &l, p->b, p->scale, delta_magnitude(d, p->site));
+}
+
+int delta_source_part(const struct delta_source *s, size_t index, struct delta_part *out, struct err *e)
+{
+    struct delta_part part = s->parts[index];
+    if (s->read && s->read(s->arg, &part, e) != 0)
+        return -1;
+    *out = part;
+    return 0;
+}
+
+static int fill_parts(struct delta *d, const struct model *m, const struct delta_source *s, size_t *at,
+                      struct err *e)
+{
+    size_t count;
+    const struct site *sites = model_sites(m, &count);
+    for (size_t i = 0; i < s->count; i++) {
+        struct delta_part p;
+        if (delta_source_part(s, i, &p, e) != 0)
+            return -1;
+        const struct site *site = &sites[p.site];
+        if (p.dora) {
+            float *factor = delta_carve(d, at, (size_t)site->out * sizeof *factor);
+            if (delta_dora(m, d, &p, factor, e) != 0)
+                return -1;
+            d->magnitude[p.site] = factor;
+        }
+        if (!fill_part(d, site, &p, at))
+            return err_set(e, "adapter_not_finite", "%.200s: A, or scale %g times B, is not finite",
+                           site->path, (double)p.scale);
+    }
+    return 0;
+}
+
+/* ---- the whole ---- */
+
+static size_t source_bytes(const struct model *m, const struct delta_source *s, bool *magnitudes)
+{
+    size_t count, at = 0;
+    const struct slot *slots = model_slots(m, &count);
+    const struct site *sites = model_sites(m, &count);
+    bool bf16 = model_info(m)->precision != PRECISION_EXACT;
+    *magnitudes = false;
+    for (size_t i = 0; i < s->replacement_count; i++) {
+        const struct slot *slot = &slots[s->replacements[i].slot];
+        if (first_of(s, i) == &s->replacements[i])
+            delta_carve(NULL, &at, slot_elements(slot) * dtype_size(slot_matrix(slot, bf16).dtype));
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        const struct site *site = &sites[s->parts[i].site];
+        delta_place(NULL, bf16, site, s->parts[i].rank, &at);
+        if (s->parts[i].dora) {
+            delta_carve(NULL, &at, (size_t)site->out * sizeof(float));
+            *magnitudes = true;
+        }
+    }
+    return at;
+}
+
+int delta_new(struct delta **out, const struct model *m, const struct delta_source *s, struct err *e)
+{
+    struct delta *d;
+    bool magnitudes;
+    size_t bytes = source_bytes(m, s, &magnitudes), at = 0;
+    if (delta_allocate(&d, m, bytes, s->replacement_count > 0, magnitudes, e) != 0)
+        return -1;
+    if (fill_replaced(d, m, s, &at, e) != 0 || fill_parts(d, m, s, &at, e) != 0) {
+        delta_unref(d);
+        return -1;
+    }
+    *out = d;
+    return 0;
+}
+
+struct delta *delta_ref(struct delta *d)
+{
+    if (d)
+        atomic_fetch_add_explicit(&d->references, 1, memory_order_relaxed);
+    return d;
+}
+
+void delta_unref(struct delta *d)
+{
+    if (!d || atomic_fetch_sub_explicit(&d->references, 1, memory_order_acq_rel) != 1)
+        return;
+    free(d->sites);
+    free(d->magnitude);
+    free(d->replaced);
+    hugepage_free(d->memory, d->memory_bytes);
+    free(d);
+}
+
+size_t delta_bytes(const struct delta *d)
+{
+    return d->bytes;
+}

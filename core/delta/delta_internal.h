@@ -1,0 +1,65 @@
+/* What a delta is made of. For core/model only. */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "core/kernels/linear.h"
+#include "core/kernels/lowrank.h"
+#include "core/delta/delta.h"
+
+struct delta {
+    atomic_int references;
+    size_t bytes;
+    bool bf16;               /* otherwise f32: the precision of the model decides */
+    bool replaces_layer;     /* one of the replaced is a linear layer's weight */
+    struct lowrank *sites;   /* owned, one per site of the model; rank 0: not changed. An embedding's A is
+                              * [in, rank] */
+    const float **magnitude; /* owned, [sites], or NULL; of DoRA: [out] factors of W's rows, else NULL */
+    struct matrix *replaced; /* owned, [slots], or NULL; no data: the base's. Vectors are f32 */
+    char *memory;            /* owned: all numbers */
+    size_t memory_bytes;
+};
+
+/* The delta's part of a site, or NULL where it changes nothing. `d` may be NULL. */
+static inline const struct lowrank *delta_at(const struct delta *d, int site)
+{
+    return d && d->sites[site].rank > 0 ? &d->sites[site] : NULL;
+}
+
+/* Factors of the rows of W, or NULL. */
+static inline const float *delta_magnitude(const struct delta *d, int site)
+{
+    return d && d->magnitude ? d->magnitude[site] : NULL;
+}
+
+/* The matrix in the place of the base's, or NULL. */
+static inline const struct matrix *delta_matrix(const struct delta *d, int slot)
+{
+    return d && d->replaced && d->replaced[slot].data ? &d->replaced[slot] : NULL;
+}
+
+/* The norm or bias that counts: the delta's or the base's (NULL: there is none). */
+static inline const float *delta_vector(const struct delta *d, int slot, const float *base)
+{
+    const struct matrix *own = base ? delta_matrix(d, slot) : NULL;
+    return own ? own->data : base;
+}
+
+/* An empty delta with `bytes` of zeroed memory. */
+int delta_allocate(struct delta **out, const struct model *m, size_t bytes, bool replaces, bool magnitudes,
+                   struct err *e);
+/* The next `bytes` of the memory, from *at on, aligned for vectors; a walk with no delta finds the size. */
+void *delta_carve(const struct delta *d, size_t *at, size_t bytes);
+/* Elements of A or B from `index` on, rounded to what the delta keeps; false where one is not finite. */
+bool delta_put(const struct delta *d, void *numbers, size_t index, const float *values, size_t count);
+float delta_get(const struct delta *d, const void *numbers, size_t index);
+/* Places of a site's A and B in the memory. */
+struct site;
+struct lowrank delta_place(const struct delta *d, bool bf16, const struct site *s, int rank, size_t *at);
+/* Where A[r][k] is. */
+size_t delta_a_at(const struct site *s, int rank, int r, int k);
+
+/* Factors m / ||W + scale B A|| of a part's rows into `out` [rows of the part]. W is the base's as it is
+ * served, or the delta's where it replaces it. */
+int delta_dora(const struct model *m, const struct delta *d, const struct delta_part *p, float *out,
+               struct err *e);

@@ -1,0 +1,44 @@
+/* Reads safetensors files: the base model's and the tenants'. Never laxer than the reference implementation.
+ *
+ * Format: u64 little-endian header length, a JSON object, the data. Checked on opening: header within
+ * `header_limit`, no duplicate keys, offsets contiguous from 0 to the end of the file without holes or
+ * overlap, length equal to the product of the shape and the dtype's size (overflow checked). Errors:
+ * "safetensors_malformed"; "pickle_refused" for a pickle or a torch zip archive. An open file is immutable;
+ * any thread may read it. Does not own the descriptor. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/format/dtype.h"
+
+enum { SAFETENSORS_DIMENSIONS_MAX = 8 };
+
+struct tensor {
+    const char *name;
+    enum dtype dtype;
+    int dimensions;
+    int64_t shape[SAFETENSORS_DIMENSIONS_MAX];
+    uint64_t offset; /* of the first byte, from the start of the file */
+    uint64_t bytes;
+};
+
+struct safetensors;
+
+/* `header_limit`: 1 MiB for tenants' files, more for the base. Dtypes other than F32, F16, BF16 are refused.
+ */
+int safetensors_open(struct safetensors **out, int fd, size_t header_limit, struct err *e);
+void safetensors_close(struct safetensors *s);
+
+size_t safetensors_count(const struct safetensors *s);
+const struct tensor *safetensors_at(const struct safetensors *s, size_t index); /* sorted by name, bytewise */
+const struct tensor *safetensors_find(const struct safetensors *s, const char *name);
+
+/* Elements of a tensor: the product of its shape. */
+int64_t tensor_elements(const struct tensor *t);
+/* Write the shape as "[8, 64]" for messages. */
+void tensor_shape_text(const struct tensor *t, char *out, size_t size);
+
+/* Read a whole tensor by pread, widened to f32 [elements]. With `finite`, NaN or infinity is refused
+ * ("adapter_not_finite"). */
+int safetensors_read(int fd, const struct tensor *t, float *out, int finite, struct err *e);

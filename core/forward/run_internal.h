@@ -1,0 +1,35 @@
+/* The scratch of one caller of the forward pass. For core/model only. */
+#pragma once
+#include "core/kernels/qgemm.h"
+#include "core/model/model_internal.h"
+
+enum {
+    INPUT_SITES_MAX = 3, /* linear layers that read one input: q, k, v */
+    /* from token to token; a little more than a power of two, so that tokens do not meet in the cache */
+    LOW_STRIDE = INPUT_SITES_MAX * DELTA_RANK_MAX + 16
+};
+
+struct model_run {
+    const struct model *model;
+    struct pool *pool;
+    struct kvcache *kv;
+    int batch_tokens, logit_rows; /* as promised at the start */
+    float *memory;                /* owned: the float arrays */
+    float *x;                     /* [tokens, hidden] residual stream */
+    float *h;                     /* [tokens, widest] input of the next linear layers */
+    float *qkv;                   /* [tokens, q + 2 kv] */
+    float *attention;             /* [tokens, q] */
+    float *branch;                /* [tokens, hidden] what is added to x */
+    float *gate, *up;             /* [tokens, intermediate] */
+    float *cosine, *sine;         /* [tokens, head_dim / 2] */
+    float *low;                   /* [tokens, LOW_STRIDE]: A x, DELTA_RANK_MAX for each site */
+    float *head_input;            /* [logit_rows, hidden] */
+    float *logits;                /* [logit_rows, vocab] */
+    struct activation activation; /* owned: the input of packed layers, quantized */
+    float **scratch; /* owned, [workers] widened weights, a tile of attention, a packed layer's last rows */
+    const struct delta **head_delta; /* owned, [logit_rows] */
+
+    const struct batch *batch; /* of the step in hand */
+    int wanted;
+    bool any_delta, any_replaced; /* a row has a delta; one with a linear layer of its own */
+};

@@ -1,0 +1,209 @@
+#include "core/template/chat.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/system/file.h"
+#include "core/template/template.h"
+
+enum {
+    CONFIG_BYTES_MAX = 16 << 20,
+    /* a length without limit is written as 10^30 */
+    JSON_FLAGS = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL
+};
+
+struct chat {
+    struct template *template; /* owned; NULL: see problem */
+    json_t *variables;         /* owned: those that are the same in each prompt */
+    struct err problem;
+};
+
+/* ---- the special tokens ---- */
+
+/* A token is a string or an object with its "content". */
+static const json_t *token_text(const json_t *value)
+{
+    if (json_is_object(value))
+        value = json_object_get(value, "content");
+    return json_is_string(value) && json_string_length(value) > 0 ? value : NULL;
+}
+
+static int add_token(json_t *variables, const char *name, const json_t *value)
+{
+    const json_t *text = token_text(value);
+    return text ? json_object_set(variables, name, (json_t *)text) : 0;
+}
+
+static int add_list(json_t *variables, const char *name, const json_t *value)
+{
+    json_t *list = json_array();
+    int result = list ? 0 : -1;
+    for (size_t i = 0; i < json_array_size(value) && result == 0; i++) {
+        const json_t *text = token_text(json_array_get(value, i));
+        if (text)
+            result = json_array_append(list, (json_t *)text);
+    }
+    if (result == 0 && json_array_size(list) > 0)
+        result = json_object_set(variables, name, list);
+    json_decref(list);
+    return result;
+}
+
+/* The tokens of an object of either file. */
+static int add_tokens(json_t *variables, const json_t *from)
+{
+    static const char *const names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                        "pad_token", "cls_token", "mask_token"};
+    const char *key;
+    json_t *value;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (add_token(variables, names[i], json_object_get(from, names[i])) != 0)
+            return -1;
+    json_object_foreach(json_object_get(from, "extra_special_tokens"), key, value)
+    {
+        if (add_token(variables, key, value) != 0)
+            return -1;
+    }
+    return add_list(variables, "additional_special_tokens",
+                    json_object_get(from, "additional_special_tokens"));
+}
+
+/* ---- the files ---- */
+
+/* *out: an object, or NULL where there is no such file. */
+static int read_json(const char *directory, const char *name, json_t **out, struct err *e)
+{
+    struct buf text = {0};
+    json_error_t error;
+    char *path = file_join(directory, name);
+    int result = path ? 0 : err_memory(e);
+    *out = NULL;
+    if (result == 0 && file_exists(path) && (result = file_read(path, CONFIG_BYTES_MAX, &text, e)) == 0) {
+        *out = json_loadb(text.data, text.length, JSON_FLAGS, &error);
+        if (!json_is_object(*out)) {
+            result = err_set(e, "tokenizer_malformed", "%s, line %d: %s", path, *out ? 1 : error.line,
+                             *out ? "expected an object" : error.text);
+            json_decref(*out);
+            *out = NULL;
+        }
+    }
+    buf_fini(&text);
+    free(path);
+    return result;
+}
+
+/* The text of chat_template.jinja: 1, or 0 where there is none. */
+static int read_template_file(const char *directory, struct buf *out, struct err *e)
+{
+    char *path = file_join(directory, "chat_template.jinja");
+    int result = !path ? err_memory(e) : !file_exists(path) ? 0 : 1;
+    if (result == 1 && file_read(path, TEMPLATE_BYTES_MAX, out, e) != 0)
+        result = -1;
+    free(path);
+    return result;
+}
+
+/* The field is one template, or a list of {"name", "template"} of which "default" is meant. */
+static const json_t *find_template(const json_t *config)
+{
+    const json_t *field = json_object_get(config, "chat_template");
+    size_t index;
+    json_t *entry;
+    json_array_foreach(field, index, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        if (name && strcmp(name, "default") == 0)
+            return json_object_get(entry, "template");
+    }
+    return field;
+}
+
+/* ---- opening ---- */
+
+/* Whatever is wrong with the template itself is kept for those who send messages. */
+static int compile(struct chat *c, const char *text, size_t length, struct err *e)
+{
+    if (template_new(&c->template, text, length, &c->problem) == 0)
+        return 0;
+    if (strcmp(c->problem.code, "chat_template_unsupported") == 0)
+        return 0;
+    *e = c->problem;
+    return -1;
+}
+
+static int open_template(struct chat *c, const char *directory, const json_t *config, struct err *e)
+{
+    struct buf text = {0};
+    int result = read_template_file(directory, &text, e);
+    if (result == 1)
+        result = compile(c, text.data ? text.data : "", text.length, e);
+    else if (result == 0) {
+        const json_t *template = find_template(config);
+        if (json_is_string(template))
+            result = compile(c, json_string_value(template), json_string_length(template), e);
+        else
+            err_set(&c->problem, "chat_template_unsupported", "%s",
+                    template && !json_is_null(template)
+                        ? "the model's chat template is neither a text nor a list with a \"default\""
+                        : "the model has no chat template");
+    }
+    buf_fini(&text);
+    return result;
+}
+
+/* As in transformers, the map counts for older configurations, which do not list their added tokens. */
+static int open_variables(struct chat *c, const json_t *config, const json_t *map, struct err *e)
+{
+    c->variables = json_pack("{s:n, s:n, s:b}", "tools", "documents", "add_generation_prompt", 1);
+    if (!c->variables || add_tokens(c->variables, config) != 0 ||
+        (!json_object_get(config, "added_tokens_decoder") && add_tokens(c->variables, map) != 0))
+        return err_memory(e);
+    return 0;
+}
+
+int chat_open(struct chat **out, const char *directory, struct err *e)
+{
+    json_t *config = NULL, *map = NULL;
+    struct chat *c = calloc(1, sizeof *c);
+    int result = c ? 0 : err_memory(e);
+    if (result != 0 || read_json(directory, "tokenizer_config.json", &config, e) != 0 ||
+        read_json(directory, "special_tokens_map.json", &map, e) != 0 ||
+        open_variables(c, config, map, e) != 0 || open_template(c, directory, config, e) != 0)
+        result = -1;
+    json_decref(config);
+    json_decref(map);
+    if (result == 0)
+        *out = c;
+    else
+        chat_close(c);
+    return result;
+}
+
+void chat_close(struct chat *c)
+{
+    if (!c)
+        return;
+    template_free(c->template);
+    json_decref(c->variables);
+    free(c);
+}
+
+const char *chat_problem(const struct chat *c)
+{
+    return c->template ? NULL : c->problem.message;
+}
+
+int chat_render(const struct chat *c, const json_t *messages, struct buf *out, struct err *e)
+{
+    if (!c->template) {
+        err_set(e, "chat_template_unsupported", "%s", c->problem.message);
+        return err_hint(e, "send a prompt, not messages");
+    }
+    json_t *variables = json_pack("{s:O}", "messages", messages);
+    if (!variables)
+        return err_memory(e);
+    int result = template_render(c->template, c->variables, variables, out, e);
+    json_decref(variables);
+    return result;
+}

@@ -1,0 +1,191 @@
+#include "server/admission/admission.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "core/system/clock.h"
+#include "server/admission/auth.h"
+#include "server/http/framing.h"
+#include "server/routes/handlers.h"
+#include "server/admission/limits.h"
+
+static int find_route(struct request *r, struct err *e)
+{
+    size_t count;
+    const struct route *routes = routes_all(&count);
+    switch (route_find(routes, count, r->method, r->path, &r->match)) {
+    case ROUTE_FOUND:
+        return 0;
+    case ROUTE_WRONG_METHOD:
+        snprintf(r->reply.allow, sizeof r->reply.allow, "%s", r->match.allow);
+        return err_set(e, "method_not_allowed", "%s is not possible here; allowed: %s", r->method,
+                       r->match.allow);
+    default:
+        return err_set(e, "not_found", "no such address");
+    }
+}
+
+static int copy_header(struct MHD_Connection *connection, const char *name, char **out, struct err *e)
+{
+    const char *value = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+    if (!value)
+        return 0;
+    if (strlen(value) > ETAG_HEADER_BYTES_MAX) {
+        err_set(e, "invalid_header", "the header %s may have %d bytes at most", name, ETAG_HEADER_BYTES_MAX);
+        return err_param(e, name);
+    }
+    *out = strdup(value);
+    return *out ? 0 : err_memory(e);
+}
+
+/* The media type alone, without parameters. */
+static bool has_type(const char *value, const char *type)
+{
+    size_t length = strlen(type);
+    return value && strncasecmp(value, type, length) == 0 &&
+           (!value[length] || strchr("; \t", value[length]));
+}
+
+/* Bodies are read as they come: what is compressed would be refused for what it seems to say. */
+static int check_coding(struct request *r, struct MHD_Connection *connection, struct err *e)
+{
+    const char *coding = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Encoding");
+    if (!r->has_body || !coding || !coding[0] || strcasecmp(coding, "identity") == 0)
+        return 0;
+    err_set(e, "unsupported_media_type", "the body must not be encoded, found Content-Encoding %.100s",
+            coding);
+    return err_hint(e, "send it uncompressed, without the header Content-Encoding");
+}
+
+static int check_type(struct request *r, struct MHD_Connection *connection, struct err *e)
+{
+    const char *type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Type");
+    if (r->match.route->body == BODY_FORM && !has_type(type, "multipart/form-data")) {
+        err_set(e, "multipart_required", "an upload is a form, Content-Type multipart/form-data");
+        return err_hint(
+            e, "curl -F name=NAME -F config=@adapter_config.json -F weights=@adapter_model.safetensors");
+    }
+    if (r->match.route->body == BODY_JSON && type && !has_type(type, "application/json")) {
+        err_set(e, "unsupported_media_type", "the body must be JSON, found Content-Type %.100s", type);
+        return err_hint(e, "add the header Content-Type: application/json");
+    }
+    return 0;
+}
+
+static int too_large(const struct route *route, struct err *e)
+{
+    return err_set(e, "body_too_large", "the body may have %llu bytes at most",
+                   (unsigned long long)route_body_limit(route));
+}
+
+static int check_size(struct request *r, struct err *e)
+{
+    if (r->match.route->body == BODY_NONE) {
+        if (r->has_body)
+            return err_set(e, "body_too_large", "no body is expected here");
+        return 0;
+    }
+    if (r->content_length > 0 && (uint64_t)r->content_length > route_body_limit(r->match.route))
+        return too_large(r->match.route, e);
+    return 0;
+}
+
+/* Whose request it is, as far as the headers say: of the key, or named by an admin in the query. */
+static bool known_tenant(struct request *r, struct tenant_row *out)
+{
+    struct err ignored; /* unknown: the handler says so */
+    const char *id = r->caller.role == ROLE_TENANT ? r->caller.tenant_id : r->tenant_query;
+    return id[0] && registry_tenant_find(r->server->registry, id, out, &ignored) == 0 &&
+           (r->caller.role != ROLE_TENANT || r->caller.tenant == out->number);
+}
+
+/* The files of a form have its length, less what is around them. */
+static int check_quota(struct request *r, struct err *e)
+{
+    struct tenant_row tenant;
+    if (r->match.route->body != BODY_FORM || r->content_length <= FORM_OVERHEAD_BYTES_MAX ||
+        !known_tenant(r, &tenant))
+        return 0;
+    uint64_t most = (uint64_t)r->content_length;
+    return registry_quota_foresee(r->server->registry, tenant.number, most - FORM_OVERHEAD_BYTES_MAX, most,
+                                  e);
+}
+
+/* The tenant that floods is told that it does, before the others' share is touched. */
+static int check_limits(struct request *r, struct err *e)
+{
+    struct tenant_row tenant;
+    if (known_tenant(r, &tenant) && limits_admit(r, &tenant, e) != 0)
+        return -1;
+    return limits_admit_any(r, e);
+}
+
+static int check_room(struct request *r, struct err *e)
+{
+    if (check_quota(r, e) != 0)
+        return -1;
+    if (r->match.route->body == BODY_FORM) {
+        r->upload_place = upload_slots_take(&r->server->uploads, r->caller.tenant, e);
+        if (!r->upload_place)
+            return -1;
+    }
+    return limits_apply(r->match.route) ? check_limits(r, e) : 0;
+}
+
+/* Who watches wants to see the end, too. */
+static bool ends_with_drain(const struct route *route)
+{
+    return route->role != ROLE_NONE && route->handler != route_status_metrics;
+}
+
+int admission_check(struct request *r, struct MHD_Connection *connection, const char *version, struct err *e)
+{
+    struct framing framing;
+    r->reply.close = true;
+    if (framing_read(connection, version, &framing, e) != 0)
+        return -1;
+    r->reply.close = false;
+    r->has_body = framing.has_body;
+    r->expect_continue = framing.expect_continue;
+    r->content_length = framing.content_length;
+    if (find_route(r, e) != 0)
+        return -1;
+    if (atomic_load(&r->server->draining) && ends_with_drain(r->match.route))
+        return err_set(e, "shutting_down", "the daemon is shutting down");
+    if (auth_check(r, connection, e) != 0 || request_read_query(r, e) != 0 ||
+        check_type(r, connection, e) != 0 || check_coding(r, connection, e) != 0 || check_size(r, e) != 0 ||
+        copy_header(connection, "If-Match", &r->if_match, e) != 0 ||
+        copy_header(connection, "If-None-Match", &r->if_none_match, e) != 0)
+        return -1;
+    if (r->caller.role == ROLE_TENANT && r->tenant_query[0] &&
+        strcmp(r->tenant_query, r->caller.tenant_id) != 0)
+        return err_set(e, "forbidden", "this key belongs to another tenant than the one named");
+    return check_room(r, e);
+}
+
+int admission_body(struct request *r, size_t length, struct err *e)
+{
+    r->received += length;
+    if (r->received > route_body_limit(r->match.route))
+        return too_large(r->match.route, e);
+    if (r->match.route->body == BODY_FORM)
+        return 0;
+    if (r->caller.tenant && ratelimit_add_body(r->server->ratelimit, r->caller.tenant, length,
+                                               BODY_MEMORY_TENANT_MAX, clock_us(), e) != 0)
+        return -1;
+    r->charged += length;
+    if (atomic_fetch_add(&r->server->body_bytes, length) + length > BODY_MEMORY_MAX)
+        return err_set(e, "overloaded", "too many large requests at the same time");
+    return 0;
+}
+
+void admission_body_gone(struct request *r)
+{
+    if (r->charged == 0)
+        return;
+    if (r->caller.tenant)
+        ratelimit_remove_body(r->server->ratelimit, r->caller.tenant, r->charged);
+    atomic_fetch_sub(&r->server->body_bytes, r->charged);
+    r->charged = 0;
+}

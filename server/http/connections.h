@@ -1,0 +1,50 @@
+/* Looks after connections where libmicrohttpd does not: deadlines of slow clients, clients that left while
+ * their connection is suspended, and the last words to clients that are still sending. One thread of its own;
+ * any thread may call. It cuts a connection by shutdown() on its socket, never by closing it. */
+#pragma once
+#include <stdint.h>
+
+#include "core/base/err.h"
+
+struct request;
+struct connections;
+struct peer; /* one connection */
+
+enum {
+    DEADLINE_HEADERS_MS = 5000, /* from accept, or from a later request line, to the end of the headers */
+    DEADLINE_BODY_MS = 10000,   /* and one second per BODY_RATE_MIN bytes that came */
+    DEADLINE_WRITE_MS =
+        30000, /* a client that does not read; and one second per BODY_RATE_MIN bytes of answer */
+    DEADLINE_IDLE_MS = 75000, /* between two requests */
+    DEADLINE_GONE_MS = 1000,  /* for the rest of a body whose client closed its side */
+    BODY_RATE_MIN = 64 << 10, /* bytes per second */
+    KEEPALIVE_MS = 10000,     /* a comment in a stream that has nothing to say */
+    LINGER_MS = 5000,
+    LINGERS_MAX = 64
+};
+
+int connections_new(struct connections **out, struct err *e);
+void connections_free(struct connections *w);
+
+/* A connection was accepted: watch its socket. NULL when memory ran out. */
+struct peer *connections_add(struct connections *w, int fd);
+/* It is about to be closed. */
+void connections_remove(struct connections *w, struct peer *p);
+/* The request that the connection is busy with; NULL: none. One whose client already left is cancelled at
+ * once. */
+void connections_attach(struct connections *w, struct peer *p, struct request *r);
+/* Cut the connection at that time of clock_us(); 0: no deadline. */
+void connections_deadline(struct peer *p, uint64_t at_us);
+/* The same while a body is arriving, and cut DEADLINE_GONE_MS after the last of it when its client has closed
+ * its side: what is not in the socket by then never comes. libmicrohttpd can miss an end that comes together
+ * with data. */
+void connections_body_deadline(struct peer *p, uint64_t at_us);
+/* Shorten the time that is left. */
+void connections_deadline_at_most(struct peer *p, uint64_t at_us);
+int connections_fd(const struct peer *p);
+/* The connection closes while its client may still be sending: read and drop for LINGER_MS, so that the
+ * answer is not lost to a reset. */
+void connections_linger(struct connections *w, const struct peer *p);
+
+void connections_cancel_all(struct connections *w); /* every request under way */
+void connections_cut_all(struct connections *w);    /* every connection */

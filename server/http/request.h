@@ -1,0 +1,121 @@
+/* One HTTP request, from its first line to the end of its answer. Reference-counted: the connection holds one
+ * reference, each thing under way on another thread one more; request_unref is the one cleanup.
+ *
+ * Handlers run once the body is complete. A handler ends in exactly one reply_*, or calls request_hold and
+ * lets another thread go on, which ends in request_wake (reply_* wakes too). Only http.c touches the
+ * connection. */
+#pragma once
+#include <jansson.h>
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "adapters/types/usage.h"
+#include "core/base/buf.h"
+#include "core/base/err.h"
+#include "server/http/etag.h"
+#include "server/accounting/ratelimit.h"
+#include "server/http/route.h"
+#include "server/http/server.h"
+
+struct peer;
+struct usage_entry;
+
+enum { REQUEST_PATH_BYTES_MAX = 2048, PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
+
+/* What goes out; filled by reply.c. */
+struct reply {
+    bool ready;
+    int status;
+    struct buf body;
+    ssize_t (*stream)(struct request *r, char *out, size_t max); /* instead of a body: see reply_stream */
+    uint64_t stream_bytes;                                       /* its Content-Length; 0: not known */
+    const char *content_type;
+    char adapter_version[80]; /* X-Adapter-Version; empty: none */
+    char etag[ETAG_BYTES];    /* with its quotes; empty: none */
+    char allow[64];
+    int retry_s; /* Retry-After; 0: none */
+    bool challenge, no_store, close;
+};
+
+struct request {
+    struct server *server;
+    atomic_int refs;
+    pthread_mutex_t lock;
+    struct MHD_Connection *connection; /* NULL once it is gone; HTTP thread */
+    struct peer *peer;
+    char id[REQUEST_ID_BYTES];
+    double began_ms;
+
+    char method[16];
+    char path[REQUEST_PATH_BYTES_MAX]; /* raw, without the query */
+    char *query;                       /* raw; owned; NULL: none */
+    char *if_match, *if_none_match;    /* owned; NULL: not sent */
+    struct route_match match;
+    struct caller caller;
+    char tenant_query[NAME_MAX_BYTES + 1]; /* ?tenant=, "" when absent */
+    char after[NAME_MAX_BYTES + 1];
+    char adapter_query[NAME_MAX_BYTES + 1]; /* ?adapter=, ?from=, ?to= */
+    char from_query[DAY_BYTES], to_query[DAY_BYTES];
+    size_t limit;
+    char label_query[LABEL_KEY_BYTES_MAX + 1 + LABEL_VALUE_BYTES_MAX + 1]; /* ?label=key:value */
+    char force_query[8];                                                   /* ?force=: true, false or "" */
+    char tenant_log[NAME_MAX_BYTES + 1]; /* whose request it was, for the log */
+
+    struct buf body;
+    int64_t content_length; /* -1: chunked */
+    uint64_t received, charged;
+    uint64_t body_clock_us; /* when the body began, moved on by the time spent waiting for ourselves */
+    bool has_body, expect_continue;
+    bool begun, handled, discard, answered_early, active;
+    int upload_place; /* 0: none */
+    bool counted;     /* counters.h; HTTP thread */
+
+    struct reply reply;
+    struct ticket ticket; /* limits.h */
+    struct usage_entry
+        *usage; /* what is to be counted when it ends; owned; NULL: nothing, or it was counted */
+
+    /* Under `lock`. */
+    bool pending;   /* another thread is at work for this request */
+    bool suspended; /* and its connection waits */
+    bool cancelled; /* the client left, or the daemon ends */
+    uint64_t suspended_us;
+    uint64_t keepalive_due_us; /* of a sleeping stream: when a sign of life is due; 0: not a stream */
+
+    void (*resume)(struct request *r);    /* on the HTTP thread after a wake without a reply */
+    void (*on_cancel)(struct request *r); /* any thread, without the lock */
+    void *task;                           /* the handler's own, freed with the request */
+    void (*task_free)(void *task);
+};
+
+struct request *request_new(struct server *s, const char *uri);
+void request_ref(struct request *r);
+void request_unref(struct request *r);
+
+/* The body is arriving: when it must be complete, by what came of it so far. */
+void request_body_deadline(struct request *r);
+
+/* Another thread goes on with this request: takes a reference for it. */
+void request_hold(struct request *r);
+/* That thread is done for now; request_unref is still to be called. */
+void request_wake(struct request *r);
+/* HTTP thread, with r->lock held, nothing pending, from inside a stream's read: wait for request_wake. */
+void request_sleep_locked(struct request *r);
+/* The client left or the daemon ends; on_cancel is called the first time. */
+void request_cancel(struct request *r);
+bool request_cancelled(struct request *r);
+
+/* Run `work` on a job thread, holding the request; it ends in a reply, a request_wake or in passing the
+ * request on. -1: the queue is full, nothing happened. */
+int request_defer(struct request *r, struct jobs *jobs, void (*work)(struct request *r));
+
+/* Whose things are meant: the key's tenant, or what an admin named in the body (`named`, may be NULL) or the
+ * query. Errors: "tenant_required", "tenant_conflict", "forbidden", "tenant_not_found". */
+int request_tenant(struct request *r, const char *named, struct tenant_row *out, struct err *e);
+/* The same, named in the field "tenant" of a JSON body. */
+int request_body_tenant(struct request *r, const json_t *body, struct tenant_row *out, struct err *e);
+/* ?tenant=, ?limit=, ?after=, ?adapter=, ?from=, ?to= and ?label= as far as the route takes them. */
+int request_read_query(struct request *r, struct err *e);

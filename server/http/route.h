@@ -1,0 +1,58 @@
+/* The table of routes: which method and path lead to which handler, who may call it and how large its body
+ * may be. Static data; matching is pure. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "adapters/registry/registry.h"
+
+struct request;
+
+enum route_body { BODY_NONE, BODY_JSON, BODY_FORM };
+/* Where the handler runs: at once on the HTTP thread; there only while the body is small; on a thread that
+ * may block on the disk. */
+enum route_place { PLACE_HTTP, PLACE_TEXT, PLACE_DISK };
+enum {
+    QUERY_TENANT = 1,
+    QUERY_PAGE = 2,
+    QUERY_USAGE = 4,
+    QUERY_FORCE = 8,
+    QUERY_LABEL = 16,
+    QUERY_WHOLE = 32
+}; /* ?tenant=, ?limit=&after=, ?adapter=&from=&to=, ?force=, ?label=; a list whose clients do not page:
+    * without ?limit= as long as a page may be */
+
+enum { ROUTES_MAX = 64, ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 144 };
+
+struct route {
+    const char *method;  /* "GET" answers HEAD too */
+    const char *pattern; /* "/adapters/{name}": {..} stands for one segment that is a valid name;
+                          * {version} may also begin with "sha256:"; {model} is any segment without
+                          * escapes: a base's name is its directory's */
+    enum role role;      /* ROLE_NONE: open */
+    enum route_body body;
+    enum route_place place;
+    unsigned query;
+    void (*handler)(struct request *r);
+};
+
+struct route_match {
+    const struct route *route;
+    char parameter[ROUTE_PARAMETERS_MAX][ROUTE_PARAMETER_BYTES_MAX + 1];
+    char allow[64]; /* methods of this path, when the method was the wrong one */
+};
+
+enum route_result { ROUTE_FOUND, ROUTE_UNKNOWN, ROUTE_WRONG_METHOD };
+
+/* `path` is raw, as it came over the wire, without the query: nothing is decoded, so an escape matches no
+ * route. */
+enum route_result route_find(const struct route *routes, size_t count, const char *method, const char *path,
+                             struct route_match *out);
+
+/* The daemon's routes, in routes.c. */
+const struct route *routes_all(size_t *count);
+/* Of a form: its short fields, boundaries and headers. */
+enum { FORM_OVERHEAD_BYTES_MAX = 64 << 10 };
+/* Body bytes that a route takes at most. */
+uint64_t route_body_limit(const struct route *route);

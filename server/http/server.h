@@ -1,0 +1,63 @@
+/* Everything the daemon consists of. Made by main, borrowed by every request; the members do their own
+ * locking. */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "adapters/serving/cache.h"
+#include "adapters/registry/registry.h"
+#include "core/engine/engine.h"
+#include "core/model/model.h"
+#include "core/template/chat.h"
+#include "core/tokenizer/tokenizer.h"
+#include "server/base/config.h"
+#include "server/base/counters.h"
+#include "core/system/jobs.h"
+#include "server/accounting/upload_slots.h"
+
+enum { BODY_MEMORY_MAX = 256 << 20, BODY_MEMORY_TENANT_MAX = 64 << 20 };
+
+struct connections;
+struct ratelimit;
+struct usage;
+
+struct server {
+    struct config config;
+    struct model *model;
+    const struct model_info *info;
+    struct tokenizer *tokenizer; /* NULL for a numeric model */
+    struct chat *chat;           /* NULL for a numeric model */
+    char model_name[128];
+    int64_t model_created_s; /* since 1970: when its config.json was written */
+    struct registry *registry;
+    struct cache *cache;
+    struct engine *engine;
+    struct engine_options engine_options;
+    struct jobs *text_jobs; /* parsing and tokenizing what is large */
+    struct jobs *disk_jobs; /* the registry's writers, uploads */
+    struct connections *watch;
+    struct ratelimit *ratelimit; /* what each tenant has under way */
+    struct usage *usage;         /* and what it used */
+    struct counters counters;
+    int64_t started_ms; /* wall clock */
+    atomic_bool draining;
+    atomic_int active;      /* requests between their headers and the end of their answer */
+    atomic_int connections; /* open */
+    unsigned connections_max;
+    atomic_int suspended; /* connections that wait for other threads */
+    struct upload_slots uploads;
+    atomic_uint_least64_t body_bytes; /* JSON bodies in memory, BODY_MEMORY_MAX at most */
+    atomic_size_t combined_bytes;     /* deltas that requests combined, config.adapter_bytes at most */
+};
+
+/* Model, tokenizer and chat template of s->config. A failure leaves what server_close takes back, as below.
+ */
+int server_open_model(struct server *s, struct err *e);
+/* Fills the sizes that the configuration left open; after server_open_model. */
+void server_size_memory(struct server *s);
+/* Registry, engine, cache, threads: everything but the HTTP side. */
+int server_open(struct server *s, struct err *e);
+/* From the file, now and whenever it has changed; after an error those before stay in force. */
+int server_read_admin_keys(struct server *s, struct err *e);
+void server_close(struct server *s);

@@ -1,0 +1,236 @@
+/* The answer of POST /infer: as a whole, or as server-sent events. */
+#include <math.h>
+#include <string.h>
+
+#include "server/http/adapter_json.h"
+#include "server/inference/inference.h"
+#include "server/http/list.h"
+#include "server/http/reply.h"
+
+static json_t *milliseconds(double ms)
+{
+    return json_real(round(ms * 1000) / 1000);
+}
+
+/* No model that computes finite numbers has others. */
+json_t *inference_answer_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *text_json(const char *text, size_t length)
+{
+    return json_stringn(length ? text : "", length);
+}
+
+json_t *inference_answer_token_text(const struct inference *q, int32_t token)
+{
+    struct buf text = {0};
+    struct err ignored;
+    json_t *result = NULL;
+    if (token >= tokenizer_vocab_size(q->r->server->tokenizer))
+        return json_string(""); /* many bases have more ids than their tokenizer has tokens */
+    if (tokenizer_decode(q->r->server->tokenizer, &token, 1, false, &text, &ignored) == 0)
+        result = text_json(text.data, text.length);
+    buf_fini(&text);
+    return result;
+}
+
+static json_t *tokens_json(const struct output *o, size_t from, size_t to)
+{
+    json_t *list = json_array();
+    for (size_t i = from; i < to; i++)
+        list_add(&list, json_integer(o->tokens[i].id));
+    return list;
+}
+
+/* ---- log-probabilities ---- */
+
+static json_t *top_json(const struct inference *q, const struct engine_token *t)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < t->top_count; i++) {
+        json_t *entry = json_pack("{s:i, s:o, s:o}", "token", (int)t->top[i].token, "text",
+                                  inference_answer_token_text(q, t->top[i].token), "logprob",
+                                  inference_answer_number(t->top[i].logprob));
+        list_add(&list, entry);
+    }
+    return list;
+}
+
+static json_t *logprobs_json(const struct inference *q, size_t from, size_t to)
+{
+    json_t *list = json_array();
+    for (size_t i = from; i < to; i++) {
+        const struct engine_token *t = &q->output.logprobs[i];
+        json_t *entry = json_pack("{s:i, s:o, s:o, s:o}", "token", (int)t->token, "text",
+                                  inference_answer_token_text(q, t->token), "logprob",
+                                  inference_answer_number(t->logprob), "top", top_json(q, t));
+        list_add(&list, entry);
+    }
+    return list;
+}
+
+static json_t *prompt_logprobs_json(const struct inference *q)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < q->tokens.count; i++) {
+        json_t *entry = i == 0 ? json_null()
+                               : json_pack("{s:i, s:o}", "token", (int)q->tokens.ids[i], "logprob",
+                                           inference_answer_number(q->prompt_logprob[i]));
+        list_add(&list, entry);
+    }
+    return list;
+}
+
+/* ---- the parts ---- */
+
+static const char *finish_name(enum engine_finish f)
+{
+    return f == ENGINE_STOP ? "stop" : f == ENGINE_LENGTH ? "length" : "cancelled";
+}
+
+static json_t *usage_json(const struct inference *q)
+{
+    if (q->r->server->info->numeric)
+        return json_pack("{s:I}", "rows", (json_int_t)q->row_count);
+    return json_pack("{s:I, s:I, s:i}", "prompt_tokens", (json_int_t)q->tokens.count, "completion_tokens",
+                     (json_int_t)q->output.token_count, "cached_tokens", q->result.cached_tokens);
+}
+
+static json_t *timing_json(const struct inference *q)
+{
+    return json_pack("{s:o, s:o, s:o, s:o}", "queue", milliseconds(q->result.queue_ms), "load",
+                     milliseconds(q->load_ms), "prefill", milliseconds(q->result.prefill_ms), "decode",
+                     milliseconds(q->result.decode_ms));
+}
+
+static json_t *output_json(const struct inference *q)
+{
+    json_t *rows = json_array();
+    int size = q->r->server->info->vocab_size;
+    for (size_t i = 0; rows && i < q->row_count && q->result.finish != ENGINE_CANCELLED; i++) {
+        json_t *row = json_array();
+        for (int k = 0; k < size; k++)
+            json_array_append_new(row, json_real((double)q->numeric[i * (size_t)size + (size_t)k]));
+        if (json_array_size(row) != (size_t)size || json_array_append_new(rows, row) != 0) {
+            json_decref(rows);
+            return NULL;
+        }
+    }
+    return rows;
+}
+
+static json_t *adapters_json(const struct inference *q)
+{
+    if (q->part_count == 0)
+        return json_null();
+    if (!q->listed)
+        return adapter_json_reference(q->parts[0].version);
+    json_t *list = json_array();
+    for (int i = 0; list && i < q->part_count; i++) {
+        json_t *entry = adapter_json_reference(q->parts[i].version);
+        if (!entry || json_object_set_new(entry, "scale", json_real(q->parts[i].scale)) != 0 ||
+            json_array_append(list, entry) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+        json_decref(entry);
+    }
+    return list;
+}
+
+static json_t *head_json(const struct inference *q)
+{
+    return json_pack("{s:s, s:s, s:o, s:s}", "id", q->r->id, "tenant", q->tenant.id, "adapter",
+                     adapters_json(q), "model", q->r->server->model_name);
+}
+
+/* The end of an answer, the same in both forms. -1: memory ran out. */
+static int add_end(const struct inference *q, json_t *answer)
+{
+    int failed = json_object_set_new(answer, "finish_reason", json_string(finish_name(q->result.finish)));
+    if (!q->r->server->info->numeric)
+        failed |= json_object_set_new(answer, "seed", json_integer((json_int_t)q->sampling.seed));
+    failed |= json_object_set_new(answer, "usage", usage_json(q));
+    failed |= json_object_set_new(answer, "timing_ms", timing_json(q));
+    if (q->prompt_logprob)
+        failed |= json_object_set_new(answer, "prompt_logprobs", prompt_logprobs_json(q));
+    return failed;
+}
+
+static int add_text(const struct inference *q, json_t *answer, size_t text_from, size_t tokens_from)
+{
+    const struct output *o = &q->output;
+    const char *text = o->text.data ? o->text.data + text_from : "";
+    int failed = json_object_set_new(answer, "text", text_json(text, o->text_ready - text_from));
+    failed |= json_object_set_new(answer, "tokens", tokens_json(o, tokens_from, o->tokens_ready));
+    if (o->want_logprobs)
+        failed |= json_object_set_new(answer, "logprobs", logprobs_json(q, tokens_from, o->tokens_ready));
+    return failed;
+}
+
+int inference_answer(const struct inference *q, json_t **out, struct err *e)
+{
+    json_t *answer = head_json(q);
+    if (!answer)
+        return err_memory(e);
+    int failed = q->r->server->info->numeric ? json_object_set_new(answer, "output", output_json(q))
+                                             : add_text(q, answer, 0, 0);
+    if (!failed && add_end(q, answer) == 0) {
+        *out = answer;
+        return 0;
+    }
+    json_decref(answer);
+    return err_memory(e);
+}
+
+/* ---- events ---- */
+
+static int append(const char *bytes, size_t length, void *out)
+{
+    return buf_append(out, bytes, length);
+}
+
+int inference_answer_add_event(struct inference *q, json_t *data)
+{
+    int failed = !data || buf_append_string(&q->event, "data: ") != 0 ||
+                 json_dump_callback(data, append, &q->event, REPLY_JSON_FLAGS) != 0 ||
+                 buf_append_string(&q->event, "\n\n") != 0;
+    json_decref(data);
+    return failed ? -1 : 0;
+}
+
+int inference_answer_event(struct inference *q)
+{
+    json_t *data = json_object();
+    if (!data || add_text(q, data, q->sent_text, q->sent_tokens) != 0) {
+        json_decref(data);
+        return -1;
+    }
+    q->sent_text = q->output.text_ready;
+    q->sent_tokens = q->output.tokens_ready;
+    return inference_answer_add_event(q, data);
+}
+
+static int add_error_event(struct inference *q)
+{
+    if (buf_append_string(&q->event, "event: error\ndata: ") != 0 ||
+        reply_format_error(q->r, &q->error, &q->event) != 0)
+        return -1;
+    return buf_append_string(&q->event, "\n\n");
+}
+
+int inference_answer_last_event(struct inference *q)
+{
+    if (q->failed)
+        return add_error_event(q);
+    json_t *data = head_json(q);
+    if (!data || add_text(q, data, q->sent_text, q->sent_tokens) != 0 || add_end(q, data) != 0) {
+        json_decref(data);
+        return -1;
+    }
+    if (inference_answer_add_event(q, data) != 0)
+        return -1;
+    return buf_append_string(&q->event, "data: [DONE]\n\n");
+}

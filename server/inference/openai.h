@@ -1,0 +1,37 @@
+/* The forms of OpenAI's routes, for inference.c: a body fills the same struct inference as that of POST
+ * /infer does, and the answer is written as OpenAI's clients read it. openai_fields.c knows the fields,
+ * openai_parse.c reads them, openai_answer.c writes. What a client may send and the daemon does not do is
+ * ignored where that cannot change the answer, and refused by name ("unsupported_value", "unknown_field")
+ * where it can. Threads: those of inference.h. */
+#pragma once
+#include "server/inference/inference.h"
+
+enum {
+    OPENAI_COMPLETIONS_TOKENS_DEFAULT = 16,
+    OPENAI_ECHO_LOGPROBS_MAX = 5 /* at each token of a prompt, of which there are many at once */
+};
+
+/* The objects that have fields of their own. */
+enum {
+    OPENAI_COMPLETIONS = 1,
+    OPENAI_CHAT = 2,
+    OPENAI_BOTH = 3,
+    OPENAI_MESSAGE = 4,
+    OPENAI_PART = 8, /* of a message's content */
+    OPENAI_STREAM_OPTIONS = 16
+};
+/* Refuses what is not known or not done there; takes away what is null or changes nothing. "unknown_field",
+ * "unsupported_value" */
+int openai_fields_check(json_t *object, unsigned where, struct err *e);
+
+int openai_parse_completions(struct inference *q, json_t *body, struct err *e);
+int openai_parse_chat(struct inference *q, json_t *body, struct err *e);
+/* "model" names an adapter, or the base where no adapter has its name. "model_not_found" */
+int openai_resolve(struct inference *q, struct err *e);
+
+int openai_answer_completions(const struct inference *q, json_t **out, struct err *e);
+int openai_answer_completions_event(struct inference *q);
+int openai_answer_completions_last_event(struct inference *q);
+int openai_answer_chat(const struct inference *q, json_t **out, struct err *e);
+int openai_answer_chat_event(struct inference *q);
+int openai_answer_chat_last_event(struct inference *q);

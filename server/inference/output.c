@@ -1,0 +1,118 @@
+#include "server/inference/output.h"
+
+#include <stdlib.h>
+
+void output_init(struct output *o, const struct tokenizer *t, bool continued, bool want_logprobs)
+{
+    if (t) {
+        detokenizer_init(&o->detokenizer, t, true);
+        o->detokenizer.started = continued;
+    }
+    o->want_logprobs = want_logprobs;
+}
+
+void output_fini(struct output *o)
+{
+    if (o->detokenizer.tokenizer)
+        detokenizer_fini(&o->detokenizer);
+    buf_fini(&o->text);
+    free(o->tokens);
+    free(o->logprobs);
+    *o = (struct output){0};
+}
+
+static int grow(struct output *o, struct err *e)
+{
+    if (o->token_count < o->token_capacity)
+        return 0;
+    size_t capacity = o->token_capacity ? 2 * o->token_capacity : 32;
+    void *tokens = realloc(o->tokens, capacity * sizeof *o->tokens);
+    if (!tokens)
+        return err_memory(e);
+    o->tokens = tokens;
+    if (o->want_logprobs) {
+        void *logprobs = realloc(o->logprobs, capacity * sizeof *o->logprobs);
+        if (!logprobs)
+            return err_memory(e);
+        o->logprobs = logprobs;
+    }
+    o->token_capacity = capacity;
+    return 0;
+}
+
+/* A stop string begins at `cut`: what begins there or later is not part of the answer. */
+static void cut_at(struct output *o, size_t cut)
+{
+    o->cut = true;
+    o->text.length = cut;
+    o->text.data[cut] = '\0';
+    while (o->token_count && o->tokens[o->token_count - 1].begin >= cut)
+        o->token_count--;
+    o->text_ready = cut;
+    o->tokens_ready = o->token_count;
+}
+
+static void release(struct output *o)
+{
+    o->text_ready = o->text.length - stops_hold(&o->stops, o->text.data, o->text.length);
+    if (o->stops.count == 0)
+        o->tokens_ready = o->token_count;
+    while (o->tokens_ready < o->token_count && o->tokens[o->tokens_ready].begin < o->text_ready)
+        o->tokens_ready++;
+}
+
+static void settle(struct output *o, size_t searched)
+{
+    size_t cut;
+    if (stops_find(&o->stops, o->text.data, o->text.length, searched, &cut))
+        cut_at(o, cut);
+    else
+        release(o);
+}
+
+static int add_token(struct output *o, const struct engine_token *t, struct err *e)
+{
+    if (grow(o, e) != 0)
+        return -1;
+    if (o->want_logprobs)
+        o->logprobs[o->token_count] = *t;
+    o->tokens[o->token_count++] = (struct output_token){t->token, o->text.length};
+    return 0;
+}
+
+int output_append(struct output *o, const struct engine_token *t, const char *text, size_t length,
+                  struct err *e)
+{
+    size_t before = o->text.length;
+    if (add_token(o, t, e) != 0)
+        return -1;
+    if (buf_append(&o->text, text, length) != 0)
+        return err_memory(e);
+    settle(o, before);
+    return 0;
+}
+
+int output_push(struct output *o, const struct engine_token *t, bool *more, struct err *e)
+{
+    size_t before = o->text.length;
+    if (add_token(o, t, e) != 0 || detokenizer_push(&o->detokenizer, t->token, &o->text, e) != 0)
+        return -1;
+    settle(o, before);
+    *more = !o->cut;
+    return 0;
+}
+
+int output_finish(struct output *o, struct err *e)
+{
+    size_t before = o->text.length;
+    if (o->cut)
+        return 0;
+    if (o->detokenizer.tokenizer && detokenizer_finish(&o->detokenizer, &o->text, e) != 0)
+        return -1;
+    settle(o, before);
+    if (!o->cut) {
+        o->text_ready = o->text.length;
+        o->tokens_ready = o->token_count;
+    }
+    return 0;
+}

@@ -1,0 +1,41 @@
+/* What a run has produced so far: tokens, their text, and how much of both may be shown already. Text that
+ * may begin a stop string is held back, so what is shown in pieces adds up to exactly what is shown at once.
+ * Caller's storage; the caller's lock. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/buf.h"
+#include "core/base/err.h"
+#include "core/engine/engine.h"
+#include "core/tokenizer/tokenizer.h"
+#include "server/inference/stops.h"
+
+struct output_token {
+    int32_t id;
+    size_t begin; /* length of the text before it */
+};
+
+struct output {
+    struct stops stops;
+    struct detokenizer detokenizer;
+    struct buf text;               /* whole characters only */
+    struct output_token *tokens;   /* owned */
+    struct engine_token *logprobs; /* owned; NULL unless asked for; as many as tokens */
+    size_t token_count, token_capacity;
+    size_t text_ready, tokens_ready; /* may be shown */
+    bool want_logprobs, cut;         /* cut: a stop string was found, text and tokens end before it */
+};
+
+/* `continued`: the prompt ended in ordinary text, so a first word keeps its leading space. */
+void output_init(struct output *o, const struct tokenizer *t, bool continued, bool want_logprobs);
+/* One more token. *more is false when a stop string was found. */
+int output_push(struct output *o, const struct engine_token *t, bool *more, struct err *e);
+/* The run is over: everything that is not cut may be shown. */
+int output_finish(struct output *o, struct err *e);
+void output_fini(struct output *o);
+
+/* output_push for tests: the `length` bytes of text that token `t` adds are given, no tokenizer is asked. */
+int output_append(struct output *o, const struct engine_token *t, const char *text, size_t length,
+                  struct err *e);

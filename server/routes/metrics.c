@@ -1,0 +1,307 @@
+#include "server/routes/metrics.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/base/process.h"
+#include "server/http/reply.h"
+
+/* All that has no labels, as of one moment. */
+struct look {
+    struct engine_stats engine;
+    struct cache_stats cache;
+    struct registry_stats registry;
+    struct process process;
+    const struct histogram *queue_us, *first_token_us, *next_token_us;
+    const struct histogram *step_us, *step_tokens, *step_sequences, *load_us;
+    uint64_t usage[USAGE_KINDS], started_us;
+    uint64_t connections_total, upload_bytes, combined_bytes;
+    int active, uploads, uploads_max, connections, connections_max, running_max, waiting_max, kv_used;
+    bool draining, storage_failed;
+};
+
+enum type { COUNTER, GAUGE, HISTOGRAM };
+
+struct metric {
+    const char *name;
+    enum type type;
+    const char *help;
+    /* Where it is: a number or a pointer to a histogram in struct look ... */
+    size_t offset, size;
+    const struct histogram_scale *scale;
+    bool seconds; /* kept as microseconds */
+    /* ... or how it is printed, where it has labels. */
+    int (*print)(const struct metric *m, struct server *s, struct buf *out);
+};
+
+/* ---- numbers ---- */
+
+static int print_value(struct buf *out, bool seconds, uint64_t value)
+{
+    if (seconds)
+        return buf_printf(out, "%" PRIu64 ".%06" PRIu64 "\n", value / 1000000, value % 1000000);
+    return buf_printf(out, "%" PRIu64 "\n", value);
+}
+
+static uint64_t read_number(const struct look *l, const struct metric *m)
+{
+    uint64_t wide;
+    int number;
+    bool flag;
+    const char *at = (const char *)l + m->offset;
+    if (m->size == sizeof flag)
+        return memcpy(&flag, at, sizeof flag), flag;
+    if (m->size == sizeof number)
+        return memcpy(&number, at, sizeof number), number > 0 ? (uint64_t)number : 0;
+    return memcpy(&wide, at, sizeof wide), wide;
+}
+
+static uint64_t read_counter(const atomic_uint_least64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* ---- histograms ---- */
+
+static uint64_t sum_of_buckets(const struct histogram *h)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i <= HISTOGRAM_BOUNDS_MAX; i++)
+        sum += read_counter(&h->bucket[i]);
+    return sum;
+}
+
+/* `labels` end in a comma, or are empty. The count is the sum of the buckets as they were read. */
+static int print_histogram(const struct metric *m, const struct histogram *h, const char *labels,
+                           struct buf *out)
+{
+    uint64_t sum = read_counter(&h->sum), count = 0;
+    double unit = m->seconds ? 1e-6 : 1;
+    int failed = 0, inner = labels[0] ? (int)strlen(labels) - 1 : 0;
+    const char *open = inner ? "{" : "", *close = inner ? "}" : "";
+    for (int i = 0; i <= m->scale->count && !failed; i++) {
+        count += read_counter(&h->bucket[i]);
+        failed = buf_printf(out, "%s_bucket{%sle=\"", m->name, labels) != 0 ||
+                 (i < m->scale->count ? buf_printf(out, "%g\"} ", (double)m->scale->bound[i] * unit)
+                                      : buf_printf(out, "+Inf\"} ")) != 0 ||
+                 print_value(out, false, count) != 0;
+    }
+    failed = failed || buf_printf(out, "%s_sum%s%.*s%s ", m->name, open, inner, labels, close) != 0 ||
+             print_value(out, m->seconds, sum) != 0 ||
+             buf_printf(out, "%s_count%s%.*s%s ", m->name, open, inner, labels, close) != 0 ||
+             print_value(out, false, count) != 0;
+    return failed ? -1 : 0;
+}
+
+/* ---- with labels ---- */
+
+static int print_build(const struct metric *m, struct server *s, struct buf *out)
+{
+    return buf_printf(out, "%s{version=\"%s\",precision=\"%s\",isa=\"%s\"} 1\n", m->name, ADAPTERD_VERSION,
+                      precision_name(s->info->precision), process_isa());
+}
+
+/* A series appears with its first request. */
+static int print_answers(const struct metric *m, struct server *s, struct buf *out)
+{
+    struct counters_class c;
+    for (int i = 0; i < COUNTERS_CLASSES; i++)
+        for (int k = 0; counters_class(i, &c) && k < COUNTERS_STATUSES; k++) {
+            uint64_t count = read_counter(&s->counters.answers[i][k]);
+            if (count &&
+                buf_printf(out, "%s{method=\"%s\",route=\"%.*s\",code=\"%s\"} %" PRIu64 "\n", m->name,
+                           c.method, c.prefix_length, c.prefix, counters_status(k), count) != 0)
+                return -1;
+        }
+    return 0;
+}
+
+static int print_durations(const struct metric *m, struct server *s, struct buf *out)
+{
+    char labels[160];
+    struct counters_class c;
+    for (int i = 0; i < COUNTERS_CLASSES; i++) {
+        const struct histogram *h = &s->counters.request_us[i];
+        if (!counters_class(i, &c) || sum_of_buckets(h) == 0)
+            continue;
+        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%.*s\",", c.method, c.prefix_length, c.prefix);
+        if (print_histogram(m, h, labels, out) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int print_shed(const struct metric *m, struct server *s, struct buf *out)
+{
+    int status, failed = 0;
+    const char *code;
+    for (size_t i = 0; !failed && (code = reply_code(i, &status)); i++)
+        if (status == 429 || status == 503)
+            failed = buf_printf(out, "%s{code=\"%d\",reason=\"%s\"} %" PRIu64 "\n", m->name, status, code,
+                                read_counter(&s->counters.errors[i]));
+    return failed;
+}
+
+static int print_runs(const struct metric *m, struct server *s, struct buf *out)
+{
+    static const char *const ends[] = {"stop", "length", "cancelled", "failed"};
+    int failed = 0;
+    for (int i = ENGINE_STOP; i <= ENGINE_FAILED && !failed; i++)
+        failed = buf_printf(out, "%s{finish=\"%s\"} %" PRIu64 "\n", m->name, ends[i],
+                            read_counter(&s->counters.runs[i]));
+    return failed;
+}
+
+/* ---- the table ---- */
+
+#define NUMBER(field) .offset = offsetof(struct look, field), .size = sizeof(((struct look *)0)->field)
+#define SECONDS(field) NUMBER(field), .seconds = true
+#define TIMES(field) NUMBER(field), .scale = &histogram_times, .seconds = true
+#define SIZES(field) NUMBER(field), .scale = &histogram_counts
+#define LABELLED(function) .print = function
+
+static const struct metric metrics[] = {
+    {"adapterd_build_info", GAUGE, "Always 1; the labels say what runs.", LABELLED(print_build)},
+    {"adapterd_draining", GAUGE, "1 while the daemon stops and takes no new requests.", NUMBER(draining)},
+    {"adapterd_storage_failed", GAUGE, "1 once the disk reported an error; the daemon is about to end.",
+     NUMBER(storage_failed)},
+
+    {"adapterd_http_requests_total", COUNTER, "Requests that are over; code 0: the client left first.",
+     LABELLED(print_answers)},
+    {"adapterd_http_request_duration_seconds", HISTOGRAM, "From the request line to the end of the answer.",
+     LABELLED(print_durations), .scale = &histogram_times, .seconds = true},
+    {"adapterd_http_requests_active", GAUGE, "Requests between their headers and the end of their answer.",
+     NUMBER(active)},
+    {"adapterd_shed_requests_total", COUNTER, "Requests refused with 429 or 503, by error code.",
+     LABELLED(print_shed)},
+    {"adapterd_connections", GAUGE, "Open connections.", NUMBER(connections)},
+    {"adapterd_connections_max", GAUGE, "Connections that may be open.", NUMBER(connections_max)},
+    {"adapterd_connections_total", COUNTER, "Connections accepted.", NUMBER(connections_total)},
+    {"adapterd_uploads_active", GAUGE, "Uploads under way.", NUMBER(uploads)},
+    {"adapterd_uploads_max", GAUGE, "Uploads that may be under way.", NUMBER(uploads_max)},
+    {"adapterd_upload_bytes_total", COUNTER, "Bytes of upload forms received.", NUMBER(upload_bytes)},
+
+    {"adapterd_inference_requests_total", COUNTER,
+     "Requests to run the model whose tenant was known, as GET /usage counts them.",
+     NUMBER(usage[USAGE_REQUESTS])},
+    {"adapterd_inference_errors_total", COUNTER, "Of these, refused or failed.", NUMBER(usage[USAGE_ERRORS])},
+    {"adapterd_prompt_tokens_total", COUNTER,
+     "Prompt tokens of ended runs, cached ones too, as GET /usage counts them.",
+     NUMBER(usage[USAGE_PROMPT_TOKENS])},
+    {"adapterd_prompt_tokens_cached_total", COUNTER, "Of these, found in the prefix cache.",
+     NUMBER(usage[USAGE_CACHED_TOKENS])},
+    {"adapterd_completion_tokens_total", COUNTER, "Tokens answered by ended runs.",
+     NUMBER(usage[USAGE_COMPLETION_TOKENS])},
+    {"adapterd_runs_total", COUNTER, "Runs of the model, by how they ended.", LABELLED(print_runs)},
+    {"adapterd_queue_seconds", HISTOGRAM, "Runs: from being queued, adapter loaded, to the first step.",
+     TIMES(queue_us)},
+    {"adapterd_time_to_first_token_seconds", HISTOGRAM, "Runs: from the request line to the first token.",
+     TIMES(first_token_us)},
+    {"adapterd_inter_token_seconds", HISTOGRAM, "Runs: from one token to the next.", TIMES(next_token_us)},
+
+    {"adapterd_sequences_running", GAUGE, "Sequences in the batch.", NUMBER(engine.running)},
+    {"adapterd_sequences_running_max", GAUGE, "Sequences that may be in it.", NUMBER(running_max)},
+    {"adapterd_sequences_waiting", GAUGE, "Sequences queued for a place or for KV pages.",
+     NUMBER(engine.waiting)},
+    {"adapterd_sequences_waiting_max", GAUGE, "Sequences that may be queued.", NUMBER(waiting_max)},
+    {"adapterd_preemptions_total", COUNTER, "Sequences that gave their place to another tenant's.",
+     NUMBER(engine.preemptions)},
+    {"adapterd_step_seconds", HISTOGRAM, "Steps: the forward pass.", TIMES(step_us)},
+    {"adapterd_step_tokens", HISTOGRAM, "Steps: tokens in the batch.", SIZES(step_tokens)},
+    {"adapterd_step_sequences", HISTOGRAM, "Steps: sequences in the batch.", SIZES(step_sequences)},
+    {"adapterd_prefill_tokens_total", COUNTER, "Prompt tokens computed, also for proofs of uploads.",
+     NUMBER(engine.tokens_prefill)},
+    {"adapterd_decode_tokens_total", COUNTER, "Tokens computed behind prompts, one a step and sequence.",
+     NUMBER(engine.tokens_decode)},
+    {"adapterd_kv_pages", GAUGE, "KV pages in all.", NUMBER(engine.kv_pages)},
+    {"adapterd_kv_pages_used", GAUGE, "KV pages that hold something, also for the prefix cache.",
+     NUMBER(kv_used)},
+    {"adapterd_kv_pages_cached", GAUGE,
+     "Of these, in the prefix cache, which gives up what no sequence uses.", NUMBER(engine.kv_pages_cached)},
+
+    {"adapterd_adapter_cache_bytes", GAUGE, "Loaded adapters.", NUMBER(cache.bytes)},
+    {"adapterd_adapter_cache_budget_bytes", GAUGE, "What they may take.", NUMBER(cache.budget_bytes)},
+    {"adapterd_adapter_cache_resident", GAUGE, "Loaded versions.", NUMBER(cache.resident)},
+    {"adapterd_adapter_cache_hits_total", COUNTER, "Adapters asked for that were loaded.",
+     NUMBER(cache.hits)},
+    {"adapterd_adapter_cache_misses_total", COUNTER, "Adapters asked for that were not.",
+     NUMBER(cache.misses)},
+    {"adapterd_adapter_cache_evictions_total", COUNTER, "Versions dropped for want of room.",
+     NUMBER(cache.evictions)},
+    {"adapterd_adapter_combined_bytes", GAUGE, "Combinations of adapters that running requests made.",
+     NUMBER(combined_bytes)},
+    {"adapterd_adapter_loading", GAUGE, "Versions being loaded, or waiting for it.", NUMBER(cache.loading)},
+    {"adapterd_adapter_load_seconds", HISTOGRAM, "Loads: reading, checking, compiling; failed ones too.",
+     TIMES(load_us)},
+    {"adapterd_adapter_load_failures_total", COUNTER, "Loads that failed.", NUMBER(cache.load_failures)},
+
+    {"adapterd_tenants", GAUGE, "Tenants.", NUMBER(registry.tenants)},
+    {"adapterd_keys", GAUGE, "Keys of tenants.", NUMBER(registry.keys)},
+    {"adapterd_adapters", GAUGE, "Adapters of all tenants.", NUMBER(registry.adapters)},
+    {"adapterd_adapters_pinned", GAUGE, "Of these, pinned.", NUMBER(registry.pinned)},
+    {"adapterd_versions", GAUGE, "Versions of all adapters.", NUMBER(registry.versions)},
+    {"adapterd_versions_broken", GAUGE, "Of these, with missing or damaged files.", NUMBER(registry.broken)},
+
+    {"process_cpu_seconds_total", COUNTER, "Processor time, user and system.", SECONDS(process.cpu_us)},
+    {"process_resident_memory_bytes", GAUGE, "Memory of the process.", NUMBER(process.resident_bytes)},
+    {"process_open_fds", GAUGE, "Open descriptors.", NUMBER(process.files)},
+    {"process_max_fds", GAUGE, "Descriptors that may be open.", NUMBER(process.files_max)},
+    {"process_start_time_seconds", GAUGE, "When it was started, since 1970.", SECONDS(started_us)},
+};
+
+static int print_metric(const struct metric *m, struct server *s, const struct look *l, struct buf *out)
+{
+    static const char *const types[] = {"counter", "gauge", "histogram"};
+    if (buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name, types[m->type]) != 0)
+        return -1;
+    if (m->print)
+        return m->print(m, s, out);
+    if (m->scale)
+        return print_histogram(m, *(const struct histogram *const *)((const char *)l + m->offset), "", out);
+    return buf_printf(out, "%s ", m->name) == 0 ? print_value(out, m->seconds, read_number(l, m)) : -1;
+}
+
+static void look(struct server *s, struct look *l)
+{
+    const struct counters *c = &s->counters;
+    const struct engine_times *times = engine_times(s->engine);
+    *l = (struct look){.queue_us = &c->queue_us,
+                       .first_token_us = &c->first_token_us,
+                       .next_token_us = &c->next_token_us,
+                       .step_us = &times->step_us,
+                       .step_tokens = &times->step_tokens,
+                       .step_sequences = &times->step_sequences,
+                       .load_us = cache_load_times(s->cache),
+                       .started_us = (uint64_t)s->started_ms * 1000,
+                       .connections_total = read_counter(&c->connections),
+                       .upload_bytes = read_counter(&c->upload_bytes),
+                       .combined_bytes = atomic_load(&s->combined_bytes),
+                       .active = atomic_load(&s->active),
+                       .uploads = upload_slots_used(&s->uploads),
+                       .uploads_max = UPLOADS_MAX,
+                       .connections = atomic_load(&s->connections),
+                       .connections_max = (int)s->connections_max,
+                       .running_max = s->engine_options.sequences_max,
+                       .waiting_max = s->engine_options.queue_max,
+                       .draining = atomic_load(&s->draining),
+                       .storage_failed = registry_failed(s->registry)};
+    for (int i = 0; i < USAGE_KINDS; i++)
+        l->usage[i] = read_counter(&c->usage[i]);
+    engine_stats(s->engine, &l->engine);
+    l->kv_used = l->engine.kv_pages - l->engine.kv_pages_free;
+    cache_stats(s->cache, &l->cache);
+    registry_stats(s->registry, &l->registry);
+    process_look(&l->process);
+}
+
+int metrics_print(struct server *s, struct buf *out)
+{
+    struct look l;
+    look(s, &l);
+    for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
+        if (print_metric(&metrics[i], s, &l, out) != 0)
+            return -1;
+    return 0;
+}

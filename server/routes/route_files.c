@@ -1,0 +1,92 @@
+/* The very files of a version, as they were uploaded. Read in blocks on job threads; a reference to the
+ * version keeps them until the last byte is sent, whatever is deleted meanwhile. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "adapters/registry/registry.h"
+#include "core/system/file.h"
+#include "server/http/adapter_json.h"
+#include "server/http/download.h"
+#include "server/routes/handlers.h"
+#include "server/http/reply.h"
+
+struct source {
+    const struct version *version; /* owned reference */
+    int fd;
+    uint64_t offset, bytes;
+};
+
+static int read_source(void *arg, char *out, size_t max, size_t *count, struct err *e)
+{
+    struct source *s = arg;
+    uint64_t left = s->bytes - s->offset;
+    size_t length = left < max ? (size_t)left : max;
+    if (file_pread(s->fd, out, length, s->offset, e) != 0)
+        return -1;
+    s->offset += length;
+    *count = length;
+    return 0;
+}
+
+static void close_source(void *arg)
+{
+    struct source *s = arg;
+    close(s->fd);
+    version_unref(s->version);
+    free(s);
+}
+
+/* Takes the reference over. */
+static int start(struct request *r, const struct version *v, bool weights, struct err *e)
+{
+    int fds[2];
+    struct source *s = malloc(sizeof *s);
+    if (!s || registry_open_blobs(r->server->registry, v, &fds[0], &fds[1], e) != 0) {
+        version_unref(v);
+        if (!s)
+            err_memory(e);
+        free(s);
+        return -1;
+    }
+    close(fds[!weights]);
+    *s = (struct source){
+        .version = v, .fd = fds[weights], .bytes = weights ? v->weights_bytes : v->config_bytes};
+    r->reply.stream_bytes = s->bytes;
+    download_start(r, weights ? "application/octet-stream" : "application/json",
+                   &(struct download_source){.read = read_source, .close = close_source, .arg = s});
+    return 0;
+}
+
+static int send_file(struct request *r, bool weights, struct err *e)
+{
+    struct tenant_row tenant;
+    const struct version *v;
+    if (request_tenant(r, NULL, &tenant, e) != 0 ||
+        registry_version_find(r->server->registry, tenant.number, r->match.parameter[0],
+                              r->match.parameter[1], &v, e) != 0)
+        return -1;
+    adapter_json_header(r, v);
+    snprintf(r->reply.etag, sizeof r->reply.etag, "\"sha256:%s\"",
+             weights ? v->weights_blob : v->config_blob);
+    if (!etag_listed(r->if_none_match, r->reply.etag))
+        return start(r, v, weights, e);
+    version_unref(v);
+    reply_not_modified(r);
+    return 0;
+}
+
+void route_files_config(struct request *r)
+{
+    struct err e;
+    if (send_file(r, false, &e) != 0)
+        reply_error(r, &e);
+}
+
+void route_files_weights(struct request *r)
+{
+    struct err e;
+    if (send_file(r, true, &e) != 0)
+        reply_error(r, &e);
+}

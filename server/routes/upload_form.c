@@ -1,0 +1,267 @@
+#include "server/routes/upload_form.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/format/gguf.h"
+#include "adapters/peft/peft.h"
+#include "adapters/serving/upload.h"
+#include "server/http/adapter_json.h"
+#include "core/format/multipart.h"
+#include "server/http/reply.h"
+
+enum part {
+    PART_TENANT,
+    PART_NAME,
+    PART_ACTIVATE,
+    PART_ALLOW_NO_EFFECT,
+    PART_PROOF_PROMPT,
+    PART_CONFIG,
+    PART_WEIGHTS,
+    PARTS,
+    FIELDS = PART_CONFIG /* the parts before it are short texts */
+};
+
+static const char *const part_names[PARTS] = {"tenant",       "name",   "activate", "allow_no_effect",
+                                              "proof_prompt", "config", "weights"};
+
+struct upload_form {
+    struct multipart parser;
+    struct registry *registry;
+    struct staged *staged; /* owned */
+    bool seen[PARTS];
+    enum part part;          /* the one that is arriving */
+    struct buf text[FIELDS]; /* NUL-terminated once the part has begun */
+};
+
+static void form_free(void *arg)
+{
+    struct upload_form *f = arg;
+    multipart_fini(&f->parser);
+    staged_free(f->staged);
+    for (int i = 0; i < FIELDS; i++)
+        buf_fini(&f->text[i]);
+    free(f);
+}
+
+/* ---- parts ---- */
+
+static int part_error(struct err *e, const char *code, const char *name, const char *problem)
+{
+    err_set(e, code, "the part \"%.64s\" %s", name, problem);
+    return err_param(e, name);
+}
+
+static bool ends_in(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), s = strlen(suffix);
+    return n >= s && strcasecmp(name + n - s, suffix) == 0;
+}
+
+static int refuse_pickle(const char *filename, struct err *e)
+{
+    static const char *const suffixes[] = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        if (!ends_in(filename, suffixes[i]))
+            continue;
+        err_set(e, "pickle_refused", "\"%.64s\" is a pickle file; only safetensors are read", filename);
+        err_hint(e, "save the adapter with safe_serialization=True");
+        return err_param(e, "weights");
+    }
+    return 0;
+}
+
+static int part_begin(void *arg, const char *name, const char *filename, struct err *e)
+{
+    struct upload_form *f = arg;
+    int part = 0;
+    while (part < PARTS && strcmp(part_names[part], name) != 0)
+        part++;
+    if (part == PARTS)
+        return part_error(e, "unknown_part", name, "is not known");
+    if (f->seen[part])
+        return part_error(e, "duplicate_part", name, "was given twice");
+    f->seen[part] = true;
+    f->part = (enum part)part;
+    if (part == PART_WEIGHTS && refuse_pickle(filename, e) != 0)
+        return -1;
+    if (part < FIELDS && buf_append(&f->text[part], "", 0) != 0)
+        return err_memory(e);
+    return f->staged ? 0 : staged_new(&f->staged, f->registry, e);
+}
+
+static int file_data(struct upload_form *f, const void *bytes, size_t length, struct err *e)
+{
+    bool config = f->part == PART_CONFIG;
+    enum staged_part part = config ? STAGED_CONFIG : STAGED_WEIGHTS;
+    uint64_t limit = config ? PEFT_CONFIG_BYTES_MAX : PEFT_WEIGHTS_BYTES_MAX;
+    if (staged_bytes(f->staged, part) + length > limit) {
+        err_set(e, "body_too_large", "the part \"%s\" may have %llu bytes at most", part_names[f->part],
+                (unsigned long long)limit);
+        return err_param(e, part_names[f->part]);
+    }
+    return staged_write(f->staged, part, bytes, length, e);
+}
+
+static int part_data(void *arg, const void *bytes, size_t length, struct err *e)
+{
+    struct upload_form *f = arg;
+    if (f->part >= FIELDS)
+        return file_data(f, bytes, length, e);
+    bool prompt = f->part == PART_PROOF_PROMPT;
+    struct buf *text = &f->text[f->part];
+    if (text->length + length > (prompt ? PROOF_PROMPT_BYTES_MAX : UPLOAD_FIELD_BYTES_MAX))
+        return part_error(e, "invalid_part", part_names[f->part],
+                          prompt ? "may have 4096 bytes at most" : "may have 256 bytes at most");
+    return buf_append(text, bytes, length) == 0 ? 0 : err_memory(e);
+}
+
+static int part_end(void *arg, struct err *e)
+{
+    struct upload_form *f = arg;
+    if (f->part < FIELDS && strlen(f->text[f->part].data) != f->text[f->part].length)
+        return part_error(e, "invalid_part", part_names[f->part], "holds a NUL");
+    /* Said at once, not behind gigabytes of weights. */
+    if (f->part == PART_NAME && !name_valid(f->text[PART_NAME].data)) {
+        err_set(e, "invalid_name", "the name of an adapter must match [a-z0-9][a-z0-9._-]{0,63}");
+        return err_param(e, "name");
+    }
+    return 0;
+}
+
+/* ---- slices ---- */
+
+int upload_form_begin(struct request *r, struct MHD_Connection *connection, struct err *e)
+{
+    struct upload_form *f = calloc(1, sizeof *f);
+    if (!f)
+        return err_memory(e);
+    f->registry = r->server->registry;
+    r->task = f;
+    r->task_free = form_free;
+    struct multipart_handler handler = {.begin = part_begin, .data = part_data, .end = part_end, .arg = f};
+    return multipart_init(
+        &f->parser, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Type"), &handler, e);
+}
+
+static int feed(struct request *r, struct err *e)
+{
+    struct upload_form *f = r->task;
+    int result = multipart_feed(&f->parser, r->body.data, r->body.length, e);
+    buf_clear(&r->body);
+    return result;
+}
+
+static void store_slice(struct request *r)
+{
+    struct err e;
+    if (feed(r, &e) == 0)
+        request_wake(r);
+    else
+        reply_error(r, &e);
+}
+
+void upload_form_more(struct request *r)
+{
+    struct err e;
+    if (r->body.length < UPLOAD_SLICE_BYTES || request_defer(r, r->server->disk_jobs, store_slice) == 0)
+        return;
+    err_set(&e, "overloaded", "too much work of this kind is waiting");
+    reply_error(r, &e);
+}
+
+/* ---- the complete form ---- */
+
+static int read_switch(const struct upload_form *f, enum part part, bool *out, struct err *e)
+{
+    if (!f->seen[part])
+        return 0;
+    const char *text = f->text[part].data;
+    if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+        return part_error(e, "invalid_part", part_names[part], "must be true or false");
+    *out = text[0] == 't';
+    return 0;
+}
+
+/* A GGUF file has its configuration in itself. */
+static int check_parts(const struct upload_form *f, struct err *e)
+{
+    static const enum part required[] = {PART_NAME, PART_WEIGHTS, PART_CONFIG};
+    bool gguf = f->seen[PART_WEIGHTS] && gguf_is(staged_fd(f->staged, STAGED_WEIGHTS));
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++)
+        if (!f->seen[required[i]] && !(gguf && required[i] == PART_CONFIG))
+            return part_error(e, "missing_part", part_names[required[i]], "is missing");
+    if (gguf && f->seen[PART_CONFIG])
+        return part_error(e, "invalid_part", part_names[PART_CONFIG], "does not belong to a GGUF file");
+    return 0;
+}
+
+static int read_prompt(const struct server *s, const struct upload_form *f, struct upload *u, struct err *e)
+{
+    if (!f->seen[PART_PROOF_PROMPT])
+        return 0;
+    u->proof_prompt = f->text[PART_PROOF_PROMPT].data;
+    u->tokenizer = s->tokenizer;
+    if (!u->tokenizer) {
+        err_set(e, "input_unsupported", "the model \"%s\" takes rows of numbers and answers no prompts",
+                s->model_name);
+        return err_param(e, part_names[PART_PROOF_PROMPT]);
+    }
+    return *u->proof_prompt ? 0 : part_error(e, "invalid_part", part_names[PART_PROOF_PROMPT], "is empty");
+}
+
+static int read_fields(const struct server *s, const struct upload_form *f, struct upload *u, struct err *e)
+{
+    if (check_parts(f, e) != 0)
+        return -1;
+    *u = (struct upload){.name = f->text[PART_NAME].data, .activate = true};
+    if (read_switch(f, PART_ACTIVATE, &u->activate, e) != 0)
+        return -1;
+    if (read_switch(f, PART_ALLOW_NO_EFFECT, &u->allow_no_effect, e) != 0)
+        return -1;
+    return read_prompt(s, f, u, e);
+}
+
+static int accept_form(struct request *r, const struct version **out, bool *created, struct err *e)
+{
+    struct server *s = r->server;
+    struct upload_form *f = r->task;
+    struct upload u;
+    struct tenant_row tenant;
+    if (feed(r, e) != 0 || multipart_finish(&f->parser, e) != 0 || read_fields(s, f, &u, e) != 0 ||
+        request_tenant(r, f->seen[PART_TENANT] ? f->text[PART_TENANT].data : NULL, &tenant, e) != 0)
+        return -1;
+    u.tenant = tenant.number;
+    struct staged *staged = f->staged;
+    f->staged = NULL; /* consumed, whatever happens */
+    return upload_accept(s->registry, s->cache, s->engine, s->model, staged, &u, out, created, e);
+}
+
+/* As a version is shown, since it may have been there before. */
+static json_t *answer_json(const struct version *v, const struct version_proof *proof)
+{
+    json_t *body = adapter_json_upload(v);
+    if (!body || adapter_json_add_proof(body, proof) == 0)
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+void upload_form_accept(struct request *r)
+{
+    struct err e;
+    const struct version *version;
+    struct version_proof proof = {0};
+    bool created;
+    if (accept_form(r, &version, &created, &e) != 0) {
+        reply_error(r, &e);
+        return;
+    }
+    adapter_json_header(r, version);
+    if (registry_version_proof(r->server->registry, version, false, &proof, &e) == 0)
+        reply_json(r, created ? 201 : 200, answer_json(version, &proof));
+    else
+        reply_error(r, &e);
+    proof_fini(&proof);
+    version_unref(version);
+}
