@@ -40,7 +40,9 @@ int access_attribute(struct context *c, struct value of, struct string name, str
         return -1;
     if (out->kind != VALUE_UNDEFINED || (of.kind != VALUE_DICT && of.kind != VALUE_NAMESPACE))
         return 0;
-    const struct value *member = value_find(c, of.dict, value_string(name));
+    struct value *member;
+    if (value_find(c, of.dict, value_string(name), &member) != 0)
+        return -1;
     if (member)
         *out = *member;
     return 0;
@@ -48,9 +50,9 @@ int access_attribute(struct context *c, struct value of, struct string name, str
 
 static int subscript_dict(struct context *c, struct value of, struct value key, struct value *out)
 {
-    if (context_work(c, of.dict->count) != 0)
+    struct value *member;
+    if (context_work(c, of.dict->count) != 0 || value_find(c, of.dict, key, &member) != 0)
         return -1;
-    const struct value *member = value_find(c, of.dict, key);
     if (member) {
         *out = *member;
         return 0;

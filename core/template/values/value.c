@@ -95,7 +95,9 @@ static int dicts_equal(struct context *c, const struct dict *a, const struct dic
     for (size_t i = 0; i < a->count && *out; i++) {
         if (context_work(c, b->count) != 0)
             return -1;
-        const struct value *other = value_find(c, b, a->entries[i].key);
+        struct value *other;
+        if (value_find(c, b, a->entries[i].key, &other) != 0)
+            return -1;
         *out = other != NULL;
         if (other && value_equal(c, a->entries[i].value, *other, out) != 0)
             return -1;
@@ -242,14 +244,15 @@ int value_new_view(struct context *c, enum value_kind kind, const struct dict *d
     return 0;
 }
 
-struct value *value_find(struct context *c, const struct dict *d, struct value key)
+int value_find(struct context *c, const struct dict *d, struct value key, struct value **out)
 {
-    for (size_t i = 0; i < d->count; i++) {
-        bool same;
-        if (value_equal(c, d->entries[i].key, key, &same) == 0 && same)
-            return &d->entries[i].value;
-    }
-    return NULL;
+    bool same = false;
+    size_t i = 0;
+    for (; i < d->count && !same; i++)
+        if (value_equal(c, d->entries[i].key, key, &same) != 0)
+            return -1;
+    *out = same ? &d->entries[i - 1].value : NULL;
+    return 0;
 }
 
 static int grow(struct context *c, struct dict *d)
@@ -269,9 +272,9 @@ int value_put(struct context *c, struct dict *d, struct value key, struct value 
 {
     if (key.kind == VALUE_LIST || key.kind == VALUE_DICT)
         return context_fail(c, "%s cannot be a key", value_kind_name(key));
-    if (context_work(c, d->count) != 0)
+    struct value *there;
+    if (context_work(c, d->count) != 0 || value_find(c, d, key, &there) != 0)
         return -1;
-    struct value *there = value_find(c, d, key);
     if (there) {
         *there = value;
         return 0;

@@ -98,8 +98,8 @@ int value_new_dict(struct context *c, enum value_kind kind, size_t capacity, str
 /* What a dict holds: VALUE_KEYS, VALUE_VALUES or VALUE_ITEMS. */
 int value_new_view(struct context *c, enum value_kind kind, const struct dict *d, struct value *out);
 int value_put(struct context *c, struct dict *d, struct value key, struct value value);
-/* NULL: no such key. */
-struct value *value_find(struct context *c, const struct dict *d, struct value key);
+/* *out: what the dict has under this key; NULL: there is no such key. */
+int value_find(struct context *c, const struct dict *d, struct value key, struct value **out);
 
 /* The buffer's text as a string; empties the buffer in any case. */
 int value_take(struct context *c, struct buf *text, struct value *out);
