@@ -13,6 +13,9 @@ struct err {
     char param[96];    /* the field or file the error is about; may be empty */
 };
 
+/* Before a function whose result says whether it failed: the compiler refuses to lose it. */
+#define MUST_USE __attribute__((warn_unused_result))
+
 /* Fill code and message; clear hint and param. Returns -1, always. All texts are cut to fit, at a UTF-8
  * boundary; control characters and bytes that are not UTF-8 become '?'. */
 int err_set(struct err *e, const char *code, const char *format, ...) __attribute__((format(printf, 3, 4)));
