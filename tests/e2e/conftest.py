@@ -1,15 +1,12 @@
 """Fixtures of the end-to-end tests: real daemons, from build/ or from the directory that ADAPTERD_BUILD names."""
 import os
 import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import daemon as daemons  # noqa: E402
-from client import SCALE  # noqa: E402
+import daemon as daemons
+from client import SCALE
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,7 @@ def source(*path):
     return read(os.path.join(ROOT, *path)).decode()
 
 
-DOCUMENT = json.loads(source("server", "openapi.json").replace("@VERSION@", source("VERSION").strip()))
+DOCUMENT = json.loads(source("server", "routes", "openapi.json").replace("@VERSION@", source("VERSION").strip()))
 ANSWERS, BODIES = Schemas(DOCUMENT, strict=True), Schemas(DOCUMENT, strict=False)
 
 
@@ -50,7 +50,7 @@ def test_it_is_served_to_everybody_and_kept_by_clients(daemon):
     answer = client.get("/openapi.json")
     assert answer.status == 200 and answer.headers["Content-Type"] == "application/json"
     assert answer.json == DOCUMENT and answer.json["info"]["version"] == client.get("/version").json["version"]
-    assert len(answer.body) < 100_000 and source("server", "openapi.json").count("\n") < 1050
+    assert len(answer.body) < 100_000 and source("server", "routes", "openapi.json").count("\n") < 1050
     etag = answer.headers["ETag"]
     assert re.fullmatch('"[0-9a-f]{16}"', etag)
     again = client.request("GET", "/openapi.json", headers={"If-None-Match": etag})
@@ -98,7 +98,7 @@ def routes():
     table = source("server", "routes.c")
     found = re.findall(row, table)
     assert len(found) == len(re.findall("ROLE_", table)) > 20
-    flags = re.findall(r'^    \{"(\w+)", (QUERY_\w+), ', source("server", "request.c"), re.M)
+    flags = re.findall(r'^    \{"(\w+)", (QUERY_\w+), ', source("server", "http", "request.c"), re.M)
     return {(method, path): (role, body, {name for name, flag in flags if flag in re.findall(r"QUERY_\w+", query)})
             for method, path, role, body, query in found}
 
@@ -121,7 +121,7 @@ def test_role_parameters_and_body_are_those_of_the_table(route):
 
 
 def test_the_codes_are_those_that_there_are():
-    codes = re.findall(r'^    \{"(\w+)", \d{3}\},', source("server", "reply.c"), re.M)
+    codes = re.findall(r'^    \{"(\w+)", \d{3}\},', source("server", "http", "reply.c"), re.M)
     assert DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"] == codes
     section = source("docs", "http-api.md").split("\n## Errors\n")[1].split("\n## ")[0]
     documented = {code for row in re.findall(r"^\| \d{3} \| ([^|]+) \|", section, re.M) for code in re.findall(r"`(\w+)`", row)}
@@ -142,7 +142,7 @@ def test_fields_are_those_of_the_documentation(schema, section, until):
 @pytest.mark.parametrize("schema, where", [("CompletionRequest", ("OPENAI_BOTH", "OPENAI_COMPLETIONS")), ("ChatRequest", ("OPENAI_BOTH", "OPENAI_CHAT"))])
 def test_fields_of_openai_clients_are_those_of_the_parser(schema, where):
     """With the values that it takes where it takes a few only; null is one of them everywhere."""
-    table = re.findall(r'^    \{"(\w+)", (\w+), (NULL|".*")\},', source("server", "openai_fields.c"), re.M)
+    table = re.findall(r'^    \{"(\w+)", (\w+), (NULL|".*")\},', source("server", "inference", "openai_fields.c"), re.M)
     fields = {name: only for name, place, only in table if place in where}
     properties = DOCUMENT["components"]["schemas"][schema]["properties"]
     assert len(fields) > 20 and set(properties) == set(fields)

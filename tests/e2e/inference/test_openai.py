@@ -545,7 +545,7 @@ def test_chats_that_are_refused(acme, fields, code, param):
 
 
 def test_every_field_is_documented():
-    with open(os.path.join(ROOT, "server", "openai_fields.c")) as f:
+    with open(os.path.join(ROOT, "server", "inference", "openai_fields.c")) as f:
         fields = set(re.findall(r'^    \{"(\w+)", [A-Z_]+, ', f.read(), re.MULTILINE))
     with open(os.path.join(ROOT, "docs", "http-api.md")) as f:
         section = f.read().split("\n## OpenAI clients\n")[1].split("\n## ")[0]

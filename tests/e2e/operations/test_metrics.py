@@ -210,7 +210,7 @@ def test_who_is_shed_is_counted_by_reason(daemon, change):
     assert change("shed_requests_total", code="429", reason="rate_limited") == 3 == change("shed_requests_total")
     assert change("http_requests_total", code="429") == 3
     # Every 429 and 503 that there is has its series from the start.
-    with open(os.path.join(ROOT, "server", "reply.c")) as f:
+    with open(os.path.join(ROOT, "server", "http", "reply.c")) as f:
         codes = set(re.findall(r'\{"([a-z_]+)", (?:429|503)\}', f.read()))
     found = {dict(labels)["reason"] for _, labels in change.before.families["adapterd_shed_requests_total"].samples}
     assert found == codes and len(codes) > 8
