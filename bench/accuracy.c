@@ -19,6 +19,7 @@
 #include "adapters/peft/peft.h"
 #include "bench/bench.h"
 #include "core/engine/engine.h"
+#include "core/engine/logprobs.h"
 #include "core/template/chat.h"
 #include "core/tokenizer/tokenizer.h"
 
@@ -238,7 +239,7 @@ static void on_logits(void *arg, size_t row, const float *logits)
         t->likeliest[row] = best;
     t->equal[all.at] += t->likeliest[row] == best;
     if ((int)row + 1 < t->count)
-        t->loss[all.at] -= (double)engine_logprob_of(logits, vocab, t->tokens[row + 1]);
+        t->loss[all.at] -= (double)logprobs_of(logits, vocab, t->tokens[row + 1]);
 }
 
 static void score_texts(void)

@@ -1,5 +1,6 @@
 #include "core/engine/engine.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "core/engine/engine_private.h"
@@ -8,77 +9,121 @@ enum { STEP_TOKENS_DEFAULT = 256, CHUNK_TOKENS_DEFAULT = 128, LOGIT_ROWS_MORE = 
 
 /* ---- the way in: any thread ---- */
 
-static int check_queue_locked(const struct engine *g, uint32_t tenant, struct err *e)
+static int check_queue_locked(const struct engine *g, uint32_t tenant, int count, struct err *e)
 {
     int waiting = 0, of_tenant = 0;
-    for (const struct sequence *q = g->live; q; q = q->next_live)
-        if (!q->admitted) {
-            waiting++;
-            of_tenant += q->s.tenant == tenant;
-        }
+    const struct sequence *q;
+    LIST_FOREACH(q, &g->live, live)
+    if (!q->admitted) {
+        waiting++;
+        of_tenant += q->s.tenant == tenant;
+    }
     if (g->stopping)
         return err_set(e, "engine_stopped", "the engine is stopping");
-    if (of_tenant >= g->options.queue_tenant_max)
+    if (of_tenant + count > g->options.queue_tenant_max)
         return err_set(e, "tenant_queue_full",
                        "%d requests of this tenant are waiting already; at most %d may", of_tenant,
                        g->options.queue_tenant_max);
-    if (waiting >= g->options.queue_max)
+    if (waiting + count > g->options.queue_max)
         return err_set(e, "queue_full", "%d requests are waiting already; at most %d may", waiting,
                        g->options.queue_max);
     return 0;
 }
 
-static void enqueue_locked(struct engine *g, struct sequence *q)
+static void enter_locked(struct engine *g, struct sequence *q, uint64_t *id)
 {
-    q->id = ++g->next_id;
-    q->next_live = g->live;
-    if (g->live)
-        g->live->previous_live = q;
-    g->live = q;
-    if (g->new_last)
-        g->new_last->next_new = q;
-    else
-        g->new_first = q;
-    g->new_last = q;
+    q->id = *id = ++g->next_id;
+    LIST_INSERT_HEAD(&g->live, q, live);
+}
+
+static void enqueue_locked(struct engine *g, struct submitted *new, uint64_t *ids)
+{
+    struct sequence *q, *f;
+    STAILQ_FOREACH(q, new, submitted)
+    {
+        enter_locked(g, q, ids++);
+        TAILQ_FOREACH(f, &q->followers, follower)
+        enter_locked(g, f, ids++);
+    }
+    STAILQ_CONCAT(&g->submitted, new);
+    pthread_cond_signal(&g->wake);
+}
+
+/* Put what was asked for into `new`; those that follow hang on the one before them. */
+static int make_sequences(const struct engine *g, const struct engine_request *r, int count,
+                          struct submitted *new, struct err *e)
+{
+    struct sequence *leader = NULL;
+    for (int i = 0; i < count; i++) {
+        struct sequence *q;
+        if (sequence_new(g, &r[i], &q, e) != 0)
+            return -1;
+        assert(!r[i].follows || leader);
+        if (r[i].follows) {
+            q->follows = leader;
+            TAILQ_INSERT_TAIL(&leader->followers, q, follower);
+        } else {
+            leader = q;
+            STAILQ_INSERT_TAIL(new, q, submitted);
+        }
+    }
+    return 0;
+}
+
+static void free_sequences(struct submitted *new)
+{
+    for (struct sequence *q, *f; (q = STAILQ_FIRST(new));) {
+        STAILQ_REMOVE_HEAD(new, submitted);
+        while ((f = TAILQ_FIRST(&q->followers))) {
+            TAILQ_REMOVE(&q->followers, f, follower);
+            sequence_free(f);
+        }
+        sequence_free(q);
+    }
+}
+
+int engine_submit_all(struct engine *g, const struct engine_request *r, int count, uint64_t *ids,
+                      struct err *e)
+{
+    struct submitted new = STAILQ_HEAD_INITIALIZER(new);
+    int result = make_sequences(g, r, count, &new, e);
+    if (result == 0) {
+        pthread_mutex_lock(&g->lock);
+        result = check_queue_locked(g, r->tenant, count, e);
+        if (result == 0)
+            enqueue_locked(g, &new, ids);
+        pthread_mutex_unlock(&g->lock);
+    }
+    free_sequences(&new);
+    return result;
 }
 
 int engine_submit(struct engine *g, const struct engine_request *r, uint64_t *id, struct err *e)
 {
-    struct sequence *q = NULL;
-    if (sequence_new(g, r, &q, e) != 0)
-        return -1;
-    pthread_mutex_lock(&g->lock);
-    int result = check_queue_locked(g, r->tenant, e);
-    if (result == 0) {
-        enqueue_locked(g, q);
-        *id = q->id;
-        pthread_cond_signal(&g->wake);
-    }
-    pthread_mutex_unlock(&g->lock);
-    if (result != 0)
-        sequence_free(q);
-    return result;
+    return engine_submit_all(g, r, 1, id, e);
 }
 
 void engine_cancel(struct engine *g, uint64_t id)
 {
+    struct sequence *q;
     pthread_mutex_lock(&g->lock);
-    for (struct sequence *q = g->live; q; q = q->next_live)
-        if (q->id == id) {
-            atomic_store(&q->cancelled, true);
-            g->cancel_pending = true;
-            pthread_cond_signal(&g->wake);
-        }
+    LIST_FOREACH(q, &g->live, live)
+    if (q->id == id) {
+        atomic_store(&q->cancelled, true);
+        g->cancel_pending = true;
+        pthread_cond_signal(&g->wake);
+    }
     pthread_mutex_unlock(&g->lock);
 }
 
 void engine_stats(struct engine *g, struct engine_stats *out)
 {
+    const struct sequence *q;
     pthread_mutex_lock(&g->lock);
     *out = g->stats;
     out->running = out->waiting = 0;
-    for (const struct sequence *q = g->live; q; q = q->next_live)
-        *(q->admitted ? &out->running : &out->waiting) += 1;
+    LIST_FOREACH(q, &g->live, live)
+    *(q->admitted ? &out->running : &out->waiting) += 1;
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -89,10 +134,11 @@ const struct engine_times *engine_times(const struct engine *g)
 
 int engine_waiting(struct engine *g, uint32_t tenant)
 {
+    const struct sequence *q;
     int waiting = 0;
     pthread_mutex_lock(&g->lock);
-    for (const struct sequence *q = g->live; q; q = q->next_live)
-        waiting += !q->admitted && q->s.tenant == tenant;
+    LIST_FOREACH(q, &g->live, live)
+    waiting += !q->admitted && q->s.tenant == tenant;
     pthread_mutex_unlock(&g->lock);
     return waiting;
 }
@@ -154,6 +200,8 @@ static int prepare(struct engine *g, struct err *e)
                                       .step_tokens = o->step_tokens,
                                       .chunk_tokens = o->chunk_tokens,
                                       .logit_rows = o->sequences_max + LOGIT_ROWS_MORE};
+    if (sampler_scratch_init(&g->scratch, g->info->vocab_size, e) != 0)
+        return -1;
     if (pool_new(&g->pool, o->threads, e) != 0 || prepare_kv(g, e) != 0 || allocate_batch(g, e) != 0 ||
         model_run_new(&g->run, g->model, g->pool, g->kv, o->step_tokens, limits.logit_rows, e) != 0)
         return -1;
@@ -174,6 +222,8 @@ int engine_new(struct engine **out, const struct model *m, const struct engine_o
     g->model = m;
     g->info = model_info(m);
     g->options = *o;
+    LIST_INIT(&g->live);
+    STAILQ_INIT(&g->submitted);
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->wake, NULL);
     if (prepare(g, e) != 0) {
@@ -207,6 +257,7 @@ void engine_free(struct engine *g)
     free(g->kv_of);
     free(g->delta_of);
     free(g->want);
+    sampler_scratch_fini(&g->scratch);
     pthread_mutex_destroy(&g->lock);
     pthread_cond_destroy(&g->wake);
     free(g);

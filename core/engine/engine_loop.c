@@ -1,11 +1,13 @@
 /* The engine thread: takes what was submitted, admits, steps, hands out tokens. Owns the scheduler, the KV
  * pages and every sequence that it has taken. */
+#include <assert.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/system/clock.h"
 #include "core/engine/engine_private.h"
+#include "core/engine/logprobs.h"
 
 enum {
     STEP_US_MAX = 100000, /* of a step that decodes for somebody */
@@ -28,6 +30,51 @@ static void keep_prefix(struct engine *g, struct sequence *q)
         prefix_keep(g->prefix, &q->s.chain, q->request.tokens, q->s.kv.pages, q->s.computed / KV_PAGE_TOKENS);
 }
 
+static void finish(struct engine *g, struct sequence *q, enum engine_finish how);
+
+/* The sequence may be gone afterwards. */
+static void start(struct engine *g, struct sequence *q)
+{
+    assert(q->taken && !q->follows);
+    if (scheduler_add(&g->scheduler, &q->s) != 0)
+        finish(g, q, ENGINE_FAILED);
+}
+
+/* Its prompt is computed: those that wait for it begin where it ended. */
+static void release_followers(struct engine *g, struct sequence *q)
+{
+    for (struct sequence *f; (f = TAILQ_FIRST(&q->followers));) {
+        TAILQ_REMOVE(&q->followers, f, follower);
+        f->follows = NULL;
+        start(g, f);
+    }
+}
+
+/* It ends before its prompt was computed: the first of those that wait for it takes its place. */
+static void replace_leader(struct engine *g, struct sequence *q)
+{
+    struct sequence *heir = TAILQ_FIRST(&q->followers), *f;
+    if (!heir)
+        return;
+    TAILQ_REMOVE(&q->followers, heir, follower);
+    heir->follows = NULL;
+    TAILQ_FOREACH(f, &q->followers, follower)
+    f->follows = heir;
+    TAILQ_CONCAT(&heir->followers, &q->followers, follower);
+    start(g, heir);
+}
+
+/* Out of whatever it is in but `live`. */
+static void leave(struct engine *g, struct sequence *q)
+{
+    keep_prefix(g, q);
+    scheduler_remove(&g->scheduler, &q->s);
+    if (q->follows)
+        TAILQ_REMOVE(&q->follows->followers, q, follower);
+    else
+        replace_leader(g, q);
+}
+
 static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
 {
     uint64_t now = clock_us();
@@ -38,15 +85,9 @@ static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
                                .prefill_ms = (double)(prefilled - admitted) / 1000.0,
                                .decode_ms = (double)(now - prefilled) / 1000.0,
                                .cached_tokens = q->cached_tokens};
-    keep_prefix(g, q);
-    scheduler_remove(&g->scheduler, &q->s);
+    leave(g, q);
     pthread_mutex_lock(&g->lock);
-    if (q->previous_live)
-        q->previous_live->next_live = q->next_live;
-    else
-        g->live = q->next_live;
-    if (q->next_live)
-        q->next_live->previous_live = q->previous_live;
+    LIST_REMOVE(q, live);
     note_pages_locked(g);
     pthread_mutex_unlock(&g->lock);
     q->request.on_done(q->request.arg, &done);
@@ -55,25 +96,35 @@ static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
 
 /* ---- tokens ---- */
 
-static bool is_end_token(const struct engine *g, const struct sequence *q, int32_t token)
+static bool is_end_token(const struct sequence *q, int32_t token)
 {
-    for (int i = 0; i < g->info->eos_count && !q->request.sampling.ignore_eos; i++)
-        if (token == g->info->eos[i])
+    for (int i = 0; i < q->end_count; i++)
+        if (token == q->ends[i])
             return true;
     return false;
+}
+
+static int32_t choose_token(struct engine *g, struct sequence *q, const float *logits)
+{
+    const struct processors_history history = {.tokens = q->request.tokens,
+                                               .prompt = q->prompt_tokens,
+                                               .answered = q->new_tokens,
+                                               .ends = q->ends,
+                                               .end_count = q->end_count};
+    return sampler_next(&q->sampler, &g->scratch, &q->request.sampling, &history, logits);
 }
 
 /* The next token from the logits behind the last one. The sequence may be gone afterwards. */
 static void emit_token(struct engine *g, struct sequence *q, const float *logits)
 {
     const struct sampling *how = &q->request.sampling;
-    struct engine_token t = {.token = sampler_next(&q->sampler, how, logits, g->info->vocab_size)};
-    if (is_end_token(g, q, t.token)) {
+    struct engine_token t = {.token = choose_token(g, q, logits)};
+    if (is_end_token(q, t.token)) {
         finish(g, q, ENGINE_STOP);
         return;
     }
     if (how->logprobs >= 0)
-        sampler_logprobs(how, logits, g->info->vocab_size, &t);
+        logprobs_fill(logits, g->info->vocab_size, how->logprobs, &t);
     ((int32_t *)q->request.tokens)[q->prompt_tokens + q->new_tokens] = t.token;
     q->new_tokens++;
     if (!q->request.on_token(q->request.arg, &t))
@@ -108,6 +159,7 @@ static int use_logits(struct engine *g, struct sequence *q, const float *logits)
         if (!q->prefilled_us)
             q->prefilled_us = clock_us();
         keep_prefix(g, q);
+        release_followers(g, q);
     }
     if (prefilled && q->new_tokens_max == 0)
         finish(g, q, g->info->numeric ? ENGINE_STOP : ENGINE_LENGTH);
@@ -128,9 +180,10 @@ static int by_delta(const void *a, const void *b)
 static int order_running(struct engine *g)
 {
     int count = 0;
-    for (struct schedulable *s = g->scheduler.first; s; s = s->next)
-        if (s->planned > 0)
-            g->order[count++] = (struct sequence *)s;
+    struct schedulable *s;
+    TAILQ_FOREACH(s, &g->scheduler.admitted, link)
+    if (s->planned > 0)
+        g->order[count++] = (struct sequence *)s;
     qsort(g->order, (size_t)count, sizeof *g->order, by_delta);
     return count;
 }
@@ -256,11 +309,11 @@ static void admit_all(struct engine *g)
 static void cancel_marked(struct engine *g, bool all)
 {
     for (;;) {
-        struct sequence *found = NULL;
+        struct sequence *found = NULL, *q;
         pthread_mutex_lock(&g->lock);
-        for (struct sequence *q = g->live; q && !found; q = q->next_live)
-            if (q->taken && (all || atomic_load(&q->cancelled)))
-                found = q;
+        LIST_FOREACH(q, &g->live, live)
+        if (!found && q->taken && (all || atomic_load(&q->cancelled)))
+            found = q;
         pthread_mutex_unlock(&g->lock);
         if (!found)
             return;
@@ -271,34 +324,40 @@ static void cancel_marked(struct engine *g, bool all)
 /* ---- the thread ---- */
 
 /* Sleep until there is something to do. Takes what was submitted; false when the engine is to stop. */
-static bool wait_for_work(struct engine *g, struct sequence **submitted, bool *cancelled)
+static bool wait_for_work(struct engine *g, struct submitted *new, bool *cancelled)
 {
     pthread_mutex_lock(&g->lock);
-    while (!g->stopping && !g->new_first && !g->cancel_pending && !g->scheduler.running &&
+    while (!g->stopping && STAILQ_EMPTY(&g->submitted) && !g->cancel_pending && !g->scheduler.running &&
            !g->scheduler.waiting)
         pthread_cond_wait(&g->wake, &g->lock);
-    *submitted = g->new_first;
+    STAILQ_CONCAT(new, &g->submitted);
     *cancelled = g->cancel_pending;
-    g->new_first = g->new_last = NULL;
     g->cancel_pending = false;
     bool stopping = g->stopping;
     pthread_mutex_unlock(&g->lock);
     return !stopping;
 }
 
+static void take_all(struct engine *g, struct submitted *new)
+{
+    for (struct sequence *q; (q = STAILQ_FIRST(new));) {
+        struct sequence *f;
+        STAILQ_REMOVE_HEAD(new, submitted);
+        q->taken = true;
+        TAILQ_FOREACH(f, &q->followers, follower)
+        f->taken = true;
+        start(g, q);
+    }
+}
+
 void *engine_main(void *arg)
 {
     struct engine *g = arg;
     for (bool go_on = true; go_on;) {
-        struct sequence *submitted, *next;
+        struct submitted new = STAILQ_HEAD_INITIALIZER(new);
         bool cancelled;
-        go_on = wait_for_work(g, &submitted, &cancelled);
-        for (struct sequence *q = submitted; q; q = next) {
-            next = q->next_new;
-            q->taken = true;
-            if (scheduler_add(&g->scheduler, &q->s) != 0)
-                finish(g, q, ENGINE_FAILED);
-        }
+        go_on = wait_for_work(g, &new, &cancelled);
+        take_all(g, &new);
         if (cancelled || !go_on)
             cancel_marked(g, !go_on);
         admit_all(g);

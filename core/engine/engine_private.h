@@ -3,26 +3,33 @@
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
-#include "core/engine/engine.h"
+#include "core/engine/engine_types.h"
 #include "core/engine/sampler.h"
 #include "core/engine/scheduler.h"
+#include "core/model/model.h"
 
 struct sequence {
     struct schedulable s; /* first: the scheduler's pointer is ours */
     uint64_t id;
-    struct engine_request request; /* tokens, input and delta are owned */
+    struct engine_request request; /* tokens, input, biases and delta are owned */
     struct sampler sampler;
+    int32_t *ends; /* owned, [end_count]: the tokens that end it */
+    int end_count;
     int prompt_tokens; /* as submitted */
     int new_tokens, new_tokens_max;
     int rows_given;    /* to on_logits */
     int cached_tokens; /* when it was admitted first */
     uint64_t submitted_us, admitted_us, prefilled_us;
     atomic_bool cancelled;
-    bool taken;                                 /* the engine thread's own: the scheduler knows it */
-    bool admitted;                              /* under the lock */
-    struct sequence *next_live, *previous_live; /* under the lock */
-    struct sequence *next_new;
+    bool taken;                                /* the engine thread's own: the scheduler knows it */
+    bool admitted;                             /* under the lock */
+    LIST_ENTRY(sequence) live;                 /* under the lock */
+    STAILQ_ENTRY(sequence) submitted;          /* under the lock until it is taken */
+    struct sequence *follows;                  /* whose prompt it has; NULL once that one is computed */
+    TAILQ_HEAD(followers, sequence) followers; /* that wait for this one's prompt */
+    TAILQ_ENTRY(sequence) follower;
 };
 
 struct engine {
@@ -38,8 +45,8 @@ struct engine {
 
     pthread_mutex_t lock; /* for what follows */
     pthread_cond_t wake;
-    struct sequence *live;                 /* every sequence until its on_done */
-    struct sequence *new_first, *new_last; /* submitted, not yet seen by the engine thread */
+    LIST_HEAD(, sequence) live;                 /* every sequence until its on_done */
+    STAILQ_HEAD(submitted, sequence) submitted; /* not yet seen by the engine thread */
     bool cancel_pending, stopping;
     uint64_t next_id;
     struct engine_stats stats;
@@ -54,6 +61,7 @@ struct engine {
     struct kv_sequence **kv_of;
     const struct delta **delta_of;
     uint8_t *want;
+    struct sampler_scratch scratch;
     double token_us; /* what a prompt token costs */
 };
 

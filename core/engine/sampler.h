@@ -1,27 +1,30 @@
-/* From logits to the next token. Pure functions of their arguments, but for the generator's state. */
+/* From logits to the next token: what the request changes in them (processors.h), then the choice. Pure
+ * functions of their arguments, but for the generator's state. */
 #pragma once
-#include <stdint.h>
+#include "core/base/err.h"
+#include "core/engine/processors.h"
 
-#include "core/engine/engine.h"
-
-struct candidate {
+struct sampler_candidate {
     int32_t token;
     float weight; /* exp of the logit over the temperature, the largest 1 */
 };
 
-struct sampler {
-    uint64_t state;               /* of the random generator (SplitMix64) */
-    struct candidate *candidates; /* owned: [vocab_size] scratch */
+/* Where one thread samples, one sequence after the other; [vocab_size] each, owned. */
+struct sampler_scratch {
+    struct sampler_candidate *candidates;
+    float *logits;
+    uint32_t *counts; /* zeros between two calls */
+    int vocab_size;
 };
 
-/* The same seed gives the same tokens. Memory is taken only where sampling needs it. */
-int sampler_init(struct sampler *s, const struct sampling *how, int vocab_size, struct err *e);
-void sampler_fini(struct sampler *s);
+struct sampler {    /* of one sequence */
+    uint64_t state; /* of the random generator (SplitMix64): at first the seed */
+};
 
-/* Temperature, then top_k, top_p and min_p, each over what the one before left; at temperature 0 the largest
- * logit, ties to the lowest id. */
-int32_t sampler_next(struct sampler *s, const struct sampling *how, const float *logits, int vocab_size);
+int sampler_scratch_init(struct sampler_scratch *w, int vocab_size, struct err *e);
+void sampler_scratch_fini(struct sampler_scratch *w);
 
-/* Fill the token's own log-probability and the `how->logprobs` likeliest ones. */
-void sampler_logprobs(const struct sampling *how, const float *logits, int vocab_size,
-                      struct engine_token *t);
+/* The processors, then temperature, top_k, top_p and min_p, each over what the one before left; at
+ * temperature 0 the largest logit, ties to the lowest id. The same seed and history give the same token. */
+int32_t sampler_next(struct sampler *s, struct sampler_scratch *w, const struct sampling *how,
+                     const struct processors_history *h, const float *logits);

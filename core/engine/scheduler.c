@@ -1,5 +1,6 @@
 #include "core/engine/scheduler.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* Fixed point: a counter moves by UNIT / weight for each prompt token. */
@@ -8,42 +9,40 @@
 struct account {
     uint32_t tenant;
     int weight;
-    uint64_t served;                  /* the counter */
-    struct schedulable *first, *last; /* waiting */
+    uint64_t served;           /* the counter */
+    struct schedulables queue; /* waiting */
     int running;
     int prompts; /* of the running ones, while a step is planned: whose prompts want tokens */
-    struct account *next, *previous;
+    TAILQ_ENTRY(account) link;
 };
 
 void scheduler_init(struct scheduler *s, const struct scheduler_limits *limits, struct kvcache *kv,
                     struct prefix *prefix)
 {
     *s = (struct scheduler){.limits = *limits, .kv = kv, .prefix = prefix};
+    TAILQ_INIT(&s->accounts);
+    TAILQ_INIT(&s->admitted);
 }
 
 /* ---- accounts ---- */
 
 static void free_account(struct scheduler *s, struct account *a)
 {
-    if (a->previous)
-        a->previous->next = a->next;
-    else
-        s->accounts = a->next;
-    if (a->next)
-        a->next->previous = a->previous;
+    assert(TAILQ_EMPTY(&a->queue) && a->running == 0);
+    TAILQ_REMOVE(&s->accounts, a, link);
     free(a);
 }
 
 void scheduler_fini(struct scheduler *s)
 {
-    while (s->accounts)
-        free_account(s, s->accounts);
-    *s = (struct scheduler){0};
+    assert(s->running == 0 && s->waiting == 0);
+    while (!TAILQ_EMPTY(&s->accounts))
+        free_account(s, TAILQ_FIRST(&s->accounts));
 }
 
 static bool is_idle(const struct account *a)
 {
-    return !a->first && a->running == 0;
+    return TAILQ_EMPTY(&a->queue) && a->running == 0;
 }
 
 /* Has a, with `more_a` places more, fewer per weight than b with `more_b`? */
@@ -56,8 +55,9 @@ static bool fewer_places(const struct account *a, int more_a, const struct accou
  * with the highest counter. NULL: nobody runs. */
 static struct account *most_places(const struct scheduler *s, uint64_t served)
 {
-    struct account *most = NULL;
-    for (struct account *a = s->accounts; a; a = a->next) {
+    struct account *most = NULL, *a;
+    TAILQ_FOREACH(a, &s->accounts, link)
+    {
         if (a->running == 0 || a->served < served)
             continue;
         bool tie = most && !fewer_places(a, 0, most, 0) && !fewer_places(most, 0, a, 0);
@@ -71,10 +71,10 @@ static struct account *most_places(const struct scheduler *s, uint64_t served)
  * wait. Where nobody waits, everybody has what they want: level with who has the most. */
 static uint64_t level(const struct scheduler *s)
 {
-    const struct account *least = NULL, *most;
-    for (const struct account *a = s->accounts; a; a = a->next)
-        if (a->first && (!least || a->served < least->served))
-            least = a;
+    const struct account *least = NULL, *most, *a;
+    TAILQ_FOREACH(a, &s->accounts, link)
+    if (!TAILQ_EMPTY(&a->queue) && (!least || a->served < least->served))
+        least = a;
     if (least)
         return least->served;
     return (most = most_places(s, 0)) ? most->served : 0;
@@ -84,8 +84,8 @@ static uint64_t level(const struct scheduler *s)
 static struct account *find_account(struct scheduler *s, uint32_t tenant, uint64_t start)
 {
     struct account *found = NULL;
-    for (struct account *a = s->accounts, *next; a; a = next) {
-        next = a->next;
+    for (struct account *a = TAILQ_FIRST(&s->accounts), *next; a; a = next) {
+        next = TAILQ_NEXT(a, link);
         if (a->tenant == tenant)
             found = a;
         else if (is_idle(a) && a->served <= start)
@@ -96,14 +96,12 @@ static struct account *find_account(struct scheduler *s, uint32_t tenant, uint64
 
 static struct account *open_account(struct scheduler *s, uint32_t tenant)
 {
-    struct account *a = calloc(1, sizeof *a), *last = s->accounts;
+    struct account *a = calloc(1, sizeof *a);
     if (!a)
         return NULL;
     a->tenant = tenant;
-    while (last && last->next)
-        last = last->next;
-    a->previous = last;
-    *(last ? &last->next : &s->accounts) = a;
+    TAILQ_INIT(&a->queue);
+    TAILQ_INSERT_TAIL(&s->accounts, a, link);
     return a;
 }
 
@@ -114,40 +112,17 @@ static void charge(struct account *a, int cost)
 
 /* ---- lists ---- */
 
-static void append(struct schedulable **first, struct schedulable **last, struct schedulable *q)
-{
-    q->next = NULL;
-    q->previous = *last;
-    if (*last)
-        (*last)->next = q;
-    else
-        *first = q;
-    *last = q;
-}
-
-static void unlink_from(struct schedulable **first, struct schedulable **last, struct schedulable *q)
-{
-    if (q->previous)
-        q->previous->next = q->next;
-    else
-        *first = q->next;
-    if (q->next)
-        q->next->previous = q->previous;
-    else
-        *last = q->previous;
-    q->next = q->previous = NULL;
-}
-
 int scheduler_add(struct scheduler *s, struct schedulable *q)
 {
     uint64_t start = level(s);
     struct account *a = find_account(s, q->tenant, start);
     if (!a && !(a = open_account(s, q->tenant)))
         return -1;
-    if (!a->first && a->served < start)
+    if (TAILQ_EMPTY(&a->queue) && a->served < start)
         a->served = start;
     a->weight = q->weight > 0 ? q->weight : 1;
-    append(&a->first, &a->last, q);
+    assert(!q->waiting && !q->running);
+    TAILQ_INSERT_TAIL(&a->queue, q, link);
     q->account = a;
     q->chain = q->root;
     q->waiting = true;
@@ -157,14 +132,16 @@ int scheduler_add(struct scheduler *s, struct schedulable *q)
 
 static void leave_queue(struct scheduler *s, struct schedulable *q)
 {
-    unlink_from(&q->account->first, &q->account->last, q);
+    assert(s->waiting > 0);
+    TAILQ_REMOVE(&q->account->queue, q, link);
     q->waiting = false;
     s->waiting--;
 }
 
 static void leave_running(struct scheduler *s, struct schedulable *q)
 {
-    unlink_from(&s->first, &s->last, q);
+    assert(s->running > 0 && q->account->running > 0);
+    TAILQ_REMOVE(&s->admitted, q, link);
     q->running = false;
     s->running--;
     q->account->running--;
@@ -217,11 +194,11 @@ static bool take_pages(struct scheduler *s, struct schedulable *q)
 /* Of the tenants that wait: the one with the lowest counter; of several, the one with the fewest places. */
 static struct account *next_in_turn(const struct scheduler *s)
 {
-    struct account *best = NULL;
-    for (struct account *a = s->accounts; a; a = a->next)
-        if (a->first &&
-            (!best || a->served < best->served || (a->served == best->served && fewer_places(a, 0, best, 0))))
-            best = a;
+    struct account *best = NULL, *a;
+    TAILQ_FOREACH(a, &s->accounts, link)
+    if (!TAILQ_EMPTY(&a->queue) &&
+        (!best || a->served < best->served || (a->served == best->served && fewer_places(a, 0, best, 0))))
+        best = a;
     return best;
 }
 
@@ -230,11 +207,11 @@ struct schedulable *scheduler_admit(struct scheduler *s)
     struct account *a = next_in_turn(s);
     if (!a || s->running >= s->limits.sequences_max)
         return NULL;
-    struct schedulable *q = a->first;
+    struct schedulable *q = TAILQ_FIRST(&a->queue);
     if (!take_pages(s, q))
         return NULL;
     leave_queue(s, q);
-    append(&s->first, &s->last, q);
+    TAILQ_INSERT_TAIL(&s->admitted, q, link);
     q->running = true;
     s->running++;
     a->running++;
@@ -249,9 +226,10 @@ struct schedulable *scheduler_overserved(const struct scheduler *s)
     const struct account *most = next ? most_places(s, next->served) : NULL;
     if (!most || most->running < 2 || (next->running > 0 && fewer_places(most, -1, next, 1)))
         return NULL;
-    struct schedulable *q = s->last;
-    while (q && q->account != most)
-        q = q->previous;
+    struct schedulable *q;
+    TAILQ_FOREACH_REVERSE(q, &s->admitted, schedulables, link)
+    if (q->account == most)
+        break;
     return q;
 }
 
@@ -259,10 +237,7 @@ void scheduler_put_back(struct scheduler *s, struct schedulable *q)
 {
     leave_running(s, q);
     give_pages_back(s, q);
-    struct account *a = q->account;
-    q->next = a->first;
-    *(a->first ? &a->first->previous : &a->last) = q;
-    a->first = q;
+    TAILQ_INSERT_HEAD(&q->account->queue, q, link);
     q->waiting = true;
     s->waiting++;
 }
@@ -295,9 +270,12 @@ static bool decodes(const struct schedulable *q)
 
 static void plan_decodes(struct scheduler *s, struct room *room)
 {
-    for (struct account *a = s->accounts; a; a = a->next)
-        a->prompts = 0;
-    for (struct schedulable *q = s->first; q; q = q->next) {
+    struct account *a;
+    struct schedulable *q;
+    TAILQ_FOREACH(a, &s->accounts, link)
+    a->prompts = 0;
+    TAILQ_FOREACH(q, &s->admitted, link)
+    {
         q->planned = decodes(q) ? 1 : 0;
         q->account->prompts += !decodes(q);
         room->tokens -= q->planned;
@@ -308,7 +286,9 @@ static void plan_decodes(struct scheduler *s, struct room *room)
 /* Up to `share` more tokens of each prompt of this tenant. */
 static void plan_prompts(struct scheduler *s, const struct account *a, struct room *room, int share)
 {
-    for (struct schedulable *q = s->first; q; q = q->next) {
+    struct schedulable *q;
+    TAILQ_FOREACH(q, &s->admitted, link)
+    {
         if (q->account != a || decodes(q))
             continue;
         int left = least(q->prompt_tokens - q->computed, s->limits.chunk_tokens) - q->planned;
@@ -324,10 +304,10 @@ static void plan_prompts(struct scheduler *s, const struct account *a, struct ro
 
 static struct account *next_for_prompts(const struct scheduler *s)
 {
-    struct account *best = NULL;
-    for (struct account *a = s->accounts; a; a = a->next)
-        if (a->prompts > 0 && (!best || a->served < best->served))
-            best = a;
+    struct account *best = NULL, *a;
+    TAILQ_FOREACH(a, &s->accounts, link)
+    if (a->prompts > 0 && (!best || a->served < best->served))
+        best = a;
     return best;
 }
 
@@ -359,7 +339,9 @@ static void plan_by_account(struct scheduler *s, struct room *room)
 
 static void charge_step(struct scheduler *s)
 {
-    for (struct schedulable *q = s->first; q; q = q->next) {
+    struct schedulable *q;
+    TAILQ_FOREACH(q, &s->admitted, link)
+    {
         int from = q->paid > q->computed ? q->paid : q->computed, to = q->computed + q->planned;
         if (to <= from)
             continue;

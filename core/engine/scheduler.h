@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "core/kv/prefix.h"
 
@@ -42,11 +43,11 @@ struct schedulable { /* embedded in a sequence; zero-initialize, then fill in th
     struct prefix_chain chain; /* how far its pages are in the prefix cache; the scheduler starts it */
     int shared_tokens;         /* of `computed`, those found in the prefix cache */
     struct kv_sequence kv;
-    int planned;                         /* tokens in the coming step, from scheduler_plan */
-    int paid;                            /* tokens charged so far */
-    struct account *account;             /* while it is in */
-    struct schedulable *next, *previous; /* in the list it is in */
-    bool waiting, running;               /* neither: the scheduler does not know it */
+    int planned;                   /* tokens in the coming step, from scheduler_plan */
+    int paid;                      /* tokens charged so far */
+    struct account *account;       /* while it is in */
+    TAILQ_ENTRY(schedulable) link; /* in the list it is in */
+    bool waiting, running;         /* neither: the scheduler does not know it */
 };
 
 struct scheduler_limits {
@@ -56,12 +57,14 @@ struct scheduler_limits {
     int logit_rows;    /* in one step; more than sequences_max */
 };
 
+TAILQ_HEAD(schedulables, schedulable);
+
 struct scheduler {
     struct scheduler_limits limits;
-    struct kvcache *kv;               /* NULL: no sequence reserves pages */
-    struct prefix *prefix;            /* NULL: no pages are shared */
-    struct account *accounts;         /* owned list: tenants that are in, and those that are ahead of them */
-    struct schedulable *first, *last; /* running, in order of admission */
+    struct kvcache *kv;             /* NULL: no sequence reserves pages */
+    struct prefix *prefix;          /* NULL: no pages are shared */
+    TAILQ_HEAD(, account) accounts; /* owned: tenants that are in, and those that are ahead of them */
+    struct schedulables admitted;   /* running, in order of admission */
     int running, waiting;
 };
 

@@ -11,7 +11,8 @@ void sequence_free(struct sequence *q)
 {
     if (!q)
         return;
-    sampler_fini(&q->sampler);
+    free(q->ends);
+    free((void *)q->request.sampling.biases);
     delta_unref(q->request.delta);
     free((void *)q->request.tokens);
     free((void *)q->request.input);
@@ -53,6 +54,7 @@ static int copy_request(const struct engine *g, struct sequence *q, const struct
     q->request = *r;
     q->request.tokens = tokens;
     q->request.input = input;
+    q->request.sampling.biases = NULL;
     q->request.delta = delta_ref(r->delta);
     if (!tokens || !input)
         return err_memory(e);
@@ -64,7 +66,29 @@ static int copy_request(const struct engine *g, struct sequence *q, const struct
         memcpy(q->s.root.key, r->cache_root, SHA256_BYTES);
     if (numbers)
         memcpy(input, r->input, numbers * sizeof *input);
-    return g->info->numeric ? 0 : sampler_init(&q->sampler, &r->sampling, g->info->vocab_size, e);
+    return 0;
+}
+
+/* Which tokens end it, and what it keeps of the caller's wishes for the others. */
+static int copy_sampling(const struct engine *g, struct sequence *q, const struct sampling *how,
+                         struct err *e)
+{
+    int eos = how->ignore_eos ? 0 : g->info->eos_count;
+    size_t biases = (size_t)how->bias_count, stops = (size_t)how->stop_token_count;
+    struct sampling_bias *bias = malloc((biases + 1) * sizeof *bias);
+    q->request.sampling.biases = bias;
+    q->ends = malloc((size_t)(eos + 1) * sizeof *q->ends + stops * sizeof *q->ends);
+    if (!bias || !q->ends)
+        return err_memory(e);
+    if (biases)
+        memcpy(bias, how->biases, biases * sizeof *bias);
+    memcpy(q->ends, g->info->eos, (size_t)eos * sizeof *q->ends);
+    if (stops)
+        memcpy(q->ends + eos, how->stop_tokens, stops * sizeof *q->ends);
+    q->end_count = eos + how->stop_token_count;
+    q->request.sampling.stop_tokens = q->ends + eos;
+    q->sampler.state = how->seed;
+    return 0;
 }
 
 /* How long it may get. The last token's own keys and values are never needed. */
@@ -90,7 +114,8 @@ int sequence_new(const struct engine *g, const struct engine_request *r, struct 
     if (!q)
         return err_memory(e);
     set_lengths(g, q, r);
-    if (copy_request(g, q, r, e) != 0) {
+    TAILQ_INIT(&q->followers);
+    if (copy_request(g, q, r, e) != 0 || copy_sampling(g, q, &r->sampling, e) != 0) {
         sequence_free(q);
         return -1;
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/engine/logprobs.h"
 #include "core/system/clock.h"
 #include "server/base/fields.h"
 #include "server/admission/admission.h"
@@ -73,9 +74,9 @@ static void on_prompt_logits(void *arg, size_t row, const float *logits)
     int32_t next = q->tokens.ids[row + 1];
     if (q->prompt_top) {
         q->prompt_top[row + 1].token = next;
-        engine_logprobs_of(logits, vocab_size, q->sampling.logprobs, &q->prompt_top[row + 1]);
+        logprobs_fill(logits, vocab_size, q->sampling.logprobs, &q->prompt_top[row + 1]);
     } else {
-        q->prompt_logprob[row + 1] = engine_logprob_of(logits, vocab_size, next);
+        q->prompt_logprob[row + 1] = logprobs_of(logits, vocab_size, next);
     }
 }
 

@@ -146,7 +146,7 @@ int inference_parse_sampling(struct inference *q, const json_t *body, int64_t ma
 static int parse_logprobs(struct inference *q, const json_t *body, struct err *e)
 {
     int64_t logprobs = 0;
-    if (field_integer(body, "logprobs", 0, ENGINE_LOGPROBS_MAX, &logprobs, e) < 0 ||
+    if (field_integer(body, "logprobs", 0, SAMPLING_LOGPROBS_MAX, &logprobs, e) < 0 ||
         field_bool(body, "prompt_logprobs", &q->prompt_logprobs, e) < 0)
         return -1;
     if (logprobs)

@@ -131,7 +131,7 @@ int openai_parse_completions(struct inference *q, json_t *body, struct err *e)
     if (openai_fields_check(body, OPENAI_COMPLETIONS, e) != 0 ||
         parse_common(q, body, OPENAI_COMPLETIONS_TOKENS_DEFAULT, e) != 0 ||
         field_bool(body, "echo", &q->openai.echo, e) < 0 ||
-        field_integer(body, "logprobs", 0, q->openai.echo ? OPENAI_ECHO_LOGPROBS_MAX : ENGINE_LOGPROBS_MAX,
+        field_integer(body, "logprobs", 0, q->openai.echo ? OPENAI_ECHO_LOGPROBS_MAX : SAMPLING_LOGPROBS_MAX,
                       &logprobs, e) < 0)
         return -1;
     q->sampling.logprobs = (int)logprobs;
@@ -228,7 +228,7 @@ static int parse_chat_logprobs(struct inference *q, const json_t *body, struct e
     bool wanted = false;
     int64_t top = 0;
     if (field_bool(body, "logprobs", &wanted, e) < 0 ||
-        field_integer(body, "top_logprobs", 0, ENGINE_LOGPROBS_MAX, &top, e) < 0)
+        field_integer(body, "top_logprobs", 0, SAMPLING_LOGPROBS_MAX, &top, e) < 0)
         return -1;
     if (top && !wanted) {
         err_set(e, "field_conflict", "\"top_logprobs\" needs \"logprobs\": true");

@@ -32,7 +32,6 @@ CIRCLES = [
     {"core/format/safetensors", "core/format/tensor"},
     {"core/kernels/x86/qgemm_avx2", "core/kernels/x86/qgemm_avx2_wide"},
     {"core/delta/delta", "core/delta/delta_dora", "core/delta/delta_internal", "core/model/model", "core/model/model_internal", "core/model/pack"},
-    {"core/engine/engine", "core/engine/engine_loop", "core/engine/engine_private", "core/engine/sampler", "core/engine/sequence"},
     {"core/unicode/pattern", "core/unicode/pattern_translate"},
     {"core/tokenizer/bpe", "core/tokenizer/detokenizer", "core/tokenizer/tokenizer", "core/tokenizer/tokenizer_parts"},
     {"adapters/blobs/blob_list", "adapters/blobs/retired", "adapters/blobs/version", "adapters/registry/audit", "adapters/registry/catalog", "adapters/registry/registry", "adapters/registry/registry_private", "adapters/store/sqlite/query", "adapters/store/sqlite/store_open", "adapters/store/sqlite/store_private", "adapters/store/store", "adapters/types/name", "adapters/types/usage"},
@@ -40,5 +39,6 @@ CIRCLES = [
     {"adapters/peft/peft", "adapters/peft/peft_config", "adapters/peft/peft_match", "adapters/peft/peft_place", "adapters/peft/peft_private"},
     {"adapters/serving/cache", "adapters/serving/cache_private", "adapters/serving/version_load"},
     {"cli/commands/quota", "cli/commands/tenants"},
+    {"core/template/template_case", "core/template/template_evaluate", "core/template/template_expression", "core/template/template_filters", "core/template/template_functions", "core/template/template_json", "core/template/template_lex", "core/template/template_methods", "core/template/template_node", "core/template/template_operators", "core/template/template_parse", "core/template/template_run", "core/template/template_strings", "core/template/template_tests", "core/template/template_value"},
     {"server/admission/admission", "server/admission/auth", "server/admission/limits", "server/base/counters", "server/http/adapter_json", "server/http/connections", "server/http/download", "server/http/list", "server/http/reply", "server/http/request", "server/http/server", "server/inference/inference", "server/inference/inference_answer", "server/inference/inference_lease", "server/inference/inference_parse", "server/inference/openai", "server/inference/openai_answer", "server/inference/openai_fields", "server/inference/openai_parse", "server/routes", "server/routes/metrics", "server/routes/route_adapters", "server/routes/route_audit", "server/routes/route_backup", "server/routes/route_files", "server/routes/route_fsck", "server/routes/route_keys", "server/routes/route_models", "server/routes/route_status", "server/routes/route_tenants", "server/routes/route_text", "server/routes/route_usage", "server/routes/route_versions", "server/routes/upload_form"},
 ]

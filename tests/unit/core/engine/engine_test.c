@@ -342,13 +342,13 @@ static void logprobs_come_when_asked_for(void **state)
     struct engine *g = open_engine(llama, &ordinary);
     struct client c;
     client_prepare(&c, 1, 9, 3);
-    c.request.sampling.logprobs = ENGINE_LOGPROBS_MAX;
+    c.request.sampling.logprobs = SAMPLING_LOGPROBS_MAX;
     submit(g, &c);
     assert_ends(&c, ENGINE_LENGTH, 3);
-    assert_int_equal(c.last.top_count, ENGINE_LOGPROBS_MAX);
+    assert_int_equal(c.last.top_count, SAMPLING_LOGPROBS_MAX);
     assert_int_equal(c.last.top[0].token, c.last.token); /* greedy takes the likeliest */
     assert_true(c.last.logprob < 0 && c.last.top[0].logprob == c.last.logprob);
-    for (int i = 1; i < ENGINE_LOGPROBS_MAX; i++)
+    for (int i = 1; i < SAMPLING_LOGPROBS_MAX; i++)
         assert_true(c.last.top[i].logprob <= c.last.top[i - 1].logprob);
     client_prepare(&c, 1, 9, 3);
     submit(g, &c);

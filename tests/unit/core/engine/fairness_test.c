@@ -114,8 +114,8 @@ static void step(struct world *w)
     assert_true(planned > 0 || w->s.running == 0);
     w->now_us += us;
     w->longest_step_us = us > w->longest_step_us ? us : w->longest_step_us;
-    for (struct schedulable *q = w->s.first, *next; q; q = next) {
-        next = q->next;
+    for (struct schedulable *q = TAILQ_FIRST(&w->s.admitted), *next; q; q = next) {
+        next = TAILQ_NEXT(q, link);
         advance(w, q);
     }
 }

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "core/engine/logprobs.h"
 #include "core/engine/sampler.h"
 
 enum { VOCAB = 12, DRAWS = 40000 };
@@ -20,14 +21,29 @@ static struct sampling sampled(float temperature, int top_k, float top_p, float 
         .temperature = temperature, .top_k = top_k, .top_p = top_p, .min_p = min_p, .seed = 7};
 }
 
+static const struct processors_history nothing;
+
+static struct sampler_scratch scratch_of(int vocab)
+{
+    struct sampler_scratch w;
+    struct err e;
+    assert_int_equal(sampler_scratch_init(&w, vocab, &e), 0);
+    return w;
+}
+
+static int32_t next_after(const struct sampling *how, const struct processors_history *h, const float *of,
+                          int vocab)
+{
+    struct sampler s = {.state = how->seed};
+    struct sampler_scratch w = scratch_of(vocab);
+    int32_t token = sampler_next(&s, &w, how, h, of);
+    sampler_scratch_fini(&w);
+    return token;
+}
+
 static int32_t next_of(const struct sampling *how, const float *of, int vocab)
 {
-    struct sampler s;
-    struct err e;
-    assert_int_equal(sampler_init(&s, how, vocab, &e), 0);
-    int32_t token = sampler_next(&s, how, of, vocab);
-    sampler_fini(&s);
-    return token;
+    return next_after(how, &nothing, of, vocab);
 }
 
 /* ---- greedy ---- */
@@ -59,13 +75,11 @@ static void greedy_takes_the_largest(void **state)
 static void draw_many(uint64_t seed, int32_t *out, int count)
 {
     struct sampling how = sampled(1, 0, 1, 0);
-    struct sampler s;
-    struct err e;
-    how.seed = seed;
-    assert_int_equal(sampler_init(&s, &how, VOCAB, &e), 0);
+    struct sampler s = {.state = seed};
+    struct sampler_scratch w = scratch_of(VOCAB);
     for (int i = 0; i < count; i++)
-        out[i] = sampler_next(&s, &how, logits, VOCAB);
-    sampler_fini(&s);
+        out[i] = sampler_next(&s, &w, &how, &nothing, logits);
+    sampler_scratch_fini(&w);
 }
 
 static void the_seed_decides(void **state)
@@ -154,16 +168,15 @@ static void draws_follow_the_probabilities(void **state)
                                       distributions[i].top_p, distributions[i].min_p);
         double p[VOCAB], chi = 0;
         int count[VOCAB] = {0}, support = 0;
-        struct sampler s;
-        struct err e;
+        struct sampler s = {.state = how.seed};
+        struct sampler_scratch w = scratch_of(VOCAB);
         expect(&how, p);
-        assert_int_equal(sampler_init(&s, &how, VOCAB, &e), 0);
         for (int k = 0; k < DRAWS; k++) {
-            int32_t token = sampler_next(&s, &how, logits, VOCAB);
+            int32_t token = sampler_next(&s, &w, &how, &nothing, logits);
             assert_in_range(token, 0, VOCAB - 1);
             count[token]++;
         }
-        sampler_fini(&s);
+        sampler_scratch_fini(&w);
         for (int k = 0; k < VOCAB; k++) {
             double wanted = p[k] * DRAWS;
             support += p[k] > 0;
@@ -188,18 +201,17 @@ static void filters_hold_on_a_large_vocabulary(void **state)
         of[i] = -(float)((i * 7919) % LARGE) * 0.005f;
     for (int top_k = 1; top_k < 2000; top_k = top_k * 3 + 1) {
         struct sampling how = sampled(1000, top_k, 1, 0); /* nearly flat */
-        struct sampler s;
-        struct err e;
-        assert_int_equal(sampler_init(&s, &how, LARGE, &e), 0);
+        struct sampler s = {.state = how.seed};
+        struct sampler_scratch w = scratch_of(LARGE);
         int worst = 0;
         for (int k = 0; k < 300; k++) {
-            int32_t token = sampler_next(&s, &how, of, LARGE);
+            int32_t token = sampler_next(&s, &w, &how, &nothing, of);
             int rank = (int)(((long)token * 7919) % LARGE);
             assert_in_range(rank, 0, top_k - 1);
             worst = rank > worst ? rank : worst;
         }
         assert_true(worst >= top_k / 2); /* and not only the first few */
-        sampler_fini(&s);
+        sampler_scratch_fini(&w);
     }
     free(of);
 }
@@ -220,13 +232,12 @@ static void logprobs_are_log_softmax(void **state)
 {
     (void)state;
     static const int32_t order[VOCAB] = {6, 2, 3, 10, 9, 5, 0, 7, 8, 1, 11, 4}; /* 2 and 3 are equal */
-    for (int wanted = 0; wanted <= ENGINE_LOGPROBS_MAX + 5; wanted++)
+    for (int wanted = 0; wanted <= SAMPLING_LOGPROBS_MAX + 5; wanted++)
         for (int32_t token = 0; token < VOCAB; token++) {
-            struct sampling how = {.temperature = 0.3f, .top_k = 1, .logprobs = wanted}; /* of no effect */
             struct engine_token t = {.token = token};
-            sampler_logprobs(&how, logits, VOCAB, &t);
+            logprobs_fill(logits, VOCAB, wanted, &t);
             assert_float_equal(t.logprob, log_softmax(logits, VOCAB, token), 1e-6);
-            assert_float_equal(engine_logprob_of(logits, VOCAB, token), t.logprob, 0);
+            assert_float_equal(logprobs_of(logits, VOCAB, token), t.logprob, 0);
             assert_int_equal(t.top_count, wanted < VOCAB ? wanted : VOCAB);
             for (int i = 0; i < t.top_count; i++) {
                 assert_int_equal(t.top[i].token, order[i]);
@@ -236,15 +247,14 @@ static void logprobs_are_log_softmax(void **state)
     float wide[100]; /* more tokens than the list may hold, whatever was asked for */
     for (int i = 0; i < 100; i++)
         wide[i] = (float)i;
-    struct sampling how = {.logprobs = 50};
     struct {
         struct engine_token t;
         uint32_t guard[64];
     } out = {.t = {.token = 3}};
-    sampler_logprobs(&how, wide, 100, &out.t);
-    assert_int_equal(out.t.top_count, ENGINE_LOGPROBS_MAX);
+    logprobs_fill(wide, 100, 50, &out.t);
+    assert_int_equal(out.t.top_count, SAMPLING_LOGPROBS_MAX);
     assert_int_equal(out.t.top[0].token, 99);
-    assert_int_equal(out.t.top[ENGINE_LOGPROBS_MAX - 1].token, 100 - ENGINE_LOGPROBS_MAX);
+    assert_int_equal(out.t.top[SAMPLING_LOGPROBS_MAX - 1].token, 100 - SAMPLING_LOGPROBS_MAX);
     for (int i = 0; i < 64; i++)
         assert_int_equal(out.guard[i], 0);
 }
@@ -253,11 +263,11 @@ static void logprobs_do_not_overflow(void **state)
 {
     (void)state;
     static const float large[3] = {3e38f, -3e38f, 3e38f};
-    assert_float_equal(engine_logprob_of(large, 3, 0), log(0.5), 1e-6);
-    assert_true(engine_logprob_of(large, 3, 1) < -1e38f);
+    assert_float_equal(logprobs_of(large, 3, 0), log(0.5), 1e-6);
+    assert_true(logprobs_of(large, 3, 1) < -1e38f);
     static const float masked[3] = {-INFINITY, 1, -INFINITY};
-    assert_float_equal(engine_logprob_of(masked, 3, 1), 0, 1e-7);
-    assert_true(engine_logprob_of(masked, 3, 0) == -INFINITY);
+    assert_float_equal(logprobs_of(masked, 3, 1), 0, 1e-7);
+    assert_true(logprobs_of(masked, 3, 0) == -INFINITY);
 }
 
 /* ---- what no model should give ---- */
@@ -276,10 +286,9 @@ static void broken_logits_give_some_token(void **state)
                                      : bad[kinds / KINDS / KINDS];
             struct sampling how = sampled(distributions[d].temperature, distributions[d].top_k,
                                           distributions[d].top_p, distributions[d].min_p);
-            how.logprobs = 5;
             struct engine_token t = {.token = next_of(&how, of, VOCAB)};
             assert_in_range(t.token, 0, VOCAB - 1);
-            sampler_logprobs(&how, of, VOCAB, &t);
+            logprobs_fill(of, VOCAB, 5, &t);
             assert_int_equal(t.top_count, 5);
             how.temperature = 0;
             assert_in_range(next_of(&how, of, VOCAB), 0, VOCAB - 1);
@@ -334,6 +343,129 @@ static void extreme_temperatures(void **state)
         assert_in_range(seen[i], 50, 150);
 }
 
+/* ---- what a request changes in the logits ---- */
+
+/* A prompt of 6 and 2, an answer of 6, 6 and 3. */
+static const int32_t said[] = {6, 2, 6, 6, 3};
+static const int32_t ends[] = {6, 10};
+static const struct processors_history history = {
+    .tokens = said, .prompt = 2, .answered = 3, .ends = ends, .end_count = 2};
+
+static void change(const struct sampling *how, const struct processors_history *h, float out[VOCAB])
+{
+    uint32_t counts[VOCAB] = {0};
+    static const uint32_t zeros[VOCAB];
+    memcpy(out, logits, sizeof logits);
+    processors_apply(how, h, out, counts, VOCAB);
+    assert_memory_equal(counts, zeros, sizeof counts);
+}
+
+/* By the formulas, token by token: of 2, 3 and 6, which were said 0, 1 and 2 times in the answer. */
+static void penalties_are_those_of_the_formulas(void **state)
+{
+    (void)state;
+    static const struct {
+        float repetition, frequency, presence;
+    } cases[] = {{1, 0, 0},     {0, 0, 0},    {1.3f, 0, 0}, {0.5f, 0, 0},        {1, 0.7f, 0},
+                 {1, -0.7f, 0}, {1, 0, 1.1f}, {1, 0, -2},   {1.2f, 0.5f, 0.25f}, {3, -1, -0.5f}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sampling how = {.repetition_penalty = cases[i].repetition,
+                               .frequency_penalty = cases[i].frequency,
+                               .presence_penalty = cases[i].presence};
+        float found[VOCAB];
+        change(&how, &history, found);
+        for (int t = 0; t < VOCAB; t++) {
+            int in_answer = t == 6 ? 2 : t == 3, anywhere = t == 2 || in_answer;
+            float wanted = logits[t], penalty = cases[i].repetition > 0 ? cases[i].repetition : 1;
+            if (anywhere)
+                wanted = wanted < 0 ? wanted * penalty : wanted / penalty;
+            wanted -= cases[i].frequency * (float)in_answer;
+            wanted -= cases[i].presence * (float)(in_answer > 0);
+            assert_float_equal(found[t], wanted, 1e-6);
+        }
+        assert_int_equal(processors_wanted(&how), i >= 2);
+    }
+}
+
+/* What is unlikely becomes less likely, too. */
+static void repetition_works_on_both_sides_of_zero(void **state)
+{
+    (void)state;
+    static const int32_t all[VOCAB] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    const struct processors_history h = {.tokens = all, .prompt = VOCAB};
+    struct sampling how = {.repetition_penalty = 1.5f};
+    float found[VOCAB];
+    change(&how, &h, found);
+    for (int t = 0; t < VOCAB; t++)
+        assert_true(logits[t] == 0 ? found[t] == 0 : found[t] < logits[t]);
+}
+
+static void biases_come_before_penalties(void **state)
+{
+    (void)state;
+    static const struct sampling_bias biases[] = {{6, -4}, {0, 100}, {4, -100}, {VOCAB, 5}, {-1, 5}};
+    struct sampling how = {.biases = biases, .bias_count = 5, .repetition_penalty = 2};
+    float found[VOCAB];
+    change(&how, &history, found);
+    assert_float_equal(found[6], (3 - 4) * 2, 1e-6); /* below zero by the bias: multiplied */
+    assert_float_equal(found[0], 100.5, 1e-6);
+    assert_float_equal(found[4], -108, 1e-6);
+    assert_float_equal(found[1], -1, 0);
+    how = (struct sampling){.biases = biases, .bias_count = 2};
+    assert_int_equal(next_after(&how, &history, logits, VOCAB), 0);
+}
+
+static void ends_wait_for_the_shortest_answer(void **state)
+{
+    (void)state;
+    struct sampling how = {.min_tokens = 4};
+    float found[VOCAB];
+    for (int answered = 0; answered < 8; answered++) {
+        static const int32_t tokens[16];
+        struct processors_history h = history;
+        h.tokens = tokens;
+        h.answered = answered;
+        change(&how, &h, found);
+        for (int t = 0; t < VOCAB; t++)
+            assert_true((t == 6 || t == 10) && answered < 4 ? found[t] == -INFINITY : found[t] == logits[t]);
+    }
+}
+
+/* Ids that the model does not have stand in prompts of tests only, and hurt nobody. */
+static void ids_beyond_the_vocabulary_are_skipped(void **state)
+{
+    (void)state;
+    static const int32_t odd[] = {VOCAB, -1, INT32_MAX, 3, VOCAB};
+    const struct processors_history h = {
+        .tokens = odd, .prompt = 2, .answered = 3, .ends = odd, .end_count = 3};
+    struct sampling how = {
+        .repetition_penalty = 2, .frequency_penalty = 1, .presence_penalty = 1, .min_tokens = 100};
+    float found[VOCAB];
+    change(&how, &h, found);
+    assert_float_equal(found[3], 2.5 / 2 - 2, 1e-6);
+    assert_float_equal(found[6], logits[6], 0);
+}
+
+/* The choice is made from what was changed; the logits themselves stay. */
+static void the_choice_follows_the_processors(void **state)
+{
+    (void)state;
+    static const struct sampling_bias ban[] = {{6, -INFINITY}};
+    float before[VOCAB];
+    memcpy(before, logits, sizeof before);
+    for (size_t d = 0; d < sizeof distributions / sizeof *distributions; d++) {
+        struct sampling how = sampled(distributions[d].temperature, distributions[d].top_k,
+                                      distributions[d].top_p, distributions[d].min_p);
+        how.biases = ban;
+        how.bias_count = 1;
+        for (how.seed = 0; how.seed < 200; how.seed++)
+            assert_int_not_equal(next_after(&how, &history, logits, VOCAB), 6);
+        how.temperature = 0;
+        assert_int_equal(next_after(&how, &history, logits, VOCAB), 2);
+    }
+    assert_memory_equal(before, logits, sizeof before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +479,12 @@ int main(void)
         cmocka_unit_test(what_is_impossible_never_comes),
         cmocka_unit_test(one_always_stays),
         cmocka_unit_test(extreme_temperatures),
+        cmocka_unit_test(penalties_are_those_of_the_formulas),
+        cmocka_unit_test(repetition_works_on_both_sides_of_zero),
+        cmocka_unit_test(biases_come_before_penalties),
+        cmocka_unit_test(ends_wait_for_the_shortest_answer),
+        cmocka_unit_test(ids_beyond_the_vocabulary_are_skipped),
+        cmocka_unit_test(the_choice_follows_the_processors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

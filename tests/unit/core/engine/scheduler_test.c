@@ -164,8 +164,7 @@ static void a_waiting_one_can_leave(void **state)
     assert_null(scheduler_admit(&s));
     scheduler_remove(&s, &c);
     scheduler_remove(&s, &d);
-    assert_null(s.first);
-    assert_null(s.last);
+    assert_true(TAILQ_EMPTY(&s.admitted));
     scheduler_fini(&s);
     kvcache_free(kv);
 }
@@ -456,15 +455,21 @@ static void check_world(const struct world *w)
     assert_int_equal(w->s.running, running);
     assert_in_range(running, 0, w->s.limits.sequences_max);
     assert_int_equal(kvcache_pages_free(w->kv), PAGES - pages);
-    for (const struct schedulable *q = w->s.first; q; q = q->next, listed++)
-        assert_ptr_equal(q->next ? q->next->previous : w->s.last, q);
+    const struct schedulable *q;
+    TAILQ_FOREACH(q, &w->s.admitted, link)
+    {
+        assert_true(q->running);
+        listed++;
+    }
     assert_int_equal(listed, running);
 }
 
 static void check_plan(struct world *w)
 {
     int planned = scheduler_plan(&w->s, 1000000), sum = 0, rows = 0;
-    for (const struct schedulable *q = w->s.first; q; q = q->next) {
+    struct schedulable *q;
+    TAILQ_FOREACH(q, &w->s.admitted, link)
+    {
         bool decodes = q->computed >= q->prompt_tokens;
         assert_in_range(q->planned, decodes ? 1 : 0, decodes ? 1 : q->prompt_tokens - q->computed);
         assert_in_range(q->planned, 0, w->s.limits.chunk_tokens);
@@ -475,8 +480,8 @@ static void check_plan(struct world *w)
     assert_int_equal(planned, sum);
     assert_in_range(sum, w->s.running > 0 ? 1 : 0, w->s.limits.step_tokens);
     assert_in_range(rows, 0, w->s.limits.logit_rows);
-    for (struct schedulable *q = w->s.first; q; q = q->next)
-        q->computed += q->planned;
+    TAILQ_FOREACH(q, &w->s.admitted, link)
+    q->computed += q->planned;
 }
 
 static void arrive(struct world *w, int i)

@@ -1,0 +1,336 @@
+/* Several answers to one prompt, and what may be asked of the choice of tokens, through the engine. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/golden/fixture.h"
+
+enum { PROMPT = 75, TOKENS = 24, EOS = 2, ANSWERS = 8 };
+
+static struct model *llama;
+static int32_t prompt[PROMPT];
+static const uint8_t root[SHA256_BYTES] = {1};
+static const struct engine_options ordinary = {
+    .threads = 2, .kv_bytes = (size_t)64 << 20, .sequences_max = 8, .queue_max = 100, .queue_tenant_max = 50};
+
+struct answer {
+    int32_t tokens[TOKENS];
+    float logprobs[TOKENS];
+    int count;
+    struct engine_done done;
+    atomic_bool finished;
+};
+
+static bool on_token(void *arg, const struct engine_token *t)
+{
+    struct answer *a = arg;
+    a->tokens[a->count] = t->token;
+    a->logprobs[a->count++] = t->logprob;
+    return true;
+}
+
+static void on_done(void *arg, const struct engine_done *d)
+{
+    struct answer *a = arg;
+    a->done = *d;
+    assert_false(atomic_exchange(&a->finished, true));
+}
+
+static struct engine_request request_for(struct answer *a, uint64_t seed)
+{
+    *a = (struct answer){0};
+    return (struct engine_request){.tenant = 1,
+                                   .tokens = prompt,
+                                   .token_count = PROMPT,
+                                   .cache_root = root,
+                                   .sampling = {.temperature = 1,
+                                                .top_p = 1,
+                                                .seed = seed,
+                                                .max_tokens = TOKENS,
+                                                .ignore_eos = true,
+                                                .logprobs = 0},
+                                   .on_token = on_token,
+                                   .on_done = on_done,
+                                   .arg = a};
+}
+
+static void wait_for(struct answer *a)
+{
+    for (int i = 0; !atomic_load(&a->finished); i++) {
+        assert_in_range(i, 0, 60000);
+        usleep(1000);
+    }
+}
+
+static void run(struct engine *g, const struct engine_request *r)
+{
+    uint64_t id;
+    struct err e;
+    assert_int_equal(engine_submit(g, r, &id, &e), 0);
+    wait_for(r->arg);
+}
+
+static void assert_same(const struct answer *a, const struct answer *b)
+{
+    assert_int_equal(a->done.finish, b->done.finish);
+    assert_int_equal(a->count, b->count);
+    assert_memory_equal(a->tokens, b->tokens, (size_t)a->count * sizeof *a->tokens);
+    assert_memory_equal(a->logprobs, b->logprobs, (size_t)a->count * sizeof *a->logprobs);
+}
+
+static struct engine *open_engine(const struct engine_options *o)
+{
+    struct engine *g = NULL;
+    struct err e;
+    assert_int_equal(engine_new(&g, llama, o, &e), 0);
+    return g;
+}
+
+static void assert_idle(struct engine *g)
+{
+    struct engine_stats s;
+    engine_stats(g, &s);
+    assert_int_equal(s.running + s.waiting, 0);
+    assert_int_equal(s.kv_pages, s.kv_pages_free + s.kv_pages_cached);
+}
+
+/* ---- several answers to one prompt ---- */
+
+static struct answer alone[ANSWERS], together[ANSWERS];
+
+static void make_family(struct engine_request *r)
+{
+    for (int i = 0; i < ANSWERS; i++) {
+        r[i] = request_for(&together[i], (uint64_t)i);
+        r[i].follows = i > 0;
+    }
+}
+
+static void run_alone(void)
+{
+    for (int i = 0; i < ANSWERS; i++) {
+        struct engine *g = open_engine(&ordinary);
+        struct engine_request r = request_for(&alone[i], (uint64_t)i);
+        run(g, &r);
+        engine_free(g);
+    }
+}
+
+static void answers_are_those_of_requests_of_their_own(void **state)
+{
+    (void)state;
+    struct engine_request r[ANSWERS];
+    struct engine_stats s;
+    uint64_t ids[ANSWERS];
+    struct err e;
+    struct engine *g = open_engine(&ordinary);
+    make_family(r);
+    assert_int_equal(engine_submit_all(g, r, ANSWERS, ids, &e), 0);
+    for (int i = 0; i < ANSWERS; i++) {
+        wait_for(&together[i]);
+        assert_same(&together[i], &alone[i]);
+        for (int k = 0; k < i; k++)
+            assert_int_not_equal(ids[k], ids[i]);
+    }
+    /* One prefill: the others compute what stands behind the last full page. */
+    engine_stats(g, &s);
+    assert_int_equal(s.tokens_prefill, PROMPT + (ANSWERS - 1) * (PROMPT % KV_PAGE_TOKENS));
+    assert_idle(g);
+    engine_free(g);
+}
+
+/* Whoever computes the prompt may leave at any time: another of them does it then. */
+static void a_cancelled_answer_takes_no_other_with_it(void **state)
+{
+    (void)state;
+    struct engine_request r[ANSWERS];
+    uint64_t ids[ANSWERS];
+    struct err e;
+    for (int which = 0; which < 3 * ANSWERS; which++) {
+        struct engine *g = open_engine(&ordinary);
+        make_family(r);
+        assert_int_equal(engine_submit_all(g, r, ANSWERS, ids, &e), 0);
+        usleep((useconds_t)(which * 150));
+        for (int i = 0; i <= which % ANSWERS; i += 2)
+            engine_cancel(g, ids[i]);
+        for (int i = 0; i < ANSWERS; i++) {
+            wait_for(&together[i]);
+            if (together[i].done.finish != ENGINE_CANCELLED)
+                assert_same(&together[i], &alone[i]);
+            else
+                assert_int_equal(i % 2, 0);
+        }
+        assert_idle(g);
+        engine_free(g);
+    }
+}
+
+static void the_end_of_the_engine_is_theirs(void **state)
+{
+    (void)state;
+    struct engine_request r[ANSWERS];
+    uint64_t ids[ANSWERS];
+    struct err e;
+    for (int round = 0; round < 10; round++) {
+        struct engine *g = open_engine(&ordinary);
+        make_family(r);
+        assert_int_equal(engine_submit_all(g, r, ANSWERS, ids, &e), 0);
+        usleep((useconds_t)(round * 400));
+        engine_free(g);
+        for (int i = 0; i < ANSWERS; i++)
+            assert_true(atomic_load(&together[i].finished));
+    }
+}
+
+static void all_are_taken_or_none(void **state)
+{
+    (void)state;
+    static const struct {
+        int queue, tenant;
+        const char *code;
+    } cases[] = {{ANSWERS - 1, 50, "queue_full"}, {50, ANSWERS - 1, "tenant_queue_full"}};
+    struct engine_request r[ANSWERS];
+    uint64_t ids[ANSWERS];
+    struct err e;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct engine_options o = ordinary;
+        o.queue_max = cases[i].queue;
+        o.queue_tenant_max = cases[i].tenant;
+        struct engine *g = open_engine(&o);
+        make_family(r);
+        assert_int_equal(engine_submit_all(g, r, ANSWERS, ids, &e), -1);
+        assert_string_equal(e.code, cases[i].code);
+        make_family(r);
+        r[ANSWERS - 1].token_count = 0;
+        assert_int_equal(engine_submit_all(g, r, ANSWERS, ids, &e), -1);
+        assert_string_equal(e.code, "prompt_empty");
+        for (int k = 0; k < ANSWERS; k++)
+            assert_false(atomic_load(&together[k].finished));
+        assert_int_equal(engine_submit_all(g, r, ANSWERS - 1, ids, &e), 0);
+        for (int k = 0; k < ANSWERS - 1; k++)
+            wait_for(&together[k]);
+        engine_free(g);
+    }
+}
+
+/* ---- what ends a run ---- */
+
+static void stop_tokens_end_a_run_unseen(void **state)
+{
+    (void)state;
+    struct engine *g = open_engine(&ordinary);
+    for (int at = 0; at < TOKENS; at++) {
+        struct answer a;
+        struct engine_request r = request_for(&a, 0);
+        int32_t stop[2] = {315, alone[0].tokens[at]};
+        int first = 0;
+        while (alone[0].tokens[first] != stop[0] && alone[0].tokens[first] != stop[1])
+            first++;
+        r.sampling.stop_tokens = stop;
+        r.sampling.stop_token_count = 2;
+        run(g, &r);
+        assert_int_equal(a.done.finish, ENGINE_STOP);
+        assert_int_equal(a.count, first);
+        assert_memory_equal(a.tokens, alone[0].tokens, (size_t)first * sizeof *a.tokens);
+    }
+    engine_free(g);
+}
+
+static void a_shortest_answer_is_kept(void **state)
+{
+    (void)state;
+    struct engine *g = open_engine(&ordinary);
+    int32_t stop[320];
+    for (int32_t i = 0; i < 320; i++)
+        stop[i] = i;
+    for (int least = 0; least <= TOKENS; least += 3)
+        for (int32_t kept = 300; kept < 303; kept++) {
+            struct answer a;
+            struct engine_request r = request_for(&a, 0);
+            stop[kept] = EOS; /* everything else ends it, so that only this one may come before */
+            r.sampling.stop_tokens = stop;
+            r.sampling.stop_token_count = 320;
+            r.sampling.min_tokens = least;
+            run(g, &r);
+            assert_int_equal(a.count, a.done.finish == ENGINE_LENGTH ? TOKENS : a.count);
+            assert_true(a.count >= least);
+            for (int i = 0; i < least; i++)
+                assert_int_equal(a.tokens[i], kept);
+            stop[kept] = kept;
+        }
+    engine_free(g);
+}
+
+/* ---- in a crowd ---- */
+
+/* Penalties read what a sequence said: the same alone, in a crowd, and when it had to begin again. */
+static void penalties_do_not_see_the_crowd(void **state)
+{
+    (void)state;
+    static const struct sampling_bias biases[] = {{60, 3}, {61, 3.1f}, {62, 3.2f}};
+    static struct answer one[ANSWERS], crowd[ANSWERS];
+    struct engine_options o = ordinary;
+    o.sequences_max = 3;
+    struct engine_request r[ANSWERS];
+    uint64_t id;
+    struct err e;
+    for (int pass = 0; pass < 2; pass++) {
+        struct engine *g = open_engine(&o);
+        for (int i = 0; i < ANSWERS; i++) {
+            r[i] = request_for(pass ? &crowd[i] : &one[i], (uint64_t)i);
+            r[i].tenant = (uint32_t)i % 3;
+            r[i].sampling.temperature = (float)(i % 2);
+            r[i].sampling.biases = biases;
+            r[i].sampling.bias_count = i % 4;
+            r[i].sampling.frequency_penalty = (float)i * 0.3f;
+            r[i].sampling.repetition_penalty = i > 4 ? 1.3f : 0;
+            if (pass == 0)
+                run(g, &r[i]);
+            else
+                assert_int_equal(engine_submit(g, &r[i], &id, &e), 0);
+        }
+        for (int i = 0; i < ANSWERS; i++)
+            wait_for(r[i].arg);
+        engine_free(g);
+    }
+    for (int i = 0; i < ANSWERS; i++)
+        assert_same(&one[i], &crowd[i]);
+    assert_memory_not_equal(one[2].tokens, one[0].tokens, sizeof one[0].tokens);
+}
+
+static int open_model(void **state)
+{
+    (void)state;
+    fixture_precision = PRECISION_EXACT;
+    llama = fixture_model(fixture_path("models/llama"));
+    for (int i = 0; i < PROMPT; i++)
+        prompt[i] = (i * 37 + 11) % model_info(llama)->vocab_size;
+    run_alone();
+    return 0;
+}
+
+static int close_model(void **state)
+{
+    (void)state;
+    model_close(llama);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_are_those_of_requests_of_their_own),
+        cmocka_unit_test(a_cancelled_answer_takes_no_other_with_it),
+        cmocka_unit_test(the_end_of_the_engine_is_theirs),
+        cmocka_unit_test(all_are_taken_or_none),
+        cmocka_unit_test(stop_tokens_end_a_run_unseen),
+        cmocka_unit_test(a_shortest_answer_is_kept),
+        cmocka_unit_test(penalties_do_not_see_the_crowd),
+    };
+    return cmocka_run_group_tests(tests, open_model, close_model);
+}
