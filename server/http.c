@@ -56,7 +56,8 @@ static void count_answer(struct request *r, int status)
     if (r->counted)
         return;
     r->counted = true;
-    counters_answer(&r->server->counters, r->match.route, status,
+    const struct route *route = r->match.route;
+    counters_answer(&r->server->counters, route ? (int)(route - r->server->routes) + 1 : 0, status,
                     (uint64_t)(1000 * (clock_ms() - r->began_ms)));
 }
 
@@ -328,7 +329,7 @@ static enum MHD_Result access_handler(void *arg, struct MHD_Connection *connecti
 
 /* ---- connections ---- */
 
-static struct peer *peer_of(struct MHD_Connection *connection)
+static struct connection *peer_of(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -340,14 +341,14 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 {
     struct http *h = arg;
     bool started = code == MHD_CONNECTION_NOTIFY_STARTED;
-    atomic_fetch_add(&h->server->connections, started ? 1 : -1);
+    atomic_fetch_add(&h->server->connection_count, started ? 1 : -1);
     if (started) {
         counters_add(&h->server->counters.connections, 1);
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *context = info ? connections_add(h->server->watch, info->connect_fd) : NULL;
+        *context = info ? connections_add(h->server->connections, info->connect_fd) : NULL;
     } else if (*context) {
-        connections_remove(h->server->watch, *context);
+        connections_remove(h->server->connections, *context);
         *context = NULL;
     }
 }
@@ -356,13 +357,12 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connection)
 {
     struct http *h = arg;
-    struct peer *p = peer_of(connection);
+    struct connection *p = peer_of(connection);
     struct request *r = p ? request_new(h->server, uri) : NULL;
     if (!r)
         return NULL;
-    r->peer = p;
     connections_deadline_at_most(p, from_now(DEADLINE_HEADERS_MS));
-    connections_attach(h->server->watch, p, r);
+    request_attach(r, h->server->connections, p);
     return r;
 }
 
@@ -390,10 +390,10 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
     *context = NULL;
     if (!r)
         return;
-    connections_attach(h->server->watch, r->peer, NULL);
+    connections_attach(h->server->connections, r->peer, NULL, NULL);
     connections_deadline(r->peer, from_now(DEADLINE_IDLE_MS));
     if (r->begun && r->has_body && r->reply.close)
-        connections_linger(h->server->watch, r->peer);
+        connections_linger(h->server->connections, r->peer);
     pthread_mutex_lock(&r->lock);
     r->connection = NULL;
     pthread_mutex_unlock(&r->lock);
@@ -407,7 +407,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
 
 /* ---- start and stop ---- */
 
-static unsigned connection_limit(void)
+static unsigned allowed_connections(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -432,12 +432,12 @@ int http_start(struct http **out, struct server *s, int fd, struct err *e)
     }
     h->server = s;
     h->listen_fd = fd;
-    s->connections_max = connection_limit();
+    s->connection_limit = allowed_connections();
     h->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, access_handler, h,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
         MHD_OPTION_THREAD_STACK_SIZE, (size_t)HTTP_STACK_BYTES, MHD_OPTION_CONNECTION_LIMIT,
-        s->connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        s->connection_limit, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_S, MHD_OPTION_STRICT_FOR_CLIENT, FRAMING_IS_OURS,
         MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
@@ -476,9 +476,9 @@ void http_stop(struct http *h)
      * What remains are job threads at work, and these end. libmicrohttpd aborts when it is stopped with a
      * suspended connection. */
     for (int waited = 0; atomic_load(&s->active) > 0; waited += 10) {
-        connections_cancel_all(s->watch);
+        connections_cancel_all(s->connections);
         if (waited >= CANCEL_WAIT_MS)
-            connections_cut_all(s->watch);
+            connections_cut_all(s->connections);
         pause_ms(10);
     }
     MHD_stop_daemon(h->daemon);

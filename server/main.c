@@ -13,6 +13,7 @@
 #include "core/system/file.h"
 #include "server/http.h"
 #include "server/listen.h"
+#include "server/routes.h"
 #include "server/base/log.h"
 #include "server/base/memory.h"
 #include "server/http/server.h"
@@ -157,6 +158,14 @@ static int announce(struct server *s, const char *url, const char *path, struct 
     return 0;
 }
 
+/* What the server, and who counts its answers, know of routes. */
+static void set_routes(struct server *s)
+{
+    s->routes = routes_all(&s->route_count);
+    for (size_t i = 0; i < s->route_count; i++)
+        counters_name(&s->counters, (int)i + 1, s->routes[i].method, s->routes[i].pattern);
+}
+
 static int run_http(struct server *s, int fd, const char *path, const sigset_t *signals)
 {
     struct err e;
@@ -213,6 +222,7 @@ int main(int argc, char **argv)
     struct err e;
     quit_on_signals();
     server.started_ms = clock_unix_ms();
+    set_routes(&server);
     json_object_seed(0);
     json_set_alloc_funcs(malloc, memory_free_wiped); /* prompts and answers are among the values */
     if (config_load(&server.config, argc, argv, environ, &e) != 0)

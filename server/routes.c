@@ -1,60 +1,63 @@
-/* The table of all routes. */
+#include "server/routes.h"
+
+#include "server/base/counters.h"
+#include "server/inference/inference.h"
 #include "server/routes/handlers.h"
-#include "server/http/route.h"
 #include "server/routes/upload_form.h"
 
 static const struct route routes[] = {
-    {"POST", "/infer", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, inference_handle},
-    {"POST", "/v1/completions", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT,
+    {"POST", "/infer", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL, inference_handle},
+    {"POST", "/v1/completions", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL,
      inference_handle_completions},
-    {"POST", "/v1/chat/completions", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, inference_handle_chat},
-    {"GET", "/v1/models", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_WHOLE,
+    {"POST", "/v1/chat/completions", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL,
+     inference_handle_chat},
+    {"GET", "/v1/models", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_WHOLE, 0,
      route_models_list},
-    {"GET", "/v1/models/{model}", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT, route_models_show},
+    {"GET", "/v1/models/{model}", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT, 0, route_models_show},
 
-    {"POST", "/adapters", ROLE_TENANT, BODY_FORM, PLACE_DISK, QUERY_TENANT, upload_form_accept},
-    {"GET", "/adapters", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_LABEL,
+    {"POST", "/adapters", ROLE_TENANT, BODY_FORM, PLACE_DISK, QUERY_TENANT, 0, upload_form_accept},
+    {"GET", "/adapters", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_LABEL, 0,
      route_adapters_list},
-    {"GET", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, route_versions_show},
-    {"PATCH", "/adapters/{name}", ROLE_TENANT, BODY_JSON, PLACE_DISK, QUERY_TENANT, route_versions_change},
-    {"DELETE", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT,
+    {"GET", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, 0, route_versions_show},
+    {"PATCH", "/adapters/{name}", ROLE_TENANT, BODY_JSON, PLACE_DISK, QUERY_TENANT, 0, route_versions_change},
+    {"DELETE", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, 0,
      route_versions_delete_all},
 
-    {"GET", "/adapters/{name}/versions/{version}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT,
+    {"GET", "/adapters/{name}/versions/{version}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, 0,
      route_versions_show_one},
     {"DELETE", "/adapters/{name}/versions/{version}", ROLE_TENANT, BODY_NONE, PLACE_DISK,
-     QUERY_TENANT | QUERY_FORCE, route_versions_delete},
+     QUERY_TENANT | QUERY_FORCE, 0, route_versions_delete},
     {"GET", "/adapters/{name}/versions/{version}/files/adapter_config.json", ROLE_TENANT, BODY_NONE,
-     PLACE_DISK, QUERY_TENANT, route_files_config},
+     PLACE_DISK, QUERY_TENANT, 0, route_files_config},
     {"GET", "/adapters/{name}/versions/{version}/files/adapter_model.safetensors", ROLE_TENANT, BODY_NONE,
-     PLACE_DISK, QUERY_TENANT, route_files_weights},
+     PLACE_DISK, QUERY_TENANT, 0, route_files_weights},
 
-    {"POST", "/tenants", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_tenants_create},
-    {"GET", "/tenants", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, route_tenants_list},
-    {"GET", "/tenants/{id}", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, 0, route_tenants_show},
-    {"PATCH", "/tenants/{id}", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_tenants_change},
-    {"DELETE", "/tenants/{id}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_tenants_delete},
-    {"POST", "/tenants/{id}/keys", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_keys_create},
-    {"GET", "/tenants/{id}/keys", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, route_keys_list},
-    {"POST", "/tenants/{id}/keys/{kid}/rotate", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, route_keys_rotate},
-    {"DELETE", "/tenants/{id}/keys/{kid}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_keys_revoke},
+    {"POST", "/tenants", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, 0, route_tenants_create},
+    {"GET", "/tenants", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, 0, route_tenants_list},
+    {"GET", "/tenants/{id}", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, 0, 0, route_tenants_show},
+    {"PATCH", "/tenants/{id}", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, 0, route_tenants_change},
+    {"DELETE", "/tenants/{id}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, 0, route_tenants_delete},
+    {"POST", "/tenants/{id}/keys", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, 0, route_keys_create},
+    {"GET", "/tenants/{id}/keys", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, 0, route_keys_list},
+    {"POST", "/tenants/{id}/keys/{kid}/rotate", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, 0, route_keys_rotate},
+    {"DELETE", "/tenants/{id}/keys/{kid}", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, 0, route_keys_revoke},
 
-    {"GET", "/usage", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE | QUERY_USAGE,
+    {"GET", "/usage", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE | QUERY_USAGE, 0,
      route_usage_list},
-    {"GET", "/audit", ROLE_ADMIN, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE, route_audit_list},
-    {"POST", "/backup", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_backup_create},
-    {"POST", "/fsck", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, route_fsck_run},
+    {"GET", "/audit", ROLE_ADMIN, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE, 0, route_audit_list},
+    {"POST", "/backup", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, 0, route_backup_create},
+    {"POST", "/fsck", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, 0, route_fsck_run},
 
-    {"POST", "/tokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, route_text_tokenize},
-    {"POST", "/detokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, route_text_detokenize},
+    {"POST", "/tokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, 0, route_text_tokenize},
+    {"POST", "/detokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, 0, route_text_detokenize},
 
-    {"GET", "/healthz", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, route_status_health},
-    {"GET", "/readyz", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, route_status_ready},
-    {"GET", "/version", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, route_status_version},
-    {"GET", "/openapi.json", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, route_status_openapi},
-    {"GET", "/metrics", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, 0, route_status_metrics},
+    {"GET", "/healthz", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_health},
+    {"GET", "/readyz", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_ready},
+    {"GET", "/version", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_version},
+    {"GET", "/openapi.json", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_openapi},
+    {"GET", "/metrics", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, 0, ROUTE_WATCHES, route_status_metrics},
 };
-_Static_assert(sizeof routes / sizeof *routes <= ROUTES_MAX, "counters have a place for each");
+_Static_assert(sizeof routes / sizeof *routes <= COUNTERS_ROUTES_MAX, "counters have a place for each");
 
 const struct route *routes_all(size_t *count)
 {

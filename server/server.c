@@ -178,7 +178,7 @@ int server_open(struct server *s, struct err *e)
         return -1;
     if (ratelimit_new(&s->ratelimit, e) != 0 || usage_new(&s->usage, write_usage, s->registry, e) != 0)
         return -1;
-    if (connections_new(&s->watch, e) != 0)
+    if (connections_new(&s->connections, e) != 0)
         return -1;
     prefetch_pinned(s);
     return 0;
@@ -195,7 +195,7 @@ void server_close(struct server *s)
         cache_free(s->cache);
     if (s->engine)
         engine_free(s->engine);
-    connections_free(s->watch);
+    connections_free(s->connections);
     ratelimit_free(s->ratelimit);
     if (usage_free(s->usage, &e) != 0)
         log_message("error", "the usage of the last seconds is lost: %s", e.message);

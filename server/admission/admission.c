@@ -1,20 +1,18 @@
 #include "server/admission/admission.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "core/system/clock.h"
 #include "server/admission/auth.h"
 #include "server/http/framing.h"
-#include "server/routes/handlers.h"
 #include "server/admission/limits.h"
 
 static int find_route(struct request *r, struct err *e)
 {
-    size_t count;
-    const struct route *routes = routes_all(&count);
-    switch (route_find(routes, count, r->method, r->path, &r->match)) {
+    switch (route_find(r->server->routes, r->server->route_count, r->method, r->path, &r->match)) {
     case ROUTE_FOUND:
         return 0;
     case ROUTE_WRONG_METHOD:
@@ -130,18 +128,36 @@ static int check_room(struct request *r, struct err *e)
         if (!r->upload_place)
             return -1;
     }
-    return limits_apply(r->match.route) ? check_limits(r, e) : 0;
+    return r->match.route->kind & ROUTE_RUNS_MODEL ? check_limits(r, e) : 0;
 }
 
-/* Who watches wants to see the end, too. */
+/* A daemon that stops tells who watches it how far it is, and refuses all others. */
 static bool ends_with_drain(const struct route *route)
 {
-    return route->role != ROLE_NONE && route->handler != route_status_metrics;
+    return route->role != ROLE_NONE && !(route->kind & ROUTE_WATCHES);
+}
+
+/* An answer is there: its client may come again at once. */
+static void answered(struct request *r, int status)
+{
+    limits_leave(r);
+    limits_count(r, NULL, status >= 400);
+}
+
+static void ended(struct request *r)
+{
+    limits_leave(r);
+    free(r->usage); /* the client left before there was anything to count */
+    if (r->upload_place)
+        upload_slots_give(&r->server->uploads, r->upload_place);
+    admission_body_gone(r);
 }
 
 int admission_check(struct request *r, struct MHD_Connection *connection, const char *version, struct err *e)
 {
+    static const struct request_holder holder = {answered, ended};
     struct framing framing;
+    r->holder = &holder;
     r->reply.close = true;
     if (framing_read(connection, version, &framing, e) != 0)
         return -1;

@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/routes/handlers.h"
-
 /* Without keys, the browser of the person at this machine is the way in for strangers: a page of theirs may
  * send requests here (Origin), or point a name of its own at 127.0.0.1 (Host). */
 static bool local_host(const char *host)
@@ -56,8 +54,7 @@ static int check_key(struct request *r, struct MHD_Connection *connection, struc
 int auth_check(struct request *r, struct MHD_Connection *connection, struct err *e)
 {
     const struct route *route = r->match.route;
-    if (route->role == ROLE_NONE ||
-        (r->server->config.metrics_open && route->handler == route_status_metrics))
+    if (route->role == ROLE_NONE || (r->server->config.metrics_open && route->kind & ROUTE_WATCHES))
         return 0;
     if (r->server->config.no_auth) {
         r->caller.role = ROLE_ADMIN;

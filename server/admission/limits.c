@@ -4,14 +4,7 @@
 #include <string.h>
 
 #include "core/system/clock.h"
-#include "server/routes/handlers.h"
 #include "server/accounting/usage.h"
-
-bool limits_apply(const struct route *route)
-{
-    return route->handler == inference_handle || route->handler == inference_handle_completions ||
-           route->handler == inference_handle_chat;
-}
 
 static void set_retry(struct request *r, uint64_t wait_us)
 {

@@ -8,8 +8,6 @@
 #include "adapters/types/usage.h"
 #include "server/http/request.h"
 
-/* Is it a route that runs the model? */
-bool limits_apply(const struct route *route);
 /* Before the body, where the headers tell whose request it is; otherwise once its body did. Sets what
  * Retry-After says. Errors: "tenant_queue_full", "too_many_in_flight", "rate_limited". */
 int limits_admit(struct request *r, const struct tenant_row *tenant, struct err *e);

@@ -16,48 +16,37 @@ const char *counters_status(int i)
     return statuses[i].text;
 }
 
-static int prefix_length(const struct route *route)
+static int prefix_length(const char *pattern)
 {
-    const char *brace = strstr(route->pattern, "/{");
-    return brace ? (int)(brace - route->pattern) : (int)strlen(route->pattern);
+    const char *brace = strstr(pattern, "/{");
+    return brace ? (int)(brace - pattern) : (int)strlen(pattern);
 }
 
-static bool same_class(const struct route *a, const struct route *b)
+static bool same_class(const struct counters_class *a, const struct counters_class *b)
 {
-    int length = prefix_length(a);
-    return strcmp(a->method, b->method) == 0 && length == prefix_length(b) &&
-           memcmp(a->pattern, b->pattern, (size_t)length) == 0;
+    return a->prefix && b->prefix && strcmp(a->method, b->method) == 0 &&
+           a->prefix_length == b->prefix_length &&
+           memcmp(a->prefix, b->prefix, (size_t)a->prefix_length) == 0;
 }
 
-/* The place of its class. */
-static int class_of(const struct route *route)
+void counters_name(struct counters *c, int place, const char *method, const char *pattern)
 {
-    size_t count, i = 0;
-    const struct route *routes = routes_all(&count);
-    if (!route)
-        return 0;
-    while (!same_class(&routes[i], route))
-        i++;
-    return (int)i + 1;
+    int first = 1;
+    c->classes[place] = (struct counters_class){method, pattern, prefix_length(pattern)};
+    while (!same_class(&c->classes[first], &c->classes[place]))
+        first++;
+    c->class_of[place] = first;
 }
 
-bool counters_class(int i, struct counters_class *out)
+bool counters_class(const struct counters *c, int i, struct counters_class *out)
 {
-    size_t count;
-    const struct route *routes = routes_all(&count);
-    *out = (struct counters_class){"other", "other", 5};
-    if (i == 0)
-        return true;
-    if ((size_t)i > count || class_of(&routes[i - 1]) != i)
-        return false;
-    *out =
-        (struct counters_class){routes[i - 1].method, routes[i - 1].pattern, prefix_length(&routes[i - 1])};
-    return true;
+    *out = i ? c->classes[i] : (struct counters_class){"other", "other", 5};
+    return out->prefix && c->class_of[i] == i;
 }
 
-void counters_answer(struct counters *c, const struct route *route, int status, uint64_t us)
+void counters_answer(struct counters *c, int place, int status, uint64_t us)
 {
-    int class = class_of(route), i = 0;
+    int class = c->class_of[place], i = 0;
     while (i + 1 < COUNTERS_STATUSES && statuses[i].status != status)
         i++;
     counters_add(&c->answers[class][i], 1);

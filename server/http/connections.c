@@ -4,20 +4,21 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <fcntl.h>
 
 #include "core/system/clock.h"
-#include "server/http/request.h"
 
-enum { TICK_MS = 50, EVENTS = 64, DRAIN_BYTES = 64 << 10, DRAIN_ROUNDS = 16 };
+enum { EVENTS = 64, DRAIN_BYTES = 64 << 10, DRAIN_ROUNDS = 16 };
 #define LINGER_FLAG (UINT64_C(1) << 63)
 
-struct peer {
-    struct peer *next, *previous;
-    struct request *request; /* not referenced: detached before its connection lets it go */
+struct connection {
+    TAILQ_ENTRY(connection) link;
+    const struct connection_user *user; /* NULL: it is idle */
+    void *arg;                          /* not referenced: detached before its connection lets it go */
     uint64_t serial;
     _Atomic uint64_t deadline_us;
     _Atomic uint64_t body_us; /* when a part of a body came last; 0: none is arriving */
@@ -25,7 +26,7 @@ struct peer {
     int fd;
 };
 
-struct farewell {
+struct lingering {
     int fd; /* -1: free */
     uint64_t until_us;
 };
@@ -34,248 +35,242 @@ struct connections {
     pthread_mutex_t lock; /* before any request's lock */
     pthread_t thread;
     int epoll;
-    struct peer *first;
+    TAILQ_HEAD(, connection) all;
     uint64_t serials;
-    struct farewell lingers[LINGERS_MAX];
+    struct lingering lingers[LINGERS_MAX];
     atomic_bool stopping;
     char drain[DRAIN_BYTES];
 };
 
 /* ---- clients that left ---- */
 
-/* Events carry a serial number, not a pointer: the connection may be gone by the time they are looked at. */
-static void client_left_locked(struct connections *w, uint64_t serial)
+static void leave_locked(struct connection *x)
 {
-    for (struct peer *p = w->first; p; p = p->next) {
-        if (p->serial != serial)
+    if (x->user)
+        x->user->left(x->arg);
+}
+
+/* Events carry a serial number, not a pointer: the connection may be gone by the time they are looked at. */
+static void client_left_locked(struct connections *c, uint64_t serial)
+{
+    struct connection *x;
+    TAILQ_FOREACH(x, &c->all, link)
+    {
+        if (x->serial != serial)
             continue;
-        p->gone_us = clock_us();
-        if (p->request)
-            request_cancel(p->request);
+        x->gone_us = clock_us();
+        leave_locked(x);
         return;
     }
 }
 
 /* ---- clients that still send ---- */
 
-static void linger_end_locked(struct connections *w, struct farewell *l)
+static void linger_end_locked(struct connections *c, struct lingering *l)
 {
-    epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->fd, NULL);
+    epoll_ctl(c->epoll, EPOLL_CTL_DEL, l->fd, NULL);
     close(l->fd);
     l->fd = -1;
 }
 
-static void linger_read_locked(struct connections *w, struct farewell *l)
+static void linger_read_locked(struct connections *c, struct lingering *l)
 {
     if (l->fd < 0)
         return;
     for (int i = 0; i < DRAIN_ROUNDS; i++) {
-        ssize_t n = recv(l->fd, w->drain, sizeof w->drain, MSG_DONTWAIT);
+        ssize_t n = recv(l->fd, c->drain, sizeof c->drain, MSG_DONTWAIT);
         if (n > 0)
             continue;
         if (n == 0)
-            linger_end_locked(w, l);
+            linger_end_locked(c, l);
         return;
     }
 }
 
-void connections_linger(struct connections *w, const struct peer *p)
+void connections_linger(struct connections *c, const struct connection *x)
 {
-    pthread_mutex_lock(&w->lock);
-    struct farewell *l = w->lingers;
-    while (l < w->lingers + LINGERS_MAX && l->fd >= 0)
+    pthread_mutex_lock(&c->lock);
+    struct lingering *l = c->lingers;
+    while (l < c->lingers + LINGERS_MAX && l->fd >= 0)
         l++;
-    int fd = l < w->lingers + LINGERS_MAX ? fcntl(p->fd, F_DUPFD_CLOEXEC, 0) : -1;
+    int fd = l < c->lingers + LINGERS_MAX ? fcntl(x->fd, F_DUPFD_CLOEXEC, 0) : -1;
     if (fd >= 0) {
-        struct epoll_event event = {.events = EPOLLIN, .data.u64 = LINGER_FLAG | (uint64_t)(l - w->lingers)};
+        struct epoll_event event = {.events = EPOLLIN, .data.u64 = LINGER_FLAG | (uint64_t)(l - c->lingers)};
         shutdown(fd, SHUT_WR);
-        *l = (struct farewell){fd, clock_us() + LINGER_MS * UINT64_C(1000)};
-        if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
-            linger_end_locked(w, l);
+        *l = (struct lingering){fd, clock_us() + LINGER_MS * UINT64_C(1000)};
+        if (epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
+            linger_end_locked(c, l);
     }
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_unlock(&c->lock);
 }
 
 /* ---- deadlines ---- */
 
-static bool overdue_locked(const struct peer *p, uint64_t now)
+static bool overdue_locked(const struct connection *x, uint64_t now)
 {
-    uint64_t deadline = atomic_load(&p->deadline_us), body = atomic_load(&p->body_us);
+    uint64_t deadline = atomic_load(&x->deadline_us), body = atomic_load(&x->body_us);
     if (deadline && now >= deadline)
         return true;
-    uint64_t last = body > p->gone_us ? body : p->gone_us;
-    return body && p->gone_us && now >= last + DEADLINE_GONE_MS * UINT64_C(1000);
+    uint64_t last = body > x->gone_us ? body : x->gone_us;
+    return body && x->gone_us && now >= last + DEADLINE_GONE_MS * UINT64_C(1000);
 }
 
-static void sign_of_life_locked(struct peer *p, uint64_t now)
+static void check_times_locked(struct connections *c, uint64_t now)
 {
-    struct request *r = p->request;
-    if (!r)
-        return;
-    pthread_mutex_lock(&r->lock);
-    bool due = r->keepalive_due_us && now >= r->keepalive_due_us && r->suspended;
-    pthread_mutex_unlock(&r->lock);
-    if (due)
-        request_wake(r);
-}
-
-static void check_times_locked(struct connections *w, uint64_t now)
-{
-    for (struct peer *p = w->first; p; p = p->next) {
-        if (overdue_locked(p, now)) {
-            connections_deadline(p, 0);
-            shutdown(p->fd, SHUT_RDWR);
+    struct connection *x;
+    TAILQ_FOREACH(x, &c->all, link)
+    {
+        if (overdue_locked(x, now)) {
+            connections_deadline(x, 0);
+            shutdown(x->fd, SHUT_RDWR);
         }
-        sign_of_life_locked(p, now);
+        if (x->user)
+            x->user->look(x->arg, now);
     }
-    for (struct farewell *l = w->lingers; l < w->lingers + LINGERS_MAX; l++)
+    for (struct lingering *l = c->lingers; l < c->lingers + LINGERS_MAX; l++)
         if (l->fd >= 0 && now >= l->until_us)
-            linger_end_locked(w, l);
+            linger_end_locked(c, l);
 }
 
 static void *run(void *arg)
 {
-    struct connections *w = arg;
+    struct connections *c = arg;
     struct epoll_event events[EVENTS];
     uint64_t next = 0;
-    while (!atomic_load(&w->stopping)) {
-        int count = epoll_wait(w->epoll, events, EVENTS, TICK_MS);
+    while (!atomic_load(&c->stopping)) {
+        int count = epoll_wait(c->epoll, events, EVENTS, CONNECTIONS_TICK_MS);
         uint64_t now = clock_us();
-        pthread_mutex_lock(&w->lock);
+        pthread_mutex_lock(&c->lock);
         for (int i = 0; i < count; i++) {
             if (events[i].data.u64 & LINGER_FLAG)
-                linger_read_locked(w, &w->lingers[events[i].data.u64 & ~LINGER_FLAG]);
+                linger_read_locked(c, &c->lingers[events[i].data.u64 & ~LINGER_FLAG]);
             else
-                client_left_locked(w, events[i].data.u64);
+                client_left_locked(c, events[i].data.u64);
         }
         if (now >= next) {
-            check_times_locked(w, now);
-            next = now + TICK_MS * UINT64_C(1000);
+            check_times_locked(c, now);
+            next = now + CONNECTIONS_TICK_MS * UINT64_C(1000);
         }
-        pthread_mutex_unlock(&w->lock);
+        pthread_mutex_unlock(&c->lock);
     }
     return NULL;
 }
 
 /* ---- connections ---- */
 
-struct peer *connections_add(struct connections *w, int fd)
+struct connection *connections_add(struct connections *c, int fd)
 {
-    struct peer *p = calloc(1, sizeof *p);
-    if (!p)
+    struct connection *x = calloc(1, sizeof *x);
+    if (!x)
         return NULL;
-    p->fd = fd;
-    connections_deadline(p, clock_us() + DEADLINE_HEADERS_MS * UINT64_C(1000));
-    pthread_mutex_lock(&w->lock);
-    p->serial = ++w->serials;
-    p->next = w->first;
-    if (p->next)
-        p->next->previous = p;
-    w->first = p;
-    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.u64 = p->serial};
-    int result = epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event);
-    pthread_mutex_unlock(&w->lock);
+    x->fd = fd;
+    connections_deadline(x, clock_us() + DEADLINE_HEADERS_MS * UINT64_C(1000));
+    pthread_mutex_lock(&c->lock);
+    x->serial = ++c->serials;
+    TAILQ_INSERT_HEAD(&c->all, x, link);
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.u64 = x->serial};
+    int result = epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &event);
+    pthread_mutex_unlock(&c->lock);
     if (result == 0)
-        return p;
-    connections_remove(w, p);
+        return x;
+    connections_remove(c, x);
     return NULL;
 }
 
-void connections_remove(struct connections *w, struct peer *p)
+void connections_remove(struct connections *c, struct connection *x)
 {
-    pthread_mutex_lock(&w->lock);
-    epoll_ctl(w->epoll, EPOLL_CTL_DEL, p->fd, NULL);
-    if (p->previous)
-        p->previous->next = p->next;
-    else
-        w->first = p->next;
-    if (p->next)
-        p->next->previous = p->previous;
-    pthread_mutex_unlock(&w->lock);
-    free(p);
+    pthread_mutex_lock(&c->lock);
+    epoll_ctl(c->epoll, EPOLL_CTL_DEL, x->fd, NULL);
+    TAILQ_REMOVE(&c->all, x, link);
+    pthread_mutex_unlock(&c->lock);
+    free(x);
 }
 
-void connections_attach(struct connections *w, struct peer *p, struct request *r)
+void connections_attach(struct connections *c, struct connection *x, const struct connection_user *user,
+                        void *arg)
 {
-    pthread_mutex_lock(&w->lock);
-    p->request = r;
-    if (r && p->gone_us)
-        request_cancel(r);
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_lock(&c->lock);
+    x->user = user;
+    x->arg = arg;
+    if (x->gone_us)
+        leave_locked(x);
+    pthread_mutex_unlock(&c->lock);
 }
 
-void connections_deadline(struct peer *p, uint64_t at_us)
+void connections_deadline(struct connection *x, uint64_t at_us)
 {
-    atomic_store(&p->body_us, 0);
-    atomic_store(&p->deadline_us, at_us);
+    atomic_store(&x->body_us, 0);
+    atomic_store(&x->deadline_us, at_us);
 }
 
-void connections_body_deadline(struct peer *p, uint64_t at_us)
+void connections_body_deadline(struct connection *x, uint64_t at_us)
 {
-    atomic_store(&p->body_us, clock_us());
-    atomic_store(&p->deadline_us, at_us);
+    atomic_store(&x->body_us, clock_us());
+    atomic_store(&x->deadline_us, at_us);
 }
 
-void connections_deadline_at_most(struct peer *p, uint64_t at_us)
+void connections_deadline_at_most(struct connection *x, uint64_t at_us)
 {
-    uint64_t deadline = atomic_load(&p->deadline_us);
+    uint64_t deadline = atomic_load(&x->deadline_us);
     if (!deadline || deadline > at_us)
-        connections_deadline(p, at_us);
+        connections_deadline(x, at_us);
 }
 
-int connections_fd(const struct peer *p)
+int connections_fd(const struct connection *x)
 {
-    return p->fd;
+    return x->fd;
 }
 
-void connections_cancel_all(struct connections *w)
+void connections_cancel_all(struct connections *c)
 {
-    pthread_mutex_lock(&w->lock);
-    for (struct peer *p = w->first; p; p = p->next)
-        if (p->request)
-            request_cancel(p->request);
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_lock(&c->lock);
+    struct connection *x;
+    TAILQ_FOREACH(x, &c->all, link)
+    leave_locked(x);
+    pthread_mutex_unlock(&c->lock);
 }
 
-void connections_cut_all(struct connections *w)
+void connections_cut_all(struct connections *c)
 {
-    pthread_mutex_lock(&w->lock);
-    for (struct peer *p = w->first; p; p = p->next)
-        shutdown(p->fd, SHUT_RDWR);
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_lock(&c->lock);
+    struct connection *x;
+    TAILQ_FOREACH(x, &c->all, link)
+    shutdown(x->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&c->lock);
 }
 
 int connections_new(struct connections **out, struct err *e)
 {
-    struct connections *w = calloc(1, sizeof *w);
-    if (!w)
+    struct connections *c = calloc(1, sizeof *c);
+    if (!c)
         return err_memory(e);
     for (int i = 0; i < LINGERS_MAX; i++)
-        w->lingers[i].fd = -1;
-    pthread_mutex_init(&w->lock, NULL);
-    w->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (w->epoll < 0 || pthread_create(&w->thread, NULL, run, w) != 0) {
-        err_errno(e, "cannot start the connection watch");
-        if (w->epoll >= 0)
-            close(w->epoll);
-        free(w);
+        c->lingers[i].fd = -1;
+    TAILQ_INIT(&c->all);
+    pthread_mutex_init(&c->lock, NULL);
+    c->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (c->epoll < 0 || pthread_create(&c->thread, NULL, run, c) != 0) {
+        err_errno(e, "cannot look after connections");
+        if (c->epoll >= 0)
+            close(c->epoll);
+        free(c);
         return -1;
     }
-    pthread_setname_np(w->thread, "watch");
-    *out = w;
+    pthread_setname_np(c->thread, "connections");
+    *out = c;
     return 0;
 }
 
-void connections_free(struct connections *w)
+void connections_free(struct connections *c)
 {
-    if (!w)
+    if (!c)
         return;
-    atomic_store(&w->stopping, true);
-    pthread_join(w->thread, NULL);
+    atomic_store(&c->stopping, true);
+    pthread_join(c->thread, NULL);
     for (int i = 0; i < LINGERS_MAX; i++)
-        if (w->lingers[i].fd >= 0)
-            close(w->lingers[i].fd);
-    close(w->epoll);
-    pthread_mutex_destroy(&w->lock);
-    free(w);
+        if (c->lingers[i].fd >= 0)
+            close(c->lingers[i].fd);
+    close(c->epoll);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
 }

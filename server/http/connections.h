@@ -6,11 +6,18 @@
 
 #include "core/base/err.h"
 
-struct request;
 struct connections;
-struct peer; /* one connection */
+struct connection;
+
+/* Who is busy on a connection. Called under the lock of the connections, by their thread or by whoever
+ * cancels all. */
+struct connection_user {
+    void (*left)(void *arg);                  /* its client has closed its side, or everything ends */
+    void (*look)(void *arg, uint64_t now_us); /* every CONNECTIONS_TICK_MS or so */
+};
 
 enum {
+    CONNECTIONS_TICK_MS = 50,
     DEADLINE_HEADERS_MS = 5000, /* from accept, or from a later request line, to the end of the headers */
     DEADLINE_BODY_MS = 10000,   /* and one second per BODY_RATE_MIN bytes that came */
     DEADLINE_WRITE_MS =
@@ -24,27 +31,28 @@ enum {
 };
 
 int connections_new(struct connections **out, struct err *e);
-void connections_free(struct connections *w);
+void connections_free(struct connections *c);
 
-/* A connection was accepted: watch its socket. NULL when memory ran out. */
-struct peer *connections_add(struct connections *w, int fd);
+/* A connection was accepted: look after its socket. NULL when memory ran out. */
+struct connection *connections_add(struct connections *c, int fd);
 /* It is about to be closed. */
-void connections_remove(struct connections *w, struct peer *p);
-/* The request that the connection is busy with; NULL: none. One whose client already left is cancelled at
- * once. */
-void connections_attach(struct connections *w, struct peer *p, struct request *r);
+void connections_remove(struct connections *c, struct connection *x);
+/* Who the connection is busy for from now on; NULL: nobody. `left` is called at once where its client already
+ * has. */
+void connections_attach(struct connections *c, struct connection *x, const struct connection_user *user,
+                        void *arg);
 /* Cut the connection at that time of clock_us(); 0: no deadline. */
-void connections_deadline(struct peer *p, uint64_t at_us);
+void connections_deadline(struct connection *x, uint64_t at_us);
 /* The same while a body is arriving, and cut DEADLINE_GONE_MS after the last of it when its client has closed
  * its side: what is not in the socket by then never comes. libmicrohttpd can miss an end that comes together
  * with data. */
-void connections_body_deadline(struct peer *p, uint64_t at_us);
+void connections_body_deadline(struct connection *x, uint64_t at_us);
 /* Shorten the time that is left. */
-void connections_deadline_at_most(struct peer *p, uint64_t at_us);
-int connections_fd(const struct peer *p);
+void connections_deadline_at_most(struct connection *x, uint64_t at_us);
+int connections_fd(const struct connection *x);
 /* The connection closes while its client may still be sending: read and drop for LINGER_MS, so that the
  * answer is not lost to a reset. */
-void connections_linger(struct connections *w, const struct peer *p);
+void connections_linger(struct connections *c, const struct connection *x);
 
-void connections_cancel_all(struct connections *w); /* every request under way */
-void connections_cut_all(struct connections *w);    /* every connection */
+void connections_cancel_all(struct connections *c); /* every request under way */
+void connections_cut_all(struct connections *c);    /* every connection */

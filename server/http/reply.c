@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/admission/limits.h"
 #include "server/base/log.h"
 
 /* Each code that a client can meet, with its status. docs/http-api.md explains them. */
@@ -136,10 +135,8 @@ static void count_error(struct request *r, const char *code)
 
 static void deliver(struct request *r, struct reply *reply)
 {
-    if (!reply->stream) { /* before the answer: its client may come again at once */
-        limits_leave(r);
-        limits_count(r, NULL, reply->status >= 400);
-    }
+    if (!reply->stream && r->holder)
+        r->holder->answered(r, reply->status);
     pthread_mutex_lock(&r->lock);
     if (r->reply.ready) { /* a second answer is a bug; the first one stands */
         pthread_mutex_unlock(&r->lock);

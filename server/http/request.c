@@ -8,9 +8,7 @@
 #include "adapters/registry/audit.h"
 #include "core/system/clock.h"
 #include "core/base/sha256.h"
-#include "server/admission/admission.h"
 #include "server/base/fields.h"
-#include "server/admission/limits.h"
 #include "server/http/connections.h"
 
 /* "http://host/path" names the same thing as "/path". */
@@ -67,11 +65,8 @@ void request_unref(struct request *r)
         return;
     if (r->task)
         r->task_free(r->task);
-    limits_leave(r);
-    free(r->usage); /* the client left before there was anything to count */
-    if (r->upload_place)
-        upload_slots_give(&r->server->uploads, r->upload_place);
-    admission_body_gone(r);
+    if (r->holder)
+        r->holder->ended(r);
     buf_fini(&r->reply.body);
     buf_fini(&r->body);
     free(r->query);
@@ -87,6 +82,31 @@ void request_hold(struct request *r)
     pthread_mutex_lock(&r->lock);
     r->pending = true;
     pthread_mutex_unlock(&r->lock);
+}
+
+/* ---- its connection ---- */
+
+static void client_left(void *arg)
+{
+    request_cancel(arg);
+}
+
+/* A stream that had nothing to say for a while is woken to say so. */
+static void look_at_stream(void *arg, uint64_t now_us)
+{
+    struct request *r = arg;
+    pthread_mutex_lock(&r->lock);
+    bool due = r->keepalive_due_us && now_us >= r->keepalive_due_us && r->suspended;
+    pthread_mutex_unlock(&r->lock);
+    if (due)
+        request_wake(r);
+}
+
+void request_attach(struct request *r, struct connections *all, struct connection *connection)
+{
+    static const struct connection_user user = {client_left, look_at_stream};
+    r->peer = connection;
+    connections_attach(all, connection, &user, r);
 }
 
 void request_body_deadline(struct request *r)

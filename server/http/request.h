@@ -20,7 +20,7 @@
 #include "server/http/route.h"
 #include "server/http/server.h"
 
-struct peer;
+struct connection;
 struct usage_entry;
 
 enum { REQUEST_PATH_BYTES_MAX = 2048, PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
@@ -40,12 +40,18 @@ struct reply {
     bool challenge, no_store, close;
 };
 
+/* Who let a request in and holds something for it: a place, a share, memory. */
+struct request_holder {
+    void (*answered)(struct request *r, int status); /* an answer without a stream is about to go out */
+    void (*ended)(struct request *r);                /* the request is about to be freed */
+};
+
 struct request {
     struct server *server;
     atomic_int refs;
     pthread_mutex_t lock;
     struct MHD_Connection *connection; /* NULL once it is gone; HTTP thread */
-    struct peer *peer;
+    struct connection *peer;
     char id[REQUEST_ID_BYTES];
     double began_ms;
 
@@ -74,7 +80,8 @@ struct request {
     bool counted;     /* counters.h; HTTP thread */
 
     struct reply reply;
-    struct ticket ticket; /* limits.h */
+    const struct request_holder *holder; /* NULL: nothing was taken yet */
+    struct ticket ticket;                /* limits.h */
     struct usage_entry
         *usage; /* what is to be counted when it ends; owned; NULL: nothing, or it was counted */
 
@@ -95,6 +102,8 @@ struct request *request_new(struct server *s, const char *uri);
 void request_ref(struct request *r);
 void request_unref(struct request *r);
 
+/* It is what this connection is busy with, from now on. */
+void request_attach(struct request *r, struct connections *all, struct connection *connection);
 /* The body is arriving: when it must be complete, by what came of it so far. */
 void request_body_deadline(struct request *r);
 

@@ -23,7 +23,14 @@ enum {
 }; /* ?tenant=, ?limit=&after=, ?adapter=&from=&to=, ?force=, ?label=; a list whose clients do not page:
     * without ?limit= as long as a page may be */
 
-enum { ROUTES_MAX = 64, ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 144 };
+enum { ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 144 };
+
+/* What else a route is. */
+enum {
+    ROUTE_RUNS_MODEL = 1, /* a place in the queue, the tenant's quotas and its usage are about it */
+    ROUTE_WATCHES = 2     /* for who watches the daemon: served to its end, and without a key where
+                           * --metrics-open says so */
+};
 
 struct route {
     const char *method;  /* "GET" answers HEAD too */
@@ -33,7 +40,8 @@ struct route {
     enum role role;      /* ROLE_NONE: open */
     enum route_body body;
     enum route_place place;
-    unsigned query;
+    unsigned query; /* of QUERY_... */
+    unsigned kind;  /* of ROUTE_... */
     void (*handler)(struct request *r);
 };
 
@@ -49,9 +57,6 @@ enum route_result { ROUTE_FOUND, ROUTE_UNKNOWN, ROUTE_WRONG_METHOD };
  * route. */
 enum route_result route_find(const struct route *routes, size_t count, const char *method, const char *path,
                              struct route_match *out);
-
-/* The daemon's routes, in routes.c. */
-const struct route *routes_all(size_t *count);
 /* Of a form: its short fields, boundaries and headers. */
 enum { FORM_OVERHEAD_BYTES_MAX = 64 << 10 };
 /* Body bytes that a route takes at most. */

@@ -19,6 +19,7 @@
 enum { BODY_MEMORY_MAX = 256 << 20, BODY_MEMORY_TENANT_MAX = 64 << 20 };
 
 struct connections;
+struct route;
 struct ratelimit;
 struct usage;
 
@@ -36,15 +37,17 @@ struct server {
     struct engine_options engine_options;
     struct jobs *text_jobs; /* parsing and tokenizing what is large */
     struct jobs *disk_jobs; /* the registry's writers, uploads */
-    struct connections *watch;
+    struct connections *connections;
     struct ratelimit *ratelimit; /* what each tenant has under way */
     struct usage *usage;         /* and what it used */
+    const struct route *routes;  /* [route_count], static */
+    size_t route_count;
     struct counters counters;
     int64_t started_ms; /* wall clock */
     atomic_bool draining;
-    atomic_int active;      /* requests between their headers and the end of their answer */
-    atomic_int connections; /* open */
-    unsigned connections_max;
+    atomic_int active;           /* requests between their headers and the end of their answer */
+    atomic_int connection_count; /* open */
+    unsigned connection_limit;
     atomic_int suspended; /* connections that wait for other threads */
     struct upload_slots uploads;
     atomic_uint_least64_t body_bytes; /* JSON bodies in memory, BODY_MEMORY_MAX at most */

@@ -1,7 +1,7 @@
 /* One inference from its body to its answer: parse -> resolve -> tokenize -> lease -> submit -> stream or
- * reply. inference.c is the whole way; inference_lease.c gets the adapters. How bodies and answers look is
- * the request's form: that of POST /infer is in inference_parse.c and inference_answer.c, those of OpenAI's
- * routes are in openai_parse.c and openai_answer.c.
+ * reply. inference_run.c is the whole way, inference_routes.c its beginnings; inference_lease.c gets the
+ * adapters. How bodies and answers look is the request's form: that of POST /infer is in inference_parse.c
+ * and inference_answer.c, those of OpenAI's routes are in openai_parse.c and openai_answer.c.
  *
  * The struct is the request's task. HTTP and job threads own it until the engine has it; from then on what
  * the engine writes is under the request's lock. */
@@ -131,6 +131,13 @@ json_t *inference_answer_token_text(const struct inference *q, int32_t token);
 json_t *inference_answer_number(double value); /* null for what JSON cannot say */
 /* Append `data`, which is taken over, to q->event. -1: memory ran out. */
 int inference_answer_add_event(struct inference *q, json_t *data);
+
+/* ---- the routes ---- */
+/* From the body to the answer. */
+void inference_run(struct request *r, const struct inference_dialect *dialect);
+void inference_handle(struct request *r);
+void inference_handle_completions(struct request *r);
+void inference_handle_chat(struct request *r);
 
 /* ---- the adapters ---- */
 int inference_resolve(struct inference *q, struct err *e);

@@ -1,4 +1,4 @@
-/* The forms of OpenAI's routes, for inference.c: a body fills the same struct inference as that of POST
+/* The forms of OpenAI's routes, for inference_run.c: a body fills the same struct inference as that of POST
  * /infer does, and the answer is written as OpenAI's clients read it. openai_fields.c knows the fields,
  * openai_parse.c reads them, openai_answer.c writes. What a client may send and the daemon does not do is
  * ignored where that cannot change the answer, and refused by name ("unsupported_value", "unknown_field")

@@ -3,10 +3,6 @@
 #pragma once
 struct request;
 
-/* inference.c */
-void inference_handle(struct request *r);
-void inference_handle_completions(struct request *r);
-void inference_handle_chat(struct request *r);
 /* route_models.c */
 void route_models_list(struct request *r);
 void route_models_show(struct request *r);

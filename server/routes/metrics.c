@@ -108,7 +108,7 @@ static int print_answers(const struct metric *m, struct server *s, struct buf *o
 {
     struct counters_class c;
     for (int i = 0; i < COUNTERS_CLASSES; i++)
-        for (int k = 0; counters_class(i, &c) && k < COUNTERS_STATUSES; k++) {
+        for (int k = 0; counters_class(&s->counters, i, &c) && k < COUNTERS_STATUSES; k++) {
             uint64_t count = read_counter(&s->counters.answers[i][k]);
             if (count &&
                 buf_printf(out, "%s{method=\"%s\",route=\"%.*s\",code=\"%s\"} %" PRIu64 "\n", m->name,
@@ -124,7 +124,7 @@ static int print_durations(const struct metric *m, struct server *s, struct buf 
     struct counters_class c;
     for (int i = 0; i < COUNTERS_CLASSES; i++) {
         const struct histogram *h = &s->counters.request_us[i];
-        if (!counters_class(i, &c) || sum_of_buckets(h) == 0)
+        if (!counters_class(&s->counters, i, &c) || sum_of_buckets(h) == 0)
             continue;
         snprintf(labels, sizeof labels, "method=\"%s\",route=\"%.*s\",", c.method, c.prefix_length, c.prefix);
         if (print_histogram(m, h, labels, out) != 0)
@@ -281,8 +281,8 @@ static void look(struct server *s, struct look *l)
                        .active = atomic_load(&s->active),
                        .uploads = upload_slots_used(&s->uploads),
                        .uploads_max = UPLOADS_MAX,
-                       .connections = atomic_load(&s->connections),
-                       .connections_max = (int)s->connections_max,
+                       .connections = atomic_load(&s->connection_count),
+                       .connections_max = (int)s->connection_limit,
                        .running_max = s->engine_options.sequences_max,
                        .waiting_max = s->engine_options.queue_max,
                        .draining = atomic_load(&s->draining),

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "server/http/route.h"
+#include "server/routes.h"
 
 static const struct route table[] = {
     {.method = "POST", .pattern = "/things"},

@@ -8,10 +8,8 @@
 #include "core/system/clock.h"
 #include "server/base/fields.h"
 #include "server/admission/admission.h"
-#include "server/routes/handlers.h"
 #include "server/admission/limits.h"
 #include "server/base/memory.h"
-#include "server/inference/openai.h"
 #include "server/http/reply.h"
 #include "server/http/connections.h"
 
@@ -391,7 +389,7 @@ static int understand(struct request *r, struct inference *q, struct err *e)
     return 0;
 }
 
-static void handle(struct request *r, const struct inference_dialect *form)
+void inference_run(struct request *r, const struct inference_dialect *form)
 {
     struct err e;
     struct inference *q = calloc(1, sizeof *q);
@@ -415,28 +413,4 @@ static void handle(struct request *r, const struct inference_dialect *form)
     pthread_mutex_unlock(&r->lock);
     request_hold(r);
     inference_lease(q, on_ready);
-}
-
-/* ---- the routes ---- */
-
-void inference_handle(struct request *r)
-{
-    static const struct inference_dialect form = {inference_parse, inference_resolve, inference_answer,
-                                                  inference_answer_event, inference_answer_last_event};
-    handle(r, &form);
-}
-
-void inference_handle_completions(struct request *r)
-{
-    static const struct inference_dialect form = {openai_parse_completions, openai_resolve,
-                                                  openai_answer_completions, openai_answer_completions_event,
-                                                  openai_answer_completions_last_event};
-    handle(r, &form);
-}
-
-void inference_handle_chat(struct request *r)
-{
-    static const struct inference_dialect form = {openai_parse_chat, openai_resolve, openai_answer_chat,
-                                                  openai_answer_chat_event, openai_answer_chat_last_event};
-    handle(r, &form);
 }
