@@ -14,10 +14,10 @@ static int check_queue_locked(const struct engine *g, uint32_t tenant, int count
     int waiting = 0, of_tenant = 0;
     const struct sequence *q;
     LIST_FOREACH(q, &g->live, live)
-    if (!q->admitted) {
-        waiting++;
-        of_tenant += q->s.tenant == tenant;
-    }
+        if (!q->admitted) {
+            waiting++;
+            of_tenant += q->s.tenant == tenant;
+        }
     if (g->stopping)
         return err_set(e, "engine_stopped", "the engine is stopping");
     if (of_tenant + count > g->options.queue_tenant_max)
@@ -39,11 +39,10 @@ static void enter_locked(struct engine *g, struct sequence *q, uint64_t *id)
 static void enqueue_locked(struct engine *g, struct submitted *new, uint64_t *ids)
 {
     struct sequence *q, *f;
-    STAILQ_FOREACH(q, new, submitted)
-    {
+    STAILQ_FOREACH(q, new, submitted) {
         enter_locked(g, q, ids++);
         TAILQ_FOREACH(f, &q->followers, follower)
-        enter_locked(g, f, ids++);
+            enter_locked(g, f, ids++);
     }
     STAILQ_CONCAT(&g->submitted, new);
     pthread_cond_signal(&g->wake);
@@ -108,11 +107,11 @@ void engine_cancel(struct engine *g, uint64_t id)
     struct sequence *q;
     pthread_mutex_lock(&g->lock);
     LIST_FOREACH(q, &g->live, live)
-    if (q->id == id) {
-        atomic_store(&q->cancelled, true);
-        g->cancel_pending = true;
-        pthread_cond_signal(&g->wake);
-    }
+        if (q->id == id) {
+            atomic_store(&q->cancelled, true);
+            g->cancel_pending = true;
+            pthread_cond_signal(&g->wake);
+        }
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -123,7 +122,7 @@ void engine_stats(struct engine *g, struct engine_stats *out)
     *out = g->stats;
     out->running = out->waiting = 0;
     LIST_FOREACH(q, &g->live, live)
-    *(q->admitted ? &out->running : &out->waiting) += 1;
+        *(q->admitted ? &out->running : &out->waiting) += 1;
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -138,7 +137,7 @@ int engine_waiting(struct engine *g, uint32_t tenant)
     int waiting = 0;
     pthread_mutex_lock(&g->lock);
     LIST_FOREACH(q, &g->live, live)
-    waiting += !q->admitted && q->s.tenant == tenant;
+        waiting += !q->admitted && q->s.tenant == tenant;
     pthread_mutex_unlock(&g->lock);
     return waiting;
 }

@@ -59,7 +59,7 @@ static void replace_leader(struct engine *g, struct sequence *q)
     TAILQ_REMOVE(&q->followers, heir, follower);
     heir->follows = NULL;
     TAILQ_FOREACH(f, &q->followers, follower)
-    f->follows = heir;
+        f->follows = heir;
     TAILQ_CONCAT(&heir->followers, &q->followers, follower);
     start(g, heir);
 }
@@ -182,8 +182,8 @@ static int order_running(struct engine *g)
     int count = 0;
     struct schedulable *s;
     TAILQ_FOREACH(s, &g->scheduler.admitted, link)
-    if (s->planned > 0)
-        g->order[count++] = (struct sequence *)s;
+        if (s->planned > 0)
+            g->order[count++] = (struct sequence *)s;
     qsort(g->order, (size_t)count, sizeof *g->order, by_delta);
     return count;
 }
@@ -312,8 +312,8 @@ static void cancel_marked(struct engine *g, bool all)
         struct sequence *found = NULL, *q;
         pthread_mutex_lock(&g->lock);
         LIST_FOREACH(q, &g->live, live)
-        if (!found && q->taken && (all || atomic_load(&q->cancelled)))
-            found = q;
+            if (!found && q->taken && (all || atomic_load(&q->cancelled)))
+                found = q;
         pthread_mutex_unlock(&g->lock);
         if (!found)
             return;
@@ -345,7 +345,7 @@ static void take_all(struct engine *g, struct submitted *new)
         STAILQ_REMOVE_HEAD(new, submitted);
         q->taken = true;
         TAILQ_FOREACH(f, &q->followers, follower)
-        f->taken = true;
+            f->taken = true;
         start(g, q);
     }
 }

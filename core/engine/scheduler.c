@@ -56,8 +56,7 @@ static bool fewer_places(const struct account *a, int more_a, const struct accou
 static struct account *most_places(const struct scheduler *s, uint64_t served)
 {
     struct account *most = NULL, *a;
-    TAILQ_FOREACH(a, &s->accounts, link)
-    {
+    TAILQ_FOREACH(a, &s->accounts, link) {
         if (a->running == 0 || a->served < served)
             continue;
         bool tie = most && !fewer_places(a, 0, most, 0) && !fewer_places(most, 0, a, 0);
@@ -73,8 +72,8 @@ static uint64_t level(const struct scheduler *s)
 {
     const struct account *least = NULL, *most, *a;
     TAILQ_FOREACH(a, &s->accounts, link)
-    if (!TAILQ_EMPTY(&a->queue) && (!least || a->served < least->served))
-        least = a;
+        if (!TAILQ_EMPTY(&a->queue) && (!least || a->served < least->served))
+            least = a;
     if (least)
         return least->served;
     return (most = most_places(s, 0)) ? most->served : 0;
@@ -196,9 +195,9 @@ static struct account *next_in_turn(const struct scheduler *s)
 {
     struct account *best = NULL, *a;
     TAILQ_FOREACH(a, &s->accounts, link)
-    if (!TAILQ_EMPTY(&a->queue) &&
-        (!best || a->served < best->served || (a->served == best->served && fewer_places(a, 0, best, 0))))
-        best = a;
+        if (!TAILQ_EMPTY(&a->queue) &&
+            (!best || a->served < best->served || (a->served == best->served && fewer_places(a, 0, best, 0))))
+            best = a;
     return best;
 }
 
@@ -228,8 +227,8 @@ struct schedulable *scheduler_overserved(const struct scheduler *s)
         return NULL;
     struct schedulable *q;
     TAILQ_FOREACH_REVERSE(q, &s->admitted, schedulables, link)
-    if (q->account == most)
-        break;
+        if (q->account == most)
+            break;
     return q;
 }
 
@@ -273,9 +272,8 @@ static void plan_decodes(struct scheduler *s, struct room *room)
     struct account *a;
     struct schedulable *q;
     TAILQ_FOREACH(a, &s->accounts, link)
-    a->prompts = 0;
-    TAILQ_FOREACH(q, &s->admitted, link)
-    {
+        a->prompts = 0;
+    TAILQ_FOREACH(q, &s->admitted, link) {
         q->planned = decodes(q) ? 1 : 0;
         q->account->prompts += !decodes(q);
         room->tokens -= q->planned;
@@ -287,8 +285,7 @@ static void plan_decodes(struct scheduler *s, struct room *room)
 static void plan_prompts(struct scheduler *s, const struct account *a, struct room *room, int share)
 {
     struct schedulable *q;
-    TAILQ_FOREACH(q, &s->admitted, link)
-    {
+    TAILQ_FOREACH(q, &s->admitted, link) {
         if (q->account != a || decodes(q))
             continue;
         int left = least(q->prompt_tokens - q->computed, s->limits.chunk_tokens) - q->planned;
@@ -306,8 +303,8 @@ static struct account *next_for_prompts(const struct scheduler *s)
 {
     struct account *best = NULL, *a;
     TAILQ_FOREACH(a, &s->accounts, link)
-    if (a->prompts > 0 && (!best || a->served < best->served))
-        best = a;
+        if (a->prompts > 0 && (!best || a->served < best->served))
+            best = a;
     return best;
 }
 
@@ -340,8 +337,7 @@ static void plan_by_account(struct scheduler *s, struct room *room)
 static void charge_step(struct scheduler *s)
 {
     struct schedulable *q;
-    TAILQ_FOREACH(q, &s->admitted, link)
-    {
+    TAILQ_FOREACH(q, &s->admitted, link) {
         int from = q->paid > q->computed ? q->paid : q->computed, to = q->computed + q->planned;
         if (to <= from)
             continue;

@@ -456,8 +456,7 @@ static void check_world(const struct world *w)
     assert_in_range(running, 0, w->s.limits.sequences_max);
     assert_int_equal(kvcache_pages_free(w->kv), PAGES - pages);
     const struct schedulable *q;
-    TAILQ_FOREACH(q, &w->s.admitted, link)
-    {
+    TAILQ_FOREACH(q, &w->s.admitted, link) {
         assert_true(q->running);
         listed++;
     }
@@ -468,8 +467,7 @@ static void check_plan(struct world *w)
 {
     int planned = scheduler_plan(&w->s, 1000000), sum = 0, rows = 0;
     struct schedulable *q;
-    TAILQ_FOREACH(q, &w->s.admitted, link)
-    {
+    TAILQ_FOREACH(q, &w->s.admitted, link) {
         bool decodes = q->computed >= q->prompt_tokens;
         assert_in_range(q->planned, decodes ? 1 : 0, decodes ? 1 : q->prompt_tokens - q->computed);
         assert_in_range(q->planned, 0, w->s.limits.chunk_tokens);
@@ -481,7 +479,7 @@ static void check_plan(struct world *w)
     assert_in_range(sum, w->s.running > 0 ? 1 : 0, w->s.limits.step_tokens);
     assert_in_range(rows, 0, w->s.limits.logit_rows);
     TAILQ_FOREACH(q, &w->s.admitted, link)
-    q->computed += q->planned;
+        q->computed += q->planned;
 }
 
 static void arrive(struct world *w, int i)
