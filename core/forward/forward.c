@@ -297,20 +297,27 @@ struct attention_unit {
     int first, end, head, count;
 };
 
-/* Add the page that begins at position `start`: at once for all tokens that see the whole page, which is for
- * most; a token that ends in it sees its own part. */
-static void add_page(const struct model_run *r, const struct attention_unit *u, struct attention_tile *tile,
-                     int start)
+/* The keys of the page that begins at position `start` which a token sees, itself the last of them. */
+static struct attention_span span_of(int position, int window, int start)
 {
-    if (r->batch->position[u->first] >= start + KV_PAGE_TOKENS - 1) {
-        attention_add(tile, 0, (u->end - u->first) * u->count, KV_PAGE_TOKENS);
-        return;
-    }
-    for (int t = u->first; t < u->end; t++) {
-        int used = r->batch->position[t] + 1 - start;
-        if (used > 0)
-            attention_add(tile, (t - u->first) * u->count, u->count,
-                          used < KV_PAGE_TOKENS ? used : KV_PAGE_TOKENS);
+    int begin = window > 0 ? position - window + 1 - start : 0, end = position + 1 - start;
+    return (struct attention_span){begin > 0 ? begin : 0, end < KV_PAGE_TOKENS ? end : KV_PAGE_TOKENS};
+}
+
+/* Add the page that begins at position `start`: neighbours that see the same of it at once, which most do. */
+static void add_page(const struct model_run *r, const struct attention_unit *u, int window,
+                     struct attention_tile *tile, int start)
+{
+    const int32_t *position = r->batch->position;
+    for (int t = u->first, next; t < u->end; t = next) {
+        struct attention_span keys = span_of(position[t], window, start), other = keys;
+        for (next = t + 1; next < u->end; next++) {
+            other = span_of(position[next], window, start);
+            if (other.begin != keys.begin || other.end != keys.end)
+                break;
+        }
+        if (keys.begin < keys.end)
+            attention_add(tile, (t - u->first) * u->count, (next - t) * u->count, keys);
     }
 }
 
@@ -319,18 +326,20 @@ static void attend(struct model_run *r, int layer, const struct attention_unit *
 {
     const struct model *m = r->model;
     const struct config *c = &m->config;
-    int dim = c->head_dim, kv_head = u->head / (c->heads / c->kv_heads);
+    int dim = c->head_dim, kv_head = u->head / (c->heads / c->kv_heads), window = m->layers[layer].window;
+    int oldest = window > 0 ? r->batch->position[u->first] - window + 1 : 0;
     const int32_t *pages = r->batch->sequence[u->first]->pages;
     struct attention_tile tile;
     attention_begin(&tile, dim, scratch);
     for (int t = u->first, i = 0; t < u->end; t++)
         for (int head = u->head; head < u->head + u->count; head++, i++)
             attention_query(&tile, i, r->qkv + (size_t)t * (size_t)model_qkv_size(m) + head * dim);
-    for (int start = 0; start <= r->batch->position[u->end - 1]; start += KV_PAGE_TOKENS) {
+    for (int start = oldest > 0 ? oldest / KV_PAGE_TOKENS * KV_PAGE_TOKENS : 0;
+         start <= r->batch->position[u->end - 1]; start += KV_PAGE_TOKENS) {
         int page = pages[start / KV_PAGE_TOKENS];
         attention_page(&tile, kvcache_type(r->kv), kvcache_keys(r->kv, layer, page, kv_head),
                        kvcache_values(r->kv, layer, page, kv_head));
-        add_page(r, u, &tile, start);
+        add_page(r, u, window, &tile, start);
     }
     for (int t = u->first, i = 0; t < u->end; t++)
         for (int head = u->head; head < u->head + u->count; head++, i++)

@@ -40,8 +40,8 @@ static int allocate_arrays(struct model_run *r, struct err *e)
     /* A whole block may begin at the last token: a delta's own weights are multiplied for its tokens alone.
      */
     size_t tokens = (size_t)linear_pad(r->batch_tokens + LINEAR_TOKENS - 1);
-    size_t rows = c->family ? (size_t)linear_pad(r->logit_rows + LINEAR_TOKENS - 1) : tokens;
-    size_t stream = c->family ? (size_t)c->hidden : widest_input(m), hidden = (size_t)c->hidden;
+    size_t rows = c->family->numeric ? tokens : (size_t)linear_pad(r->logit_rows + LINEAR_TOKENS - 1);
+    size_t stream = c->family->numeric ? widest_input(m) : (size_t)c->hidden, hidden = (size_t)c->hidden;
     float **targets[] = {&r->x,  &r->h,      &r->qkv,  &r->attention, &r->branch,     &r->gate,
                          &r->up, &r->cosine, &r->sine, &r->low,       &r->head_input, &r->logits};
     size_t sizes[] = {tokens * stream,

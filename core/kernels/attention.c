@@ -183,7 +183,7 @@ static inline __attribute__((always_inline)) void score(const struct attention_t
 
 /* Sums of `count` queries plus the weighted values, 16 dimensions at a time. */
 static inline __attribute__((always_inline)) void mix(const struct attention_tile *t, int first,
-                                                      const int count, int used)
+                                                      const int count, struct attention_span keys)
 {
     const float *w = t->weight + (size_t)first * ATTENTION_KEYS;
     for (int d = 0; d < t->padded; d += STEP) {
@@ -193,7 +193,7 @@ static inline __attribute__((always_inline)) void mix(const struct attention_til
             a[i][0] = simd_load(sum + (size_t)i * (size_t)t->padded);
             a[i][1] = simd_load(sum + (size_t)i * (size_t)t->padded + SIMD_LANES);
         }
-        for (int j = 0; j < used; j++) {
+        for (int j = keys.begin; j < keys.end; j++) {
             const float *v = t->values + (size_t)j * (size_t)t->padded + (size_t)d;
             simd v0 = simd_load(v), v1 = simd_load(v + SIMD_LANES);
 #pragma GCC unroll 6
@@ -230,10 +230,12 @@ static void rescale(const struct attention_tile *t, int index, float largest)
 }
 
 /* One query's scores become weights: e^(score - largest so far). NaN stays NaN. */
-static void soften(const struct attention_tile *t, int index, int used)
+static void soften(const struct attention_tile *t, int index, struct attention_span keys)
 {
     float *s = t->weight + (size_t)index * ATTENTION_KEYS;
-    for (int j = used; j < ATTENTION_KEYS; j++)
+    for (int j = 0; j < keys.begin; j++)
+        s[j] = -INFINITY;
+    for (int j = keys.end; j < ATTENTION_KEYS; j++)
         s[j] = -INFINITY;
     simd v[PARTS], total = {0};
     for (int i = 0; i < PARTS; i++)
@@ -250,36 +252,36 @@ static void soften(const struct attention_tile *t, int index, int used)
 }
 
 static inline __attribute__((always_inline)) void add(const struct attention_tile *t, int first,
-                                                      const int count, int used)
+                                                      const int count, struct attention_span keys)
 {
     score(t, first, count);
     for (int i = 0; i < count; i++)
-        soften(t, first + i, used);
-    mix(t, first, count, used);
+        soften(t, first + i, keys);
+    mix(t, first, count, keys);
 }
 
-void attention_add(struct attention_tile *t, int first, int count, int used)
+void attention_add(struct attention_tile *t, int first, int count, struct attention_span keys)
 {
     for (int left = count, some; left > 0; left -= some, first += some) {
         some = left > ROWS && left < 2 * ROWS ? (left + 1) / 2 : left < ROWS ? left : ROWS;
         switch (some) {
         case 6:
-            add(t, first, 6, used);
+            add(t, first, 6, keys);
             break;
         case 5:
-            add(t, first, 5, used);
+            add(t, first, 5, keys);
             break;
         case 4:
-            add(t, first, 4, used);
+            add(t, first, 4, keys);
             break;
         case 3:
-            add(t, first, 3, used);
+            add(t, first, 3, keys);
             break;
         case 2:
-            add(t, first, 2, used);
+            add(t, first, 2, keys);
             break;
         default:
-            add(t, first, 1, used);
+            add(t, first, 1, keys);
             break;
         }
     }

@@ -39,7 +39,11 @@ void attention_begin(struct attention_tile *t, int dim, float *scratch);
 void attention_query(struct attention_tile *t, int index, const float *query);
 /* Take a page in hand. */
 void attention_page(struct attention_tile *t, enum kv_type type, const void *keys, const void *values);
-/* Add the first `used` keys of the page in hand, 1..32, to the queries [first, first + count). */
-void attention_add(struct attention_tile *t, int first, int count, int used);
+/* The keys [begin, end) of a page; at least one of its 32. */
+struct attention_span {
+    int begin, end;
+};
+/* Add these keys of the page in hand to the queries [first, first + count). The others are not looked at. */
+void attention_add(struct attention_tile *t, int first, int count, struct attention_span keys);
 /* What query `index` comes to; out: [dim]. */
 void attention_result(const struct attention_tile *t, int index, float *out);

@@ -10,77 +10,6 @@
 enum { CONFIG_BYTES_MAX = 1 << 20 };
 enum { WINDOW_DEFAULT = 4096, WINDOW_LAYERS_DEFAULT = 28 }; /* of transformers */
 
-#define ROTARY_NAMES                                                                                      \
-    .prefix = "model.", .embed = "embed_tokens", .layer_prefix = "layers.", .final_norm = "norm",         \
-    .attention_norm = "input_layernorm", .mlp_norm = "post_attention_layernorm", .q = "self_attn.q_proj", \
-    .k = "self_attn.k_proj", .v = "self_attn.v_proj", .o = "self_attn.o_proj", .gate = "mlp.gate_proj",   \
-    .up = "mlp.up_proj", .down = "mlp.down_proj", .field_hidden = "hidden_size",                          \
-    .field_layers = "num_hidden_layers", .field_heads = "num_attention_heads",                            \
-    .field_intermediate = "intermediate_size", .field_context = "max_position_embeddings",                \
-    .field_eps = "rms_norm_eps", .field_activation = "hidden_act", .activations = {"silu", "swish"},      \
-    .gated = true, .eps_default = 1e-6
-
-static const struct family families[] = {
-    {.name = "llama",
-     .architecture = "LlamaForCausalLM",
-     .bare_architecture = "LlamaModel",
-     .attention_bias_field = true,
-     .mlp_bias_field = true,
-     ROTARY_NAMES},
-    {.name = "mistral",
-     .architecture = "MistralForCausalLM",
-     .bare_architecture = "MistralModel",
-     .kv_heads_default = 8,
-     ROTARY_NAMES},
-    {.name = "qwen2",
-     .architecture = "Qwen2ForCausalLM",
-     .bare_architecture = "Qwen2Model",
-     .kv_heads_default = 32,
-     .qkv_bias = true,
-     ROTARY_NAMES},
-    {.name = "qwen3",
-     .architecture = "Qwen3ForCausalLM",
-     .bare_architecture = "Qwen3Model",
-     .attention_bias_field = true,
-     .kv_heads_default = 32,
-     .head_dim_default = 128,
-     .qk_norm = true,
-     .q_norm = "self_attn.q_norm",
-     .k_norm = "self_attn.k_norm",
-     ROTARY_NAMES},
-    {.name = "gpt2",
-     .architecture = "GPT2LMHeadModel",
-     .bare_architecture = "GPT2Model",
-     .layer_norm = true,
-     .learned_positions = true,
-     .transposed = true,
-     .qkv_bias = true,
-     .o_bias = true,
-     .mlp_bias = true,
-     .tied_default = true,
-     .eps_default = 1e-5,
-     .prefix = "transformer.",
-     .embed = "wte",
-     .positions = "wpe",
-     .layer_prefix = "h.",
-     .final_norm = "ln_f",
-     .attention_norm = "ln_1",
-     .mlp_norm = "ln_2",
-     .qkv = "attn.c_attn",
-     .o = "attn.c_proj",
-     .up = "mlp.c_fc",
-     .down = "mlp.c_proj",
-     .field_hidden = "n_embd",
-     .field_layers = "n_layer",
-     .field_heads = "n_head",
-     .field_intermediate = "n_inner",
-     .field_context = "n_positions",
-     .field_eps = "layer_norm_epsilon",
-     .field_activation = "activation_function",
-     /* three ways to write the one polynomial */
-     .activations = {"gelu_new", "gelu_fast", "gelu_pytorch_tanh"}},
-};
-
 /* ---- reading fields ---- */
 
 static bool absent(const json_t *value)
@@ -264,50 +193,78 @@ static int check_unknown(const json_t *root, struct err *e)
     return 0;
 }
 
-/* One entry for every layer; a sliding one passes where the window is known not to bite. */
-static int check_layer_types(const json_t *types, bool sliding_passes, const struct config *c, struct err *e)
+/* ---- sliding windows ---- */
+
+/* What the config says about windows; a field that is left out has the default of transformers. */
+struct window {
+    json_int_t length; /* 0: none */
+    bool is_said;      /* the config has it */
+    bool is_on;        /* the family uses it */
+    json_int_t first;  /* layer that has one, where layer_types does not say */
+    const json_t *types;
+};
+
+static int read_window_fields(const json_t *root, const struct config *c, struct window *out, struct err *e)
+{
+    const json_t *length = json_object_get(root, "sliding_window"),
+                 *use = json_object_get(root, "use_sliding_window"),
+                 *first = json_object_get(root, "max_window_layers");
+    if (!absent(length) && !json_is_integer(length))
+        return malformed("sliding_window", "an integer or null", e);
+    if (!absent(use) && !json_is_boolean(use))
+        return malformed("use_sliding_window", "true or false", e);
+    if (!absent(first) && !json_is_integer(first))
+        return malformed("max_window_layers", "an integer", e);
+    bool chosen = c->family->window == WINDOW_CHOSEN;
+    *out = (struct window){.length = length ? json_integer_value(length) : WINDOW_DEFAULT,
+                           .is_said = !absent(length),
+                           .first = !chosen         ? 0
+                                    : absent(first) ? WINDOW_LAYERS_DEFAULT
+                                                    : json_integer_value(first),
+                           .types = json_object_get(root, "layer_types")};
+    out->is_on =
+        !json_is_null(length) && (c->family->window == WINDOW_EVERY || (chosen && json_is_true(use)));
+    if (out->is_on && out->length < 1)
+        return unsupported("sliding_window", length, e);
+    return 0;
+}
+
+/* One entry for every layer. Where the family has no window, a layer that slides passes if the window is
+ * known not to bite; where every layer has one, none may say that it sees all. */
+static int read_layer_types(const struct window *w, struct config *c, struct err *e)
 {
     const json_t *type;
     size_t i;
-    if (!json_is_array(types) || json_array_size(types) != (size_t)c->layers)
+    bool bites = w->length < c->context;
+    if (!json_is_array(w->types) || json_array_size(w->types) != (size_t)c->layers)
         return malformed("layer_types", "a list with one entry per layer", e);
-    json_array_foreach((json_t *)types, i, type)
+    json_array_foreach((json_t *)w->types, i, type)
     {
         const char *name = json_string_value(type);
         bool full = name && strcmp(name, "full_attention") == 0;
-        bool sliding = name && strcmp(name, "sliding_attention") == 0;
-        if (!full && !(sliding && sliding_passes))
+        bool slides = name && strcmp(name, "sliding_attention") == 0;
+        bool full_passes = !(w->is_on && bites && c->family->window == WINDOW_EVERY);
+        if (!(full && full_passes) && !(slides && (w->is_on || (w->is_said && !bites))))
             return unsupported("layer_types", type, e);
+        c->slides[i] = slides;
     }
     return 0;
 }
 
-/* A sliding window matters where it is shorter than the context and some layer uses it: in mistral every
- * layer, in qwen those of layer_types or else those from max_window_layers on. A field that is left out has
- * the default of transformers. */
-static int check_sliding_window(const json_t *root, const struct config *c, struct err *e)
+/* A window matters where it is shorter than the context and some layer uses it. */
+static int read_window(const json_t *root, struct config *c, struct err *e)
 {
-    const json_t *window = json_object_get(root, "sliding_window"),
-                 *use = json_object_get(root, "use_sliding_window"),
-                 *from = json_object_get(root, "max_window_layers"),
-                 *types = json_object_get(root, "layer_types");
-    if (!absent(window) && !json_is_integer(window))
-        return malformed("sliding_window", "an integer or null", e);
-    if (!absent(use) && !json_is_boolean(use))
-        return malformed("use_sliding_window", "true or false", e);
-    if (!absent(from) && !json_is_integer(from))
-        return malformed("max_window_layers", "an integer", e);
-    json_int_t length = window ? json_integer_value(window) : WINDOW_DEFAULT;
-    json_int_t first = absent(from) ? WINDOW_LAYERS_DEFAULT : json_integer_value(from);
-    bool bites = !json_is_null(window) && length < c->context;
-    bool mistral = strcmp(c->family->name, "mistral") == 0, qwen = strncmp(c->family->name, "qwen", 4) == 0;
-    if (!absent(types) && check_layer_types(types, !bites && !absent(window), c, e) != 0)
+    struct window w = {0};
+    if (read_window_fields(root, c, &w, e) != 0)
         return -1;
-    if (bites && (mistral || (qwen && absent(types) && json_is_true(use) && first < c->layers))) {
-        err_set(e, "model_unsupported", "config.json: sliding_window = %lld is not supported below %s = %d",
-                (long long)length, c->family->field_context, c->context);
-        return err_param(e, "sliding_window");
-    }
+    for (int i = 0; i < c->layers; i++)
+        c->slides[i] = i >= w.first;
+    if (!absent(w.types) && read_layer_types(&w, c, e) != 0)
+        return -1;
+    bool some = false;
+    for (int i = 0; i < c->layers; i++)
+        some |= c->slides[i];
+    c->window = w.is_on && some && w.length < c->context ? (int)w.length : 0;
     return 0;
 }
 
@@ -501,7 +458,7 @@ static int read_decoder(const json_t *root, struct config *c, struct err *e)
 {
     if (check_architecture(root, c->family, e) != 0 || check_switches(root, e) != 0 ||
         check_unknown(root, e) != 0 || read_activation(root, c->family, e) != 0 ||
-        read_biases(root, c, e) != 0 || read_shapes(root, c, e) != 0 || check_sliding_window(root, c, e) != 0)
+        read_biases(root, c, e) != 0 || read_shapes(root, c, e) != 0 || read_window(root, c, e) != 0)
         return -1;
     if (!c->family->learned_positions && read_rope(root, &c->rope, e) != 0)
         return -1;
@@ -534,16 +491,14 @@ static int read_family(const json_t *root, struct config *c, struct err *e)
     const json_t *type = json_object_get(root, "model_type");
     if (!json_is_string(type))
         return malformed("model_type", "a name", e);
-    if (strcmp(json_string_value(type), "mlp") == 0)
-        return read_mlp(root, c, e);
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (strcmp(json_string_value(type), families[i].name) == 0)
-            c->family = &families[i];
+    c->family = family_find(json_string_value(type));
     if (!c->family) {
+        char names[200];
+        family_names(names, sizeof names);
         unsupported("model_type", type, e);
-        return err_hint(e, "Supported: llama, mistral, qwen2, qwen3, gpt2, mlp.");
+        return err_hint(e, "Supported: %s.", names);
     }
-    return read_decoder(root, c, e);
+    return c->family->numeric ? read_mlp(root, c, e) : read_decoder(root, c, e);
 }
 
 int config_read(struct config *out, const char *directory, struct err *e)
@@ -553,7 +508,7 @@ int config_read(struct config *out, const char *directory, struct err *e)
     int result = read_json(directory, "config.json", true, &root, e);
     if (result == 0)
         result = read_family(root, &c, e);
-    if (result == 0 && c.family)
+    if (result == 0 && !c.family->numeric)
         result = read_generation_eos(directory, &c, e);
     json_decref(root);
     if (result == 0)

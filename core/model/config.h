@@ -6,35 +6,10 @@
 #include <stdbool.h>
 
 #include "core/base/err.h"
+#include "core/model/families.h"
 
 enum { CONFIG_EOS_MAX = 16, CONFIG_MLP_LAYERS_MAX = 64 };
 enum { CONFIG_DIMENSION_MAX = 1 << 20, CONFIG_LAYERS_MAX = 1024, CONFIG_CONTEXT_MAX = 1 << 21 };
-
-/* A family of decoders is data: what its blocks hold, and how its config and tensors are called. */
-struct family {
-    const char *name;              /* model_type */
-    const char *architecture;      /* in "architectures" */
-    const char *bare_architecture; /* of a checkpoint of the network without its head */
-    bool layer_norm;               /* layer norm with bias; otherwise RMS norm */
-    bool learned_positions;        /* a table of positions; otherwise rotary */
-    bool transposed;               /* linear weights stored [in, out] */
-    bool qkv_bias, o_bias, mlp_bias;
-    bool attention_bias_field, mlp_bias_field; /* the config's attention_bias, mlp_bias may add them */
-    bool qk_norm;                              /* RMS norm of each head's q and k before the rotation */
-    bool gated;                                /* down(silu(gate) * up); otherwise down(gelu_tanh(up)) */
-    /* config fields */
-    const char *field_hidden, *field_layers, *field_heads, *field_intermediate, *field_context, *field_eps,
-        *field_activation;
-    const char *activations[4]; /* names of the only one */
-    int kv_heads_default;       /* 0: as many as heads */
-    int head_dim_default;       /* 0: hidden / heads */
-    bool tied_default;
-    double eps_default;
-    /* module paths: behind `prefix`; in a layer behind prefix + layer_prefix + index + "." */
-    const char *prefix, *embed, *positions, *layer_prefix, *final_norm;
-    const char *attention_norm, *mlp_norm, *q_norm, *k_norm;
-    const char *q, *k, *v, *qkv, *o, *gate, *up, *down; /* NULL: the family has none */
-};
 
 struct rope {
     double theta;
@@ -43,14 +18,16 @@ struct rope {
 };
 
 struct config {
-    const struct family *family; /* NULL: the numeric mlp */
+    const struct family *family;
     int hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, context;
     float eps;
     struct rope rope;
     bool tied;
     bool qkv_bias, o_bias, mlp_bias;
+    int window;                     /* keys that a sliding layer sees, a token's own among them; 0: all do */
+    bool slides[CONFIG_LAYERS_MAX]; /* which layers do, where there is a window */
     int eos[CONFIG_EOS_MAX], eos_count;
-    int mlp_sizes[CONFIG_MLP_LAYERS_MAX + 1], mlp_layers; /* mlp: widths, input first */
+    int mlp_sizes[CONFIG_MLP_LAYERS_MAX + 1], mlp_layers; /* of a numeric family: widths, input first */
 };
 
 /* Errors: "model_malformed", "model_unsupported", "io_error". */

@@ -10,6 +10,8 @@
 #include "core/model/pack.h"
 
 enum { PATH_BYTES = 128 };
+_Static_assert((int)CONFIG_EOS_MAX == (int)MODEL_EOS_MAX && (int)CONFIG_CONTEXT_MAX == (int)MODEL_CONTEXT_MAX,
+               "the info holds what the config may say");
 
 /* ---- growing lists ---- */
 
@@ -141,7 +143,7 @@ static int load_linear(const struct place *p, enum site_kind kind, const char *n
     join(path, p->prefix, name, "");
     join(weight, p->file_prefix, name, ".weight");
     join(bias_name, p->file_prefix, name, ".bias");
-    bool transposed = p->m->config.family && p->m->config.family->transposed;
+    bool transposed = p->m->config.family->transposed;
     if (take_matrix(p->m, weight, rows, cols, transposed, &out->weight, e) != 0 ||
         add_module(p->m, path, e) != 0 ||
         add_site(p->m, p->layer, kind, path, &out->weight, &out->site, e) != 0 ||
@@ -321,6 +323,7 @@ static int load_decoder(struct model *m, struct err *e)
         struct place p = {.m = m, .layer = i};
         snprintf(p.prefix, sizeof p.prefix, "%.40s%.40s%d.", top.prefix, f->layer_prefix, i);
         snprintf(p.file_prefix, sizeof p.file_prefix, "%.40s%.40s%d.", top.file_prefix, f->layer_prefix, i);
+        m->layers[i].window = c->slides[i] ? c->window : 0;
         if (load_layer(&p, &m->layers[i], e) != 0)
             return -1;
     }
@@ -402,8 +405,8 @@ static int fill_frequencies(struct model *m, struct err *e)
 static void fill_fingerprint(const struct model *m, uint8_t out[SHA256_BYTES])
 {
     const struct config *c = &m->config;
-    const char *family = c->family ? c->family->name : "mlp";
-    const int sizes[] = {c->hidden,       c->layers, c->heads,   c->kv_heads, c->head_dim,
+    const char *family = c->family->name;
+    const int sizes[] = {c->hidden,       c->layers, c->heads,   c->kv_heads, c->head_dim,   c->window,
                          c->intermediate, c->vocab,  c->context, c->tied,     c->rope.llama3};
     const double numbers[] = {(double)c->eps,           c->rope.theta,
                               c->rope.factor,           c->rope.low_freq_factor,
@@ -414,20 +417,21 @@ static void fill_fingerprint(const struct model *m, uint8_t out[SHA256_BYTES])
     sha256_update(&hash, out, SHA256_BYTES);
     sha256_update(&hash, family, strlen(family));
     sha256_update(&hash, sizes, sizeof sizes);
+    sha256_update(&hash, c->slides, c->window ? sizeof c->slides : 0);
     sha256_update(&hash, numbers, sizeof numbers);
     sha256_final(&hash, out);
 }
 
-static void fill_info(struct model *m)
+static void fill_info(struct model *m, const struct model_options *o)
 {
     const struct config *c = &m->config;
     struct model_info *info = &m->info;
-    bool numeric = !c->family;
+    bool numeric = c->family->numeric;
     *info = (struct model_info){
-        .family = numeric ? "mlp" : c->family->name,
+        .family = c->family->name,
         .numeric = numeric,
         .vocab_size = numeric ? c->mlp_sizes[c->mlp_layers] : c->vocab,
-        .context_length = c->context,
+        .context_length = o->context ? o->context : c->context,
         .input_size = numeric ? c->mlp_sizes[0] : 0,
         .layers = numeric ? c->mlp_layers : c->layers,
         .hidden_size = c->hidden,
@@ -453,7 +457,7 @@ static int check_matrices(const struct model *m, struct err *e)
     for (int i = 0; i < c->mlp_layers; i++)
         if (linear_check(&m->mlp[i].weight, e) != 0)
             return -1;
-    if (!c->family)
+    if (c->family->numeric)
         return 0;
     const struct layer *l = &m->layers[0];
     const struct linear *shapes[] = {&l->qkv[0], &l->qkv[1], &l->o, &l->up, &l->down, &m->lm_head};
@@ -474,23 +478,29 @@ static int load(struct model *m, const char *directory, const struct model_optio
     if (config_read(&m->config, directory, e) != 0 || weights_open(&m->weights, directory, e) != 0)
         return -1;
     const struct family *f = m->config.family;
-    m->precision = o->precision != PRECISION_DEFAULT ? o->precision : f ? PRECISION_INT8 : PRECISION_EXACT;
+    m->precision = o->precision != PRECISION_DEFAULT ? o->precision
+                   : f->numeric                      ? PRECISION_EXACT
+                                                     : PRECISION_INT8;
     m->kv_int8 = o->kv_int8;
+    if (o->context > m->config.context) {
+        err_set(e, "context_too_long", "a context of %d tokens is wanted, the model has %d", o->context,
+                m->config.context);
+        return err_param(e, "context");
+    }
     if (m->kv_int8 && m->precision == PRECISION_EXACT) {
         err_set(e, "precision_unsupported",
                 "keys and values are int8 only where the weights are int8 or int4");
         return err_param(e, "kv-precision");
     }
-    if ((f ? load_decoder(m, e) : load_mlp(m, e)) != 0 || index_linears(m, e) != 0)
+    if ((f->numeric ? load_mlp(m, e) : load_decoder(m, e)) != 0 || index_linears(m, e) != 0)
         return -1;
     const char *left = weights_left(m->weights, is_buffer);
     if (left)
         return err_set(e, "model_unsupported",
-                       "tensor %.200s is no part of a %s model as it is computed here", left,
-                       f ? f->name : "mlp");
-    if (f && !f->learned_positions && fill_frequencies(m, e) != 0)
+                       "tensor %.200s is no part of a %s model as it is computed here", left, f->name);
+    if (!f->numeric && !f->learned_positions && fill_frequencies(m, e) != 0)
         return -1;
-    fill_info(m);
+    fill_info(m, o);
     return m->precision == PRECISION_EXACT ? check_matrices(m, e) : pack_model(m, o, e);
 }
 

@@ -47,7 +47,7 @@ struct slot {
     int site;           /* whose weight or bias it is, or -1: a norm's */
 };
 
-enum { MODEL_EOS_MAX = 16 };
+enum { MODEL_EOS_MAX = 16, MODEL_CONTEXT_MAX = 1 << 21 };
 
 /* How the weights of linear layers are kept and multiplied. */
 enum precision {
@@ -61,6 +61,7 @@ const char *precision_name(enum precision p); /* "exact", "int8", "int4"; "defau
 struct model_options {
     enum precision precision;
     bool kv_int8;             /* keys and values as int8 rather than bf16; not in precision exact */
+    int context;              /* tokens of one sequence at most; 0: what the model has */
     int threads;              /* that pack the weights; 0: as many as the process may use */
     const char *packed_cache; /* directory that keeps packed weights for the next start; NULL: none */
     void (*progress)(void *arg, double share); /* while packing, 0..1; may be NULL */
@@ -87,7 +88,8 @@ struct model_info {
 struct model;
 
 /* Open a Hugging Face directory. What the config switches on and this code does not have is refused by field
- * and value (code "model_unsupported"); damaged files are "model_malformed" or "safetensors_malformed". */
+ * and value (code "model_unsupported"); damaged files are "model_malformed" or "safetensors_malformed"; more
+ * context than there is, "context_too_long". */
 int model_open(struct model **out, const char *directory, const struct model_options *o, struct err *e);
 void model_close(struct model *m);
 const struct model_info *model_info(const struct model *m);

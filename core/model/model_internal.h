@@ -41,6 +41,7 @@ struct layer {
     int qkv_count;
     struct norm q_norm, k_norm;      /* [head_dim], or none */
     struct linear o, gate, up, down; /* gate: only of gated families */
+    int window;                      /* keys that a token sees, its own among them; 0: all */
 };
 
 struct model {

@@ -33,8 +33,10 @@ static const struct subject subjects[] = {
                                  "save-embed-norm", "save-only-attn-norm", "r8-all+patterns", "r4-qv+r4-qv"}),
     IN_EVERY_PRECISION("llama3-rope", {"r8-all"}),
     IN_EVERY_PRECISION("mistral", {"r8-all"}),
+    IN_EVERY_PRECISION("mistral-window", {"r8-all"}),
     IN_EVERY_PRECISION("qwen2", {"r8-all", "bias-all", "bias-lora-only", "dora-bias", "tied-embed",
                                  "tied-head", "tied-save-embed", "tied-save-head"}),
+    IN_EVERY_PRECISION("qwen2-window", {"r8-all"}),
     IN_EVERY_PRECISION("qwen3", {"r8-all"}),
     IN_EVERY_PRECISION("gpt2", {"r8-conv1d", "r4-attn", "wte"}),
 };

@@ -103,41 +103,57 @@ static double score(const struct fixture *f, int query, int j)
     return sum / sqrt(f->dim);
 }
 
-static void expected(const struct fixture *f, int query, int length, double *out)
+/* Over the keys [begin, end). */
+static void expected(const struct fixture *f, int query, int begin, int end, double *out)
 {
     double scores[LENGTH], top = -INFINITY, total = 0;
-    for (int j = 0; j < length; j++) {
+    for (int j = begin; j < end; j++) {
         scores[j] = score(f, query, j);
         top = fmax(top, scores[j]);
     }
-    for (int j = 0; j < length; j++)
+    for (int j = begin; j < end; j++)
         total += scores[j] = exp(scores[j] - top);
     for (int d = 0; d < f->dim; d++) {
         out[d] = 0;
-        for (int j = 0; j < length; j++)
+        for (int j = begin; j < end; j++)
             out[d] +=
                 scores[j] / total *
                 kept(f, f->values[j / ATTENTION_KEYS], j % ATTENTION_KEYS * f->dim + d, j % ATTENTION_KEYS);
     }
 }
 
-/* Attention of `count` queries from `first` on over the first `length` keys; out: [count, dim]. */
-static void run(struct fixture *f, int first, int count, int length, float *out)
+static int within_page(int key, int start)
+{
+    return key < start ? 0 : key - start < ATTENTION_KEYS ? key - start : ATTENTION_KEYS;
+}
+
+/* Attention of `count` queries from `first` on over the keys [begin, end); out: [count, dim]. */
+static void run_span(struct fixture *f, int first, int count, int begin, int end, float *out)
 {
     for (int i = 0; i < count; i++)
         attention_query(&f->tile, i, f->query + (first + i) * f->dim);
-    for (int start = 0; start < length; start += ATTENTION_KEYS) {
+    for (int start = 0; start < end; start += ATTENTION_KEYS) {
+        struct attention_span keys = {within_page(begin, start), within_page(end, start)};
         attention_page(&f->tile, f->type, f->keys[start / ATTENTION_KEYS], f->values[start / ATTENTION_KEYS]);
-        attention_add(&f->tile, 0, count, length - start < ATTENTION_KEYS ? length - start : ATTENTION_KEYS);
+        if (keys.begin < keys.end)
+            attention_add(&f->tile, 0, count, keys);
     }
     for (int i = 0; i < count; i++)
         attention_result(&f->tile, i, out + i * f->dim);
 }
 
+/* Over the first `length` keys. */
+static void run(struct fixture *f, int first, int count, int length, float *out)
+{
+    run_span(f, first, count, 0, length, out);
+}
+
 static void is_softmax_of_products(void **state)
 {
     (void)state;
-    static const int lengths[] = {1, 2, 31, 32, 33, 64, 100, 128};
+    static const struct attention_span keys[] = {{0, 1},   {0, 2},    {0, 31},  {0, 32},   {0, 33},
+                                                 {0, 64},  {0, 100},  {0, 128}, {9, 10},   {31, 33},
+                                                 {7, 100}, {96, 128}, {64, 65}, {127, 128}};
     static const float spans[] = {0.5f, 20, 1e4f};
     for (enum kv_type type = KV_F32; type <= KV_INT8; type++)
         for (int k = 0; k < DIMS * 3; k++) {
@@ -145,15 +161,15 @@ static void is_softmax_of_products(void **state)
             float span = spans[k % 3], out[128];
             double want[128];
             fixture_init(&f, type, dims[k / 3], span);
-            for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
-                run(&f, 3, 1, lengths[l], out);
-                expected(&f, 3, lengths[l], want);
+            for (size_t l = 0; l < sizeof keys / sizeof *keys; l++) {
+                run_span(&f, 3, 1, keys[l].begin, keys[l].end, out);
+                expected(&f, 3, keys[l].begin, keys[l].end, want);
                 /* scores are rounded: the larger, the more it shows in the weights */
                 double allowed = 2e-6 * (1 + (double)span * sqrt(f.dim));
                 for (int d = 0; d < f.dim; d++)
                     if (!(fabs((double)out[d] - want[d]) <= allowed))
-                        fail_msg("type %d, dim %d, %d keys, number %d: %.9g, expected %.9g", type, f.dim,
-                                 lengths[l], d, (double)out[d], want[d]);
+                        fail_msg("type %d, dim %d, keys %d to %d, number %d: %.9g, expected %.9g", type,
+                                 f.dim, keys[l].begin, keys[l].end, d, (double)out[d], want[d]);
             }
             fixture_fini(&f);
         }
@@ -182,24 +198,24 @@ static void a_query_has_the_same_bits_in_every_tile(void **state)
             }
 }
 
-/* Tokens of one tile that end at different keys of a page: each is added apart, over what is its own. */
-static void later_keys_do_not_show(void **state)
+/* Tokens of one tile that see different keys of a page: each is added apart, over what is its own. */
+static void other_keys_do_not_show(void **state)
 {
     (void)state;
     struct fixture f;
     float alone[16], together[16];
     fixture_init(&f, KV_BF16, 16, 3);
-    for (int slot = 20; slot < ATTENTION_KEYS; slot++)
-        for (int d = 0; d < 16; d++) {
+    for (int slot = 0; slot < ATTENTION_KEYS; slot++)
+        for (int d = 0; d < 16 && (slot < 4 || slot >= 20); d++) {
             ((uint16_t *)f.keys[0])[d * ATTENTION_KEYS + slot] = 0x7FC0; /* not a number */
             ((uint16_t *)f.values[0])[slot * 16 + d] = 0x7FC0;
         }
-    run(&f, 5, 1, 20, alone);
+    run_span(&f, 5, 1, 4, 20, alone);
     for (int i = 0; i < 2; i++)
         attention_query(&f.tile, i, f.query + (5 + i) * 16);
     attention_page(&f.tile, KV_BF16, f.keys[0], f.values[0]);
-    attention_add(&f.tile, 0, 1, 20);
-    attention_add(&f.tile, 1, 1, 32);
+    attention_add(&f.tile, 0, 1, (struct attention_span){4, 20});
+    attention_add(&f.tile, 1, 1, (struct attention_span){4, 32});
     attention_result(&f.tile, 0, together);
     assert_memory_equal(alone, together, sizeof alone);
     assert_true(isfinite(alone[0]));
@@ -213,7 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_softmax_of_products),
         cmocka_unit_test(a_query_has_the_same_bits_in_every_tile),
-        cmocka_unit_test(later_keys_do_not_show),
+        cmocka_unit_test(other_keys_do_not_show),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,7 +161,8 @@ static void shapes_and_their_defaults(void **state)
     }
     struct config c;
     accept("mlp", "{\"activation\": \"relu\"}", &c);
-    assert_null(c.family);
+    assert_string_equal(c.family->name, "mlp");
+    assert_true(c.family->numeric);
     assert_int_equal(c.mlp_layers, 3);
     assert_int_equal(c.mlp_sizes[0], 16);
     assert_int_equal(c.mlp_sizes[3], 10);
@@ -208,6 +209,56 @@ static void harmless_fields_pass(void **state)
     for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++) {
         struct config c;
         accept(harmless[i].base, harmless[i].patch, &c);
+    }
+}
+
+#define SLIDING "\"sliding_attention\""
+#define FULL "\"full_attention\""
+
+/* Which layers see a window, and how long it is: `slides` has a letter for each of three layers. */
+static const struct {
+    const char *base, *patch;
+    int window;
+    const char *slides;
+} windows[] = {
+    {"llama", "{\"sliding_window\": 16}", 0, NULL}, /* the family has none */
+    {"mistral", "{\"sliding_window\": null}", 0, NULL},
+    {"mistral", "{\"sliding_window\": 255}", 255, "sss"},
+    {"mistral", "{\"sliding_window\": 256}", 0, NULL}, /* the context is no longer */
+    {"mistral", "{\"sliding_window\": \"-\"}", 0, NULL},
+    {"mistral", "{\"sliding_window\": \"-\", \"max_position_embeddings\": 4097}", 4096, "sss"},
+    {"mistral", "{\"sliding_window\": 1, \"layer_types\": [" SLIDING ", " SLIDING ", " SLIDING "]}", 1,
+     "sss"},
+    {"mistral", "{\"sliding_window\": 16, \"max_window_layers\": 2}", 16, "sss"}, /* qwen's field */
+    {"qwen2", "{\"sliding_window\": 16}", 0, NULL},
+    {"qwen2", "{\"sliding_window\": 16, \"use_sliding_window\": false, \"max_window_layers\": 0}", 0, NULL},
+    {"qwen2", "{\"sliding_window\": 16, \"use_sliding_window\": true}", 0, NULL}, /* from layer 28 on */
+    {"qwen2", "{\"sliding_window\": 16, \"use_sliding_window\": true, \"max_window_layers\": 3}", 0, NULL},
+    {"qwen2", "{\"sliding_window\": 16, \"use_sliding_window\": true, \"max_window_layers\": 2}", 16, "ffs"},
+    {"qwen3", "{\"sliding_window\": 16, \"use_sliding_window\": true, \"max_window_layers\": 0}", 16, "sss"},
+    {"qwen3", "{\"max_position_embeddings\": 4097, \"use_sliding_window\": true, \"max_window_layers\": 0}",
+     4096, "sss"},
+    {"qwen2",
+     "{\"sliding_window\": 16, \"use_sliding_window\": true, \"max_window_layers\": 3, \"layer_types\": "
+     "[" SLIDING ", " FULL ", " SLIDING "]}",
+     16, "sfs"},
+    {"qwen2",
+     "{\"sliding_window\": 16, \"use_sliding_window\": true, \"max_window_layers\": 0, \"layer_types\": "
+     "[" FULL ", " FULL ", " FULL "]}",
+     0, NULL},
+};
+
+static void windows_are_read(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        struct config c;
+        accept(windows[i].base, windows[i].patch, &c);
+        if (c.window != windows[i].window)
+            fail_msg("%s: window %d, expected %d", windows[i].patch, c.window, windows[i].window);
+        for (int layer = 0; c.window && layer < 3; layer++)
+            if (c.slides[layer] != (windows[i].slides[layer] == 's'))
+                fail_msg("%s: layer %d", windows[i].patch, layer);
     }
 }
 
@@ -273,21 +324,22 @@ static const struct {
     {"mlp", "{\"activation\": \"gelu\"}", "model_unsupported", "activation"},
     {"mlp", "{\"batch_norm\": true}", "model_unsupported", "batch_norm"},
 
-    /* sliding windows that bite */
-    {"mistral", "{\"sliding_window\": 255}", "model_unsupported", "sliding_window"},
+    /* sliding windows */
     {"mistral", "{\"sliding_window\": 0}", "model_unsupported", "sliding_window"},
-    {"mistral", "{\"sliding_window\": \"-\", \"max_position_embeddings\": 4097}", "model_unsupported",
-     "sliding_window"},
+    {"mistral", "{\"sliding_window\": -4096}", "model_unsupported", "sliding_window"},
+    {"qwen3", "{\"sliding_window\": 0, \"use_sliding_window\": true}", "model_unsupported", "sliding_window"},
     {"mistral",
      "{\"sliding_window\": 16, \"layer_types\": "
-     "[\"full_attention\", \"full_attention\", \"full_attention\"]}",
-     "model_unsupported", "sliding_window"},
-    {"qwen2", "{\"sliding_window\": 16, \"use_sliding_window\": true, \"max_window_layers\": 2}",
-     "model_unsupported", "sliding_window"},
-    {"qwen2", "{\"sliding_window\": 16, \"use_sliding_window\": true, \"num_hidden_layers\": 29}",
-     "model_unsupported", "sliding_window"},
-    {"qwen3", "{\"max_position_embeddings\": 4097, \"use_sliding_window\": true, \"max_window_layers\": 0}",
-     "model_unsupported", "sliding_window"},
+     "[\"sliding_attention\", \"full_attention\", \"sliding_attention\"]}",
+     "model_unsupported", "layer_types"},
+    {"llama",
+     "{\"sliding_window\": 16, \"layer_types\": "
+     "[\"full_attention\", \"sliding_attention\", \"full_attention\"]}",
+     "model_unsupported", "layer_types"},
+    {"qwen2",
+     "{\"sliding_window\": null, \"use_sliding_window\": true, \"layer_types\": "
+     "[\"full_attention\", \"sliding_attention\", \"full_attention\"]}",
+     "model_unsupported", "layer_types"},
     {"qwen2",
      "{\"sliding_window\": 16, \"layer_types\": "
      "[\"full_attention\", \"sliding_attention\", \"full_attention\"]}",
@@ -502,13 +554,10 @@ static void end_tokens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_spellings_of_rope),
-        cmocka_unit_test(shapes_and_their_defaults),
-        cmocka_unit_test(harmless_fields_pass),
-        cmocka_unit_test(fixtures_are_read),
-        cmocka_unit_test(refused_fields_are_named),
-        cmocka_unit_test(broken_texts_are_refused),
-        cmocka_unit_test(end_tokens),
+        cmocka_unit_test(both_spellings_of_rope),   cmocka_unit_test(shapes_and_their_defaults),
+        cmocka_unit_test(harmless_fields_pass),     cmocka_unit_test(windows_are_read),
+        cmocka_unit_test(fixtures_are_read),        cmocka_unit_test(refused_fields_are_named),
+        cmocka_unit_test(broken_texts_are_refused), cmocka_unit_test(end_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

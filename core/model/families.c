@@ -1,0 +1,105 @@
+#include "core/model/families.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ROTARY_NAMES                                                                                      \
+    .prefix = "model.", .embed = "embed_tokens", .layer_prefix = "layers.", .final_norm = "norm",         \
+    .attention_norm = "input_layernorm", .mlp_norm = "post_attention_layernorm", .q = "self_attn.q_proj", \
+    .k = "self_attn.k_proj", .v = "self_attn.v_proj", .o = "self_attn.o_proj", .gate = "mlp.gate_proj",   \
+    .up = "mlp.up_proj", .down = "mlp.down_proj", .field_hidden = "hidden_size",                          \
+    .field_layers = "num_hidden_layers", .field_heads = "num_attention_heads",                            \
+    .field_intermediate = "intermediate_size", .field_context = "max_position_embeddings",                \
+    .field_eps = "rms_norm_eps", .field_activation = "hidden_act", .activations = {"silu", "swish"},      \
+    .gated = true, .eps_default = 1e-6, .lora_targets = {"q_proj", "v_proj"}
+
+static const struct family families[] = {
+    {.name = "llama",
+     .architecture = "LlamaForCausalLM",
+     .bare_architecture = "LlamaModel",
+     .attention_bias_field = true,
+     .mlp_bias_field = true,
+     .gguf = "llama",
+     .gguf_permuted = true,
+     ROTARY_NAMES},
+    {.name = "mistral",
+     .architecture = "MistralForCausalLM",
+     .bare_architecture = "MistralModel",
+     .kv_heads_default = 8,
+     .window = WINDOW_EVERY,
+     .gguf = "llama", /* converters call it that */
+     .gguf_permuted = true,
+     ROTARY_NAMES},
+    {.name = "qwen2",
+     .architecture = "Qwen2ForCausalLM",
+     .bare_architecture = "Qwen2Model",
+     .window = WINDOW_CHOSEN,
+     .gguf = "qwen2",
+     .kv_heads_default = 32,
+     .qkv_bias = true,
+     ROTARY_NAMES},
+    {.name = "qwen3",
+     .architecture = "Qwen3ForCausalLM",
+     .bare_architecture = "Qwen3Model",
+     .window = WINDOW_CHOSEN,
+     .gguf = "qwen3",
+     .attention_bias_field = true,
+     .kv_heads_default = 32,
+     .head_dim_default = 128,
+     .qk_norm = true,
+     .q_norm = "self_attn.q_norm",
+     .k_norm = "self_attn.k_norm",
+     ROTARY_NAMES},
+    {.name = "gpt2",
+     .architecture = "GPT2LMHeadModel",
+     .bare_architecture = "GPT2Model",
+     .layer_norm = true,
+     .learned_positions = true,
+     .transposed = true,
+     .qkv_bias = true,
+     .o_bias = true,
+     .mlp_bias = true,
+     .tied_default = true,
+     .eps_default = 1e-5,
+     .prefix = "transformer.",
+     .embed = "wte",
+     .positions = "wpe",
+     .layer_prefix = "h.",
+     .final_norm = "ln_f",
+     .attention_norm = "ln_1",
+     .mlp_norm = "ln_2",
+     .qkv = "attn.c_attn",
+     .o = "attn.c_proj",
+     .up = "mlp.c_fc",
+     .down = "mlp.c_proj",
+     .field_hidden = "n_embd",
+     .field_layers = "n_layer",
+     .field_heads = "n_head",
+     .field_intermediate = "n_inner",
+     .field_context = "n_positions",
+     .field_eps = "layer_norm_epsilon",
+     .field_activation = "activation_function",
+     /* three ways to write the one polynomial */
+     .activations = {"gelu_new", "gelu_fast", "gelu_pytorch_tanh"},
+     .lora_targets = {"c_attn"},
+     .gguf = "gpt2"},
+    {.name = "mlp", .numeric = true},
+};
+
+enum { FAMILIES = sizeof families / sizeof *families };
+
+const struct family *family_find(const char *name)
+{
+    for (size_t i = 0; i < FAMILIES; i++)
+        if (strcmp(name, families[i].name) == 0)
+            return &families[i];
+    return NULL;
+}
+
+void family_names(char *out, size_t size)
+{
+    size_t length = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < FAMILIES && length < size; i++)
+        length += (size_t)snprintf(out + length, size - length, "%s%s", i ? ", " : "", families[i].name);
+}
