@@ -304,6 +304,7 @@ static void measure_attention(const struct options *o, struct noise *n, double l
     noise_half(n, NOISE_BF16, 0.02f, keys, page);
     noise_half(n, NOISE_BF16, 0.02f, values, page);
     noise_f32(n, 1, query, (size_t)dim);
+    const struct attention_span whole = {0, ATTENTION_KEYS};
     struct attention_tile t;
     attention_begin(&t, dim, scratch);
     for (int i = 0; i < ATTENTION_QUERIES; i++)
@@ -311,7 +312,7 @@ static void measure_attention(const struct options *o, struct noise *n, double l
     for (int tokens = 1; tokens * group <= ATTENTION_QUERIES; tokens *= 2) {
         int count = tokens * group;
         double calls = CALLS_PER_SECOND(
-            least, (attention_page(&t, KV_BF16, keys, values), attention_add(&t, 0, count, ATTENTION_KEYS)));
+            least, (attention_page(&t, KV_BF16, keys, values), attention_add(&t, 0, count, whole)));
         bench_row("attention, a page by %d queries|%d dimensions|%.1f|GFLOP/s", count, dim,
                   calls * 4 * count * dim * ATTENTION_KEYS / 1e9);
     }

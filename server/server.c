@@ -23,18 +23,45 @@ static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
     return value < low ? low : value > high ? high : value;
 }
 
+/* Cut off the last part of the path and give it; NULL where there is none. */
+static const char *last_part(char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (!slash || !slash[1])
+        return NULL;
+    *slash = '\0';
+    return slash + 1;
+}
+
+/* A snapshot in a cache of Hugging Face, models--OWNER--NAME/snapshots/COMMIT, is called NAME; otherwise
+ * NULL. */
+static const char *snapshot_name(char *path)
+{
+    last_part(path);
+    const char *snapshots = last_part(path), *models = snapshots ? last_part(path) : NULL, *name = NULL;
+    if (!models || strcmp(snapshots, "snapshots") != 0 || strncmp(models, "models--", 8) != 0)
+        return NULL;
+    for (const char *dashes = models; (dashes = strstr(dashes, "--")); dashes += 2)
+        name = dashes + 2;
+    return *name ? name : NULL;
+}
+
 /* The directory's name; of a directory called "base" its parent's, which says more. */
+static const char *directory_name(char *path)
+{
+    const char *name = last_part(path), *parent = name && strcmp(name, "base") == 0 ? last_part(path) : NULL;
+    return parent ? parent : name ? name : "model";
+}
+
 static void name_model(struct server *s)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], copy[PATH_MAX];
     if (!realpath(s->config.model, path))
         snprintf(path, sizeof path, "%s", s->config.model);
-    char *slash = strrchr(path, '/');
-    if (slash && slash != path && strcmp(slash, "/base") == 0) {
-        *slash = '\0';
-        slash = strrchr(path, '/');
-    }
-    const char *name = slash && slash[1] ? slash + 1 : slash ? "model" : path;
+    snprintf(copy, sizeof copy, "%s", path);
+    const char *name = s->config.model_name;
+    if (!name && !(name = snapshot_name(copy)))
+        name = directory_name(path);
     snprintf(s->model_name, sizeof s->model_name, "%.100s", name);
 }
 
@@ -67,6 +94,7 @@ int server_open_model(struct server *s, struct err *e)
     double logged_ms = clock_ms();
     struct model_options options = {.precision = s->config.precision,
                                     .kv_int8 = s->config.kv_int8,
+                                    .context = s->config.context,
                                     .threads = s->config.threads,
                                     .packed_cache = s->config.packed_cache,
                                     .progress = log_progress,

@@ -11,10 +11,12 @@
 
 enum option {
     OPTION_MODEL,
+    OPTION_MODEL_NAME,
     OPTION_DATA,
     OPTION_LISTEN,
     OPTION_PRECISION,
     OPTION_KV_PRECISION,
+    OPTION_CONTEXT,
     OPTION_PACKED_CACHE,
     OPTION_THREADS,
     OPTION_KV_MEMORY,
@@ -37,10 +39,12 @@ static const struct {
     const char *initial; /* default; NULL: none */
 } options[OPTIONS] = {
     [OPTION_MODEL] = {"model", "ADAPTERD_MODEL", false, NULL},
+    [OPTION_MODEL_NAME] = {"model-name", "ADAPTERD_MODEL_NAME", false, NULL},
     [OPTION_DATA] = {"data", "ADAPTERD_DATA", false, NULL},
     [OPTION_LISTEN] = {"listen", "ADAPTERD_LISTEN", false, "127.0.0.1:8080"},
     [OPTION_PRECISION] = {"precision", "ADAPTERD_PRECISION", false, NULL},
     [OPTION_KV_PRECISION] = {"kv-precision", "ADAPTERD_KV_PRECISION", false, "bf16"},
+    [OPTION_CONTEXT] = {"context", "ADAPTERD_CONTEXT", false, NULL},
     [OPTION_PACKED_CACHE] = {"packed-cache", "ADAPTERD_PACKED_CACHE", false, NULL},
     [OPTION_THREADS] = {"threads", "ADAPTERD_THREADS", false, "0"},
     [OPTION_KV_MEMORY] = {"kv-memory", "ADAPTERD_KV_MEMORY", false, NULL},
@@ -68,10 +72,12 @@ const char *config_help(void)
            "Serves one base model and many tenants' LoRA adapters over HTTP.\n"
            "\n"
            "  --model DIR             base model, a Hugging Face directory (required)\n"
+           "  --model-name NAME       what the base is called in the API (its directory's name)\n"
            "  --data DIR              adapters, tenants, keys (required; created when missing)\n"
            "  --listen ADDRESS        host:port, port 0 takes a free one (127.0.0.1:8080)\n"
            "  --precision KIND        exact, int8 or int4 (int8; exact for numeric models)\n"
            "  --kv-precision KIND     bf16 or int8: keys and values, where precision is not exact (bf16)\n"
+           "  --context N             tokens of one sequence at most (what the model has)\n"
            "  --packed-cache DIR|off  keeps int8 and int4 weights for the next start (DATA/packed)\n"
            "  --threads N             compute threads (0: as many as the process may use)\n"
            "  --kv-memory SIZE        memory for keys and values (from the machine's memory)\n"
@@ -315,6 +321,16 @@ static int take_precision(struct config *c, const struct values *v, struct err *
     return 0;
 }
 
+/* A name that stands in addresses, headers and logs as it is. */
+static int check_model_name(const struct values *v, struct err *e)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:+";
+    const char *name = v->text[OPTION_MODEL_NAME];
+    if (!name || (strlen(name) <= CONFIG_MODEL_NAME_MAX && name[strspn(name, allowed)] == '\0'))
+        return 0;
+    return unexpected(v, OPTION_MODEL_NAME, "at most 100 letters, digits and . _ - / : +", e);
+}
+
 /* DATA/packed unless it is told otherwise. */
 static int take_packed_cache(struct config *c, struct values *v, struct err *e)
 {
@@ -356,7 +372,8 @@ static int take_values(struct config *c, struct values *v, struct err *e)
         take_switch(v, OPTION_METRICS_OPEN, &c->metrics_open, e) != 0 ||
         take_int(v, OPTION_THREADS, 0, 1024, &c->threads, e) != 0 ||
         take_int(v, OPTION_MAX_BATCH, 1, 4096, &c->max_batch, e) != 0 ||
-        take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||
+        take_int(v, OPTION_CONTEXT, 1, MODEL_CONTEXT_MAX, &c->context, e) != 0 ||
+        check_model_name(v, e) != 0 || take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||
         take_size(v, OPTION_ADAPTER_MEMORY, &c->adapter_bytes, e) != 0 || take_words(c, v, e) != 0)
         return -1;
     if (!v->text[OPTION_MODEL])
@@ -364,6 +381,7 @@ static int take_values(struct config *c, struct values *v, struct err *e)
     if (!v->text[OPTION_DATA] && !c->check)
         return usage(e, "--data", "required: the directory for adapters, tenants and keys (see --help)");
     take_text(v, OPTION_MODEL, &c->model);
+    take_text(v, OPTION_MODEL_NAME, &c->model_name);
     take_text(v, OPTION_DATA, &c->data);
     take_text(v, OPTION_LISTEN, &c->listen);
     take_text(v, OPTION_ADMIN_KEY_FILE, &c->admin_key_file);
@@ -404,6 +422,7 @@ int config_load(struct config *c, int argc, char *const *argv, char *const *envi
 void config_fini(struct config *c)
 {
     free(c->model);
+    free(c->model_name);
     free(c->data);
     free(c->listen);
     free(c->host);

@@ -11,19 +11,21 @@
 
 struct config {
     char *model, *data; /* directories; owned, as all strings here */
+    char *model_name;   /* NULL: from the directory */
     char *listen;       /* as given: "127.0.0.1:8080" */
     char *host, *port;  /* its two halves, brackets of IPv6 removed */
     enum precision precision;
     bool kv_int8;                     /* keys and values as int8 */
     char *packed_cache;               /* directory; NULL: none */
     char *admin_key_file;             /* NULL: DATA/admin.key */
+    int context;                      /* tokens of one sequence at most; 0: what the model has */
     int threads;                      /* 0: as many as the process may use */
     int max_batch;                    /* sequences that run at the same time */
     uint64_t kv_bytes, adapter_bytes; /* 0: from the machine's memory */
     bool no_auth, metrics_open, log_json, check, help, version;
 };
 
-enum { CONFIG_FILE_BYTES_MAX = 64 << 10, CONFIG_MAX_BATCH_DEFAULT = 64 };
+enum { CONFIG_FILE_BYTES_MAX = 64 << 10, CONFIG_MAX_BATCH_DEFAULT = 64, CONFIG_MODEL_NAME_MAX = 100 };
 
 /* `environment` is a NULL-terminated list of NAME=value. Error code "usage": what is wrong, in one line. */
 int config_load(struct config *c, int argc, char *const *argv, char *const *environment, struct err *e);

@@ -11,6 +11,11 @@ static size_t segment_length(const char *text)
     return strcspn(text, "/");
 }
 
+static bool is_model(const char *pattern)
+{
+    return strncmp(pattern, "{model}", 7) == 0;
+}
+
 static bool take_parameter(const char *pattern, const char *segment, size_t length,
                            char out[ROUTE_PARAMETER_BYTES_MAX + 1])
 {
@@ -18,7 +23,7 @@ static bool take_parameter(const char *pattern, const char *segment, size_t leng
         return false;
     memcpy(out, segment, length);
     out[length] = '\0';
-    if (strncmp(pattern, "{model}", 7) == 0)
+    if (is_model(pattern))
         return length > 0 && !strchr(out, '%');
     bool version = strncmp(pattern, "{version}", 9) == 0 && strncmp(out, "sha256:", 7) == 0;
     return name_valid(version ? out + 7 : out);
@@ -29,6 +34,8 @@ static bool path_matches(const char *pattern, const char *path, struct route_mat
     size_t used = 0;
     while (*pattern == '/' && *path == '/') {
         size_t wanted = segment_length(++pattern), found = segment_length(++path);
+        if (is_model(pattern)) /* it comes last, and may have a slash: OWNER/NAME */
+            found = strlen(path);
         if (*pattern == '{') {
             if (used == ROUTE_PARAMETERS_MAX || !take_parameter(pattern, path, found, out->parameter[used++]))
                 return false;

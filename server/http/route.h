@@ -35,7 +35,7 @@ enum {
 struct route {
     const char *method;  /* "GET" answers HEAD too */
     const char *pattern; /* "/adapters/{name}": {..} stands for one segment that is a valid name;
-                          * {version} may also begin with "sha256:"; {model} is any segment without
+                          * {version} may also begin with "sha256:"; {model} is the rest without
                           * escapes: a base's name is its directory's */
     enum role role;      /* ROLE_NONE: open */
     enum route_body body;

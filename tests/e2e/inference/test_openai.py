@@ -568,8 +568,9 @@ def test_errors_of_every_kind(daemon, acme):
     refused(daemon.client().post(COMPLETIONS, HELLO), 400, "tenant_required", "tenant")
     assert good(daemon.client().post(COMPLETIONS, {**HELLO, "tenant": "acme", "max_tokens": 1}))["model"] == "mask"
     assert good(daemon.client().post(f"{COMPLETIONS}?tenant=acme", {**HELLO, "max_tokens": 1}))["model"] == "mask"
-    for path in ("/v1/embeddings", "/v1/", "/v1/models/", "/v1/models/a/b", "/v1/completions/"):
+    for path in ("/v1/embeddings", "/v1/", "/v1/models/", "/v1/completions/"):
         refused(acme.get(path), 404, "not_found")
+    refused(acme.get("/v1/models/a/b"), 404, "model_not_found", "model")
     answer = acme.get(COMPLETIONS)
     refused(answer, 405, "method_not_allowed")
     assert answer.headers["Allow"] == "POST"

@@ -228,6 +228,8 @@ def test_data_in_use(start):
     (["--model", "x", "--data", "y", "--listen", "127.0.0.1:70000"], ["70000"]),
     (["--model", "x", "--data", "y", "--precision", "fp8"], ["precision", "fp8"]),
     (["--model", "x", "--data", "y", "--threads", "-1"], ["threads", "-1"]),
+    (["--model", "x", "--data", "y", "--context", "0"], ["context", "0"]),
+    (["--model", "x", "--data", "y", "--model-name", "two words"], ["model-name", "two words"]),
     (["--model", "x", "--data", "y", "--threads", "1x"], ["threads", "1x"]),
     (["--model", "x", "--data", "y", "--max-batch", "0"], ["max-batch", "0"]),
     (["--model", "x", "--data", "y", "--kv-memory", "5Q"], ["kv-memory", "5Q"]),

@@ -39,6 +39,8 @@ static void defaults(void **state)
     assert_int_equal(c.threads, 0);
     assert_int_equal(c.max_batch, CONFIG_MAX_BATCH_DEFAULT);
     assert_int_equal(c.kv_bytes, 0);
+    assert_int_equal(c.context, 0);
+    assert_null(c.model_name);
     assert_false(c.no_auth);
     assert_false(c.metrics_open);
     assert_false(c.log_json);
@@ -92,6 +94,15 @@ static void mistakes_are_named(void **state)
         {"--model m --data d --max-batch 0", "1 to 4096"},
         {"--model m --data d --max-batch 99999999999999999999", "--max-batch"},
         {"--model m --data d --kv-memory 12X", "--kv-memory"},
+        {"--model m --data d --context 0", "1 to 2097152"},
+        {"--model m --data d --context 4k", "--context"},
+        {"--model m --data d --model-name a\"b", "--model-name"},
+        {"--model m --data d --model-name caf\xC3\xA9", "--model-name"},
+        {"--model m --data d --model-name a@b", "--model-name"},
+        {"--model m --data d --model-name "
+         "123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+         "01",
+         "at most 100"},
         {"--model m --data d --kv-memory 1K", "1M"},
         {"--model m --data d --adapter-memory 99999999G", "--adapter-memory"},
         {"--model m --data d --precision f8", "exact"},
