@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "adapters/peft/peft_private.h"
+#include "adapters/types/files.h"
 #include "core/system/file.h"
 #include "core/system/hugepage.h"
 #include "core/kernels/vector.h"
@@ -356,9 +357,9 @@ static int open_weights(struct peft_load *l, struct err *e)
     struct stat status;
     if (fstat(l->weights_fd, &status) != 0)
         return err_errno(e, "cannot look at adapter_model.safetensors");
-    if ((uint64_t)status.st_size > PEFT_WEIGHTS_BYTES_MAX)
+    if ((uint64_t)status.st_size > ADAPTER_WEIGHTS_BYTES_MAX)
         return err_set(e, "safetensors_malformed", "the file has %lld bytes; at most %llu are accepted",
-                       (long long)status.st_size, (unsigned long long)PEFT_WEIGHTS_BYTES_MAX);
+                       (long long)status.st_size, (unsigned long long)ADAPTER_WEIGHTS_BYTES_MAX);
     if (safetensors_open(&l->weights, l->weights_fd, HEADER_BYTES_MAX, e) != 0)
         return -1;
     l->result->weights = l->weights;

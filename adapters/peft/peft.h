@@ -9,9 +9,6 @@
 #include "core/base/sha256.h"
 #include "core/model/model.h"
 
-enum { PEFT_CONFIG_BYTES_MAX = 1 << 20 };
-#define PEFT_WEIGHTS_BYTES_MAX (UINT64_C(4) << 30)
-
 struct peft; /* owns what its source points into and reads from, also a descriptor of the weights file */
 
 struct peft_info {

@@ -6,7 +6,9 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "adapters/peft/peft.h"
+#include "adapters/types/files.h"
+#include "core/base/buf.h"
+#include "core/format/json_file.h"
 #include "core/system/file.h"
 
 enum { SAVED_MAX = 256, PATTERNS_MAX = 4096, LAYERS_MAX = 4096, LAYER_PATTERNS_MAX = 64 };
@@ -387,27 +389,28 @@ static int parse(struct peft_config *c, struct err *e)
     return check_layers(c, e);
 }
 
-static int read_json(int fd, json_t **out, struct err *e)
+static int read_text(int fd, struct buf *out, struct err *e)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
         return err_errno(e, "cannot look at adapter_config.json");
-    if (status.st_size > PEFT_CONFIG_BYTES_MAX)
+    if (status.st_size > ADAPTER_CONFIG_BYTES_MAX)
         return err_set(e, malformed, "adapter_config.json has %lld bytes; at most %d are accepted",
-                       (long long)status.st_size, PEFT_CONFIG_BYTES_MAX);
-    size_t length = (size_t)status.st_size;
-    char *text = malloc(length + 1);
-    if (!text)
+                       (long long)status.st_size, ADAPTER_CONFIG_BYTES_MAX);
+    if (buf_reserve(out, (size_t)status.st_size) != 0)
         return err_memory(e);
-    int result = file_pread(fd, text, length, 0, e);
-    if (result == 0 && memchr(text, '\0', length)) /* the parser would skip one behind a number */
-        result = err_set(e, malformed, "adapter_config.json contains a zero byte");
-    json_error_t error;
-    if (result == 0 && !(*out = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error)))
-        result = err_set(e, malformed, "adapter_config.json is not valid JSON: %s (line %d, column %d)",
-                         error.text, error.line, error.column);
-    explicit_bzero(text, length);
-    free(text);
+    out->length = (size_t)status.st_size;
+    return file_pread(fd, out->data, out->length, 0, e);
+}
+
+static int read_json(int fd, json_t **out, struct err *e)
+{
+    static const struct json_file file = {.name = "adapter_config.json", .code = malformed};
+    struct buf text = {0};
+    int result = read_text(fd, &text, e);
+    if (result == 0)
+        result = json_file_parse(&file, text.data, text.length, out, e);
+    buf_fini(&text);
     return result;
 }
 

@@ -1,7 +1,6 @@
 /* What peft.c (values, version, effect) and peft_place.c (names and shapes) share of one upload. One thread.
  */
 #pragma once
-#include "adapters/peft/peft.h"
 #include "adapters/peft/peft_config.h"
 #include "adapters/peft/peft_match.h"
 #include "core/format/safetensors.h"
@@ -20,6 +19,8 @@ struct peft_slot {
     bool differs;                /* from the base's */
     const float *values;         /* of one that differs; the result's */
 };
+
+struct peft;
 
 struct peft_load {
     const struct model *model;

@@ -3,8 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "adapters/peft/peft.h"
 #include "adapters/registry/registry_private.h"
+#include "adapters/types/files.h"
 #include "core/system/file.h"
 
 enum { PARTS = 2 };
@@ -28,8 +28,8 @@ static const struct {
     const char *name;
     uint64_t bytes_max;
 } KINDS[PARTS] = {
-    [STAGED_CONFIG] = {"config", PEFT_CONFIG_BYTES_MAX},
-    [STAGED_WEIGHTS] = {"weights", PEFT_WEIGHTS_BYTES_MAX},
+    [STAGED_CONFIG] = {"config", ADAPTER_CONFIG_BYTES_MAX},
+    [STAGED_WEIGHTS] = {"weights", ADAPTER_WEIGHTS_BYTES_MAX},
 };
 
 int staged_new(struct staged **out, struct registry *r, struct err *e)

@@ -9,6 +9,7 @@
 #include "cli/lib/list.h"
 #include "cli/lib/path.h"
 #include "cli/lib/progress.h"
+#include "core/format/filetype.h"
 #include "core/system/file.h"
 
 static int adapters_path(struct buf *path, const char *tenant, const char *label, struct err *e)
@@ -221,24 +222,6 @@ int adapters_show(struct context *c, const struct args *a, struct err *e)
 
 /* ---- upload ---- */
 
-static int is_pickle(const char *name)
-{
-    static const char *const endings[] = {".bin", ".pt", ".pth", ".pkl", ".ckpt"};
-    size_t length = strlen(name);
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-        if (length > strlen(endings[i]) && strcmp(name + length - strlen(endings[i]), endings[i]) == 0)
-            return 1;
-    return 0;
-}
-
-static int refuse_pickle(const char *what, struct err *e)
-{
-    err_set(e, "pickle_refused",
-            "%s is a pickle: such files can run code when they are read and are never accepted", what);
-    return err_hint(
-        e, "save the adapter again as safetensors: model.save_pretrained(DIR, safe_serialization=True)");
-}
-
 /* Why adapter_model.safetensors is not there: perhaps the directory has the old form. */
 static int missing_weights(const char *directory, struct err *e)
 {
@@ -247,11 +230,11 @@ static int missing_weights(const char *directory, struct err *e)
         return err_errno(e, "cannot read the directory %s", directory);
     char found[NAME_MAX + 1] = "";
     for (struct dirent *entry; !found[0] && (entry = readdir(d));)
-        if (is_pickle(entry->d_name))
+        if (filetype_is_pickle(entry->d_name))
             snprintf(found, sizeof found, "%s", entry->d_name);
     closedir(d);
     if (found[0])
-        return refuse_pickle(found, e);
+        return filetype_refuse_pickle(found, e);
     err_set(e, "not_an_adapter", "%s has no adapter_model.safetensors", directory);
     return err_hint(e, "name the directory that PEFT's save_pretrained wrote");
 }
@@ -262,8 +245,8 @@ static int check_directory(const char *directory, const char *config, const char
     if (stat(directory, &s) != 0)
         return err_errno(e, "cannot read %s", directory);
     if (!S_ISDIR(s.st_mode)) {
-        if (is_pickle(directory))
-            return refuse_pickle(directory, e);
+        if (filetype_is_pickle(directory))
+            return filetype_refuse_pickle(directory, e);
         err_set(e, "not_an_adapter", "%s is not a directory", directory);
         return err_hint(e, "name the directory that holds adapter_config.json and adapter_model.safetensors");
     }

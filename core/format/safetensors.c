@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/format/filetype.h"
 #include "core/system/file.h"
 
 enum { LENGTH_BYTES = 8, NAME_BYTES_MAX = 256, READ_BYTES = 16384 };
@@ -20,20 +21,6 @@ struct safetensors {
     char *names; /* owned: what tensors[].name point into */
 };
 
-static int refuse_pickle(const unsigned char *start, size_t length, struct err *e)
-{
-    bool zip = length >= 4 && memcmp(start, "PK\3\4", 4) == 0;
-    bool pickle = length >= 2 && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5;
-    if (!zip && !pickle)
-        return 0;
-    err_set(e, "pickle_refused", "the weights are a %s, not a safetensors file",
-            zip ? "zip archive as torch.save writes it" : "Python pickle");
-    return err_hint(e,
-                    "Pickles can run code and are never read. Save with model.save_pretrained(directory, "
-                    "safe_serialization=True), or convert with safetensors.torch.save_file(torch.load(file, "
-                    "weights_only=True), 'adapter_model.safetensors').");
-}
-
 static uint64_t little_endian(const unsigned char *bytes)
 {
     uint64_t value = 0;
@@ -45,14 +32,16 @@ static uint64_t little_endian(const unsigned char *bytes)
 /* Read the length prefix and see whether a header of that length can be in this file. */
 static int read_header_length(int fd, uint64_t file_bytes, size_t limit, size_t *header_bytes, struct err *e)
 {
-    unsigned char start[LENGTH_BYTES + 1] = {0};
+    unsigned char start[FILETYPE_BYTES] = {0};
     size_t have = file_bytes < sizeof start ? (size_t)file_bytes : sizeof start;
     if (file_pread(fd, start, have, 0, e) != 0)
         return -1;
     uint64_t length = little_endian(start), room = file_bytes < LENGTH_BYTES ? 0 : file_bytes - LENGTH_BYTES;
     /* A header of 640 bytes has a length that looks like a pickle's first two bytes; a pickle has no '{'
      * there. */
-    if ((length > room || start[LENGTH_BYTES] != '{') && refuse_pickle(start, have, e) != 0)
+    bool possible = length <= room && start[LENGTH_BYTES] == '{';
+    if (!possible &&
+        filetype_refuse(start, have, false, "the weights are", "a safetensors file", malformed, e) != 0)
         return -1;
     if (have < LENGTH_BYTES)
         return err_set(e, malformed, "the file has %zu bytes; the header's length alone takes %d", have,

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/system/file.h"
+#include "core/format/json_file.h"
 
 enum { CONFIG_BYTES_MAX = 1 << 20 };
 enum { WINDOW_DEFAULT = 4096, WINDOW_LAYERS_DEFAULT = 28 }; /* of transformers */
@@ -73,24 +73,8 @@ static int read_flag(const json_t *root, const char *field, bool fallback, bool 
 
 static int read_json(const char *directory, const char *name, bool required, json_t **out, struct err *e)
 {
-    *out = NULL;
-    char *path = file_join(directory, name);
-    if (!path)
-        return err_memory(e);
-    struct buf text = {0};
-    int result = 0;
-    if (required || file_exists(path))
-        result = file_read(path, CONFIG_BYTES_MAX, &text, e);
-    free(path);
-    if (result == 0 && text.data) {
-        json_error_t error;
-        *out = json_loadb(text.data, text.length, JSON_REJECT_DUPLICATES, &error);
-        if (!json_is_object(*out))
-            result = err_set(e, "model_malformed", "%s is not a JSON object: %.200s", name,
-                             *out ? "" : error.text);
-    }
-    buf_fini(&text);
-    return result;
+    const struct json_file f = {.name = name, .code = "model_malformed", .bytes_max = CONFIG_BYTES_MAX};
+    return json_file_read(&f, directory, required, out, e);
 }
 
 /* ---- what is refused ---- */

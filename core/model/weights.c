@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/format/filetype.h"
 #include "core/system/file.h"
 
 enum { HEADER_LIMIT = 64 << 20, INDEX_LIMIT = 64 << 20, SHARDS_MAX = 1000, SAMPLE_BYTES = 256 };
@@ -176,14 +177,10 @@ static int refuse_pickle(const char *directory, struct err *e)
         char *path = file_join(directory, names[i]);
         if (!path)
             return err_memory(e);
-        bool there = file_exists(path);
+        int result = file_exists(path) ? filetype_refuse_pickle(path, e) : 0;
         free(path);
-        if (!there)
-            continue;
-        err_set(e, "pickle_refused", "%s holds %s, but no model.safetensors", directory, names[i]);
-        return err_hint(e, "Pickles can run code and are never read. Convert with transformers: "
-                           "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW_DIR, "
-                           "safe_serialization=True).");
+        if (result != 0)
+            return result;
     }
     return 0;
 }

@@ -4,13 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/format/json_file.h"
 #include "core/system/file.h"
 #include "core/template/template.h"
 
 enum {
     CONFIG_BYTES_MAX = 16 << 20,
     /* a length without limit is written as 10^30 */
-    JSON_FLAGS = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL
+    JSON_FLAGS = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL
 };
 
 struct chat {
@@ -71,26 +72,11 @@ static int add_tokens(json_t *variables, const json_t *from)
 
 /* ---- the files ---- */
 
-/* *out: an object, or NULL where there is no such file. */
 static int read_json(const char *directory, const char *name, json_t **out, struct err *e)
 {
-    struct buf text = {0};
-    json_error_t error;
-    char *path = file_join(directory, name);
-    int result = path ? 0 : err_memory(e);
-    *out = NULL;
-    if (result == 0 && file_exists(path) && (result = file_read(path, CONFIG_BYTES_MAX, &text, e)) == 0) {
-        *out = json_loadb(text.data, text.length, JSON_FLAGS, &error);
-        if (!json_is_object(*out)) {
-            result = err_set(e, "tokenizer_malformed", "%s, line %d: %s", path, *out ? 1 : error.line,
-                             *out ? "expected an object" : error.text);
-            json_decref(*out);
-            *out = NULL;
-        }
-    }
-    buf_fini(&text);
-    free(path);
-    return result;
+    const struct json_file f = {
+        .name = name, .code = "tokenizer_malformed", .bytes_max = CONFIG_BYTES_MAX, .flags = JSON_FLAGS};
+    return json_file_read(&f, directory, false, out, e);
 }
 
 /* The text of chat_template.jinja: 1, or 0 where there is none. */

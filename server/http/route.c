@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "adapters/peft/peft.h"
+#include "adapters/types/files.h"
 #include "server/base/fields.h"
 
 static size_t segment_length(const char *text)
@@ -81,6 +81,6 @@ uint64_t route_body_limit(const struct route *route)
 {
     /* A form: both files, and room for its other fields, boundaries and part headers. */
     if (route->body == BODY_FORM)
-        return PEFT_WEIGHTS_BYTES_MAX + PEFT_CONFIG_BYTES_MAX + FORM_OVERHEAD_BYTES_MAX;
+        return ADAPTER_WEIGHTS_BYTES_MAX + ADAPTER_CONFIG_BYTES_MAX + FORM_OVERHEAD_BYTES_MAX;
     return JSON_BODY_BYTES_MAX;
 }

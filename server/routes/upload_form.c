@@ -3,11 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/format/gguf.h"
-#include "adapters/peft/peft.h"
 #include "adapters/serving/upload.h"
-#include "server/http/adapter_json.h"
+#include "adapters/types/files.h"
+#include "core/format/filetype.h"
+#include "core/format/gguf.h"
 #include "core/format/multipart.h"
+#include "server/http/adapter_json.h"
 #include "server/http/reply.h"
 
 enum part {
@@ -52,25 +53,6 @@ static int part_error(struct err *e, const char *code, const char *name, const c
     return err_param(e, name);
 }
 
-static bool ends_in(const char *name, const char *suffix)
-{
-    size_t n = strlen(name), s = strlen(suffix);
-    return n >= s && strcasecmp(name + n - s, suffix) == 0;
-}
-
-static int refuse_pickle(const char *filename, struct err *e)
-{
-    static const char *const suffixes[] = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"};
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        if (!ends_in(filename, suffixes[i]))
-            continue;
-        err_set(e, "pickle_refused", "\"%.64s\" is a pickle file; only safetensors are read", filename);
-        err_hint(e, "save the adapter with safe_serialization=True");
-        return err_param(e, "weights");
-    }
-    return 0;
-}
-
 static int part_begin(void *arg, const char *name, const char *filename, struct err *e)
 {
     struct upload_form *f = arg;
@@ -83,8 +65,10 @@ static int part_begin(void *arg, const char *name, const char *filename, struct 
         return part_error(e, "duplicate_part", name, "was given twice");
     f->seen[part] = true;
     f->part = (enum part)part;
-    if (part == PART_WEIGHTS && refuse_pickle(filename, e) != 0)
-        return -1;
+    if (part == PART_WEIGHTS && filetype_is_pickle(filename)) {
+        filetype_refuse_pickle(filename, e);
+        return err_param(e, "weights");
+    }
     if (part < FIELDS && buf_append(&f->text[part], "", 0) != 0)
         return err_memory(e);
     return f->staged ? 0 : staged_new(&f->staged, f->registry, e);
@@ -94,7 +78,7 @@ static int file_data(struct upload_form *f, const void *bytes, size_t length, st
 {
     bool config = f->part == PART_CONFIG;
     enum staged_part part = config ? STAGED_CONFIG : STAGED_WEIGHTS;
-    uint64_t limit = config ? PEFT_CONFIG_BYTES_MAX : PEFT_WEIGHTS_BYTES_MAX;
+    uint64_t limit = config ? ADAPTER_CONFIG_BYTES_MAX : ADAPTER_WEIGHTS_BYTES_MAX;
     if (staged_bytes(f->staged, part) + length > limit) {
         err_set(e, "body_too_large", "the part \"%s\" may have %llu bytes at most", part_names[f->part],
                 (unsigned long long)limit);

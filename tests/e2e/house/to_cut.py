@@ -21,7 +21,6 @@ CIRCLES = [
     {"core/tokenizer/bpe", "core/tokenizer/detokenizer", "core/tokenizer/tokenizer", "core/tokenizer/tokenizer_parts"},
     {"adapters/blobs/blob_list", "adapters/blobs/retired", "adapters/blobs/version", "adapters/registry/audit", "adapters/registry/catalog", "adapters/registry/registry", "adapters/registry/registry_private", "adapters/store/sqlite/query", "adapters/store/sqlite/store_open", "adapters/store/sqlite/store_private", "adapters/store/store", "adapters/types/name", "adapters/types/usage"},
     {"adapters/registry/registry_adapters", "adapters/registry/registry_versions"},
-    {"adapters/peft/peft", "adapters/peft/peft_config", "adapters/peft/peft_match", "adapters/peft/peft_place", "adapters/peft/peft_private"},
     {"adapters/serving/cache", "adapters/serving/cache_private", "adapters/serving/version_load"},
     {"cli/commands/quota", "cli/commands/tenants"},
     {"core/template/template_case", "core/template/template_evaluate", "core/template/template_expression", "core/template/template_filters", "core/template/template_functions", "core/template/template_json", "core/template/template_lex", "core/template/template_methods", "core/template/template_node", "core/template/template_operators", "core/template/template_parse", "core/template/template_run", "core/template/template_strings", "core/template/template_tests", "core/template/template_value"},

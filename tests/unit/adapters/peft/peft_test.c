@@ -437,6 +437,20 @@ static void test_old_config(void **state)
     peft_free(p);
 }
 
+/* Some editors write one. */
+static void test_byte_order_mark(void **state)
+{
+    (void)state;
+    const char *directory = fixture_path("adapters/llama/r4-qv");
+    struct err e = {0};
+    struct peft *p = load(llama,
+                          open_text("\xef\xbb\xbf{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8,"
+                                    "\"target_modules\":[\"q_proj\",\"v_proj\"]}"),
+                          open_file(directory, "adapter_model.safetensors"), 0, &e);
+    assert_non_null(p);
+    peft_free(p);
+}
+
 /* Many keys that backtrack share one budget, whatever each of them takes. */
 static void test_budget_of_expressions(void **state)
 {
@@ -760,6 +774,7 @@ int main(void)
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_no_default_targets),
         cmocka_unit_test(test_old_config),
+        cmocka_unit_test(test_byte_order_mark),
         cmocka_unit_test(test_budget_of_expressions),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_no_effect_allowed),
