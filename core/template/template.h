@@ -8,17 +8,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/err.h"
-
-enum {
-    TEMPLATE_BYTES_MAX = 1 << 20,
-    TEMPLATE_NESTING_MAX = 100,
-    TEMPLATE_NODE_DEPTH_MAX = 200,        /* of statements and brackets */
-    TEMPLATE_DEPTH_MAX = 400,             /* of what is being evaluated, macros included */
-    TEMPLATE_STEPS_MAX = 1000000,         /* of a rendering, and */
-    TEMPLATE_STEPS_PER_BYTE = 16,         /* for each byte that its variables take */
-    TEMPLATE_MEMORY_BYTES_MAX = 64 << 20, /* of a rendering */
-    TEMPLATE_OUTPUT_BYTES_MAX = 16 << 20
-};
+#include "core/template/values/limits.h"
 
 struct template;
 

@@ -23,5 +23,4 @@ CIRCLES = [
     {"adapters/registry/registry_adapters", "adapters/registry/registry_versions"},
     {"adapters/serving/cache", "adapters/serving/cache_private", "adapters/serving/version_load"},
     {"cli/commands/quota", "cli/commands/tenants"},
-    {"core/template/template_case", "core/template/template_evaluate", "core/template/template_expression", "core/template/template_filters", "core/template/template_functions", "core/template/template_json", "core/template/template_lex", "core/template/template_methods", "core/template/template_node", "core/template/template_operators", "core/template/template_parse", "core/template/template_run", "core/template/template_strings", "core/template/template_tests", "core/template/template_value"},
 ]

@@ -239,6 +239,12 @@ static void a_rendering_is_bounded(void **state)
         {"{% set ns = namespace(l=[]) %}{% for a in range(999) %}{% set ns.l = [ns.l] %}{% endfor %}"
          "{{ ns.l | tojson }}",
          "deep"},
+        {"{% set ns = namespace(t=()) %}{% for a in range(999) %}{% set ns.t = (ns.t,) %}{% endfor %}"
+         "{{ {ns.t: 1}[ns.t] }}",
+         "deep"},
+        {"{% set ns = namespace(t=()) %}{% for a in range(999) %}{% set ns.t = (ns.t,) %}{% endfor %}"
+         "{{ ns.t in {ns.t: 1} }}",
+         "deep"},
         {"{% set x = 'x' * 1000000 %}{% for a in range(9999) %}{{ x }}{% endfor %}", ""},
         {"{% set x = 'x' * 100000 %}{% for a in range(9999) %}{% set y = x | replace('x', 'yy') %}{% endfor "
          "%}",

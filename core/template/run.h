@@ -1,0 +1,15 @@
+/* Statements, carried out: what they write, and what names stand for meanwhile. Belongs to one thread. */
+#pragma once
+#include "core/template/scope.h"
+#include "core/template/syntax/node.h"
+
+struct run {
+    struct context *context;
+    struct scope *scope; /* the innermost */
+    struct buf *out;
+    struct value capture; /* of NODE_CAPTURED */
+};
+
+int run_all(struct run *r, const struct node *body);
+/* Positional arguments, then by name; *out: what the body writes, as a string. */
+int run_macro(struct run *r, const struct macro *m, const struct node *call, struct value *out);
