@@ -2,46 +2,26 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Length of the UTF-8 character at `text` (RFC 3629), or 0 where there is none; `*cut`: the text ends inside
- * it. */
-static size_t character_length(const unsigned char *text, bool *cut)
-{
-    unsigned char lead = text[0];
-    *cut = false;
-    if (lead < 0x80)
-        return 1;
-    if (lead < 0xC2 || lead > 0xF4)
-        return 0;
-    size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-    /* The second byte decides about overlong forms, surrogates and what is beyond U+10FFFF. */
-    unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-    unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-    for (size_t i = 1; i < length; i++, low = 0x80, high = 0xBF) {
-        *cut = text[i] == '\0';
-        if (text[i] < low || text[i] > high)
-            return 0;
-    }
-    return length;
-}
+#include "core/base/utf8.h"
 
 /* Messages quote what others sent, and end in JSON and in logs: replace control characters and what is not
  * UTF-8, and drop a character that was cut off at the end. */
 static void clean(char *text)
 {
-    unsigned char *next = (unsigned char *)text;
-    while (*next) {
-        bool cut;
-        size_t length = character_length(next, &cut);
-        if (cut)
-            *next = '\0';
-        else if (length == 0 || *next < 0x20 || *next == 0x7F)
-            *next++ = '?';
-        else
-            next += length;
+    char *end = text + strlen(text);
+    for (size_t size; text < end; text += size) {
+        enum utf8_kind kind = utf8_next(text, (size_t)(end - text), &size);
+        if (kind == UTF8_PARTIAL) {
+            *text = '\0';
+            return;
+        }
+        if (kind == UTF8_INVALID || (unsigned char)*text < 0x20 || *text == 0x7F) {
+            *text = '?';
+            size = 1;
+        }
     }
 }
 
