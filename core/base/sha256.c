@@ -10,6 +10,7 @@
 #undef sha256_init
 #undef sha256_update
 
+#include "core/base/hex.h"
 #include "core/base/sha256.h"
 
 _Static_assert(sizeof(struct sha256_ctx) <= sizeof(struct sha256), "struct sha256 holds the library's state");
@@ -48,22 +49,13 @@ void hex_encode(const void *data, size_t length, char *out)
     out[2 * length] = '\0';
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
-
 int hex_decode(const char *hex, void *out, size_t length)
 {
     uint8_t *bytes = out;
     if (strlen(hex) != 2 * length)
         return -1;
     for (size_t i = 0; i < 2 * length; i++)
-        if (hex_digit(hex[i]) < 0)
+        if (hex_digit(hex[i]) < 0 || (hex[i] >= 'A' && hex[i] <= 'F')) /* a digest has one form */
             return -1;
     for (size_t i = 0; i < length; i++)
         bytes[i] = (uint8_t)(hex_digit(hex[2 * i]) << 4 | hex_digit(hex[2 * i + 1]));

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/unicode/unicode.h"
 #include "core/base/utf8.h"
+#include "core/unicode/unicode.h"
 
 const char *added_pattern(const struct added_token *t, size_t *length)
 {

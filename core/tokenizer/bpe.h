@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
-#include "core/tokenizer/tokenizer.h"
+#include "core/tokenizer/token_list.h"
 #include "core/tokenizer/vocab.h"
 
 enum { BPE_DIRECT = 0x180 }; /* code points whose ids are looked up in an array: all of the byte alphabet */

@@ -1,8 +1,11 @@
+#include "core/tokenizer/detokenizer.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/tokenizer/tokenizer_parts.h"
+#include "core/base/hex.h"
 #include "core/base/utf8.h"
+#include "core/tokenizer/tokenizer_private.h"
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
@@ -121,14 +124,6 @@ static int metaspace(struct walk *w, size_t step, const char *text, size_t lengt
     int status = failed ? err_memory(w->e) : pass(w, step + 1, result.data, result.length);
     buf_fini(&result);
     return status;
-}
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
 }
 
 /* The byte that a token of the form <0xNN> names, -1: another token. "<0x+5>" names 5, as in the reference.
@@ -272,19 +267,15 @@ void detokenizer_fini(struct detokenizer *d)
     buf_fini(&d->pending);
 }
 
-int tokenizer_bytes(const struct tokenizer *t, int32_t id, struct buf *out, struct err *e)
+int detokenizer_bytes(const struct tokenizer *t, const char *text, size_t length, struct buf *out)
 {
-    size_t length;
-    const char *text = tokenizer_string(t, id, &length);
-    if (!text && id >= 0)
-        return 0;
-    for (size_t i = 0; text && i < t->decoder.count; i++) {
+    for (size_t i = 0; i < t->decoder.count; i++) {
         enum decoder_kind kind = t->decoder.steps[i].kind;
         int byte = kind == DECODER_BYTE_FALLBACK ? named_byte(text, length) : -1;
         if (kind == DECODER_BYTE_LEVEL)
-            return append_bytes(out, text, length) == 0 ? 0 : err_memory(e);
+            return append_bytes(out, text, length) == 0 ? 1 : -1;
         if (byte >= 0)
-            return buf_append(out, &(char){(char)byte}, 1) == 0 ? 0 : err_memory(e);
+            return buf_append(out, &(char){(char)byte}, 1) == 0 ? 1 : -1;
     }
-    return tokenizer_decode(t, &id, 1, false, out, e);
+    return 0;
 }

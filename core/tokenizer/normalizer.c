@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-#include "core/unicode/nfc.h"
 #include "core/base/utf8.h"
+#include "core/unicode/nfc.h"
 
 int normalizer_prepend(const char *prefix, size_t length, struct piece *p, struct buf *out, struct err *e)
 {

@@ -3,8 +3,8 @@
 #pragma once
 #include "core/base/buf.h"
 #include "core/base/err.h"
-#include "core/unicode/pattern.h"
 #include "core/tokenizer/piece.h"
+#include "core/unicode/pattern.h"
 
 enum normalizer_kind { NORMALIZER_NFC, NORMALIZER_PREPEND, NORMALIZER_REPLACE };
 

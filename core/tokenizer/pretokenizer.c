@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "core/tokenizer/normalizer.h"
 #include "core/base/utf8.h"
+#include "core/tokenizer/normalizer.h"
 
 void pretokenizer_fini(struct pretokenizer *p)
 {

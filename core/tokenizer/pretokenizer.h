@@ -8,8 +8,8 @@
 
 #include "core/base/buf.h"
 #include "core/base/err.h"
-#include "core/unicode/pattern.h"
 #include "core/tokenizer/piece.h"
+#include "core/unicode/pattern.h"
 
 enum stage_kind {
     STAGE_SPLIT,        /* cut at the matches of a pattern */

@@ -4,27 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/tokenizer/tokenizer_parts.h"
 #include "core/base/utf8.h"
+#include "core/tokenizer/detokenizer.h"
+#include "core/tokenizer/tokenizer_private.h"
 
-int token_list_push(struct token_list *l, int32_t id)
+void tokenizer_close(struct tokenizer *t)
 {
-    if (l->count == l->capacity) {
-        size_t capacity = l->capacity ? l->capacity * 2 : 32;
-        int32_t *ids = realloc(l->ids, capacity * sizeof *ids);
-        if (!ids)
-            return -1;
-        l->ids = ids;
-        l->capacity = capacity;
-    }
-    l->ids[l->count++] = id;
-    return 0;
-}
-
-void token_list_fini(struct token_list *l)
-{
-    free(l->ids);
-    *l = (struct token_list){0};
+    if (!t)
+        return;
+    bpe_fini(&t->bpe);
+    added_fini(&t->added);
+    normalizer_fini(&t->normalizer);
+    pretokenizer_fini(&t->pretokenizer);
+    decoder_fini(&t->decoder);
+    token_list_fini(&t->prefix);
+    token_list_fini(&t->suffix);
+    free(t->ids);
+    free(t);
 }
 
 int tokenizer_vocab_size(const struct tokenizer *t)
@@ -35,15 +31,6 @@ int tokenizer_vocab_size(const struct tokenizer *t)
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id)
 {
     return id >= 0 && (size_t)id < t->size && t->ids[id].special;
-}
-
-const char *tokenizer_string(const struct tokenizer *t, int32_t id, size_t *length)
-{
-    if (id < 0 || (size_t)id >= t->size)
-        return NULL;
-    if (t->ids[id].added >= 0)
-        return added_pattern(&t->added.tokens[t->ids[id].added], length);
-    return vocab_string(&t->bpe.vocab, id, length);
 }
 
 int32_t tokenizer_find(const struct tokenizer *t, const char *content)
@@ -168,4 +155,14 @@ int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count
         out->data[before] = '\0';
     }
     return result;
+}
+
+int tokenizer_bytes(const struct tokenizer *t, int32_t id, struct buf *out, struct err *e)
+{
+    size_t length;
+    const char *text = tokenizer_string(t, id, &length);
+    if (!text && id >= 0)
+        return 0;
+    int known = text ? detokenizer_bytes(t, text, length, out) : 0;
+    return known > 0 ? 0 : known < 0 ? err_memory(e) : tokenizer_decode(t, &id, 1, false, out, e);
 }

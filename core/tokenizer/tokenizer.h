@@ -7,15 +7,9 @@
 
 #include "core/base/buf.h"
 #include "core/base/err.h"
+#include "core/tokenizer/token_list.h"
 
 struct tokenizer;
-
-struct token_list { /* zero-initialize; free with token_list_fini */
-    int32_t *ids;   /* owned */
-    size_t count, capacity;
-};
-int token_list_push(struct token_list *l, int32_t id); /* 0, or -1: out of memory */
-void token_list_fini(struct token_list *l);
 
 /* Reads DIRECTORY/tokenizer.json. A component that is not supported is refused by name
  * ("tokenizer_unsupported"); a damaged file is "tokenizer_malformed". */
@@ -38,20 +32,3 @@ int tokenizer_bytes(const struct tokenizer *t, int32_t id, struct buf *out, stru
 int32_t tokenizer_find(const struct tokenizer *t,
                        const char *content); /* id of a token or added token, or -1 */
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
-
-/* Incremental decoding: pushes append whole UTF-8 characters only; all pushes and the finish together append
- * exactly what tokenizer_decode gives for all ids. Each push takes time bounded by the token's own length,
- * but for the one that ends a run of byte tokens (<0xNN>): one bad byte turns the whole run into U+FFFD, so
- * it shows when it is over. An id without a string appends nothing. One thread. */
-struct detokenizer {
-    const struct tokenizer *tokenizer;
-    bool skip_special_tokens;
-    bool started;       /* something was decoded already (leading-space rules) */
-    struct buf pending; /* bytes that are not yet a whole character */
-    size_t stripped;    /* characters that Strip took off the front */
-    size_t held;        /* characters at the end that Strip may have to take off */
-};
-void detokenizer_init(struct detokenizer *d, const struct tokenizer *t, bool skip_special_tokens);
-int detokenizer_push(struct detokenizer *d, int32_t id, struct buf *out, struct err *e);
-int detokenizer_finish(struct detokenizer *d, struct buf *out, struct err *e);
-void detokenizer_fini(struct detokenizer *d);

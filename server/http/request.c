@@ -7,6 +7,7 @@
 
 #include "adapters/registry/audit.h"
 #include "core/system/clock.h"
+#include "core/base/hex.h"
 #include "core/base/sha256.h"
 #include "server/base/fields.h"
 #include "server/http/connections.h"
@@ -202,14 +203,6 @@ int request_defer(struct request *r, struct jobs *jobs, void (*work)(struct requ
 }
 
 /* ---- the query ---- */
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
 
 /* Decode %XX of one value into `out`; -1 for a bad escape, a NUL or a value that is too long. */
 static int decode(const char *text, size_t length, char *out, size_t size)

@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/hex.h"
+#include "core/base/utf8.h"
 #include "core/template/syntax/refuse.h"
 #include "core/template/values/limits.h"
-#include "core/base/utf8.h"
 
 struct lexer {
     struct arena *arena;
@@ -202,14 +203,6 @@ static int lex_number(struct lexer *l)
         return -1;
     advance(l, end);
     return 0;
-}
-
-static int hex_digit(char c)
-{
-    return is_digit(c)            ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
 }
 
 /* \xhh, \uhhhh, \Uhhhhhhhh at s[at], behind the letter; characters read, or 0. */

@@ -4,9 +4,9 @@
 #pragma once
 #include <stdint.h>
 
+#include "core/base/arena.h"
 #include "core/base/buf.h"
 #include "core/base/err.h"
-#include "core/base/arena.h"
 
 struct context { /* zero-initialize; set arena.bytes_max, steps_max and e */
     struct arena arena;

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "core/unicode/unicode.h"
 #include "core/base/utf8.h"
+#include "core/unicode/unicode.h"
 
 bool string_is(struct string s, const char *text)
 {

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/template/values/value_print.h"
 #include "core/base/utf8.h"
+#include "core/template/values/value_print.h"
 
 static int from_array(struct context *c, const json_t *json, struct value *out)
 {

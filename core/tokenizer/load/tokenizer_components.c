@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/tokenizer/load/component.h"
-#include "core/tokenizer/tokenizer_parts.h"
 #include "core/base/utf8.h"
+#include "core/tokenizer/load/component.h"
+#include "core/tokenizer/load/tokenizer_parts.h"
 
 #define GPT2_SPLIT "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 /* The last two ranges became digits in Unicode 17, which is what the reference's Digits goes by. */

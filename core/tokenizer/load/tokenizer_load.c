@@ -2,10 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/utf8.h"
 #include "core/system/file.h"
 #include "core/tokenizer/load/component.h"
-#include "core/tokenizer/tokenizer_parts.h"
-#include "core/base/utf8.h"
+#include "core/tokenizer/load/tokenizer_parts.h"
+#include "core/tokenizer/tokenizer.h"
 
 enum { FILE_BYTES_MAX = 64 * 1024 * 1024 };
 
@@ -94,19 +95,4 @@ int tokenizer_open(struct tokenizer **out, const char *directory, struct err *e)
     }
     *out = t;
     return 0;
-}
-
-void tokenizer_close(struct tokenizer *t)
-{
-    if (!t)
-        return;
-    bpe_fini(&t->bpe);
-    added_fini(&t->added);
-    normalizer_fini(&t->normalizer);
-    pretokenizer_fini(&t->pretokenizer);
-    decoder_fini(&t->decoder);
-    token_list_fini(&t->prefix);
-    token_list_fini(&t->suffix);
-    free(t->ids);
-    free(t);
 }

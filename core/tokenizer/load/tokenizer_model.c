@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/tokenizer/load/component.h"
-#include "core/tokenizer/tokenizer_parts.h"
+#include "core/tokenizer/load/tokenizer_parts.h"
 
 /* ---- vocabulary ---- */
 

@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/tokenizer/load/component.h"
-#include "core/tokenizer/tokenizer_parts.h"
 #include "core/base/utf8.h"
+#include "core/tokenizer/load/component.h"
+#include "core/tokenizer/load/tokenizer_parts.h"
 
 /* ---- decoders ---- */
 

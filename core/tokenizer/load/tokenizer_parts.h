@@ -1,0 +1,15 @@
+/* From tokenizer.json to the parts of struct tokenizer, one function for each component of the file. */
+#pragma once
+#include <jansson.h>
+
+#include "core/tokenizer/load/model_scan.h"
+#include "core/tokenizer/tokenizer_private.h"
+
+/* Errors: "tokenizer_malformed", "tokenizer_unsupported",
+ * "out_of_memory". */
+int tokenizer_load_model(struct tokenizer *t, json_t *model, const struct model_text *text, struct err *e);
+int tokenizer_load_added(struct tokenizer *t, json_t *list, struct err *e); /* behind model and normalizer */
+int tokenizer_load_normalizer(struct normalizer *n, json_t *component, struct err *e);
+int tokenizer_load_pretokenizer(struct pretokenizer *p, json_t *component, struct err *e);
+int tokenizer_load_decoder(struct decoder *d, json_t *component, struct err *e);
+int tokenizer_load_postprocessor(struct tokenizer *t, json_t *component, struct err *e);
