@@ -131,9 +131,9 @@ static int parse_shape(struct tensor *t, json_t *shape, struct err *e)
 {
     if (!json_is_array(shape))
         return err_set(e, malformed, "tensor %s: shape is missing or not a list", t->name);
-    if (json_array_size(shape) > SAFETENSORS_DIMENSIONS_MAX)
+    if (json_array_size(shape) > TENSOR_DIMENSIONS_MAX)
         return err_set(e, malformed, "tensor %s: %zu dimensions; at most %d are accepted", t->name,
-                       json_array_size(shape), SAFETENSORS_DIMENSIONS_MAX);
+                       json_array_size(shape), TENSOR_DIMENSIONS_MAX);
     t->dimensions = (int)json_array_size(shape);
     uint64_t elements = 1;
     for (int i = 0; i < t->dimensions; i++) {

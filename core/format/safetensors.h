@@ -7,21 +7,9 @@
  * any thread may read it. Does not own the descriptor. */
 #pragma once
 #include <stddef.h>
-#include <stdint.h>
 
 #include "core/base/err.h"
-#include "core/format/dtype.h"
-
-enum { SAFETENSORS_DIMENSIONS_MAX = 8 };
-
-struct tensor {
-    const char *name;
-    enum dtype dtype;
-    int dimensions;
-    int64_t shape[SAFETENSORS_DIMENSIONS_MAX];
-    uint64_t offset; /* of the first byte, from the start of the file */
-    uint64_t bytes;
-};
+#include "core/format/tensor.h"
 
 struct safetensors;
 
@@ -33,11 +21,6 @@ void safetensors_close(struct safetensors *s);
 size_t safetensors_count(const struct safetensors *s);
 const struct tensor *safetensors_at(const struct safetensors *s, size_t index); /* sorted by name, bytewise */
 const struct tensor *safetensors_find(const struct safetensors *s, const char *name);
-
-/* Elements of a tensor: the product of its shape. */
-int64_t tensor_elements(const struct tensor *t);
-/* Write the shape as "[8, 64]" for messages. */
-void tensor_shape_text(const struct tensor *t, char *out, size_t size);
 
 /* Read a whole tensor by pread, widened to f32 [elements]. With `finite`, NaN or infinity is refused
  * ("adapter_not_finite"). */

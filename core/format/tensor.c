@@ -1,5 +1,4 @@
-/* Sizes and shapes of stored tensors: what does not need a file. Declared in safetensors.h. */
-#include "core/format/safetensors.h"
+#include "core/format/tensor.h"
 
 #include <stdio.h>
 

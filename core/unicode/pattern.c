@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/utf8.h"
+#include "core/unicode/pattern_translate.h"
 
 struct pattern {
     pcre2_code *code; /* owned; NULL: a literal */

@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "core/base/buf.h"
 #include "core/base/err.h"
 
 struct pattern;
@@ -33,6 +32,3 @@ void pattern_scan_init(struct pattern_scan *s, const struct pattern *p, struct p
 /* The next match from the left: 1, 0 at the end, -1 on error ("tokenizer_split_failed": it needs too much
  * work). */
 int pattern_scan_next(struct pattern_scan *s, size_t *start, size_t *end, struct err *e);
-
-/* Append `regex` in PCRE2's syntax. */
-int pattern_translate(const char *regex, size_t length, struct buf *out, struct err *e);

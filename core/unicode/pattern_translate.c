@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/unicode/pattern.h"
-#include "core/unicode/unicode.h"
 #include "core/base/utf8.h"
+#include "core/unicode/pattern_translate.h"
+#include "core/unicode/unicode.h"
 
 enum { NESTING_MAX = 32 };
 
