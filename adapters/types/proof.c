@@ -7,6 +7,7 @@
 
 #include "core/engine/engine.h"
 #include "core/model/model.h"
+#include "core/tokenizer/detokenizer.h"
 #include "core/tokenizer/tokenizer.h"
 
 void proof_fini(struct version_proof *p)

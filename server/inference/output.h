@@ -9,6 +9,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/engine/engine.h"
+#include "core/tokenizer/detokenizer.h"
 #include "core/tokenizer/tokenizer.h"
 #include "server/inference/stops.h"
 

@@ -14,6 +14,7 @@
 
 #include "core/unicode/nfc.h"
 #include "core/unicode/pattern.h"
+#include "core/tokenizer/detokenizer.h"
 #include "core/tokenizer/tokenizer.h"
 #include "core/base/utf8.h"
 #include "tests/unit/support/scratch.h"
