@@ -33,5 +33,5 @@ struct gguf {                             /* filled by gguf_open */
 bool gguf_is(int fd); /* the first four bytes are the format's mark */
 /* Tensors stand one behind the other, aligned, up to the end of the file. Errors: "gguf_malformed";
  * "adapter_unsupported_feature" for a type of tensor other than F32, F16 and BF16; "io_error". */
-int gguf_open(struct gguf *g, int fd, struct err *e);
+MUST_USE int gguf_open(struct gguf *g, int fd, struct err *e);
 void gguf_fini(struct gguf *g);

@@ -16,7 +16,8 @@ struct json_file {
 };
 
 /* Any JSON value. */
-int json_file_parse(const struct json_file *f, const char *text, size_t length, json_t **out, struct err *e);
+MUST_USE int json_file_parse(const struct json_file *f, const char *text, size_t length, json_t **out,
+                             struct err *e);
 /* An object. *out is NULL where there is no such file and it is not required. Errors also: file_read's. */
-int json_file_read(const struct json_file *f, const char *directory, bool required, json_t **out,
-                   struct err *e);
+MUST_USE int json_file_read(const struct json_file *f, const char *directory, bool required, json_t **out,
+                            struct err *e);

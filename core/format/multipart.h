@@ -41,10 +41,10 @@ struct multipart { /* filled by multipart_init */
 };
 
 /* "multipart_malformed" when the Content-Type has no usable boundary. */
-int multipart_init(struct multipart *m, const char *content_type, const struct multipart_handler *h,
-                   struct err *e);
+MUST_USE int multipart_init(struct multipart *m, const char *content_type, const struct multipart_handler *h,
+                            struct err *e);
 /* Errors: "multipart_malformed", "out_of_memory", or the handler's. Not to be called again after one. */
-int multipart_feed(struct multipart *m, const void *bytes, size_t length, struct err *e);
+MUST_USE int multipart_feed(struct multipart *m, const void *bytes, size_t length, struct err *e);
 /* The body is over: "multipart_malformed" unless the closing boundary was there. */
-int multipart_finish(struct multipart *m, struct err *e);
+MUST_USE int multipart_finish(struct multipart *m, struct err *e);
 void multipart_fini(struct multipart *m);

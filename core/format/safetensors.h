@@ -15,7 +15,7 @@ struct safetensors;
 
 /* `header_limit`: 1 MiB for tenants' files, more for the base. Dtypes other than F32, F16, BF16 are refused.
  */
-int safetensors_open(struct safetensors **out, int fd, size_t header_limit, struct err *e);
+MUST_USE int safetensors_open(struct safetensors **out, int fd, size_t header_limit, struct err *e);
 void safetensors_close(struct safetensors *s);
 
 size_t safetensors_count(const struct safetensors *s);
@@ -24,4 +24,4 @@ const struct tensor *safetensors_find(const struct safetensors *s, const char *n
 
 /* Read a whole tensor by pread, widened to f32 [elements]. With `finite`, NaN or infinity is refused
  * ("adapter_not_finite"). */
-int safetensors_read(int fd, const struct tensor *t, float *out, int finite, struct err *e);
+MUST_USE int safetensors_read(int fd, const struct tensor *t, float *out, int finite, struct err *e);

@@ -33,6 +33,6 @@ struct tar_reader { /* zero but for the handler to begin with */
 
 /* Plain files only, names without NUL; anything else, and a checksum that is wrong, is "archive_malformed".
  * What follows the end is ignored. Not to be called again after an error. */
-int tar_feed(struct tar_reader *t, const void *bytes, size_t length, struct err *e);
+MUST_USE int tar_feed(struct tar_reader *t, const void *bytes, size_t length, struct err *e);
 /* Nothing more comes: "archive_malformed" unless the end was there. */
-int tar_finish(const struct tar_reader *t, struct err *e);
+MUST_USE int tar_finish(const struct tar_reader *t, struct err *e);

@@ -13,11 +13,11 @@ struct chat;
  * tokens of the latter and of special_tokens_map.json. A template that is missing or not supported is no
  * error here but in chat_render. Errors: "io_error", "file_too_large", "tokenizer_malformed",
  * "out_of_memory". */
-int chat_open(struct chat **out, const char *directory, struct err *e);
+MUST_USE int chat_open(struct chat **out, const char *directory, struct err *e);
 void chat_close(struct chat *c);
 /* Why messages are refused: no template, or what is not supported in it; NULL: they are not. */
 const char *chat_problem(const struct chat *c);
 
 /* Append the prompt, ending with what opens the assistant's turn. `messages` is an array of objects with
  * "role" and "content". Errors: "chat_template_unsupported"; those of template_render. */
-int chat_render(const struct chat *c, const json_t *messages, struct buf *out, struct err *e);
+MUST_USE int chat_render(const struct chat *c, const json_t *messages, struct buf *out, struct err *e);

@@ -3,4 +3,4 @@
 #pragma once
 #include "core/template/run.h"
 
-int evaluate(struct run *r, const struct node *n, struct value *out);
+MUST_USE int evaluate(struct run *r, const struct node *n, struct value *out);

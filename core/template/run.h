@@ -10,6 +10,6 @@ struct run {
     struct value capture; /* of NODE_CAPTURED */
 };
 
-int run_all(struct run *r, const struct node *body);
+MUST_USE int run_all(struct run *r, const struct node *body);
 /* Positional arguments, then by name; *out: what the body writes, as a string. */
-int run_macro(struct run *r, const struct macro *m, const struct node *call, struct value *out);
+MUST_USE int run_macro(struct run *r, const struct macro *m, const struct node *call, struct value *out);

@@ -15,7 +15,7 @@ struct scope {
 };
 
 struct scope *scope_open(struct context *c, struct scope *parent); /* NULL: the error is set */
-int scope_bind(struct context *c, struct scope *scope, struct string name, struct value value);
+MUST_USE int scope_bind(struct context *c, struct scope *scope, struct string name, struct value value);
 /* In this scope alone; NULL: it is not there. */
 const struct binding *scope_find(const struct scope *scope, struct string name);
 /* In this scope or those around it. */

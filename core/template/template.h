@@ -13,11 +13,11 @@
 struct template;
 
 /* "chat_template_unsupported": the message names the line and what cannot be done there. */
-int template_new(struct template **out, const char *text, size_t length, struct err *e);
+MUST_USE int template_new(struct template **out, const char *text, size_t length, struct err *e);
 void template_free(struct template *t);
 
 /* Append the text. The members of the objects `fixed` and `more` (either may be NULL) are the variables,
  * those of `more` first. "chat_refused": the template called raise_exception, whose text is the message;
  * "chat_template_failed": an error of the template, or a bound; "out_of_memory". */
-int template_render(const struct template *t, const json_t *fixed, const json_t *more, struct buf *out,
-                    struct err *e);
+MUST_USE int template_render(const struct template *t, const json_t *fixed, const json_t *more,
+                             struct buf *out, struct err *e);

@@ -39,7 +39,7 @@ struct added {
 };
 
 /* Build both tries. Errors: "tokenizer_unsupported" (no telling what would match), "out_of_memory". */
-int added_index(struct added *a, struct err *e);
+MUST_USE int added_index(struct added *a, struct err *e);
 void added_fini(struct added *a);
 /* The string that is looked for and that the id decodes to. */
 const char *added_pattern(const struct added_token *t, size_t *length);
@@ -47,5 +47,6 @@ const char *added_pattern(const struct added_token *t, size_t *length);
 /* Cut `text` at its added tokens: `emit` gets every stretch in order, with the token's id or -1 for plain
  * text. The longest token at the leftmost place wins. Linear in the text. Stops at the first non-zero result.
  */
-int added_split(const struct added *a, const struct added_trie *trie, const char *text, size_t length,
-                int (*emit)(void *arg, size_t from, size_t to, int32_t id), void *arg);
+MUST_USE int added_split(const struct added *a, const struct added_trie *trie, const char *text,
+                         size_t length, int (*emit)(void *arg, size_t from, size_t to, int32_t id),
+                         void *arg);

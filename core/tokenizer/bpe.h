@@ -34,6 +34,6 @@ struct bpe_work {                     /* zero-initialize; free with bpe_work_fin
 };
 /* Append the ids of `word` (valid UTF-8). Time is n log n in its length. Errors: "out_of_memory",
  * "tokenizer_malformed" (the unk_token is needed and not in the vocabulary). */
-int bpe_encode(const struct bpe *b, struct bpe_work *w, const char *word, size_t length,
-               struct token_list *out, struct err *e);
+MUST_USE int bpe_encode(const struct bpe *b, struct bpe_work *w, const char *word, size_t length,
+                        struct token_list *out, struct err *e);
 void bpe_work_fini(struct bpe_work *w);

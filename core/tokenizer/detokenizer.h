@@ -22,10 +22,10 @@ struct detokenizer {
     size_t held;        /* characters at the end that Strip may have to take off */
 };
 void detokenizer_init(struct detokenizer *d, const struct tokenizer *t, bool skip_special_tokens);
-int detokenizer_push(struct detokenizer *d, int32_t id, struct buf *out, struct err *e);
-int detokenizer_finish(struct detokenizer *d, struct buf *out, struct err *e);
+MUST_USE int detokenizer_push(struct detokenizer *d, int32_t id, struct buf *out, struct err *e);
+MUST_USE int detokenizer_finish(struct detokenizer *d, struct buf *out, struct err *e);
 void detokenizer_fini(struct detokenizer *d);
 
 /* Append the bytes that a token of this string stands for by itself: 1; 0: its decoder knows none; -1: out of
  * memory. */
-int detokenizer_bytes(const struct tokenizer *t, const char *text, size_t length, struct buf *out);
+MUST_USE int detokenizer_bytes(const struct tokenizer *t, const char *text, size_t length, struct buf *out);

@@ -21,12 +21,13 @@ struct normalizer {
     size_t count;
 };
 /* Normalize a piece in place; its new text lies in one of the two buffers. */
-int normalizer_apply(const struct normalizer *n, struct pattern_work *w, struct buf buffers[2],
-                     struct piece *p, struct err *e);
+MUST_USE int normalizer_apply(const struct normalizer *n, struct pattern_work *w, struct buf buffers[2],
+                              struct piece *p, struct err *e);
 void normalizer_fini(struct normalizer *n);
 
 /* Replace every match in the piece; the new text is appended to `out`. */
-int normalizer_replace(const struct pattern *pattern, const char *content, size_t content_length,
-                       struct pattern_work *w, struct piece *p, struct buf *out, struct err *e);
+MUST_USE int normalizer_replace(const struct pattern *pattern, const char *content, size_t content_length,
+                                struct pattern_work *w, struct piece *p, struct buf *out, struct err *e);
 /* Put `prefix` before the piece (which is not empty); the new text is appended to `out`. */
-int normalizer_prepend(const char *prefix, size_t length, struct piece *p, struct buf *out, struct err *e);
+MUST_USE int normalizer_prepend(const char *prefix, size_t length, struct piece *p, struct buf *out,
+                                struct err *e);

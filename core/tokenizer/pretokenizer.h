@@ -57,5 +57,5 @@ struct pretokenizer_run { /* one thread's memory, and where the words go */
     struct err *e;
 };
 /* Cut a piece; calls run->word for each word in order. */
-int pretokenizer_feed(struct pretokenizer_run *run, struct piece piece);
+MUST_USE int pretokenizer_feed(struct pretokenizer_run *run, struct piece piece);
 void pretokenizer_run_fini(struct pretokenizer_run *run);

@@ -13,22 +13,22 @@ struct tokenizer;
 
 /* Reads DIRECTORY/tokenizer.json. A component that is not supported is refused by name
  * ("tokenizer_unsupported"); a damaged file is "tokenizer_malformed". */
-int tokenizer_open(struct tokenizer **out, const char *directory, struct err *e);
+MUST_USE int tokenizer_open(struct tokenizer **out, const char *directory, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 int tokenizer_vocab_size(const struct tokenizer *t); /* highest id + 1, added tokens included */
 
 /* Append the ids of valid UTF-8 `text` (U+0000 allowed). `add_special_tokens`: apply the post-processor's
  * template. Special tokens written in the text become themselves. Errors: "out_of_memory", "invalid_utf8",
  * "text_too_long" (over 256 MiB), "tokenizer_split_failed" (a pattern needs too much work). */
-int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length, bool add_special_tokens,
-                     struct token_list *out, struct err *e);
+MUST_USE int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length,
+                              bool add_special_tokens, struct token_list *out, struct err *e);
 /* Append the text of the ids; as Hugging Face `decode(ids, skip_special_tokens)` without clean-up. Bytes that
  * are no UTF-8 become U+FFFD as there. Error: "token_out_of_range". */
-int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool skip_special_tokens,
-                     struct buf *out, struct err *e);
+MUST_USE int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count,
+                              bool skip_special_tokens, struct buf *out, struct err *e);
 /* Append the bytes that a token stands for by itself, which may be a part of a character; the text of the id
  * where its tokenizer knows no bytes; nothing for an id above the tokenizer's. Errors of tokenizer_decode. */
-int tokenizer_bytes(const struct tokenizer *t, int32_t id, struct buf *out, struct err *e);
+MUST_USE int tokenizer_bytes(const struct tokenizer *t, int32_t id, struct buf *out, struct err *e);
 int32_t tokenizer_find(const struct tokenizer *t,
                        const char *content); /* id of a token or added token, or -1 */
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);

@@ -26,9 +26,9 @@ struct vocab {
 };
 
 /* Room for `count` strings with ids below `size`. Error: "out_of_memory". */
-int vocab_init(struct vocab *v, size_t count, size_t size, struct err *e);
+MUST_USE int vocab_init(struct vocab *v, size_t count, size_t size, struct err *e);
 /* Errors: "tokenizer_malformed" (string or id twice, id out of range), "out_of_memory". */
-int vocab_add(struct vocab *v, const char *text, size_t length, int64_t id, struct err *e);
+MUST_USE int vocab_add(struct vocab *v, const char *text, size_t length, int64_t id, struct err *e);
 int32_t vocab_find(const struct vocab *v, const char *text, size_t length); /* id, or -1 */
 /* The string of an id; NULL where there is none. */
 const char *vocab_string(const struct vocab *v, int32_t id, size_t *length);
@@ -43,7 +43,7 @@ struct merges {
     struct merge *slots; /* owned [slot_count] */
     size_t slot_count;   /* a power of two */
 };
-int merges_init(struct merges *m, size_t count, struct err *e);
+MUST_USE int merges_init(struct merges *m, size_t count, struct err *e);
 /* A pair that is there already takes the later rank. */
 void merges_add(struct merges *m, int32_t left, int32_t right, uint32_t rank, int32_t id);
 const struct merge *merges_find(const struct merges *m, int32_t left, int32_t right); /* or NULL */

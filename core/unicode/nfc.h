@@ -7,4 +7,4 @@
 #include "core/base/err.h"
 
 /* Append the composed form of valid UTF-8. Linear time. Error: "out_of_memory". */
-int nfc_append(const char *text, size_t length, struct buf *out, struct err *e);
+MUST_USE int nfc_append(const char *text, size_t length, struct buf *out, struct err *e);

@@ -8,4 +8,4 @@
 
 /* Append `regex` in PCRE2's syntax. "tokenizer_unsupported" names a construct whose meaning there would not
  * surely be the same. */
-int pattern_translate(const char *regex, size_t length, struct buf *out, struct err *e);
+MUST_USE int pattern_translate(const char *regex, size_t length, struct buf *out, struct err *e);

@@ -3,5 +3,5 @@
 #include "core/template/builtins/builtin.h"
 
 const struct filter *filters_find(struct string name); /* NULL: it is not supported */
-int filters_apply(struct context *c, const struct filter *f, struct value in, const struct arguments *a,
-                  struct value *out);
+MUST_USE int filters_apply(struct context *c, const struct filter *f, struct value in,
+                           const struct arguments *a, struct value *out);

@@ -33,4 +33,4 @@ FILTER(reverse);
 FILTER(join);
 
 /* So many spaces. */
-int filter_spaces(struct context *c, int64_t count, struct value *out);
+MUST_USE int filter_spaces(struct context *c, int64_t count, struct value *out);

@@ -4,4 +4,5 @@
 
 bool methods_known(struct string name); /* of any type */
 /* The method of a value, *out NULL: none. An error where Python has one that is missing here. */
-int methods_find(struct context *c, struct value self, struct string name, const struct method **out);
+MUST_USE int methods_find(struct context *c, struct value self, struct string name,
+                          const struct method **out);

@@ -24,4 +24,4 @@ struct token {
 };
 
 /* `text` with plain line breaks, in `arena`; *out: an array that ends with TOKEN_END, to be freed. */
-int lex(struct arena *arena, const char *text, size_t length, struct token **out, struct err *e);
+MUST_USE int lex(struct arena *arena, const char *text, size_t length, struct token **out, struct err *e);

@@ -16,12 +16,13 @@ struct parser {
 struct node *parser_node(struct parser *p, enum node_kind kind); /* NULL: out of memory */
 /* Append to a list of nodes; meanwhile parent->d is the one before. */
 void parser_add(struct node *parent, struct node **list, struct node *child);
-int parser_adopt(struct parser *p, struct node *parent, const struct node *child);
+MUST_USE int parser_adopt(struct parser *p, struct node *parent, const struct node *child);
 bool parser_is_name(const struct parser *p, const char *name);
 bool parser_skip_name(struct parser *p, const char *name);
 bool parser_skip(struct parser *p, int symbol);
-int parser_expect(struct parser *p, int symbol);
-int parser_intern(struct parser *p, struct string *name);
-int parser_enter(struct parser *p); /* one bracket or statement deeper, to be undone by p->nesting-- */
+MUST_USE int parser_expect(struct parser *p, int symbol);
+MUST_USE int parser_intern(struct parser *p, struct string *name);
+MUST_USE int
+parser_enter(struct parser *p); /* one bracket or statement deeper, to be undone by p->nesting-- */
 /* "expected WHAT, found …" at the present token. */
 int parser_unexpected(struct parser *p, const char *what);

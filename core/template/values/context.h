@@ -17,10 +17,11 @@ struct context { /* zero-initialize; set arena.bytes_max, steps_max and e */
 
 /* "chat_template_failed", with the line. */
 int context_fail(struct context *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-int context_work(struct context *c, size_t steps);   /* count them */
-int context_bytes(struct context *c, size_t length); /* count the steps for looking at so many bytes */
-int context_enter(struct context *c);                /* one deeper, until context_leave */
+MUST_USE int context_work(struct context *c, size_t steps); /* count them */
+MUST_USE int context_bytes(struct context *c,
+                           size_t length);     /* count the steps for looking at so many bytes */
+MUST_USE int context_enter(struct context *c); /* one deeper, until context_leave */
 void context_leave(struct context *c);
 void *context_alloc(struct context *c, size_t size); /* not initialized; NULL: the error is set */
 /* Append to a text that the template writes: it is bounded, and each byte is work. */
-int context_append(struct context *c, struct buf *out, const char *data, size_t length);
+MUST_USE int context_append(struct context *c, struct buf *out, const char *data, size_t length);

@@ -14,6 +14,6 @@ struct loop { /* zero-initialize, but for index0: -1 */
 };
 
 /* 1: *out is the next item, 0: there is none. */
-int loop_next(struct loop *l, struct value *out);
+MUST_USE int loop_next(struct loop *l, struct value *out);
 /* loop.NAME */
-int loop_attribute(struct context *c, struct loop *l, struct string name, struct value *out);
+MUST_USE int loop_attribute(struct context *c, struct loop *l, struct string name, struct value *out);

@@ -89,17 +89,17 @@ double value_as_float(struct value v);               /* of a number */
 bool value_as_integer(struct value v, int64_t *out); /* int or bool */
 
 /* a == b, as in Python. */
-int value_equal(struct context *c, struct value a, struct value b, bool *out);
+MUST_USE int value_equal(struct context *c, struct value a, struct value b, bool *out);
 /* What a loop over `v` goes through; uses a generator up. */
-int value_items(struct context *c, struct value v, struct list *out);
+MUST_USE int value_items(struct context *c, struct value v, struct list *out);
 
-int value_new_list(struct context *c, enum value_kind kind, size_t count, struct value *out);
-int value_new_dict(struct context *c, enum value_kind kind, size_t capacity, struct value *out);
+MUST_USE int value_new_list(struct context *c, enum value_kind kind, size_t count, struct value *out);
+MUST_USE int value_new_dict(struct context *c, enum value_kind kind, size_t capacity, struct value *out);
 /* What a dict holds: VALUE_KEYS, VALUE_VALUES or VALUE_ITEMS. */
-int value_new_view(struct context *c, enum value_kind kind, const struct dict *d, struct value *out);
-int value_put(struct context *c, struct dict *d, struct value key, struct value value);
+MUST_USE int value_new_view(struct context *c, enum value_kind kind, const struct dict *d, struct value *out);
+MUST_USE int value_put(struct context *c, struct dict *d, struct value key, struct value value);
 /* *out: what the dict has under this key; NULL: there is no such key. */
-int value_find(struct context *c, const struct dict *d, struct value key, struct value **out);
+MUST_USE int value_find(struct context *c, const struct dict *d, struct value key, struct value **out);
 
 /* The buffer's text as a string; empties the buffer in any case. */
-int value_take(struct context *c, struct buf *text, struct value *out);
+MUST_USE int value_take(struct context *c, struct buf *text, struct value *out);

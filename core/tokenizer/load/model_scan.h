@@ -19,15 +19,16 @@ struct model_text {
 };
 /* Cut valid UTF-8 into the three. What is no JSON stays in `rest`, for its parser to refuse. Error:
  * "out_of_memory". */
-int model_scan_cut(const char *text, size_t length, struct model_text *out, struct err *e);
+MUST_USE int model_scan_cut(const char *text, size_t length, struct model_text *out, struct err *e);
 void model_text_fini(struct model_text *m);
 
 /* Calls `each` for every member. Error: "tokenizer_malformed". */
-int model_scan_vocab(struct span vocab,
-                     int (*each)(void *arg, const char *key, size_t length, int64_t id, struct err *e),
-                     void *arg, struct err *e);
+MUST_USE int model_scan_vocab(struct span vocab,
+                              int (*each)(void *arg, const char *key, size_t length, int64_t id,
+                                          struct err *e),
+                              void *arg, struct err *e);
 /* Calls `each` for every pair, written ["a", "b"] or "a b"; a line "#version…" of a merges.txt is left out.
  */
-int model_scan_merges(struct span merges,
-                      int (*each)(void *arg, struct span left, struct span right, struct err *e), void *arg,
-                      struct err *e);
+MUST_USE int model_scan_merges(struct span merges,
+                               int (*each)(void *arg, struct span left, struct span right, struct err *e),
+                               void *arg, struct err *e);

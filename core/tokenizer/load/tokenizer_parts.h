@@ -7,9 +7,11 @@
 
 /* Errors: "tokenizer_malformed", "tokenizer_unsupported",
  * "out_of_memory". */
-int tokenizer_load_model(struct tokenizer *t, json_t *model, const struct model_text *text, struct err *e);
-int tokenizer_load_added(struct tokenizer *t, json_t *list, struct err *e); /* behind model and normalizer */
-int tokenizer_load_normalizer(struct normalizer *n, json_t *component, struct err *e);
-int tokenizer_load_pretokenizer(struct pretokenizer *p, json_t *component, struct err *e);
-int tokenizer_load_decoder(struct decoder *d, json_t *component, struct err *e);
-int tokenizer_load_postprocessor(struct tokenizer *t, json_t *component, struct err *e);
+MUST_USE int tokenizer_load_model(struct tokenizer *t, json_t *model, const struct model_text *text,
+                                  struct err *e);
+MUST_USE int tokenizer_load_added(struct tokenizer *t, json_t *list,
+                                  struct err *e); /* behind model and normalizer */
+MUST_USE int tokenizer_load_normalizer(struct normalizer *n, json_t *component, struct err *e);
+MUST_USE int tokenizer_load_pretokenizer(struct pretokenizer *p, json_t *component, struct err *e);
+MUST_USE int tokenizer_load_decoder(struct decoder *d, json_t *component, struct err *e);
+MUST_USE int tokenizer_load_postprocessor(struct tokenizer *t, json_t *component, struct err *e);
