@@ -18,7 +18,7 @@
 #include "server/http/reply.h"
 #include "server/http/request.h"
 #include "server/routes/upload_form.h"
-#include "server/http/connections.h"
+#include "server/wire/connections.h"
 
 enum {
     HTTP_THREADS = 2,
@@ -374,7 +374,7 @@ static void log_end(struct request *r, enum MHD_RequestTerminationCode code)
     struct log_request line = {.id = r->id,
                                .method = r->method,
                                .path = r->path,
-                               .tenant = r->tenant_log,
+                               .tenant = r->tenant.id,
                                .status = sent ? r->reply.status : 0,
                                .ms = clock_ms() - r->began_ms};
     log_request(&line);

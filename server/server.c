@@ -12,7 +12,7 @@
 #include "server/base/log.h"
 #include "server/base/memory.h"
 #include "server/accounting/ratelimit.h"
-#include "server/http/connections.h"
+#include "server/wire/connections.h"
 
 enum { TEXT_THREADS = 2, DISK_THREADS = UPLOADS_MAX + 2, JOBS_WAITING_MAX = 256 };
 enum { QUEUE_MAX = 1024, QUEUE_TENANT_MAX = 256, BROKEN_LOGGED_MAX = 100 };

@@ -7,7 +7,7 @@
 
 #include "core/system/clock.h"
 #include "server/admission/auth.h"
-#include "server/http/framing.h"
+#include "server/wire/framing.h"
 #include "server/admission/limits.h"
 
 static int find_route(struct request *r, struct err *e)
@@ -89,32 +89,39 @@ static int check_size(struct request *r, struct err *e)
     return 0;
 }
 
-/* Whose request it is, as far as the headers say: of the key, or named by an admin in the query. */
-static bool known_tenant(struct request *r, struct tenant_row *out)
+/* Whose request it is, as far as the headers say: of the key, or named by an admin in the query. Who is not
+ * found may have been once, or be named in the body, too: the handler says what becomes of it. */
+static int find_tenant(struct request *r, struct err *e)
 {
-    struct err ignored; /* unknown: the handler says so */
-    const char *id = r->caller.role == ROLE_TENANT ? r->caller.tenant_id : r->tenant_query;
-    return id[0] && registry_tenant_find(r->server->registry, id, out, &ignored) == 0 &&
-           (r->caller.role != ROLE_TENANT || r->caller.tenant == out->number);
+    struct tenant_row found;
+    struct err unknown;
+    const char *named = query_text(&r->query, "tenant"), *id = named;
+    if (r->caller.role == ROLE_TENANT) {
+        id = r->caller.tenant_id;
+        if (named && strcmp(named, id) != 0)
+            return err_set(e, "forbidden", "this key belongs to another tenant than the one named");
+    }
+    if (id && registry_tenant_find(r->server->registry, id, &found, &unknown) == 0 &&
+        (r->caller.role != ROLE_TENANT || r->caller.tenant == found.number))
+        r->tenant = found;
+    return 0;
 }
 
 /* The files of a form have its length, less what is around them. */
 static int check_quota(struct request *r, struct err *e)
 {
-    struct tenant_row tenant;
     if (r->match.route->body != BODY_FORM || r->content_length <= FORM_OVERHEAD_BYTES_MAX ||
-        !known_tenant(r, &tenant))
+        !r->tenant.number)
         return 0;
     uint64_t most = (uint64_t)r->content_length;
-    return registry_quota_foresee(r->server->registry, tenant.number, most - FORM_OVERHEAD_BYTES_MAX, most,
+    return registry_quota_foresee(r->server->registry, r->tenant.number, most - FORM_OVERHEAD_BYTES_MAX, most,
                                   e);
 }
 
 /* The tenant that floods is told that it does, before the others' share is touched. */
 static int check_limits(struct request *r, struct err *e)
 {
-    struct tenant_row tenant;
-    if (known_tenant(r, &tenant) && limits_admit(r, &tenant, e) != 0)
+    if (r->tenant.number && limits_admit(r, e) != 0)
         return -1;
     return limits_admit_any(r, e);
 }
@@ -169,14 +176,11 @@ int admission_check(struct request *r, struct MHD_Connection *connection, const 
         return -1;
     if (atomic_load(&r->server->draining) && ends_with_drain(r->match.route))
         return err_set(e, "shutting_down", "the daemon is shutting down");
-    if (auth_check(r, connection, e) != 0 || request_read_query(r, e) != 0 ||
+    if (auth_check(r, connection, e) != 0 || query_read(&r->query, r->match.route->query, e) != 0 ||
         check_type(r, connection, e) != 0 || check_coding(r, connection, e) != 0 || check_size(r, e) != 0 ||
         copy_header(connection, "If-Match", &r->if_match, e) != 0 ||
-        copy_header(connection, "If-None-Match", &r->if_none_match, e) != 0)
+        copy_header(connection, "If-None-Match", &r->if_none_match, e) != 0 || find_tenant(r, e) != 0)
         return -1;
-    if (r->caller.role == ROLE_TENANT && r->tenant_query[0] &&
-        strcmp(r->tenant_query, r->caller.tenant_id) != 0)
-        return err_set(e, "forbidden", "this key belongs to another tenant than the one named");
     return check_room(r, e);
 }
 

@@ -62,8 +62,8 @@ int auth_check(struct request *r, struct MHD_Connection *connection, struct err 
     }
     if (check_key(r, connection, e) != 0)
         return -1;
-    snprintf(r->tenant_log, sizeof r->tenant_log, "%s",
-             r->caller.role == ROLE_TENANT ? r->caller.tenant_id : "");
+    if (r->caller.role == ROLE_TENANT)
+        strcpy(r->tenant.id, r->caller.tenant_id); /* also of a request that is refused */
     if (route->role == ROLE_ADMIN && r->caller.role != ROLE_ADMIN)
         return err_set(e, "forbidden", "this needs an admin key");
     return 0;

@@ -22,8 +22,9 @@ static int check_share(struct server *s, uint32_t tenant, struct err *e)
                    waiting, limit);
 }
 
-int limits_admit(struct request *r, const struct tenant_row *tenant, struct err *e)
+int limits_admit(struct request *r, struct err *e)
 {
+    const struct tenant_row *tenant = &r->tenant;
     uint64_t wait_us = 0;
     if (r->ticket.open)
         return 0;

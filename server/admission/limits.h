@@ -10,7 +10,7 @@
 
 /* Before the body, where the headers tell whose request it is; otherwise once its body did. Sets what
  * Retry-After says. Errors: "tenant_queue_full", "too_many_in_flight", "rate_limited". */
-int limits_admit(struct request *r, const struct tenant_row *tenant, struct err *e);
+int limits_admit(struct request *r, struct err *e);
 /* The whole daemon: "queue_full". */
 int limits_admit_any(struct request *r, struct err *e);
 /* What it may use is known. "rate_limited" */

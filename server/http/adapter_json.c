@@ -121,11 +121,11 @@ json_t *adapter_json_list(const struct request *r, const struct tenant_row *tena
                           adapter_json_page *page)
 {
     bool more = false;
-    struct adapter_row *rows = calloc(r->limit, sizeof *rows);
+    struct adapter_row *rows = calloc(r->query.limit, sizeof *rows);
     if (!rows)
         return NULL;
-    size_t count = registry_adapter_list(r->server->registry, tenant->number, r->after[0] ? r->after : NULL,
-                                         pattern, r->limit, rows, &more);
+    size_t count = registry_adapter_list(r->server->registry, tenant->number, query_text(&r->query, "after"),
+                                         pattern, r->query.limit, rows, &more);
     json_t *body = page(r, tenant, rows, count, more);
     adapter_rows_fini(rows, count);
     free(rows);

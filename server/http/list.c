@@ -26,14 +26,15 @@ json_t *list_json_numbered(json_t *data, bool more, int64_t last)
 
 int list_number_after(const struct request *r, int64_t *after, struct err *e)
 {
-    size_t digits = strspn(r->after, "0123456789");
+    const char *text = query_text(&r->query, "after");
     *after = 0;
-    if (!r->after[0])
+    if (!text)
         return 0;
-    if (r->after[digits] || digits > 18) {
+    size_t digits = strspn(text, "0123456789");
+    if (text[digits] || digits > 18) {
         err_set(e, "invalid_parameter", "the query parameter \"after\" must be a cursor as \"next\" gave it");
         return err_param(e, "after");
     }
-    *after = strtoll(r->after, NULL, 10);
+    *after = strtoll(text, NULL, 10);
     return 0;
 }

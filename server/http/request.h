@@ -16,6 +16,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "server/http/etag.h"
+#include "server/http/query.h"
 #include "server/accounting/ratelimit.h"
 #include "server/http/route.h"
 #include "server/http/server.h"
@@ -23,7 +24,7 @@
 struct connection;
 struct usage_entry;
 
-enum { REQUEST_PATH_BYTES_MAX = 2048, PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
+enum { REQUEST_PATH_BYTES_MAX = 2048 };
 
 /* What goes out; filled by reply.c. */
 struct reply {
@@ -57,18 +58,12 @@ struct request {
 
     char method[16];
     char path[REQUEST_PATH_BYTES_MAX]; /* raw, without the query */
-    char *query;                       /* raw; owned; NULL: none */
-    char *if_match, *if_none_match;    /* owned; NULL: not sent */
+    struct query query;
+    char *if_match, *if_none_match; /* owned; NULL: not sent */
     struct route_match match;
     struct caller caller;
-    char tenant_query[NAME_MAX_BYTES + 1]; /* ?tenant=, "" when absent */
-    char after[NAME_MAX_BYTES + 1];
-    char adapter_query[NAME_MAX_BYTES + 1]; /* ?adapter=, ?from=, ?to= */
-    char from_query[DAY_BYTES], to_query[DAY_BYTES];
-    size_t limit;
-    char label_query[LABEL_KEY_BYTES_MAX + 1 + LABEL_VALUE_BYTES_MAX + 1]; /* ?label=key:value */
-    char force_query[8];                                                   /* ?force=: true, false or "" */
-    char tenant_log[NAME_MAX_BYTES + 1]; /* whose request it was, for the log */
+    struct tenant_row
+        tenant; /* whose request it is; number 0: not known (yet), its id is for the log alone */
 
     struct buf body;
     int64_t content_length; /* -1: chunked */
@@ -121,10 +116,12 @@ bool request_cancelled(struct request *r);
  * request on. -1: the queue is full, nothing happened. */
 int request_defer(struct request *r, struct jobs *jobs, void (*work)(struct request *r));
 
-/* Whose things are meant: the key's tenant, or what an admin named in the body (`named`, may be NULL) or the
- * query. Errors: "tenant_required", "tenant_conflict", "forbidden", "tenant_not_found". */
-int request_tenant(struct request *r, const char *named, struct tenant_row *out, struct err *e);
+/* Fills r->tenant, whose things are meant: the key's tenant, or what an admin named in the body (`named`, may
+ * be NULL) or the query. Admission did where the headers say it; a body takes time, in which a tenant may be
+ * deleted and its id pass to another. Errors: "tenant_required", "tenant_conflict", "forbidden",
+ * "tenant_not_found". */
+int request_tenant(struct request *r, const char *named, struct err *e);
+/* Is it still there, after something that took a while? "tenant_not_found" */
+int request_tenant_again(struct request *r, struct err *e);
 /* The same, named in the field "tenant" of a JSON body. */
-int request_body_tenant(struct request *r, const json_t *body, struct tenant_row *out, struct err *e);
-/* ?tenant=, ?limit=, ?after=, ?adapter=, ?from=, ?to= and ?label= as far as the route takes them. */
-int request_read_query(struct request *r, struct err *e);
+int request_body_tenant(struct request *r, const json_t *body, struct err *e);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "adapters/registry/registry.h"
+#include "server/http/query.h"
 
 struct request;
 
@@ -13,16 +14,6 @@ enum route_body { BODY_NONE, BODY_JSON, BODY_FORM };
 /* Where the handler runs: at once on the HTTP thread; there only while the body is small; on a thread that
  * may block on the disk. */
 enum route_place { PLACE_HTTP, PLACE_TEXT, PLACE_DISK };
-enum {
-    QUERY_TENANT = 1,
-    QUERY_PAGE = 2,
-    QUERY_USAGE = 4,
-    QUERY_FORCE = 8,
-    QUERY_LABEL = 16,
-    QUERY_WHOLE = 32
-}; /* ?tenant=, ?limit=&after=, ?adapter=&from=&to=, ?force=, ?label=; a list whose clients do not page:
-    * without ?limit= as long as a page may be */
-
 enum { ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 144 };
 
 /* What else a route is. */

@@ -56,7 +56,6 @@ struct inference {
     const struct inference_dialect *form;
 
     /* What was asked for. */
-    struct tenant_row tenant;
     struct inference_part parts[INFERENCE_ADAPTERS_MAX];
     char affinity[INFERENCE_AFFINITY_MAX]; /* not terminated */
     size_t affinity_length;                /* 0: none */

@@ -142,7 +142,7 @@ static json_t *adapters_json(const struct inference *q)
 
 static json_t *head_json(const struct inference *q)
 {
-    return json_pack("{s:s, s:s, s:o, s:s}", "id", q->r->id, "tenant", q->tenant.id, "adapter",
+    return json_pack("{s:s, s:s, s:o, s:s}", "id", q->r->id, "tenant", q->r->tenant.id, "adapter",
                      adapters_json(q), "model", q->r->server->model_name);
 }
 

@@ -10,7 +10,7 @@
 
 static int resolve_part(struct inference *q, struct inference_part *p, struct err *e)
 {
-    if (registry_resolve_request(q->r->server->registry, q->tenant.number, p->reference,
+    if (registry_resolve_request(q->r->server->registry, q->r->tenant.number, p->reference,
                                  q->affinity_length ? q->affinity : NULL, q->affinity_length, &p->version,
                                  e) == 0)
         return 0;
@@ -76,7 +76,7 @@ static int cost_of_load(const struct inference *q, const struct delta *d)
 
 static void alert(const struct inference *q, const struct version *v, const struct err *e)
 {
-    log_message("error", "tenant %s, adapter %s, version sha256:%s cannot be loaded: %s: %s", q->tenant.id,
+    log_message("error", "tenant %s, adapter %s, version sha256:%s cannot be loaded: %s: %s", q->r->tenant.id,
                 v->name, v->digest, e->code, e->message);
 }
 

@@ -68,7 +68,7 @@ static int parse_parts(struct inference *q, const json_t *list, struct err *e)
 static int parse_adapter(struct inference *q, const json_t *body, struct err *e)
 {
     const json_t *value = json_object_get(body, "adapter");
-    const char *usual = q->tenant.default_adapter;
+    const char *usual = q->r->tenant.default_adapter;
     if (!value && usual[0])
         return inference_parse_reference(q, usual, strlen(usual), 1, e);
     if (!value || json_is_null(value))
@@ -322,7 +322,7 @@ static int parse_affinity(struct inference *q, const json_t *body, struct err *e
 
 int inference_parse(struct inference *q, json_t *body, struct err *e)
 {
-    if (fields_known(body, known, e) != 0 || request_body_tenant(q->r, body, &q->tenant, e) != 0 ||
+    if (fields_known(body, known, e) != 0 || request_body_tenant(q->r, body, e) != 0 ||
         parse_adapter(q, body, e) != 0 ||
         inference_parse_sampling(q, body, INFERENCE_MAX_TOKENS_DEFAULT, 0, e) != 0 ||
         parse_logprobs(q, body, e) != 0 || parse_affinity(q, body, e) < 0)

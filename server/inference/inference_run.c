@@ -11,7 +11,7 @@
 #include "server/admission/limits.h"
 #include "server/base/memory.h"
 #include "server/http/reply.h"
-#include "server/http/connections.h"
+#include "server/wire/connections.h"
 
 static void inference_free(void *arg)
 {
@@ -237,7 +237,7 @@ static void cache_root(const struct inference *q, uint8_t out[SHA256_BYTES])
     const struct model_info *info = q->r->server->info;
     struct sha256 s;
     sha256_init(&s);
-    sha256_update(&s, &q->tenant.number, sizeof q->tenant.number);
+    sha256_update(&s, &q->r->tenant.number, sizeof q->r->tenant.number);
     sha256_update(&s, info->fingerprint, sizeof info->fingerprint);
     for (int i = 0; i < q->part_count; i++) {
         sha256_update(&s, q->parts[i].version->digest, sizeof q->parts[i].version->digest);
@@ -252,8 +252,8 @@ static int submit(struct inference *q, struct delta *delta, struct err *e)
     bool numeric = q->r->server->info->numeric;
     uint8_t root[SHA256_BYTES];
     cache_root(q, root);
-    int64_t weight = q->tenant.quota.of[QUOTA_WEIGHT];
-    struct engine_request request = {.tenant = q->tenant.number,
+    int64_t weight = q->r->tenant.quota.of[QUOTA_WEIGHT];
+    struct engine_request request = {.tenant = q->r->tenant.number,
                                      .extra_cost = q->load_cost,
                                      .weight = weight == QUOTA_UNSET ? 0 : (int)weight,
                                      .cache_root = root,
@@ -379,7 +379,7 @@ static int parse(struct inference *q, const struct buf *text, struct err *e)
 
 static int understand(struct request *r, struct inference *q, struct err *e)
 {
-    if (parse(q, &r->body, e) != 0 || limits_admit(r, &q->tenant, e) != 0 || q->form->resolve(q, e) != 0)
+    if (parse(q, &r->body, e) != 0 || limits_admit(r, e) != 0 || q->form->resolve(q, e) != 0)
         return -1;
     name_usage(q);
     if (limits_take(r, tokens_at_most(q), e) != 0)

@@ -9,7 +9,7 @@
 
 static int parse_model(struct inference *q, const json_t *body, struct err *e)
 {
-    const char *name = q->tenant.default_adapter;
+    const char *name = q->r->tenant.default_adapter;
     size_t length = strlen(name);
     int found = field_string(body, "model", JSON_BODY_BYTES_MAX, &name, &length, e);
     if (found < 0 || (!found && length == 0))
@@ -53,7 +53,7 @@ static int parse_common(struct inference *q, json_t *body, int64_t max_tokens, s
     const json_t *top_k = json_object_get(body, "top_k");
     if (json_is_integer(top_k) && json_integer_value(top_k) == -1) /* how others say that it is off */
         json_object_del(body, "top_k");
-    if (request_body_tenant(q->r, body, &q->tenant, e) != 0 || parse_model(q, body, e) != 0 ||
+    if (request_body_tenant(q->r, body, e) != 0 || parse_model(q, body, e) != 0 ||
         inference_parse_sampling(q, body, max_tokens, 1, e) != 0 || parse_user(q, body, e) != 0)
         return -1;
     return parse_stream_options(q, body, e);

@@ -18,13 +18,13 @@ static json_t *page_json(const struct request *r, const struct tenant_row *tenan
 void route_adapters_list(struct request *r)
 {
     struct err e;
-    struct tenant_row tenant;
     struct buf pattern = {0};
-    if (request_tenant(r, NULL, &tenant, &e) != 0)
+    const char *label = query_text(&r->query, "label");
+    if (request_tenant(r, NULL, &e) != 0)
         reply_error(r, &e);
-    else if (r->label_query[0] && labels_pattern(r->label_query, &pattern) != 0)
+    else if (label && labels_pattern(label, &pattern) != 0)
         reply_json(r, 200, NULL); /* it was valid: memory ran out */
     else
-        reply_json(r, 200, adapter_json_list(r, &tenant, pattern.data, page_json));
+        reply_json(r, 200, adapter_json_list(r, &r->tenant, pattern.data, page_json));
     buf_fini(&pattern);
 }

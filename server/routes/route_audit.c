@@ -31,8 +31,8 @@ static int list(struct request *r, struct audit_row *rows, struct err *e)
     size_t count = 0;
     bool more = false;
     if (list_number_after(r, &after, e) != 0 ||
-        registry_audit_list(r->server->registry, r->tenant_query[0] ? r->tenant_query : NULL, after, r->limit,
-                            rows, &count, &more, e) != 0)
+        registry_audit_list(r->server->registry, query_text(&r->query, "tenant"), after, r->query.limit, rows,
+                            &count, &more, e) != 0)
         return -1;
     reply_json(r, 200, rows_json(rows, count, more));
     return 0;
@@ -41,7 +41,7 @@ static int list(struct request *r, struct audit_row *rows, struct err *e)
 void route_audit_list(struct request *r)
 {
     struct err e;
-    struct audit_row *rows = calloc(r->limit, sizeof *rows);
+    struct audit_row *rows = calloc(r->query.limit, sizeof *rows);
     if (!rows)
         err_memory(&e);
     if (!rows || list(r, rows, &e) != 0)

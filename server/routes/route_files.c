@@ -61,10 +61,9 @@ static int start(struct request *r, const struct version *v, bool weights, struc
 
 static int send_file(struct request *r, bool weights, struct err *e)
 {
-    struct tenant_row tenant;
     const struct version *v;
-    if (request_tenant(r, NULL, &tenant, e) != 0 ||
-        registry_version_find(r->server->registry, tenant.number, r->match.parameter[0],
+    if (request_tenant(r, NULL, e) != 0 ||
+        registry_version_find(r->server->registry, r->tenant.number, r->match.parameter[0],
                               r->match.parameter[1], &v, e) != 0)
         return -1;
     adapter_json_header(r, v);

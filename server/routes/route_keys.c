@@ -116,13 +116,13 @@ void route_keys_list(struct request *r)
     struct err e;
     size_t count = 0;
     bool more = false;
-    struct key_row *rows = calloc(r->limit, sizeof *rows);
+    struct key_row *rows = calloc(r->query.limit, sizeof *rows);
     if (!rows) {
         reply_json(r, 200, NULL);
         return;
     }
-    if (registry_key_list(r->server->registry, r->match.parameter[0], r->after[0] ? r->after : NULL, r->limit,
-                          rows, &count, &more, &e) == 0)
+    if (registry_key_list(r->server->registry, r->match.parameter[0], query_text(&r->query, "after"),
+                          r->query.limit, rows, &count, &more, &e) == 0)
         reply_json(r, 200, rows_json(rows, count, more));
     else
         reply_error(r, &e);

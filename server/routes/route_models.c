@@ -41,7 +41,7 @@ static json_t *page_json(const struct request *r, const struct tenant_row *tenan
                          const struct adapter_row *rows, size_t count, bool more)
 {
     json_t *data = json_array();
-    if (!r->after[0] && means_base(r->server, tenant, r->server->model_name))
+    if (!query_text(&r->query, "after") && means_base(r->server, tenant, r->server->model_name))
         list_add(&data, base_json(r->server));
     for (size_t i = 0; i < count; i++)
         if (serves(&rows[i]))
@@ -53,30 +53,28 @@ static json_t *page_json(const struct request *r, const struct tenant_row *tenan
 void route_models_list(struct request *r)
 {
     struct err e;
-    struct tenant_row tenant;
-    if (request_tenant(r, NULL, &tenant, &e) != 0)
+    if (request_tenant(r, NULL, &e) != 0)
         reply_error(r, &e);
     else
-        reply_json(r, 200, adapter_json_list(r, &tenant, NULL, page_json));
+        reply_json(r, 200, adapter_json_list(r, &r->tenant, NULL, page_json));
 }
 
 void route_models_show(struct request *r)
 {
     struct err e;
-    struct tenant_row tenant;
     const struct version *v;
     const char *name = r->match.parameter[0];
-    if (request_tenant(r, NULL, &tenant, &e) != 0) {
+    if (request_tenant(r, NULL, &e) != 0) {
         reply_error(r, &e);
-    } else if (means_base(r->server, &tenant, name)) {
+    } else if (means_base(r->server, &r->tenant, name)) {
         reply_json(r, 200, base_json(r->server));
-    } else if (registry_resolve_request(r->server->registry, tenant.number, name, NULL, 0, &v, &e) != 0) {
+    } else if (registry_resolve_request(r->server->registry, r->tenant.number, name, NULL, 0, &v, &e) != 0) {
         if (strcmp(e.code, "adapter_not_found") == 0)
             err_set(&e, "model_not_found", "there is no model \"%s\"", name);
         err_param(&e, "model");
         reply_error(r, &e);
     } else {
-        reply_json(r, 200, model_json(name, v->created_ms / 1000, tenant.id));
+        reply_json(r, 200, model_json(name, v->created_ms / 1000, r->tenant.id));
         version_unref(v);
     }
 }

@@ -133,13 +133,13 @@ void route_tenants_create(struct request *r)
 void route_tenants_list(struct request *r)
 {
     bool more = false;
-    struct tenant_row *rows = calloc(r->limit, sizeof *rows);
+    struct tenant_row *rows = calloc(r->query.limit, sizeof *rows);
     if (!rows) {
         reply_json(r, 200, NULL);
         return;
     }
-    size_t count =
-        registry_tenant_list(r->server->registry, r->after[0] ? r->after : NULL, r->limit, rows, &more);
+    size_t count = registry_tenant_list(r->server->registry, query_text(&r->query, "after"), r->query.limit,
+                                        rows, &more);
     json_t *data = json_array();
     for (size_t i = 0; i < count; i++)
         list_add(&data, tenant_json(&rows[i]));

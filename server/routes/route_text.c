@@ -14,13 +14,6 @@ static int check_language(struct request *r, struct err *e)
                    r->server->model_name);
 }
 
-/* Both need a tenant only to know whose request it is; the tokenizer is the base's. */
-static int check_tenant(struct request *r, const json_t *body, struct err *e)
-{
-    struct tenant_row tenant;
-    return request_body_tenant(r, body, &tenant, e);
-}
-
 static int missing(const char *name, struct err *e)
 {
     err_set(e, "missing_field", "\"%s\" is required", name);
@@ -41,7 +34,7 @@ static int tokenize(struct request *r, const json_t *body, struct token_list *ou
     const char *text;
     size_t length;
     bool special = true;
-    if (fields_known(body, known, e) != 0 || check_tenant(r, body, e) != 0)
+    if (fields_known(body, known, e) != 0 || request_body_tenant(r, body, e) != 0)
         return -1;
     int found = field_string(body, "text", JSON_BODY_BYTES_MAX, &text, &length, e);
     if (found <= 0)
@@ -70,7 +63,7 @@ static int detokenize(struct request *r, const json_t *body, struct buf *out, st
     const struct tokenizer *t = r->server->tokenizer;
     struct token_list tokens = {0};
     bool skip = false;
-    if (fields_known(body, known, e) != 0 || check_tenant(r, body, e) != 0)
+    if (fields_known(body, known, e) != 0 || request_body_tenant(r, body, e) != 0)
         return -1;
     int found = field_tokens(body, "tokens", tokenizer_vocab_size(t), &tokens, e);
     int result = found < 0 ? -1 : found == 0 ? missing("tokens", e) : 0;

@@ -32,28 +32,22 @@ static json_t *rows_json(const struct usage_row *rows, size_t count, bool more)
     return list_json_numbered(data, more, count ? rows[count - 1].number : 0);
 }
 
-static const char *given(const char *text)
-{
-    return text[0] ? text : NULL;
-}
-
 static int list(struct request *r, struct usage_row *rows, struct err *e)
 {
     bool own = r->caller.role == ROLE_TENANT, more = false;
     size_t count = 0;
-    struct usage_query q = {.tenant_id = own ? r->caller.tenant_id : given(r->tenant_query),
+    struct usage_query q = {.tenant_id = own ? r->caller.tenant_id : query_text(&r->query, "tenant"),
                             .tenant = own ? r->caller.tenant : 0,
-                            .adapter = given(r->adapter_query),
-                            .from = given(r->from_query),
-                            .to = given(r->to_query),
-                            .limit = r->limit};
+                            .adapter = query_text(&r->query, "adapter"),
+                            .from = query_text(&r->query, "from"),
+                            .to = query_text(&r->query, "to"),
+                            .limit = r->query.limit};
     if (list_number_after(r, &q.after, e) != 0 || usage_flush(r->server->usage, e) != 0 ||
         registry_usage_list(r->server->registry, &q, rows, &count, &more, e) != 0)
         return -1;
     /* Afterwards, for while it was read the tenant may have been deleted; then its rows are the admins'
      * alone. */
-    struct tenant_row tenant;
-    if (own && request_tenant(r, NULL, &tenant, e) != 0)
+    if (own && request_tenant_again(r, e) != 0)
         return -1;
     reply_json(r, 200, rows_json(rows, count, more));
     return 0;
@@ -62,7 +56,7 @@ static int list(struct request *r, struct usage_row *rows, struct err *e)
 void route_usage_list(struct request *r)
 {
     struct err e;
-    struct usage_row *rows = calloc(r->limit, sizeof *rows);
+    struct usage_row *rows = calloc(r->query.limit, sizeof *rows);
     if (!rows)
         err_memory(&e);
     if (!rows || list(r, rows, &e) != 0)

@@ -92,11 +92,10 @@ static void reply_detail(struct request *r, const struct tenant_row *tenant, str
 
 static int show(struct request *r, struct adapter_detail *d, struct err *e)
 {
-    struct tenant_row tenant;
-    if (request_tenant(r, NULL, &tenant, e) != 0 ||
-        registry_adapter_detail(r->server->registry, tenant.number, r->match.parameter[0], d, e) != 0)
+    if (request_tenant(r, NULL, e) != 0 ||
+        registry_adapter_detail(r->server->registry, r->tenant.number, r->match.parameter[0], d, e) != 0)
         return -1;
-    reply_detail(r, &tenant, d);
+    reply_detail(r, &r->tenant, d);
     return 0;
 }
 
@@ -128,10 +127,9 @@ static int show_one(struct request *r, const struct version *v, struct err *e)
 void route_versions_show_one(struct request *r)
 {
     struct err e;
-    struct tenant_row tenant;
     const struct version *v = NULL;
-    if (request_tenant(r, NULL, &tenant, &e) != 0 ||
-        registry_version_find(r->server->registry, tenant.number, r->match.parameter[0],
+    if (request_tenant(r, NULL, &e) != 0 ||
+        registry_version_find(r->server->registry, r->tenant.number, r->match.parameter[0],
                               r->match.parameter[1], &v, &e) != 0 ||
         show_one(r, v, &e) != 0)
         reply_error(r, &e);
@@ -296,23 +294,22 @@ static void prefetch(struct request *r, uint32_t tenant)
 static int change(struct request *r, const json_t *body, struct version_expected *expected,
                   struct adapter_detail *d, struct err *e)
 {
-    struct tenant_row tenant;
     struct adapter_change c = {0};
     char *labels = NULL;
-    int result = request_body_tenant(r, body, &tenant, e);
+    int result = request_body_tenant(r, body, e);
     if (result == 0)
         result = read_change(r, body, &c, &labels, e);
     if (result == 0)
         result = etag_expected(r->if_match, expected, e);
     if (result == 0)
-        result = registry_adapter_change(r->server->registry, tenant.number, r->match.parameter[0], &c,
+        result = registry_adapter_change(r->server->registry, r->tenant.number, r->match.parameter[0], &c,
                                          expected, d, e);
     free(labels);
     if (result != 0)
         return -1;
     if (c.version || c.rollback || c.pinned)
-        prefetch(r, tenant.number);
-    reply_detail(r, &tenant, d);
+        prefetch(r, r->tenant.number);
+    reply_detail(r, &r->tenant, d);
     return 0;
 }
 
@@ -332,15 +329,19 @@ void route_versions_change(struct request *r)
 
 /* ---- delete ---- */
 
+static bool forced(const struct request *r)
+{
+    const char *force = query_text(&r->query, "force");
+    return force && strcmp(force, "true") == 0;
+}
+
 void route_versions_delete(struct request *r)
 {
     struct err e;
-    struct tenant_row tenant;
     struct version_expected expected = {0};
-    if (request_tenant(r, NULL, &tenant, &e) != 0 || etag_expected(r->if_match, &expected, &e) != 0 ||
-        registry_version_delete(r->server->registry, tenant.number, r->match.parameter[0],
-                                r->match.parameter[1], strcmp(r->force_query, "true") == 0, &expected,
-                                &e) != 0)
+    if (request_tenant(r, NULL, &e) != 0 || etag_expected(r->if_match, &expected, &e) != 0 ||
+        registry_version_delete(r->server->registry, r->tenant.number, r->match.parameter[0],
+                                r->match.parameter[1], forced(r), &expected, &e) != 0)
         reply_refused(r, &expected, &e);
     else
         reply_empty(r);
@@ -349,11 +350,10 @@ void route_versions_delete(struct request *r)
 void route_versions_delete_all(struct request *r)
 {
     struct err e;
-    struct tenant_row tenant;
     struct version_expected expected = {0};
-    if (request_tenant(r, NULL, &tenant, &e) != 0 || etag_expected(r->if_match, &expected, &e) != 0 ||
-        registry_adapter_delete(r->server->registry, tenant.number, r->match.parameter[0], &expected, &e) !=
-            0)
+    if (request_tenant(r, NULL, &e) != 0 || etag_expected(r->if_match, &expected, &e) != 0 ||
+        registry_adapter_delete(r->server->registry, r->tenant.number, r->match.parameter[0], &expected,
+                                &e) != 0)
         reply_refused(r, &expected, &e);
     else
         reply_empty(r);

@@ -211,11 +211,10 @@ static int accept_form(struct request *r, const struct version **out, bool *crea
     struct server *s = r->server;
     struct upload_form *f = r->task;
     struct upload u;
-    struct tenant_row tenant;
     if (feed(r, e) != 0 || multipart_finish(&f->parser, e) != 0 || read_fields(s, f, &u, e) != 0 ||
-        request_tenant(r, f->seen[PART_TENANT] ? f->text[PART_TENANT].data : NULL, &tenant, e) != 0)
+        request_tenant(r, f->seen[PART_TENANT] ? f->text[PART_TENANT].data : NULL, e) != 0)
         return -1;
-    u.tenant = tenant.number;
+    u.tenant = r->tenant.number;
     struct staged *staged = f->staged;
     f->staged = NULL; /* consumed, whatever happens */
     return upload_accept(s->registry, s->cache, s->engine, s->model, staged, &u, out, created, e);

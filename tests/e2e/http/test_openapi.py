@@ -98,7 +98,7 @@ def routes():
     table = source("server", "routes.c")
     found = re.findall(row, table)
     assert len(found) == len(re.findall("ROLE_", table)) > 20
-    flags = re.findall(r'^    \{"(\w+)", (QUERY_\w+), ', source("server", "http", "request.c"), re.M)
+    flags = re.findall(r'^    \{"(\w+)", (QUERY_\w+), ', source("server", "http", "query.c"), re.M)
     return {(method, path): (role, body, {name for name, flag in flags if flag in re.findall(r"QUERY_\w+", query)})
             for method, path, role, body, query in found}
 

@@ -1,4 +1,4 @@
-#include "server/http/connections.h"
+#include "server/wire/connections.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -54,8 +54,7 @@ static void leave_locked(struct connection *x)
 static void client_left_locked(struct connections *c, uint64_t serial)
 {
     struct connection *x;
-    TAILQ_FOREACH(x, &c->all, link)
-    {
+    TAILQ_FOREACH(x, &c->all, link) {
         if (x->serial != serial)
             continue;
         x->gone_us = clock_us();
@@ -118,8 +117,7 @@ static bool overdue_locked(const struct connection *x, uint64_t now)
 static void check_times_locked(struct connections *c, uint64_t now)
 {
     struct connection *x;
-    TAILQ_FOREACH(x, &c->all, link)
-    {
+    TAILQ_FOREACH(x, &c->all, link) {
         if (overdue_locked(x, now)) {
             connections_deadline(x, 0);
             shutdown(x->fd, SHUT_RDWR);
@@ -226,7 +224,7 @@ void connections_cancel_all(struct connections *c)
     pthread_mutex_lock(&c->lock);
     struct connection *x;
     TAILQ_FOREACH(x, &c->all, link)
-    leave_locked(x);
+        leave_locked(x);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -235,7 +233,7 @@ void connections_cut_all(struct connections *c)
     pthread_mutex_lock(&c->lock);
     struct connection *x;
     TAILQ_FOREACH(x, &c->all, link)
-    shutdown(x->fd, SHUT_RDWR);
+        shutdown(x->fd, SHUT_RDWR);
     pthread_mutex_unlock(&c->lock);
 }
 

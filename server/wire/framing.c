@@ -1,4 +1,4 @@
-#include "server/http/framing.h"
+#include "server/wire/framing.h"
 
 #include <ctype.h>
 #include <stdlib.h>
