@@ -2,6 +2,11 @@
 
 static const struct option no_options[] = {{0}};
 
+static const struct option status_options[] = {
+    {"--wait", "SECONDS", "wait so long until it is ready, 1..86400", 0},
+    {0},
+};
+
 static const struct option list_options[] = {
     {"--limit", "N", "the first N only (default: all)", 0},
     {0},
@@ -13,6 +18,11 @@ static const struct option quota_options_list[] = {
     {"--tokens-per-minute", "N", "of prompts and answers", 0},
     {"--requests-in-flight-max", "N", "at the same time", 0},
     {"--weight", "N", "of its share where tenants compete, 1..1000; none: 100", 0},
+    {0},
+};
+
+static const struct option tenant_delete_options[] = {
+    {"--yes", NULL, "do not ask", 0},
     {0},
 };
 
@@ -110,12 +120,12 @@ static const struct option infer_options[] = {
 
 const struct command commands[] = {
     {"status", NULL, NULL, 0, "Show whether the daemon is ready and what it serves",
-     "Needs no key; with an admin key it shows how busy the daemon is, too.\n", no_options, status_show},
+     "Needs no key; with an admin key it shows how busy the daemon is, too.\n", status_options, status_show},
     {"tenants", "list", NULL, 0, "List the tenants", NULL, list_options, tenants_list},
     {"tenants", "create", "TENANT", 1, "Create a tenant", NULL, quota_options_list, tenants_create},
     {"tenants", "show", "TENANT", 1, "Show one tenant", NULL, no_options, tenants_show},
-    {"tenants", "delete", "TENANT", 1, "Delete a tenant with its keys and adapters", NULL, no_options,
-     tenants_delete},
+    {"tenants", "delete", "TENANT", 1, "Delete a tenant with its keys and adapters",
+     "On a terminal it asks first.\n", tenant_delete_options, tenants_delete},
     {"tenants", "quota", "TENANT", 1, "Show or set what a tenant may take",
      "Options that are not given leave their limits as they are.\n", quota_options_list, tenants_quota},
     {"tenants", "default", "TENANT", 1, "Set what requests get that name no adapter", NULL, default_options,

@@ -1,4 +1,4 @@
-/* tenants quota, tenants default, and the quota in tenants create and show. */
+/* A tenant's quota: as options of commands, and as a table. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -62,56 +62,4 @@ int quota_print(const json_t *tenant, struct err *e)
             table_add(&t, "none");
     }
     return table_print(&t, e);
-}
-
-static int finish(struct context *c, struct answer *answer, struct err *e)
-{
-    int result = 0;
-    if (c->json)
-        print_answer(answer);
-    else
-        result = quota_print(answer->json, e);
-    answer_fini(answer);
-    return result;
-}
-
-int tenants_quota(struct context *c, const struct args *a, struct err *e)
-{
-    struct answer answer;
-    json_t *quota = NULL, *body = NULL;
-    if (quota_options(a, &quota, e) != 0)
-        return -1;
-    bool asked = json_object_size(quota) > 0;
-    if (asked)
-        body = json_pack("{s:o}", "quota", quota);
-    else
-        json_decref(quota);
-    if (asked && !body)
-        return err_memory(e);
-    /* where nothing is to be set, it is shown */
-    int result = tenants_call(c, body ? "PATCH" : "GET", a->operand[0], body, &answer, e);
-    json_decref(body);
-    return result == 0 ? finish(c, &answer, e) : -1;
-}
-
-int tenants_default(struct context *c, const struct args *a, struct err *e)
-{
-    struct answer answer;
-    const char *adapter = args_get(a, "--adapter");
-    if (!adapter == !args_get(a, "--base"))
-        return err_set(e, "usage", "give --adapter NAME or --base");
-    json_t *body = json_pack("{s:s?}", "default_adapter", adapter);
-    if (!body)
-        return err_set(e, "usage", "the adapter's name is not UTF-8");
-    int result = tenants_call(c, "PATCH", a->operand[0], body, &answer, e);
-    json_decref(body);
-    if (result != 0)
-        return -1;
-    if (c->json)
-        print_answer(&answer);
-    else
-        printf("requests of tenant %s that name no adapter get %s%s\n", a->operand[0],
-               adapter ? "adapter " : "the bare base", adapter ? adapter : "");
-    answer_fini(&answer);
-    return 0;
 }

@@ -1,8 +1,12 @@
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/lib/commands.h"
+#include "core/system/clock.h"
 
 /* `member`: what adapterd's answer has. */
 static int fetch(struct context *c, const char *path, const char *member, struct answer *answer,
@@ -126,11 +130,33 @@ static int print_status(struct context *c, const struct answer *ready, const str
     return result;
 }
 
+/* Is it there and ready? Anything else is waited for, until the time is up: then the command says what is the
+ * matter. */
+static bool is_ready(struct context *c)
+{
+    struct answer answer = {0};
+    struct err ignored;
+    bool ready = fetch(c, "/readyz", "status", &answer, &ignored) == 0 && answer.status == 200;
+    answer_fini(&answer);
+    return ready;
+}
+
+static void wait_ready(struct context *c, long long seconds)
+{
+    uint64_t end_us = clock_us() + 1000000 * (uint64_t)seconds;
+    while (!is_ready(c) && clock_us() < end_us)
+        nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
+}
+
 int status_show(struct context *c, const struct args *a, struct err *e)
 {
     struct answer ready = {0}, version = {0};
-    (void)a;
-    int result = -1;
+    int wait, result = -1;
+    long long seconds = 0;
+    if (args_integer(a, "--wait", 1, 86400, &wait, &seconds, e) != 0)
+        return -1;
+    if (wait)
+        wait_ready(c, seconds);
     if (fetch(c, "/readyz", "status", &ready, e) == 0 && fetch(c, "/version", "version", &version, e) == 0) {
         json_t *metrics = fetch_metrics(c);
         result = print_status(c, &ready, &version, metrics, e);

@@ -1,6 +1,9 @@
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/lib/commands.h"
+#include "cli/lib/confirm.h"
 #include "cli/lib/list.h"
 #include "cli/lib/path.h"
 
@@ -26,8 +29,9 @@ int tenants_list(struct context *c, const struct args *a, struct err *e)
     return list_show(c, a, "/tenants", &(struct list_view){.print = print_rows}, e);
 }
 
-int tenants_call(struct context *c, const char *method, const char *id, const json_t *body,
-                 struct answer *answer, struct err *e)
+/* One request about one tenant; `body` may be NULL. */
+static int call(struct context *c, const char *method, const char *id, const json_t *body,
+                struct answer *answer, struct err *e)
 {
     struct buf path = {0};
     if (path_check_name("a tenant", id, e) != 0)
@@ -66,7 +70,7 @@ int tenants_show(struct context *c, const struct args *a, struct err *e)
 {
     struct answer answer;
     int result = 0;
-    if (tenants_call(c, "GET", a->operand[0], NULL, &answer, e) != 0)
+    if (call(c, "GET", a->operand[0], NULL, &answer, e) != 0)
         return -1;
     if (c->json) {
         print_answer(&answer);
@@ -87,15 +91,83 @@ int tenants_show(struct context *c, const struct args *a, struct err *e)
     return result;
 }
 
+/* Says what would go. */
+static int confirm_delete(struct context *c, const char *id, struct err *e)
+{
+    struct answer answer;
+    char question[256];
+    if (call(c, "GET", id, NULL, &answer, e) != 0)
+        return -1;
+    long long adapters = json_integer_value(json_object_get(answer.json, "adapters"));
+    answer_fini(&answer);
+    snprintf(question, sizeof question, "Delete tenant %s with %lld adapter%s and its keys, for ever?", id,
+             adapters, adapters == 1 ? "" : "s");
+    return confirm(question, e);
+}
+
 int tenants_delete(struct context *c, const struct args *a, struct err *e)
 {
     struct answer answer;
-    if (tenants_call(c, "DELETE", a->operand[0], NULL, &answer, e) != 0)
+    bool ask = !args_get(a, "--yes") && confirm_possible();
+    if ((ask && confirm_delete(c, a->operand[0], e) != 0) ||
+        call(c, "DELETE", a->operand[0], NULL, &answer, e) != 0)
         return -1;
     if (c->json)
         print_answer(&answer);
     else
         printf("tenant %s deleted, with its keys and adapters\n", a->operand[0]);
+    answer_fini(&answer);
+    return 0;
+}
+
+static int finish_quota(struct context *c, struct answer *answer, struct err *e)
+{
+    int result = 0;
+    if (c->json)
+        print_answer(answer);
+    else
+        result = quota_print(answer->json, e);
+    answer_fini(answer);
+    return result;
+}
+
+int tenants_quota(struct context *c, const struct args *a, struct err *e)
+{
+    struct answer answer;
+    json_t *quota = NULL, *body = NULL;
+    if (quota_options(a, &quota, e) != 0)
+        return -1;
+    bool asked = json_object_size(quota) > 0;
+    if (asked)
+        body = json_pack("{s:o}", "quota", quota);
+    else
+        json_decref(quota);
+    if (asked && !body)
+        return err_memory(e);
+    /* where nothing is to be set, it is shown */
+    int result = call(c, body ? "PATCH" : "GET", a->operand[0], body, &answer, e);
+    json_decref(body);
+    return result == 0 ? finish_quota(c, &answer, e) : -1;
+}
+
+int tenants_default(struct context *c, const struct args *a, struct err *e)
+{
+    struct answer answer;
+    const char *adapter = args_get(a, "--adapter");
+    if (!adapter == !args_get(a, "--base"))
+        return err_set(e, "usage", "give --adapter NAME or --base");
+    json_t *body = json_pack("{s:s?}", "default_adapter", adapter);
+    if (!body)
+        return err_set(e, "usage", "the adapter's name is not UTF-8");
+    int result = call(c, "PATCH", a->operand[0], body, &answer, e);
+    json_decref(body);
+    if (result != 0)
+        return -1;
+    if (c->json)
+        print_answer(&answer);
+    else
+        printf("requests of tenant %s that name no adapter get %s%s\n", a->operand[0],
+               adapter ? "adapter " : "the bare base", adapter ? adapter : "");
     answer_fini(&answer);
     return 0;
 }

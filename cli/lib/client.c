@@ -234,6 +234,24 @@ int client_refusal(struct client *c, const json_t *error, struct err *e)
     return err_param(e, text_of(error, "param"));
 }
 
+/* The daemon's hints name what HTTP clients send; here they name options. */
+static void hint_in_own_words(long status, struct err *e)
+{
+    static const struct {
+        const char *code, *hint;
+    } hints[] = {
+        {"tenant_required", "say whose with --tenant TENANT"},
+        {"version_active", "activate another one first, or give --force: then the name means none"},
+        {"adapter_no_effect", "was it saved after training, and trained for this base? --allow-no-effect "
+                              "takes it as it is"},
+    };
+    if (status == 401)
+        err_hint(e, "give the key with --key-file FILE or in ADAPTERD_KEY");
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+        if (strcmp(e->code, hints[i].code) == 0)
+            err_hint(e, "%s", hints[i].hint);
+}
+
 static int check_status(struct client *c, const struct answer *a, struct err *e)
 {
     if (a->status >= 200 && a->status < 300)
@@ -241,11 +259,7 @@ static int check_status(struct client *c, const struct answer *a, struct err *e)
     const json_t *error = json_object_get(a->json, "error");
     if (json_is_object(error) && *text_of(error, "message")) {
         client_refusal(c, error, e);
-        /* The daemon speaks to all clients. */
-        if (a->status == 401)
-            err_hint(e, "give the key with --key-file FILE or in ADAPTERD_KEY");
-        else if (strcmp(e->code, "tenant_required") == 0)
-            err_hint(e, "say whose with --tenant TENANT");
+        hint_in_own_words(a->status, e);
         return -1;
     }
     err_set(e, "refused", "%s answered with HTTP status %ld", c->url, a->status);

@@ -19,9 +19,6 @@ int tenants_show(struct context *c, const struct args *a, struct err *e);
 int tenants_delete(struct context *c, const struct args *a, struct err *e);
 int tenants_quota(struct context *c, const struct args *a, struct err *e);
 int tenants_default(struct context *c, const struct args *a, struct err *e);
-/* One request about one tenant; `body` may be NULL. */
-int tenants_call(struct context *c, const char *method, const char *id, const json_t *body,
-                 struct answer *answer, struct err *e);
 /* The quota that the options ask for, {} for nothing; a new reference. */
 int quota_options(const struct args *a, json_t **out, struct err *e);
 /* The table of a tenant's quota. */

@@ -25,7 +25,8 @@ static void clean(char *text)
     }
 }
 
-static void format_into(char *out, size_t size, const char *format, va_list arguments)
+static void __attribute__((format(printf, 3, 0)))
+format_into(char *out, size_t size, const char *format, va_list arguments)
 {
     vsnprintf(out, size, format, arguments);
     clean(out);

@@ -120,7 +120,7 @@ static int set_value(struct values *v, int option, const char *text, const char 
 /* One argument, --name, --name=value or --name followed by its value; *i moves past what was used. */
 static int read_argument(struct values *v, int argc, char *const *argv, int *i, struct err *e)
 {
-    const char *argument = argv[*i];
+    const char *argument = strcmp(argv[*i], "-h") == 0 ? "--help" : argv[*i];
     if (strncmp(argument, "--", 2) != 0 || !argument[2])
         return err_set(e, "usage", "unexpected argument \"%s\" (see --help)", argument);
     const char *name = argument + 2, *equals = strchr(name, '=');

@@ -97,7 +97,7 @@ static void widening_is_exact(void **state)
             size_t n = (size_t)sizes[s];
             unsigned char *stored = calloc(n * dtype_size(t) + 1, 1);
             for (size_t i = 0; i < n; i++)
-                memcpy(stored + 1 + i * dtype_size(t), "\0\0\200\77" + 4 - dtype_size(t), dtype_size(t));
+                memcpy(stored + 1 + i * dtype_size(t), &"\0\0\200\77"[4 - dtype_size(t)], dtype_size(t));
             float *out = guarded(n, 1);
             dtype_widen(t, stored + 1, out, n);
             for (size_t i = 0; i < n; i++)

@@ -72,6 +72,37 @@ def test_wrong_usage_ends_with_2(arguments, message):
     assert done.stdout == b""
 
 
+def test_short_help():
+    for program in (ADAPTERCTL, daemons.ADAPTERD):
+        assert subprocess.run([program, "-h"], capture_output=True).stdout == subprocess.run([program, "--help"], capture_output=True).stdout
+
+
+def test_status_waits_until_the_daemon_is_ready(ctl, tmp_path):
+    begin = time.monotonic()
+    nobody = ctl(None, "--url", "http://127.0.0.1:1", "status", "--wait", "1")
+    assert nobody.status == 1 and "(unreachable)" in nobody.err and time.monotonic() - begin >= 1
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    waiting = subprocess.Popen([ADAPTERCTL, "--url", f"http://127.0.0.1:{port}", "status", "--wait", "60"], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.3)
+    assert waiting.poll() is None
+    command = [daemons.ADAPTERD, "--model", daemons.model_path("demo"), "--data", tmp_path / "data", "--listen", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as daemon:
+        try:
+            out, _ = waiting.communicate(timeout=60 * SCALE)
+        finally:
+            daemon.terminate()
+    assert waiting.returncode == 0 and "ready" in out
+
+
+def test_hints_name_options(daemon, ctl):
+    good(ctl(daemon, "tenants", "create", "h-one"))
+    version = VERSION.search(good(ctl(daemon, "adapters", "upload", MASK, "--tenant", "h-one", "--name", "mask"))).group()
+    hint = refused(ctl(daemon, "adapters", "delete", f"mask@{version}", "--tenant", "h-one"), "version_active")
+    assert "--force" in hint and "?force" not in hint
+
+
 def test_help_and_version(ctl):
     everything = good(ctl(None, "--help"))
     for command in ("tenants create", "keys revoke", "adapters upload", "infer", "status"):
@@ -350,15 +381,18 @@ def test_the_key_is_nowhere_to_be_seen(daemon, masked):
 
 # ---- on a terminal ----
 
-def on_terminal(*arguments, environment, timeout=30):
-    """Runs adapterctl with a terminal as its standard output and error: (status, what it wrote)."""
+def on_terminal(*arguments, environment, typed=None, timeout=30):
+    """Runs adapterctl with a terminal as its standard output and error: (status, what it wrote). `typed`: what a person types, and
+    then the terminal is standard input, too."""
     try:
         master, slave = pty.openpty()
     except OSError as error: # a chroot without /dev/pts
         pytest.skip(f"no terminal to be had: {error}")
-    process = subprocess.Popen([ADAPTERCTL, *map(str, arguments)], env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
-                               stdout=slave, stderr=slave)
+    process = subprocess.Popen([ADAPTERCTL, *map(str, arguments)], env={**os.environ, **environment},
+                               stdin=subprocess.DEVNULL if typed is None else slave, stdout=slave, stderr=slave)
     os.close(slave)
+    if typed is not None:
+        os.write(master, typed)
     seen, deadline = b"", time.monotonic() + timeout * SCALE
     while select.select([master], [], [], max(0, deadline - time.monotonic()))[0]:
         try:
@@ -380,6 +414,20 @@ def test_progress_on_a_terminal_only(daemon, ctl):
     assert re.search(r"\[#*\.*\] +\d+%", seen), seen
     assert VERSION.search(seen)
     assert "%" not in ctl(daemon, "adapters", "upload", MASK, "--tenant", "p-one").err
+
+
+@pytest.mark.parametrize("typed, status", [(b"y\n", 0), (b"YES\n", 0), (b"n\n", 1), (b"\n", 1), (b"yesterday\n", 1), (b"\x04", 1)])
+def test_a_tenant_is_deleted_after_a_question(daemon, ctl, typed, status):
+    good(ctl(daemon, "tenants", "create", "q-one"))
+    good(ctl(daemon, "adapters", "upload", MASK, "--tenant", "q-one"))
+    environment = {"ADAPTERD_URL": daemon.url, "ADAPTERD_KEY": daemon.admin_key}
+    ended, seen = on_terminal("tenants", "delete", "q-one", environment=environment, typed=typed)
+    assert ended == status and "Delete tenant q-one with 1 adapter and its keys" in seen, seen
+    assert ("(not_confirmed)" in seen) == (status == 1)
+    if status == 1:
+        assert ctl(daemon, "tenants", "show", "q-one").status == 0
+        assert on_terminal("tenants", "delete", "q-one", "--yes", environment=environment, typed=b"")[0] == 0
+    assert ctl(daemon, "tenants", "show", "q-one").status == 1
 
 
 def test_a_summary_on_a_terminal(daemon, masked):

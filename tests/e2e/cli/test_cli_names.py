@@ -69,6 +69,7 @@ def test_an_upload_without_effect_is_taken_when_asked_for(mlp, tenant, ctl, tmp_
     upload = ("adapters", "upload", tmp_path, "--name", "zero")
     done = ctl(mlp, *upload, key=tenant.key)
     assert done.status == 1 and "(adapter_no_effect)" in done.err, done
+    assert "--allow-no-effect" in done.err and "allow_no_effect" not in done.err
     assert ctl(mlp, *upload, "--allow-no-effect", key=tenant.key).status == 0
 
 

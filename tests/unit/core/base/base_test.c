@@ -291,7 +291,7 @@ static void file_pread_wants_all(void **state)
         assert_int_equal(file_pread(fd, out, cases[i].length, cases[i].offset, &e), cases[i].result);
         assert_string_equal(e.code, cases[i].result ? "io_error" : "untouched");
         if (cases[i].result == 0)
-            assert_memory_equal(out, "0123456789" + (cases[i].length ? cases[i].offset : 0), cases[i].length);
+            assert_memory_equal(out, &"0123456789"[cases[i].length ? cases[i].offset : 0], cases[i].length);
     }
     close(fd);
     scratch_remove(p.directory);

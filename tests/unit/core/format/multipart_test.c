@@ -96,8 +96,8 @@ static void boundaries(void **state)
     static const char *const bad[] = {
         "multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"x",
         "multipart/form-data; xboundary=a",
-        "multipart/form-data; boundary="
-        "12345678901234567890123456789012345678901234567890123456789012345678901"};
+        "multipart/form-data; "
+        "boundary=12345678901234567890123456789012345678901234567890123456789012345678901"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_string_equal(run(bad[i], "", 0, 1, &s), "multipart_malformed");
 }
