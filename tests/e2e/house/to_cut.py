@@ -18,5 +18,4 @@ CIRCLES = [
     {"adapters/blobs/blob_list", "adapters/blobs/retired", "adapters/blobs/version", "adapters/registry/audit", "adapters/registry/catalog", "adapters/registry/registry", "adapters/registry/registry_private", "adapters/store/sqlite/query", "adapters/store/sqlite/store_open", "adapters/store/sqlite/store_private", "adapters/store/store", "adapters/types/name", "adapters/types/usage"},
     {"adapters/registry/registry_adapters", "adapters/registry/registry_versions"},
     {"adapters/serving/cache", "adapters/serving/cache_private", "adapters/serving/version_load"},
-    {"cli/commands/quota", "cli/commands/tenants"},
 ]
