@@ -61,7 +61,8 @@ say = $(if $(V),,@echo "  $(1) $@")
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-CORE_SRC     := $(call sources,core)
+# Kernels of another architecture stay out.
+CORE_SRC     := $(filter-out $(if $(filter x86_64,$(ARCH)),core/kernels/arm/%,core/kernels/x86/%),$(call sources,core))
 ADAPTERS_SRC := $(call sources,adapters)
 SERVER_SRC   := $(call sources,server)
 CLI_SRC      := $(call sources,cli)
@@ -107,12 +108,14 @@ $(BUILD)/%.o: %.c VERSION
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS_ALL) $(FILE_CFLAGS) -MMD -MP -c -o $@ $<
 
-# The compute kernels may use what every supported machine has; the rest of the code stays portable.
-$(BUILD)/core/kernels/%.o $(BUILD)/core/format/dtype.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
-$(BUILD)/tests/kernels/emulated_%.o: FILE_CFLAGS := -Og $(KERNEL_ARCH)
+# Loops over numbers. Only the files in core/kernels/x86 are compiled for more than the plainest CPU: they are called once
+# the CPU was asked what it has. (psabi: vectors of 32 bytes never leave a file, whatever they would be passed in.)
+$(BUILD)/core/kernels/%.o $(BUILD)/core/format/dtype.o: FILE_CFLAGS := -O3 -Wno-psabi
 ifeq ($(ARCH),x86_64)
-$(BUILD)/core/kernels/x86/qgemm_avx512.o: FILE_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512vnni
-$(BUILD)/core/kernels/x86/qgemm_avxvnni.o: FILE_CFLAGS += -mavxvnni
+$(BUILD)/core/kernels/x86/%.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
+$(BUILD)/core/kernels/x86/%_avx512.o: FILE_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512vnni
+$(BUILD)/core/kernels/x86/%_avxvnni.o: FILE_CFLAGS += -mavxvnni
+$(BUILD)/tests/kernels/emulated_%.o: FILE_CFLAGS := -Og $(KERNEL_ARCH)
 endif
 
 # Each migration becomes one C string: the binary carries its own schema.

@@ -1,4 +1,4 @@
-/* Measures the compute kernels of every family that this CPU runs, beside what the machine can do at most.
+/* Measures the compute kernels of every variant that this CPU runs, beside what the machine can do at most.
  *
  *   kernels [--shape 0.5b] [--tokens 1,2,4,8,16,32,64,128,512] [--quick] */
 #include <getopt.h>
@@ -17,9 +17,9 @@
 #include "core/format/bf16.h"
 #include "core/kernels/cpu.h"
 #include "core/kernels/lowrank.h"
+#include "core/kernels/qgemm.h"
 
-enum { TOKENS_MAX = 512, SIZES_MAX = 16, MATRICES_MAX = 1024, FAMILIES = 4, PLAIN_TOKENS_MAX = 8 };
-static const char *const families[FAMILIES] = {"plain", "avx2", "avxvnni", "avx512"};
+enum { TOKENS_MAX = 512, SIZES_MAX = 16, MATRICES_MAX = 1024, PLAIN_TOKENS_MAX = 8 };
 
 struct limits { /* [0] one thread, [1] all */
     struct pool *pool[2];
@@ -74,8 +74,8 @@ static void fill_scales(const struct packed *p, size_t bytes)
 
 static void new_input(struct activation *a, int cols, struct noise *n)
 {
-    const struct qgemm_kernels *k = cpu_kernels();
-    size_t padded = (size_t)qgemm_pad(cols);
+    const struct qgemm_kernels *k = cpu_kernels()->qgemm;
+    size_t padded = (size_t)r16_pad(cols);
     float *x = malloc(padded * sizeof *x);
     a->cols_padded = (int)padded;
     a->q = aligned_alloc(R16_LINE, TOKENS_MAX * padded);
@@ -181,14 +181,19 @@ static double block_ms(const struct set *set, const struct qgemm_kernels *k, str
     return bench_median(times, count);
 }
 
-/* NULL where this CPU has no such kernels. */
-static const struct qgemm_kernels *kernels_named(const char *name)
+/* The variant number `i` if this CPU runs it, else NULL. */
+static const struct kernels *runs_here(size_t i)
 {
-    struct err e;
-    setenv("ADAPTERD_KERNELS", name, 1);
-    const struct qgemm_kernels *k = cpu_check(&e) == 0 ? cpu_kernels() : NULL;
-    unsetenv("ADAPTERD_KERNELS");
-    return k && strcmp(k->name, name) == 0 ? k : NULL;
+    size_t count;
+    const struct kernels *k = cpu_variants(&count) + i;
+    return k->runs() ? k : NULL;
+}
+
+static size_t variants(void)
+{
+    size_t count;
+    cpu_variants(&count);
+    return count;
 }
 
 static void measure_products(const struct options *o, const char *shape, enum qgemm_bits bits,
@@ -202,18 +207,18 @@ static void measure_products(const struct options *o, const char *shape, enum qg
     snprintf(title, sizeof title, "Linear layers of one %s block, int%d", shape, bits);
     bench_table(title,
                 "kernels|tokens|1 thread, GOP/s|of peak|all threads, GOP/s|of peak|read, GB/s|of read");
-    for (int f = FAMILIES - 1; f >= 0; f--) {
-        const struct qgemm_kernels *k = kernels_named(families[f]);
+    for (size_t v = variants(); v-- > 0;) {
+        const struct kernels *k = runs_here(v);
         for (int i = 0; k && i < o->size_count; i++) {
             int tokens = o->sizes[i];
             double gops[2], ms = 0;
-            if (f == 0 && tokens > PLAIN_TOKENS_MAX)
+            if (v == 0 && tokens > PLAIN_TOKENS_MAX)
                 continue;
             for (int t = 0; t < 2; t++) {
-                ms = block_ms(set, k, l->pool[t], tokens, o->quick);
+                ms = block_ms(set, k->qgemm, l->pool[t], tokens, o->quick);
                 gops[t] = 2 * products * tokens / ms / 1e6;
             }
-            bench_row("%s|%d|%.1f|%.0f %%|%.1f|%.0f %%|%.1f|%.0f %%", families[f], tokens, gops[0],
+            bench_row("%s|%d|%.1f|%.0f %%|%.1f|%.0f %%|%.1f|%.0f %%", k->name, tokens, gops[0],
                       100 * gops[0] / l->int8[0], gops[1], 100 * gops[1] / l->int8[1], bytes / ms / 1e6,
                       100 * bytes / ms / 1e6 / l->read[1]);
         }
@@ -241,18 +246,18 @@ static volatile float sink;
 static void measure_quantize(const struct options *o, struct noise *n, double least)
 {
     int cols = o->shape.intermediate;
-    size_t padded = (size_t)qgemm_pad(cols);
+    size_t padded = (size_t)r16_pad(cols);
     float *x = calloc(padded, sizeof *x), *scale = calloc(padded / R16_K, sizeof *scale);
     int8_t *q = aligned_alloc(R16_LINE, padded);
     int32_t *sum = calloc(padded / R16_SUM_K, sizeof *sum);
     if (!x || !scale || !q || !sum)
         bench_fail("out of memory");
     noise_f32(n, 1, x, (size_t)cols);
-    for (int f = FAMILIES - 1; f >= 0; f--) {
-        const struct qgemm_kernels *k = kernels_named(families[f]);
+    for (size_t v = variants(); v-- > 0;) {
+        const struct kernels *k = runs_here(v);
         if (k)
-            bench_row("quantize a token, %s|%d columns|%.1f|GB/s of f32", families[f], cols,
-                      CALLS_PER_SECOND(least, k->quantize(x, cols, q, scale, sum)) * cols * 4 / 1e9);
+            bench_row("quantize a token, %s|%d columns|%.1f|GB/s of f32", k->name, cols,
+                      CALLS_PER_SECOND(least, k->qgemm->quantize(x, cols, q, scale, sum)) * cols * 4 / 1e9);
     }
     free(x);
     free(scale);

@@ -92,7 +92,7 @@ static void f32_fma(void *arg, int worker, int workers)
 }
 
 static const struct {
-    const char *family, *mix;
+    const char *variant, *mix;
     void (*work)(void *arg, int worker, int workers);
     int bytes; /* of one operand */
 } int8_mixes[] = {
@@ -114,18 +114,18 @@ static double rate(struct pool *p, void (*work)(void *, int, int), double operat
     return best;
 }
 
-double peaks_int8(struct pool *p, const char *family)
+double peaks_int8(struct pool *p, const char *variant)
 {
     for (size_t i = 0; i < sizeof int8_mixes / sizeof *int8_mixes; i++)
-        if (strcmp(int8_mixes[i].family, family) == 0)
+        if (strcmp(int8_mixes[i].variant, variant) == 0)
             return rate(p, int8_mixes[i].work, 2 * int8_mixes[i].bytes);
     return 0;
 }
 
-const char *peaks_int8_mix(const char *family)
+const char *peaks_int8_mix(const char *variant)
 {
     for (size_t i = 0; i < sizeof int8_mixes / sizeof *int8_mixes; i++)
-        if (strcmp(int8_mixes[i].family, family) == 0)
+        if (strcmp(int8_mixes[i].variant, variant) == 0)
             return int8_mixes[i].mix;
     return "none";
 }
@@ -135,16 +135,16 @@ double peaks_f32(struct pool *p)
     return rate(p, f32_fma, 2 * 8);
 }
 #else
-double peaks_int8(struct pool *p, const char *family)
+double peaks_int8(struct pool *p, const char *variant)
 {
     (void)p;
-    (void)family;
+    (void)variant;
     return 0;
 }
 
-const char *peaks_int8_mix(const char *family)
+const char *peaks_int8_mix(const char *variant)
 {
-    (void)family;
+    (void)variant;
     return "none";
 }
 

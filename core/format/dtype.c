@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/format/bf16.h"
+#include "core/format/half.h"
 
 size_t dtype_size(enum dtype t)
 {
@@ -20,17 +21,16 @@ static void widen_bf16(const unsigned char *stored, float *out, size_t count)
     for (size_t i = 0; i < count; i++) {
         uint16_t half;
         memcpy(&half, stored + 2 * i, 2);
-        uint32_t bits = (uint32_t)half << 16;
-        memcpy(&out[i], &bits, 4);
+        out[i] = bf16_widen(half);
     }
 }
 
 static void widen_f16(const unsigned char *stored, float *out, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        _Float16 half;
+        uint16_t half;
         memcpy(&half, stored + 2 * i, 2);
-        out[i] = (float)half;
+        out[i] = half_widen(half);
     }
 }
 

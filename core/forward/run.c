@@ -64,7 +64,7 @@ static int allocate_arrays(struct model_run *r, struct err *e)
 static int allocate_activation(struct model_run *r, struct err *e)
 {
     size_t tokens = (size_t)larger((size_t)r->batch_tokens, (size_t)r->logit_rows);
-    size_t cols = (size_t)qgemm_pad((int)widest_input(r->model));
+    size_t cols = (size_t)r16_pad((int)widest_input(r->model));
     if (r->model->precision == PRECISION_EXACT)
         return 0;
     r->activation.q = aligned_alloc(R16_LINE, tokens * cols);

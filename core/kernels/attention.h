@@ -6,14 +6,7 @@
  * larger score comes. Each query's numbers have an order of their own - dimensions, keys, pages - whatever
  * the tile is. A key page is [dim, 32] and a value page [32, dim]. */
 #pragma once
-#include <stddef.h>
-
-enum { ATTENTION_KEYS = 32, ATTENTION_QUERIES = 48 /* of a tile, at most */ };
-enum kv_type {
-    KV_F32,
-    KV_BF16,
-    KV_INT8 /* one f32 scale per key and per value, behind the page */
-};
+#include "core/kernels/kernels.h"
 
 /* Bytes of one head's keys, or values, in one page. */
 size_t attention_page_bytes(enum kv_type t, int dim);
@@ -21,28 +14,12 @@ size_t attention_page_bytes(enum kv_type t, int dim);
 void attention_put(enum kv_type type, void *keys, void *values, int slot, const float *key,
                    const float *value, int dim);
 
-struct attention_tile {
-    int dim, padded; /* padded: dim rounded up to whole steps of the kernels */
-    float scale;
-    float *query;   /* [ATTENTION_QUERIES, dim] */
-    float *sum;     /* [ATTENTION_QUERIES, padded] weighted values so far */
-    float *weight;  /* [ATTENTION_QUERIES, 32] of the page in hand */
-    float *largest; /* [ATTENTION_QUERIES] score so far */
-    float *total;   /* [ATTENTION_QUERIES] of the weights so far */
-    float *keys;    /* [dim, 32] of the page in hand */
-    float *values;  /* [32, padded] */
-};
-
 size_t attention_scratch(int dim); /* floats that a tile needs */
 void attention_begin(struct attention_tile *t, int dim, float *scratch);
 /* Query number `index` [dim]; nothing is added to it yet. */
 void attention_query(struct attention_tile *t, int index, const float *query);
 /* Take a page in hand. */
 void attention_page(struct attention_tile *t, enum kv_type type, const void *keys, const void *values);
-/* The keys [begin, end) of a page; at least one of its 32. */
-struct attention_span {
-    int begin, end;
-};
 /* Add these keys of the page in hand to the queries [first, first + count). The others are not looked at. */
 void attention_add(struct attention_tile *t, int first, int count, struct attention_span keys);
 /* What query `index` comes to; out: [dim]. */

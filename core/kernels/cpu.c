@@ -1,53 +1,61 @@
 #include "core/kernels/cpu.h"
 
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct candidate {
-    const struct qgemm_kernels *kernels;
-    bool runs;
-};
+static bool anywhere(void)
+{
+    return true;
+}
 
 #if defined(__x86_64__)
+#include "core/kernels/x86/x86.h"
+
 static bool has_v3(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
            __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
 }
 
+static bool has_avxvnni(void)
+{
+    return has_v3() && __builtin_cpu_supports("avxvnni");
+}
+
 static bool has_avx512(void)
 {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+    return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 #endif
 
 /* From the slowest to the fastest. */
-static size_t list(struct candidate out[4])
-{
-    size_t count = 0;
-    out[count++] = (struct candidate){&qgemm_plain, true};
+static const struct kernels variants[] = {
+    {"plain", anywhere, &qgemm_plain, &lowrank_plain, &attention_plain, &vector_plain},
 #if defined(__x86_64__)
-    out[count++] = (struct candidate){&qgemm_avx2, has_v3()};
-    out[count++] = (struct candidate){&qgemm_avxvnni, has_v3() && __builtin_cpu_supports("avxvnni")};
-    out[count++] = (struct candidate){&qgemm_avx512, has_v3() && has_avx512()};
+    {"avx2", has_v3, &qgemm_avx2, &lowrank_avx2, &attention_avx2, &vector_avx2},
+    {"avxvnni", has_avxvnni, &qgemm_avxvnni, &lowrank_avx2, &attention_avx2, &vector_avx2},
+    {"avx512", has_avx512, &qgemm_avx512, &lowrank_avx2, &attention_avx2, &vector_avx2},
 #endif
-    return count;
+};
+
+const struct kernels *cpu_variants(size_t *count)
+{
+    *count = sizeof variants / sizeof *variants;
+    return variants;
 }
 
-/* The fastest that runs, up to and including the one that the environment names; NULL when it names none of
- * them. */
-static const struct qgemm_kernels *choose(const char *limit)
+/* The fastest that runs, up to and including the one that `limit` names; NULL when it names none of them. */
+static const struct kernels *choose(const char *limit)
 {
-    struct candidate all[4];
-    size_t count = list(all);
-    const struct qgemm_kernels *best = NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (all[i].runs)
-            best = all[i].kernels;
-        if (limit && strcmp(limit, all[i].kernels->name) == 0)
-            return all[i].runs ? best : NULL;
+    const struct kernels *best = NULL;
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        bool runs = variants[i].runs();
+        if (runs)
+            best = &variants[i];
+        if (limit && strcmp(limit, variants[i].name) == 0)
+            return runs ? best : NULL;
     }
     return limit ? NULL : best;
 }
@@ -65,8 +73,16 @@ int cpu_check(struct err *e)
     return 0;
 }
 
-const struct qgemm_kernels *cpu_kernels(void)
+const struct kernels *cpu_kernels(void)
 {
-    const struct qgemm_kernels *chosen = choose(getenv("ADAPTERD_KERNELS"));
-    return chosen ? chosen : &qgemm_plain;
+    /* Whoever comes first decides; two at the same time decide alike. */
+    static const struct kernels *_Atomic chosen;
+    const struct kernels *k = atomic_load_explicit(&chosen, memory_order_acquire);
+    if (k)
+        return k;
+    k = choose(getenv("ADAPTERD_KERNELS"));
+    if (!k)
+        k = &variants[0];
+    atomic_store_explicit(&chosen, k, memory_order_release);
+    return k;
 }

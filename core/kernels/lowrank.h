@@ -4,16 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "core/kernels/linear.h"
-
-/* A and B of one linear layer, f32 or bf16. */
-struct lowrank {
-    int rank;
-    bool bf16;
-    const void *a; /* [rank, in] */
-    const void *b; /* [blocks of LINEAR_ROWS rows, rank, LINEAR_ROWS]: B with the scale folded in; a block's
-                    * part, which one worker reads, lies together. lowrank_b_at says where B[row][r] is */
-};
+#include "core/kernels/kernels.h"
 
 static inline size_t lowrank_b_at(int rank, int row, int r)
 {

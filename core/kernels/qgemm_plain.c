@@ -1,12 +1,15 @@
 /* The reference in plain C. Its float operations are those of the fast kernels, in the same order. */
 #include <math.h>
-#include <string.h>
 
-#include "core/kernels/qgemm.h"
+#include "core/format/half.h"
+#include "core/kernels/kernels.h"
+#include "core/kernels/r16.h"
+#define VARIANT pack_row
+#include "core/kernels/simd/pack_simd.h"
 
 static void quantize(const float *x, int cols, int8_t *q, float *scale, int32_t *sum)
 {
-    int padded = qgemm_pad(cols);
+    int padded = r16_pad(cols);
     for (int g = 0; g < padded / R16_K; g++) {
         float largest = 0;
         for (int k = g * R16_K; k < (g + 1) * R16_K && k < cols; k++)
@@ -19,13 +22,6 @@ static void quantize(const float *x, int cols, int8_t *q, float *scale, int32_t 
             sum[k / R16_SUM_K] += q[k];
         }
     }
-}
-
-static float half(uint16_t bits)
-{
-    _Float16 value;
-    memcpy(&value, &bits, sizeof value);
-    return (float)value;
 }
 
 static int group_int8(const uint8_t *lines, int lane, const int8_t *x)
@@ -60,10 +56,10 @@ static void panel_int8(const struct packed *w, int panel, const struct activatio
                 int product = group_int8(lines + (size_t)g * R16_INT8_GROUP * R16_ROWS, lane,
                                          x->q + (size_t)t * (size_t)w->cols_padded + g * R16_INT8_GROUP);
                 product -= 128 * (sums[0] + sums[1]);
-                total =
-                    fmaf((float)product,
-                         half(scale[g * R16_ROWS + lane]) * x->scale[(size_t)t * (size_t)groups + (size_t)g],
-                         total);
+                total = fmaf((float)product,
+                             half_widen(scale[g * R16_ROWS + lane]) *
+                                 x->scale[(size_t)t * (size_t)groups + (size_t)g],
+                             total);
             }
             y[(size_t)t * (size_t)stride + (size_t)lane] = total;
         }
@@ -83,7 +79,7 @@ static void panel_int4(const struct packed *w, int panel, const struct activatio
                                          x->q + (size_t)t * (size_t)w->cols_padded + g * R16_INT4_GROUP);
                 product -= 8 * x->sum[(size_t)t * (size_t)groups + (size_t)g];
                 total = fmaf((float)product,
-                             half(scale[g * R16_ROWS + lane]) *
+                             half_widen(scale[g * R16_ROWS + lane]) *
                                  x->scale[((size_t)t * (size_t)groups + (size_t)g) / 2],
                              total);
             }
@@ -105,5 +101,7 @@ static void multiply_int4(const struct packed *w, int begin, int end, const stru
         panel_int4(w, panel, x, tokens, y + (panel - begin) * R16_ROWS, stride);
 }
 
-const struct qgemm_kernels qgemm_plain = {
-    .name = "plain", .quantize = quantize, .multiply_int8 = multiply_int8, .multiply_int4 = multiply_int4};
+const struct qgemm_kernels qgemm_plain = {.pack_row = pack_row,
+                                          .quantize = quantize,
+                                          .multiply_int8 = multiply_int8,
+                                          .multiply_int4 = multiply_int4};

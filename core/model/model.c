@@ -510,7 +510,7 @@ int model_open(struct model **out, const char *directory, const struct model_opt
     if (!m)
         return err_memory(e);
     linear_init();
-    m->kernels = cpu_kernels();
+    m->kernels = cpu_kernels()->qgemm;
     if (cpu_check(e) != 0 || load(m, directory, o, e) != 0) {
         model_close(m);
         return -1;

@@ -118,5 +118,6 @@ static inline void storeu_ps(float *p, struct floats a)
 #define _mm512_mul_ps mul_ps
 #define _mm512_fmadd_ps fmadd_ps
 #define _mm512_storeu_ps storeu_ps
+#define KEEP(v) (void)(v)
 #define qgemm_avx512 emulated_avx512
 #include "core/kernels/x86/qgemm_avx512.c"

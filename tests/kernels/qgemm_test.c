@@ -1,4 +1,4 @@
-/* Packed weights, and every family of kernels against the plain one: to the last bit, on odd sizes, with
+/* Packed weights, and every variant of kernels against the plain one: to the last bit, on odd sizes, with
  * guards. */
 #include <math.h>
 #include <setjmp.h>
@@ -11,6 +11,8 @@
 
 #include "core/system/clock.h"
 #include "core/kernels/cpu.h"
+#include "core/kernels/qgemm.h"
+#include "core/kernels/x86/x86.h"
 #include "tests/kernels/emulated.h"
 
 static unsigned seed = 1;
@@ -52,7 +54,7 @@ static void free_sample(struct sample *s)
 
 static void make_activation(struct activation *a, const struct qgemm_kernels *k, int tokens, int cols)
 {
-    size_t padded = (size_t)qgemm_pad(cols), count = (size_t)tokens;
+    size_t padded = (size_t)r16_pad(cols), count = (size_t)tokens;
     float *x = malloc((size_t)cols * sizeof *x);
     a->cols_padded = (int)padded;
     a->q = aligned_alloc(R16_LINE, count * padded);
@@ -76,7 +78,7 @@ static void free_activation(struct activation *a)
     free(a->wide);
 }
 
-/* What the family multiplies when there are many tokens. */
+/* What the variant multiplies when there are many tokens. */
 static void widen(struct activation *a, const struct qgemm_kernels *k, int tokens)
 {
     size_t padded = (size_t)a->cols_padded;
@@ -179,7 +181,7 @@ static void check_quantize(const struct qgemm_kernels *k)
         make_activation(&a, &qgemm_plain, 6, sizes[i]);
         seed = start;
         make_activation(&b, k, 6, sizes[i]);
-        size_t padded = (size_t)qgemm_pad(sizes[i]);
+        size_t padded = (size_t)r16_pad(sizes[i]);
         assert_memory_equal(a.q, b.q, 6 * padded);
         assert_memory_equal(a.scale, b.scale, 6 * padded / R16_K * sizeof(float));
         assert_memory_equal(a.sum, b.sum, 6 * padded / R16_SUM_K * sizeof(int32_t));
@@ -203,8 +205,7 @@ static void check_size(const struct qgemm_kernels *k, enum qgemm_bits bits, int 
     multiply(&qgemm_plain, &s, &x, tokens, expected, stride);
     multiply(k, &s, &x, tokens, found, stride);
     if (memcmp(expected, found, floats * sizeof *found) != 0)
-        fail_msg("%s int%d %d x %d, %d tokens: not what the plain kernel gives", k->name, bits, rows, cols,
-                 tokens);
+        fail_msg("int%d %d x %d, %d tokens: not what the plain kernel gives", bits, rows, cols, tokens);
     free(expected);
     free(found);
     free_activation(&x);
@@ -250,8 +251,8 @@ static void tokens_do_not_depend_on_each_other(void **state)
     }
 }
 
-/* Not a test of speed: says what each family reaches here, beside its correctness. */
-static void print_speed(const struct qgemm_kernels *k, enum qgemm_bits bits)
+/* Not a test of speed: says what each variant reaches here, beside its correctness. */
+static void print_speed(const char *name, const struct qgemm_kernels *k, enum qgemm_bits bits)
 {
     enum { ROWS = 256, COLS = 1536, TOKENS = 32, ROUNDS = 8 };
     struct sample s;
@@ -264,13 +265,13 @@ static void print_speed(const struct qgemm_kernels *k, enum qgemm_bits bits)
     for (int i = 0; i < ROUNDS; i++)
         multiply(k, &s, &x, TOKENS, y, ROWS);
     double ms = clock_ms() - start;
-    printf("%s int%d: %.1f GOP/s on one thread\n", k->name, bits, 2e-6 * ROWS * COLS * TOKENS * ROUNDS / ms);
+    printf("%s int%d: %.1f GOP/s on one thread\n", name, bits, 2e-6 * ROWS * COLS * TOKENS * ROUNDS / ms);
     free(y);
     free_activation(&x);
     free_sample(&s);
 }
 
-#define FAMILY(K)                                                                                  \
+#define VARIANT(K)                                                                                 \
     {"equals plain: " #K, equals_plain, NULL, NULL, (void *)&K},                                   \
     {                                                                                              \
         "tokens do not depend on each other: " #K, tokens_do_not_depend_on_each_other, NULL, NULL, \
@@ -283,13 +284,13 @@ int main(void)
         cmocka_unit_test(packed_weights_are_near),
         cmocka_unit_test(odd_groups),
         cmocka_unit_test(plain_is_right),
-        FAMILY(qgemm_avx2),
-        FAMILY(emulated_avxvnni),
-        FAMILY(emulated_avx512),
-        {"equals plain: the one in use", equals_plain, NULL, NULL, (void *)cpu_kernels()},
+        VARIANT(qgemm_avx2),
+        VARIANT(emulated_avxvnni),
+        VARIANT(emulated_avx512),
+        {"equals plain: the one in use", equals_plain, NULL, NULL, (void *)cpu_kernels()->qgemm},
     };
-    print_speed(&qgemm_plain, R16_INT8);
-    print_speed(cpu_kernels(), R16_INT8);
-    print_speed(cpu_kernels(), R16_INT4);
+    print_speed("plain", &qgemm_plain, R16_INT8);
+    print_speed(cpu_kernels()->name, cpu_kernels()->qgemm, R16_INT8);
+    print_speed(cpu_kernels()->name, cpu_kernels()->qgemm, R16_INT4);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,9 @@
 /* AVX2. Bytes are multiplied by the pair (|x|, w with x's sign), which cannot saturate: 2 x 127 x 127 < 2^15.
  */
-#if defined(__x86_64__)
 #include <immintrin.h>
 #include <string.h>
 
-#include "core/kernels/x86/qgemm_avx2.h"
+#include "core/kernels/x86/qgemm_x86.h"
 
 enum {
     TOKENS = 4,
@@ -250,9 +249,8 @@ static void multiply_int4(const struct packed *w, int begin, int end, const stru
     multiply_panels(tile_int4, R16_INT4, w, begin, end, x, tokens, y, stride);
 }
 
-const struct qgemm_kernels qgemm_avx2 = {.name = "avx2",
+const struct qgemm_kernels qgemm_avx2 = {.pack_row = qgemm_pack_row_avx2,
                                          .quantize = qgemm_quantize_avx2,
                                          .widen = qgemm_widen_avx2,
                                          .multiply_int8 = multiply_int8,
                                          .multiply_int4 = multiply_int4};
-#endif

@@ -1,11 +1,10 @@
 /* AVX2, many tokens by int8: both sides as int16. Multiplying pairs of int16 needs no sign to be moved from
  * one side to the other, so it takes four instructions where bytes take five and a half; a stretch of weights
  * is widened once for all tokens. */
-#if defined(__x86_64__)
 #include <immintrin.h>
 #include <string.h>
 
-#include "core/kernels/x86/qgemm_avx2.h"
+#include "core/kernels/x86/qgemm_x86.h"
 
 enum {
     TOKENS = 4,
@@ -148,4 +147,3 @@ void qgemm_multiply_wide_avx2(const struct packed *w, int begin, int end, const 
         multiply_panels(w, i, i + PANELS < end ? i + PANELS : end, x, tokens, y + (i - begin) * R16_ROWS,
                         stride);
 }
-#endif

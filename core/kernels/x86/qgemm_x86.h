@@ -1,8 +1,9 @@
-/* What the two files of the AVX2 family share. For core/kernels only. */
+/* What the products of AVX2 share among their files and with those of later instruction sets. */
 #pragma once
 #include <immintrin.h>
 
-#include "core/kernels/qgemm.h"
+#include "core/kernels/r16.h"
+#include "core/kernels/x86/x86.h"
 
 static inline __m256 qgemm_half_to_float(const uint16_t *p)
 {
@@ -20,3 +21,5 @@ void qgemm_widen_avx2(const int8_t *q, int cols_padded, int16_t *wide);
 /* multiply_int8 with x->wide. */
 void qgemm_multiply_wide_avx2(const struct packed *w, int begin, int end, const struct activation *x,
                               int tokens, float *y, int stride);
+void qgemm_pack_row_avx2(const struct packed *p, int row, const float *x);
+void qgemm_quantize_avx2(const float *x, int cols, int8_t *q, float *scale, int32_t *sum);

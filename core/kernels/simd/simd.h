@@ -1,5 +1,7 @@
-/* Eight floats at a time, as GCC vectors: the seam between kernels and instruction sets. */
+/* Eight floats at a time, as GCC vectors: loops written once, compiled once for each instruction set (the
+ * _plain.c and the _avx2.c of x86). Every operation is one that all sets round alike. */
 #pragma once
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,13 +33,16 @@ static inline simd simd_all(float x)
     return (simd){x, x, x, x, x, x, x, x};
 }
 
-/* a * b + c, rounded once where the machine can. */
+/* a * b + c, rounded once. */
 static inline simd simd_fma(simd a, simd b, simd c)
 {
 #if defined(__FMA__)
     return (simd)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #else
-    return a * b + c;
+    simd r;
+    for (int i = 0; i < SIMD_LANES; i++)
+        r[i] = fmaf(a[i], b[i], c[i]);
+    return r;
 #endif
 }
 

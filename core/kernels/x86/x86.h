@@ -1,0 +1,8 @@
+/* What the kernels of x86-64 offer to the table in cpu.c. */
+#pragma once
+#include "core/kernels/kernels.h"
+
+extern const struct qgemm_kernels qgemm_avx2, qgemm_avxvnni, qgemm_avx512;
+extern const struct lowrank_kernels lowrank_avx2;
+extern const struct attention_kernels attention_avx2;
+extern const struct vector_kernels vector_avx2;

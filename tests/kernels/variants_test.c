@@ -1,0 +1,246 @@
+/* Whatever of the table runs here gives the bits of plain C, and stays inside its arrays: packing, low rank,
+ * attention, vectors, on odd sizes. (Products of packed weights: qgemm_test.c.) */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/format/bf16.h"
+#include "core/kernels/attention.h"
+#include "core/kernels/cpu.h"
+#include "core/kernels/lowrank.h"
+#include "core/kernels/qgemm.h"
+
+static const int sizes[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 160, 161};
+enum { SIZES = sizeof sizes / sizeof *sizes, LARGEST = 192, ROOM = 64 * 1024 };
+
+/* The same numbers for the variant and for plain C; what is behind the results must stay. */
+static float input[4][ROOM], expected[ROOM], found[ROOM];
+
+static void fill(float *x, size_t count, uint32_t seed)
+{
+    for (size_t i = 0; i < count; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[i] = (float)(seed >> 8) / 8388608.0f - 1.0f;
+    }
+}
+
+static int fill_all(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++)
+        fill(input[i], ROOM, i);
+    return 0;
+}
+
+static void begin(void)
+{
+    fill(expected, ROOM, 9);
+    memcpy(found, expected, sizeof found);
+}
+
+static void compare(const char *what, int size)
+{
+    for (size_t i = 0; i < ROOM; i++)
+        if (memcmp(&expected[i], &found[i], sizeof *found) != 0 && !(isnan(expected[i]) && isnan(found[i])))
+            fail_msg("%s of %d: number %zu is %a, plain C gives %a", what, size, i, (double)found[i],
+                     (double)expected[i]);
+}
+
+/* `call` with K as plain C and y as its results, then with K as the variant. */
+#define SAME(part, what, size, call)                                          \
+    do {                                                                      \
+        begin();                                                              \
+        for (int pass_ = 0; pass_ < 2; pass_++) {                             \
+            const struct part##_kernels *K = pass_ ? k->part : &part##_plain; \
+            float *y = pass_ ? found : expected;                              \
+            call;                                                             \
+        }                                                                     \
+        compare(what, size);                                                  \
+    } while (0)
+
+static void vectors(void **state)
+{
+    const struct kernels *k = *state;
+    float *a = input[0], *b = input[1], *c = input[2];
+    for (int i = 0; i < SIZES; i++) {
+        int n = sizes[i];
+        SAME(vector, "dot", n, y[0] = K->dot(a, b, n));
+        SAME(vector, "add_scaled", n, K->add_scaled(y, a, 0.3f, n));
+        SAME(vector, "add", n, K->add(y, a, n));
+        SAME(vector, "multiply", n, K->multiply(y, a, n));
+        SAME(vector, "rms_norm", n, K->rms_norm(y, a, b, 1e-5f, n));
+        SAME(vector, "layer_norm", n, K->layer_norm(y, a, b, c, 1e-5f, n));
+        SAME(vector, "silu_gate", n, K->silu_gate(y, a, b, n));
+        SAME(vector, "gelu_tanh", n, K->gelu_tanh(y, n));
+        SAME(vector, "relu", n, K->relu(y, n));
+        SAME(vector, "largest", n, y[0] = K->largest(a, (size_t)n));
+        SAME(vector, "rotate", n, K->rotate(y, a, b, n / 2 * 2));
+        SAME(vector, "argmax", n, y[0] = (float)K->argmax(a, n));
+    }
+}
+
+static void odd_numbers(void **state)
+{
+    const struct kernels *k = *state;
+    float odd[] = {0.0f,  -0.0f, INFINITY, -INFINITY, NAN,    1e-40f, -1e-40f, 3e38f, -3e38f,
+                   87.0f, 88.5f, -87.5f,   1e-20f,    200.0f, 1.0f,   -1.0f,   0.5f,  2.0f};
+    enum { COUNT = sizeof odd / sizeof *odd };
+    SAME(vector, "silu_gate, odd", COUNT, K->silu_gate(y, odd, input[0], COUNT));
+    SAME(vector, "gelu_tanh, odd", COUNT, (memcpy(y, odd, sizeof odd), K->gelu_tanh(y, COUNT)));
+    SAME(vector, "relu, odd", COUNT, (memcpy(y, odd, sizeof odd), K->relu(y, COUNT)));
+    SAME(vector, "largest, odd", COUNT, y[0] = K->largest(odd, COUNT));
+    SAME(vector, "argmax, odd", COUNT, y[0] = (float)K->argmax(odd, COUNT));
+    SAME(vector, "dot, odd", COUNT, y[0] = K->dot(odd, input[0], COUNT));
+}
+
+static void low_rank(void **state)
+{
+    const struct kernels *k = *state;
+    static const int ranks[] = {1, 3, 8, 17};
+    static uint16_t half[2][ROOM];
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < ROOM; j++)
+            half[i][j] = bf16_of(input[i][j]);
+    for (int i = 0; i < SIZES; i++)
+        for (int tokens = 1; tokens <= 6; tokens++)
+            for (int v = 0; v < 8; v++) {
+                int n = sizes[i], rank = ranks[v / 2];
+                struct lowrank l = {.rank = rank, .bf16 = v % 2, .a = input[0], .b = input[1]};
+                if (l.bf16) {
+                    l.a = half[0];
+                    l.b = half[1];
+                }
+                const float *x = input[2], *t = input[3];
+                SAME(lowrank, "shrink", n, K->shrink(&l, x, LARGEST, tokens, y, 20, n, 0, rank));
+                SAME(lowrank, "expand", n,
+                     for (int row = 0; row < n; row += LINEAR_ROWS)
+                         K->expand(&l, t, 20, tokens, y + row, LARGEST, row,
+                                   n - row < LINEAR_ROWS ? n - row : LINEAR_ROWS));
+            }
+}
+
+static void check_attention(const struct kernels *k, enum kv_type type, int dim)
+{
+    enum { PAGES = 3 };
+    size_t bytes = attention_page_bytes(type, dim);
+    char *keys = malloc(bytes * PAGES), *values = malloc(bytes * PAGES);
+    float *scratch = malloc(attention_scratch(dim) * sizeof *scratch);
+    for (int j = 0; j < PAGES * ATTENTION_KEYS; j++)
+        attention_put(type, keys + bytes * (size_t)(j / ATTENTION_KEYS),
+                      values + bytes * (size_t)(j / ATTENTION_KEYS), j % ATTENTION_KEYS, input[0] + j * dim,
+                      input[1] + j * dim, dim);
+    for (int queries = 1; queries <= ATTENTION_QUERIES; queries += queries < 14 ? 1 : 17) {
+        struct attention_tile tile;
+        SAME(attention, "attention", dim, {
+            attention_begin(&tile, dim, scratch);
+            for (int i = 0; i < queries; i++)
+                attention_query(&tile, i, input[2] + i * dim);
+            for (size_t p = 0; p < PAGES; p++) {
+                K->page(&tile, type, keys + bytes * p, values + bytes * p);
+                K->add(&tile, 0, queries,
+                       (struct attention_span){p == 0 ? 3 : 0, p + 1 < PAGES ? ATTENTION_KEYS : 5});
+            }
+            for (int i = 0; i < queries; i++)
+                attention_result(&tile, i, y + i * dim);
+        });
+    }
+    free(keys);
+    free(values);
+    free(scratch);
+}
+
+static void attention(void **state)
+{
+    static const int dims[] = {1, 5, 8, 16, 31, 64, 80, 128};
+    for (enum kv_type type = KV_F32; type <= KV_INT8; type++)
+        for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+            check_attention(*state, type, dims[i]);
+}
+
+static void packing(void **state)
+{
+    const struct kernels *k = *state;
+    for (int bits = R16_INT4; bits <= R16_INT8; bits += 4)
+        for (int i = 0; i < SIZES; i++)
+            SAME(qgemm, "pack_row", sizes[i], {
+                struct packed p;
+                qgemm_view(&p, (enum qgemm_bits)bits, 3, sizes[i], y);
+                for (int row = 0; row < R16_ROWS; row++)
+                    K->pack_row(&p, row, row < 3 ? input[row] : NULL);
+            });
+}
+
+/* The list begins with plain C, and every part of every row is there. */
+static void the_table_is_complete(void **state)
+{
+    (void)state;
+    size_t count;
+    const struct kernels *all = cpu_variants(&count);
+    assert_string_equal(all[0].name, "plain");
+    for (size_t i = 0; i < count; i++) {
+        assert_non_null(all[i].runs);
+        assert_non_null(all[i].qgemm->pack_row);
+        assert_non_null(all[i].qgemm->quantize);
+        assert_non_null(all[i].qgemm->multiply_int8);
+        assert_non_null(all[i].qgemm->multiply_int4);
+        assert_non_null(all[i].lowrank->shrink);
+        assert_non_null(all[i].attention->page);
+        assert_non_null(all[i].vector->argmax);
+    }
+}
+
+/* ADAPTERD_KERNELS, asked anew each time: cpu_check does not remember. */
+static void names_are_checked(void **state)
+{
+    (void)state;
+    struct err e;
+    static const char *const wrong[] = {"", "AVX2", "avx2 ", "none", "plain,avx2"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        setenv("ADAPTERD_KERNELS", wrong[i], 1);
+        assert_int_equal(cpu_check(&e), -1);
+        assert_string_equal(e.code, "cpu_unsupported");
+    }
+    size_t count;
+    const struct kernels *all = cpu_variants(&count);
+    bool enough = count == 1 || all[1].runs(); /* the second is the least that a CPU must have */
+    for (size_t i = 0; i < count; i++) {
+        setenv("ADAPTERD_KERNELS", all[i].name, 1);
+        assert_int_equal(cpu_check(&e), enough && all[i].runs() ? 0 : -1);
+    }
+    unsetenv("ADAPTERD_KERNELS");
+    assert_int_equal(cpu_check(&e), enough ? 0 : -1);
+}
+
+int main(void)
+{
+    static const struct {
+        const char *name;
+        void (*test)(void **state);
+    } each[] = {{"vectors", vectors},
+                {"odd numbers", odd_numbers},
+                {"low rank", low_rank},
+                {"attention", attention},
+                {"packing", packing}};
+    enum { EACH = sizeof each / sizeof *each, TESTS_MAX = 64, NAME = 64 };
+    static struct CMUnitTest tests[TESTS_MAX];
+    static char names[TESTS_MAX][NAME];
+    size_t count, filled = 0;
+    const struct kernels *all = cpu_variants(&count);
+    tests[filled++] = (struct CMUnitTest)cmocka_unit_test(the_table_is_complete);
+    tests[filled++] = (struct CMUnitTest)cmocka_unit_test(names_are_checked);
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < EACH && all[i].runs() && filled < TESTS_MAX; j++) {
+            snprintf(names[filled], NAME, "%s: %s", all[i].name, each[j].name);
+            tests[filled] =
+                (struct CMUnitTest){names[filled], each[j].test, NULL, NULL, (void *)(uintptr_t)&all[i]};
+            filled++;
+        }
+    return _cmocka_run_group_tests("variants", tests, filled, fill_all, NULL);
+}
