@@ -3,6 +3,7 @@
  * same scales. From there on it is an adapter like any other, and has the version that PEFT's files of the
  * same content have. Blocks; any thread. */
 #pragma once
+#include "core/delta/delta.h"
 #include "core/format/gguf.h"
 #include "core/model/model.h"
 

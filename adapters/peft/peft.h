@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 #include "core/base/sha256.h"
+#include "core/delta/delta.h"
 #include "core/model/model.h"
 
 struct peft; /* owns what its source points into and reads from, also a descriptor of the weights file */

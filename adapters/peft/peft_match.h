@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "adapters/peft/peft_config.h"
+#include "core/delta/delta.h"
 #include "core/model/model.h"
 
 struct peft_target {

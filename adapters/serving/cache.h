@@ -8,6 +8,7 @@
 
 #include "adapters/registry/registry.h"
 #include "core/base/histogram.h"
+#include "core/delta/delta.h"
 #include "core/model/model.h"
 
 struct cache;

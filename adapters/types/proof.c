@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/delta/delta.h"
 #include "core/engine/engine.h"
 #include "core/model/model.h"
 #include "core/tokenizer/detokenizer.h"

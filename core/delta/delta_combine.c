@@ -1,4 +1,5 @@
 /* Several deltas as one: their ranks one behind the other, each with its scale in B. */
+#include "core/delta/delta.h"
 #include "core/delta/delta_internal.h"
 #include "core/model/model.h"
 

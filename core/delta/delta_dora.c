@@ -5,7 +5,7 @@
 
 #include "core/kernels/vector.h"
 #include "core/delta/delta_internal.h"
-#include "core/model/model_internal.h"
+#include "core/model/network.h"
 
 /* One row of a linear layer's W as it is multiplied: packed weights are what they unpack to. */
 static void served_row(const struct linear *l, const struct matrix *own, int row, float *out)

@@ -1,11 +1,14 @@
-/* What a delta is made of. For core/model only. */
+/* What a delta is made of. For core/delta and core/forward only. */
 #pragma once
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #include "core/kernels/linear.h"
 #include "core/kernels/lowrank.h"
-#include "core/delta/delta.h"
+#include "core/delta/delta_source.h"
+
+struct model;
+struct site;
 
 struct delta {
     atomic_int references;
@@ -54,7 +57,6 @@ void *delta_carve(const struct delta *d, size_t *at, size_t bytes);
 bool delta_put(const struct delta *d, void *numbers, size_t index, const float *values, size_t count);
 float delta_get(const struct delta *d, const void *numbers, size_t index);
 /* Places of a site's A and B in the memory. */
-struct site;
 struct lowrank delta_place(const struct delta *d, bool bf16, const struct site *s, int rank, size_t *at);
 /* Where A[r][k] is. */
 size_t delta_a_at(const struct site *s, int rank, int r, int k);

@@ -202,7 +202,7 @@ static int prepare(struct engine *g, struct err *e)
     if (sampler_scratch_init(&g->scratch, g->info->vocab_size, e) != 0)
         return -1;
     if (pool_new(&g->pool, o->threads, e) != 0 || prepare_kv(g, e) != 0 || allocate_batch(g, e) != 0 ||
-        model_run_new(&g->run, g->model, g->pool, g->kv, o->step_tokens, limits.logit_rows, e) != 0)
+        forward_new(&g->forward, g->model, g->pool, g->kv, o->step_tokens, limits.logit_rows, e) != 0)
         return -1;
     g->stats.threads = pool_threads(g->pool);
     scheduler_init(&g->scheduler, &limits, g->kv, g->prefix);
@@ -245,7 +245,7 @@ void engine_free(struct engine *g)
         pthread_join(g->thread, NULL);
     }
     scheduler_fini(&g->scheduler);
-    model_run_free(g->run);
+    forward_free(g->forward);
     pool_free(g->pool);
     prefix_free(g->prefix);
     kvcache_free(g->kv);

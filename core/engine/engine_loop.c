@@ -247,7 +247,7 @@ static void step(struct engine *g)
                           .want_logits = g->want,
                           .alone = is_small(g, at)};
     uint64_t before = clock_us();
-    const float *logits = model_step(g->run, &batch);
+    const float *logits = forward_step(g->forward, &batch);
     uint64_t us = clock_us() - before;
     note_speed(g, at - decoded, us);
     histogram_add(&g->times.step_us, &histogram_times, us);

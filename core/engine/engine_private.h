@@ -8,6 +8,7 @@
 #include "core/engine/engine_types.h"
 #include "core/engine/sampler.h"
 #include "core/engine/scheduler.h"
+#include "core/forward/forward.h"
 #include "core/model/model.h"
 
 struct sequence {
@@ -39,7 +40,7 @@ struct engine {
     struct pool *pool;
     struct kvcache *kv;
     struct prefix *prefix;
-    struct model_run *run;
+    struct forward *forward;
     pthread_t thread;
     bool started;
 

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "core/kernels/cpu.h"
-#include "core/model/model_internal.h"
+#include "core/model/network.h"
 #include "core/model/pack.h"
+#include "core/model/weights.h"
 
 enum { PATH_BYTES = 128 };
 _Static_assert((int)CONFIG_EOS_MAX == (int)MODEL_EOS_MAX && (int)CONFIG_CONTEXT_MAX == (int)MODEL_CONTEXT_MAX,
@@ -166,6 +167,8 @@ static int load_norm(const struct place *p, const char *name, int size, bool bia
     if (add_module(p->m, path, e) != 0 || take_vector(p->m, weight, size, &out->weight, e) != 0 ||
         add_slot(p->m, path, "weight", weight, -1, NULL, size, &out->weight_slot, e) != 0)
         return -1;
+    out->size = size;
+    out->eps = p->m->config.eps;
     if (!bias)
         return 0;
     if (take_vector(p->m, bias_name, size, &out->bias, e) != 0)
@@ -551,6 +554,11 @@ void model_close(struct model *m)
 const struct model_info *model_info(const struct model *m)
 {
     return &m->info;
+}
+
+const struct family *model_family(const struct model *m)
+{
+    return m->config.family;
 }
 
 const struct site *model_sites(const struct model *m, size_t *count)

@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/model/weights.h"
 #include "core/system/file.h"
+#include "core/system/pool.h"
 
 enum { ALIGNMENT = 4096, HEADER_BYTES = 4096, CHUNK_BYTES = 8 << 20, PANELS_AT_ONCE = 64 };
 static const char magic[] = "adapterd packed weights 2\n";

@@ -6,7 +6,7 @@
  * block. It is read into memory of the process's own, which can have huge pages. One that is damaged, cut
  * short or of another version is made anew. */
 #pragma once
-#include "core/model/model_internal.h"
+#include "core/model/network.h"
 
 struct pack;
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/system/clock.h"
+#include "core/delta/delta.h"
 #include "server/http/adapter_json.h"
 #include "server/inference/inference.h"
 #include "server/base/log.h"

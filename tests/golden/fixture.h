@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/delta/delta.h"
 #include "core/engine/engine.h"
 #include "core/model/model.h"
 

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "core/delta/delta_internal.h"
-#include "core/model/model_internal.h"
+#include "core/model/network.h"
 #include "tests/golden/fixture.h"
 
 enum { RANK = 3 };

@@ -1,15 +1,17 @@
-/* The scratch of one caller of the forward pass. For core/model only. */
+/* What a forward pass computes in. For core/forward only. */
 #pragma once
+#include "core/forward/batch.h"
 #include "core/kernels/qgemm.h"
-#include "core/model/model_internal.h"
+#include "core/model/network.h"
+#include "core/system/pool.h"
 
 enum {
-    INPUT_SITES_MAX = 3, /* linear layers that read one input: q, k, v */
+    INPUT_LINEARS_MAX = 3, /* linear layers that read one input: q, k, v */
     /* from token to token; a little more than a power of two, so that tokens do not meet in the cache */
-    LOW_STRIDE = INPUT_SITES_MAX * DELTA_RANK_MAX + 16
+    LOW_STRIDE = INPUT_LINEARS_MAX * DELTA_RANK_MAX + 16
 };
 
-struct model_run {
+struct forward {
     const struct model *model;
     struct pool *pool;
     struct kvcache *kv;
@@ -33,3 +35,18 @@ struct model_run {
     int wanted;
     bool any_delta, any_replaced; /* a row has a delta; one with a linear layer of its own */
 };
+
+/* One of those who walk through a pass together. */
+struct worker {
+    int index, count; /* of `count` */
+    float *scratch;   /* its own */
+};
+
+static inline struct worker scratch_worker(const struct forward *f, int index, int count)
+{
+    return (struct worker){index, count, f->scratch[index]};
+}
+
+/* Takes the memory that model, pool and promises ask for. On failure, scratch_fini frees what there is. */
+int scratch_init(struct forward *f, struct err *e);
+void scratch_fini(struct forward *f);

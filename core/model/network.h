@@ -1,9 +1,9 @@
-/* What a model is made of. For core/model only. */
+/* What a model is made of: its layers and their places. Immutable once it is open. For those that compute:
+ * core/model, core/delta and core/forward. */
 #pragma once
 #include "core/kernels/qgemm.h"
 #include "core/model/config.h"
-#include "core/model/model.h"
-#include "core/model/weights.h"
+#include "core/model/info.h"
 
 struct linear {
     struct matrix weight;       /* as stored */
@@ -14,8 +14,10 @@ struct linear {
 };
 
 struct norm {
-    const float *weight, *bias; /* [n]; weight NULL: no such norm; bias NULL for an RMS norm */
+    const float *weight, *bias; /* [size]; weight NULL: no such norm; bias NULL for an RMS norm */
     int weight_slot, bias_slot;
+    int size;
+    float eps;
 };
 
 struct table {

@@ -1,0 +1,78 @@
+/* What is known about a base model: its sites, parameters, size, and how it was opened. Types only. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/sha256.h"
+#include "core/kv/kvcache.h"
+
+enum site_kind {
+    SITE_Q,
+    SITE_K,
+    SITE_V,
+    SITE_QKV,
+    SITE_O,
+    SITE_GATE,
+    SITE_UP,
+    SITE_DOWN,
+    SITE_FC, /* SITE_FC: layer n of an mlp */
+    SITE_LM_HEAD,
+    SITE_EMBEDDING, /* a table of one row per token or position */
+    SITE_KINDS
+};
+
+/* A layer that an adapter may change by a low-rank update. */
+struct site {
+    int layer; /* 0.., or -1 for lm_head and embeddings */
+    enum site_kind kind;
+    int in, out;      /* of an embedding: rows of the table, and numbers in each */
+    const char *path; /* module path as PEFT sees it: "model.layers.3.mlp.up_proj", "lm_head", "fc1" */
+};
+
+/* A tensor of the base that an adapter may replace as a whole. */
+struct slot {
+    const char *path;   /* of its module: "model.layers.3.input_layernorm" */
+    const char *leaf;   /* "weight" or "bias" */
+    const char *tensor; /* in the base's files */
+    int rows, cols;     /* as stored; cols 0: a vector of `rows` numbers */
+    bool transposed;    /* a linear layer stored [in, out] */
+    int site;           /* whose weight or bias it is, or -1: a norm's */
+};
+
+enum { MODEL_EOS_MAX = 16, MODEL_CONTEXT_MAX = 1 << 21 };
+
+/* How the weights of linear layers are kept and multiplied. */
+enum precision {
+    PRECISION_DEFAULT, /* int8 for language models, exact for numeric ones; a model is never in it */
+    PRECISION_EXACT,   /* as stored, in f32 arithmetic: the reference */
+    PRECISION_INT8,    /* language models only */
+    PRECISION_INT4     /* the same; the output head stays int8 */
+};
+
+struct model_options {
+    enum precision precision;
+    bool kv_int8;             /* keys and values as int8 rather than bf16; not in precision exact */
+    int context;              /* tokens of one sequence at most; 0: what the model has */
+    int threads;              /* that pack the weights; 0: as many as the process may use */
+    const char *packed_cache; /* directory that keeps packed weights for the next start; NULL: none */
+    void (*progress)(void *arg, double share); /* while packing, 0..1; may be NULL */
+    void *progress_arg;
+};
+
+struct model_info {
+    const char *family; /* "llama", "mistral", "qwen2", "qwen3", "gpt2", "mlp" */
+    bool numeric;       /* true: not a language model; takes rows of numbers */
+    int vocab_size;     /* logits per row; of a numeric model: outputs per row */
+    int context_length; /* tokens of one sequence at most; of a numeric model 0 */
+    int input_size;     /* numbers per input row of a numeric model, otherwise 0 */
+    int layers, hidden_size;
+    enum precision precision;
+    struct kv_shape kv; /* of the keys and values that a sequence leaves */
+    int eos[MODEL_EOS_MAX], eos_count;
+    int64_t parameters;
+    uint64_t weight_bytes;             /* as stored, each tensor once */
+    uint64_t packed_bytes;             /* of int8 and int4: what is kept in memory instead */
+    char packed_state[256];            /* where they came from, for people */
+    uint8_t fingerprint[SHA256_BYTES]; /* of config and weights' names, shapes and sampled content */
+};
