@@ -136,8 +136,17 @@ $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELPERS) $(BUILD)/libserver.a $(BUILD)
 
 $(BUILD)/tests/fault/power/power_test: $(POWER_HELPERS)
 
-tests: $(TESTS)
-.PHONY: tests
+# Targets of fuzzing: with clang's libFuzzer where LIBFUZZER is set, otherwise with a driver that any compiler builds.
+LIBFUZZER ?=
+FUZZ_SRC := $(call sources,tests/fuzz)
+FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(filter %_fuzz.c,$(FUZZ_SRC)))
+$(FUZZERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/tests/fuzz/fuzz.o $(if $(LIBFUZZER),,$(BUILD)/tests/fuzz/driver.o) $(BUILD)/libserver.a $(BUILD)/libadapterd.a
+	$(call say,LD)
+	$(Q)$(CC) -o $@ $(filter-out %.a,$^) $(BUILD)/libserver.a $(BUILD)/libadapterd.a $(LDFLAGS_ALL) $(if $(LIBFUZZER),-fsanitize=fuzzer) $(DAEMON_LIBS)
+fuzzers: $(FUZZERS)
+
+tests: $(TESTS) $(FUZZERS)
+.PHONY: tests fuzzers
 
 $(BUILD)/bench/peaks.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
 $(BENCH_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(BENCH_HELPERS) $(BUILD)/libadapterd.a
@@ -205,6 +214,16 @@ disconnects: all
 drains: all
 	@ADAPTERD_DRAINS=$(or $(N),500) $(promise)
 .PHONY: crowds fairness disconnects drains
+
+# Every target for FUZZ_SECONDS under AddressSanitizer and UndefinedBehaviorSanitizer, or only FUZZ_TARGETS; what is found
+# on the way is kept in build-fuzz/fuzz/found and begun with the next time.
+FUZZ_CC      ?= clang
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(patsubst tests/fuzz/%_fuzz.c,%,$(filter %_fuzz.c,$(FUZZ_SRC)))
+fuzz:
+	@$(MAKE) --no-print-directory CC="$(FUZZ_CC)" BUILD=build-fuzz SANITIZE=address,undefined,fuzzer-no-link LIBFUZZER=1 fuzzers
+	@PYTHON=$(PYTHON) tests/fuzz/run.sh build-fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+.PHONY: fuzz
 
 DESTDIR ?=
 install: all

@@ -132,6 +132,7 @@ json_t *inference_answer_number(double value); /* null for what JSON cannot say 
 int inference_answer_add_event(struct inference *q, json_t *data);
 
 /* ---- the routes ---- */
+void inference_free(void *inference); /* with all that it owns; a request's task_free */
 /* From the body to the answer. */
 void inference_run(struct request *r, const struct inference_dialect *dialect);
 void inference_handle(struct request *r);

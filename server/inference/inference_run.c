@@ -13,7 +13,7 @@
 #include "server/http/reply.h"
 #include "server/wire/connections.h"
 
-static void inference_free(void *arg)
+void inference_free(void *arg)
 {
     struct inference *q = arg;
     token_list_fini(&q->tokens);

@@ -1,0 +1,76 @@
+/* Bodies of POST /infer and of OpenAI's routes: read field by field, as far as the tokens of the prompt. */
+#include <string.h>
+
+#include "server/base/fields.h"
+#include "server/http/request.h"
+#include "server/inference/openai.h"
+#include "tests/fuzz/fuzz.h"
+
+static struct server text, numeric;
+
+static void open_server(struct server *s, const char *directory)
+{
+    struct err e;
+    const struct model_options options = {.threads = 1};
+    fuzz_check(model_open(&s->model, directory, &options, &e) == 0);
+    s->info = model_info(s->model);
+    if (!s->info->numeric)
+        fuzz_check(tokenizer_open(&s->tokenizer, directory, &e) == 0 &&
+                   chat_open(&s->chat, directory, &e) == 0);
+    snprintf(s->model_name, sizeof s->model_name, "base");
+}
+
+static void open_servers(void)
+{
+    struct tenant_row row;
+    struct tenant_change change = {.set_default_adapter = true, .default_adapter = "usual"};
+    struct err e;
+    quota_fill(&change.quota, QUOTA_UNCHANGED);
+    open_server(&text, "tests/fixtures/models/llama");
+    open_server(&numeric, "tests/fixtures/models/mlp");
+    fuzz_check(registry_open(&text.registry, fuzz_directory(), &e) == 0);
+    fuzz_check(registry_tenant_create(text.registry, "acme", NULL, &row, &e) == 0);
+    fuzz_check(registry_tenant_create(text.registry, "other", &change, &row, &e) == 0);
+    numeric.registry = text.registry;
+}
+
+static void parse(struct server *s, enum role role,
+                  int (*form)(struct inference *q, json_t *body, struct err *e), const uint8_t *data,
+                  size_t size)
+{
+    struct err e = {0};
+    struct request r = {.server = s, .caller = {.role = role, .tenant_id = "acme"}};
+    struct tenant_row row;
+    json_t *body = fields_parse((const char *)data, size, &e);
+    if (!body)
+        return;
+    fuzz_check(registry_tenant_find(s->registry, "acme", &row, &e) == 0);
+    r.caller.tenant = row.number;
+    pthread_mutex_init(&r.lock, NULL);
+    struct inference *q = calloc(1, sizeof *q);
+    fuzz_check(q);
+    q->r = &r;
+    if (form(q, body, &e) == 0) {
+        fuzz_check(q->part_count <= INFERENCE_ADAPTERS_MAX);
+        fuzz_check(q->sampling.top_p > 0 && q->sampling.top_p <= 1 && q->sampling.temperature >= 0);
+        for (size_t i = 0; i < q->tokens.count; i++)
+            fuzz_check(q->tokens.ids[i] >= 0 && q->tokens.ids[i] < s->info->vocab_size);
+    } else
+        fuzz_check(e.code && e.message[0]);
+    inference_free(q);
+    json_decref(body);
+    pthread_mutex_destroy(&r.lock);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (!text.model)
+        open_servers();
+    parse(&text, ROLE_TENANT, inference_parse, data, size);
+    parse(&text, ROLE_ADMIN, inference_parse, data, size);
+    parse(&text, ROLE_ADMIN, openai_parse_completions, data, size);
+    parse(&text, ROLE_TENANT, openai_parse_chat, data, size);
+    parse(&numeric, ROLE_TENANT, inference_parse, data, size);
+    parse(&numeric, ROLE_TENANT, openai_parse_chat, data, size);
+    return 0;
+}
