@@ -12,6 +12,7 @@
 #include "bench/noise.h"
 #include "bench/shape.h"
 #include "bench/vocabulary.h"
+#include "core/format/half.h"
 
 enum { ALIGNMENT = 32, TENSORS_MAX = 16384, CHUNK = 1 << 16, RANK_MAX = 1024, Q8_BLOCK = 32 };
 enum gguf_value { GGUF_U32 = 4, GGUF_I32 = 5, GGUF_F32 = 6, GGUF_STRING = 8, GGUF_ARRAY = 9 };
@@ -155,7 +156,7 @@ static void pad(FILE *f)
 /* A block of Q8_0: an f16 scale, 32 bytes. Uniform bytes have a deviation of 74. */
 static void write_q8(const struct writer *w, const struct tensor_plan *t)
 {
-    _Float16 scale = (_Float16)(t->deviation / 74);
+    uint16_t scale = half_of(t->deviation / 74);
     unsigned char block[2 + Q8_BLOCK];
     memcpy(block, &scale, sizeof scale);
     for (size_t i = 0; i < elements(t); i += Q8_BLOCK) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/format/bf16.h"
+#include "core/format/half.h"
 
 /* Box and Muller 1958. */
 static void fill_table(struct noise *n)
@@ -39,18 +40,10 @@ void noise_f32(struct noise *n, float deviation, float *out, size_t count)
         out[i] = deviation * n->table[bench_random(&n->random) >> 48];
 }
 
-static uint16_t f16_of(float x)
-{
-    _Float16 half = (_Float16)x;
-    uint16_t bits;
-    memcpy(&bits, &half, sizeof bits);
-    return bits;
-}
-
 void noise_half(struct noise *n, enum noise_format format, float deviation, uint16_t *out, size_t count)
 {
     for (int i = 0; n->deviation != deviation && i < NOISE_TABLE; i++)
-        n->half[i] = (format == NOISE_BF16 ? bf16_of : f16_of)(deviation * n->table[i]);
+        n->half[i] = (format == NOISE_BF16 ? bf16_of : half_of)(deviation * n->table[i]);
     n->deviation = deviation; /* one format in the life of a generator */
     for (size_t i = 0; i < count; i += 4) {
         uint64_t bits = bench_random(&n->random);

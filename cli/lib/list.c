@@ -86,7 +86,7 @@ static int fetch(struct context *c, const struct args *a, const char *path, json
 int list_show(struct context *c, const struct args *a, const char *path, const struct list_view *v,
               struct err *e)
 {
-    json_t *all;
+    json_t *all = NULL;
     if (fetch(c, a, path, &all, e) != 0)
         return -1;
     const json_t *rows = json_object_get(all, "data");

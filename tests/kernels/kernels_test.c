@@ -11,6 +11,7 @@
 
 #include "core/format/bf16.h"
 #include "core/format/dtype.h"
+#include "core/format/half.h"
 #include "core/kernels/linear.h"
 #include "core/kernels/lowrank.h"
 #include "core/kernels/vector.h"
@@ -108,6 +109,38 @@ static void widening_is_exact(void **state)
     assert_string_equal(dtype_name(DTYPE_F32), "F32");
     assert_string_equal(dtype_name(DTYPE_F16), "F16");
     assert_string_equal(dtype_name(DTYPE_BF16), "BF16");
+}
+
+static double value_of_half(uint32_t half)
+{
+    int exponent = (int)(half >> 10 & 0x1F);
+    double fraction = half & 0x3FF;
+    double magnitude = exponent == 31 ? INFINITY
+                       : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                                      : ldexp(fraction, -24);
+    return half & 0x8000 ? -magnitude : magnitude;
+}
+
+/* All finite f16, and what lies between them, by the format's definition. */
+static void halves_widen_exactly_and_round_to_the_nearest(void **state)
+{
+    (void)state;
+    for (uint32_t half = 0; half < 0x7C00; half++) {
+        uint16_t next = (uint16_t)(half + 1), even = (uint16_t)(half + (half & 1));
+        float x = (float)value_of_half(half),
+              above = half + 1 == 0x7C00 ? 65536.0f : (float)value_of_half(next);
+        float middle = x + (above - x) / 2;
+        for (uint32_t sign = 0; sign <= 0x8000; sign += 0x8000) {
+            float s = sign ? -1.0f : 1.0f;
+            assert_true(half_widen((uint16_t)(half | sign)) == s * x);
+            assert_int_equal(half_of(s * x), half | sign);
+            assert_int_equal(half_of(s * middle), even | sign);
+            assert_int_equal(half_of(s * nextafterf(middle, 0)), half | sign);
+            assert_int_equal(half_of(s * nextafterf(middle, INFINITY)), next | sign);
+        }
+    }
+    assert_true(signbit(half_widen(0x8000)) && half_widen(0x7C00) == INFINITY && isnan(half_widen(0x7C01)));
+    assert_true(half_of(-INFINITY) == 0xFC00 && half_of(1e30f) == 0x7C00 && (half_of(NAN) & 0x7FFF) > 0x7C00);
 }
 
 /* All 65536 bf16, and what lies between them: the nearest, the even one of two equally near. */
@@ -404,7 +437,7 @@ struct sample {
 static void store(enum dtype t, void *stored, size_t at, float value)
 {
     uint32_t bits;
-    _Float16 half = (_Float16)value;
+    uint16_t half = half_of(value);
     memcpy(&bits, &value, 4);
     uint16_t high = (uint16_t)(bits >> 16);
     if (t == DTYPE_F32)
@@ -569,6 +602,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(widening_is_exact),
+        cmocka_unit_test(halves_widen_exactly_and_round_to_the_nearest),
         cmocka_unit_test(narrowing_rounds_to_the_nearest),
         cmocka_unit_test(the_largest_is_found_anywhere),
         cmocka_unit_test(sums),

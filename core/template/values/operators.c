@@ -392,7 +392,7 @@ static int slice_string(struct context *c, struct string s, const struct range *
 
 int operate_slice(struct context *c, struct value of, const struct value bounds[3], struct value *out)
 {
-    struct range range;
+    struct range range = {0};
     if (of.kind == VALUE_UNDEFINED)
         return value_fail_undefined(c, of);
     if (of.safe)

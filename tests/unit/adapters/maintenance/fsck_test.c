@@ -28,14 +28,14 @@ static void count_problem(void *arg, const struct fsck_problem *p)
     f->count[p->kind]++;
 }
 
-static bool stop(void *arg)
+static bool stop_asked(void *arg)
 {
     return ((struct found *)arg)->stop;
 }
 
 static int check(struct registry *r, struct found *f, struct fsck_report *report, struct err *e)
 {
-    struct fsck_handler h = {count_problem, stop, f};
+    struct fsck_handler h = {count_problem, stop_asked, f};
     return fsck_run(r, &h, report, e);
 }
 
