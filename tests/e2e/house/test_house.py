@@ -20,7 +20,7 @@ BLOCKS = {
     "machine": ([], ["core/base", "core/system", "core/format"]),
     "numbers": (["machine"], ["core/kernels*", "core/kv", "core/model", "core/delta", "core/forward"]),
     "text": (["machine"], ["core/unicode", "core/tokenizer", "core/tokenizer/load", "core/template/values", "core/template/builtins",
-                           "core/template/syntax", "core/template", "core/grammar"]),
+                           "core/template/syntax", "core/template", "core/grammar", "core/grammar/json", "core/grammar/schema"]),
     "engine": (["machine", "numbers"], ["core/engine", "core/train"]),
     "adapters": (["machine", "numbers", "text", "engine"],
                  ["adapters/types", "adapters/blobs", "adapters/store/sqlite", "adapters/store", "adapters/peft", "adapters/registry",

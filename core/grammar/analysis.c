@@ -1,0 +1,372 @@
+#include "core/grammar/analysis.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum relation {
+    NEEDS, /* whatever a node is made of */
+    LEADS, /* what it may begin with */
+};
+
+struct graph {  /* for each node, the nodes that are made of it */
+    int *first; /* [node_count + 2] in users; the last is not used */
+    int *users;
+};
+
+static void graph_fini(struct graph *d)
+{
+    free(d->first);
+    free(d->users);
+}
+
+/* How many of the node's parts count for the relation. `empty` may be NULL for NEEDS. */
+static int part_count(const struct grammar *g, const struct grammar_node *n, enum relation r,
+                      const int *empty)
+{
+    switch (n->kind) {
+    case GRAMMAR_TEXT:
+    case GRAMMAR_CHARS:
+        return 0;
+    case GRAMMAR_REPEAT:
+        return n->max == 0 ? 0 : 1;
+    case GRAMMAR_RULE:
+        return 1;
+    case GRAMMAR_ANY:
+        return n->count;
+    case GRAMMAR_ALL:
+        break;
+    }
+    if (r == NEEDS)
+        return n->count;
+    int leading = 0;
+    while (leading < n->count && empty[g->children[n->first + leading]] >= 0)
+        leading++;
+    return leading < n->count ? leading + 1 : leading;
+}
+
+static int part(const struct grammar *g, const struct grammar_node *n, int index)
+{
+    if (n->kind == GRAMMAR_REPEAT)
+        return n->first;
+    if (n->kind == GRAMMAR_RULE)
+        return g->rules[n->first].body;
+    return g->children[n->first + index];
+}
+
+static int graph_init(struct graph *d, const struct grammar *g, enum relation r, const int *empty,
+                      struct err *e)
+{
+    size_t total = 0;
+    for (int i = 0; i < g->node_count; i++)
+        total += (size_t)part_count(g, &g->nodes[i], r, empty);
+    d->first = calloc((size_t)g->node_count + 2, sizeof *d->first);
+    d->users = calloc(total + 1, sizeof *d->users);
+    if (!d->first || !d->users)
+        return err_memory(e);
+    for (int i = 0; i < g->node_count; i++)
+        for (int k = 0, n = part_count(g, &g->nodes[i], r, empty); k < n; k++)
+            d->first[part(g, &g->nodes[i], k) + 2]++;
+    for (int i = 2; i < g->node_count + 2; i++)
+        d->first[i] += d->first[i - 1];
+    for (int i = 0; i < g->node_count; i++) /* moves each beginning to the next one's */
+        for (int k = 0, n = part_count(g, &g->nodes[i], r, empty); k < n; k++)
+            d->users[d->first[part(g, &g->nodes[i], k) + 1]++] = i;
+    return 0;
+}
+
+/* ---- what follows from the leaves ---- */
+
+struct solving {
+    const struct grammar *g;
+    const struct graph *graph;
+    bool empty;           /* ask whether a node can be empty, else whether it can end */
+    int *level, *missing; /* [node_count] */
+    int *queue, *later;   /* [node_count]; the levels' nodes, and those of the next */
+    int end, later_count;
+};
+
+static bool is_leaf(const struct solving *s, const struct grammar_node *n)
+{
+    if (n->kind == GRAMMAR_TEXT)
+        return !s->empty || n->count == 0;
+    if (n->kind == GRAMMAR_CHARS)
+        return !s->empty && n->count > 0;
+    return n->kind == GRAMMAR_REPEAT && n->min == 0;
+}
+
+static void settle(struct solving *s, int node, int level)
+{
+    if (s->level[node] >= 0)
+        return;
+    s->level[node] = level;
+    s->queue[s->end++] = node;
+}
+
+static void settle_user(struct solving *s, int user, int level)
+{
+    const struct grammar_node *n = &s->g->nodes[user];
+    if (s->level[user] >= 0)
+        return;
+    if (n->kind == GRAMMAR_RULE || n->kind == GRAMMAR_REPEAT) /* made of one node, so this happens once */
+        s->later[s->later_count++] = user;
+    else if (n->kind != GRAMMAR_ALL || --s->missing[user] == 0)
+        settle(s, user, level);
+}
+
+/* Levels in rising order: a node's is that of its parts, the least where one of them is enough; a call, and a
+ * repetition, which may be compiled to calls, adds one. (Knuth 1977, with numbers so small that a queue a
+ * level does.) */
+static void solve_levels(struct solving *s)
+{
+    int at = 0;
+    for (int level = 0; at < s->end || s->later_count > 0; level++) {
+        int count = s->later_count;
+        s->later_count = 0;
+        int *settled = s->queue + s->end;
+        memcpy(settled, s->later, (size_t)count * sizeof *settled);
+        for (int i = 0; i < count; i++)
+            s->level[settled[i]] = level;
+        s->end += count;
+        for (; at < s->end; at++)
+            for (int k = s->graph->first[s->queue[at]]; k < s->graph->first[s->queue[at] + 1]; k++)
+                settle_user(s, s->graph->users[k], level);
+    }
+}
+
+/* level[node] becomes the least level, -1 where it is false. */
+static int solve(const struct grammar *g, const struct graph *graph, bool empty, int *level, struct err *e)
+{
+    size_t count = (size_t)g->node_count + 1;
+    struct solving s = {.g = g, .graph = graph, .empty = empty, .level = level};
+    s.missing = calloc(count, sizeof *s.missing);
+    s.queue = calloc(count, sizeof *s.queue);
+    s.later = calloc(count, sizeof *s.later);
+    bool made = s.missing && s.queue && s.later;
+    for (int i = 0; made && i < g->node_count; i++) {
+        level[i] = -1;
+        s.missing[i] = g->nodes[i].count;
+        if (is_leaf(&s, &g->nodes[i]))
+            settle(&s, i, 0);
+    }
+    if (made)
+        solve_levels(&s);
+    free(s.missing);
+    free(s.queue);
+    free(s.later);
+    return made ? 0 : err_memory(e);
+}
+
+static int solve_anew(const struct grammar *g, bool empty, int **level, struct err *e)
+{
+    struct graph d = {0};
+    free(*level);
+    *level = malloc(((size_t)g->node_count + 1) * sizeof **level);
+    int result = !*level                                  ? err_memory(e)
+                 : graph_init(&d, g, NEEDS, NULL, e) != 0 ? -1
+                                                          : solve(g, &d, empty, *level, e);
+    graph_fini(&d);
+    return result;
+}
+
+/* ---- repetitions of what can be empty ---- */
+
+enum { STRIP_DEPTH_MAX = 2000 };
+
+struct stripping {
+    struct grammar *g;
+    const int *empty; /* [count] of the nodes before */
+    int count, depth;
+    int *node, *rule; /* what stands for them without the empty text; GRAMMAR_BAD: not made yet */
+};
+
+static int strip(struct stripping *s, int node);
+
+static int strip_any(struct stripping *s, struct grammar_node n)
+{
+    int *parts = calloc((size_t)n.count + 1, sizeof *parts);
+    if (!parts) {
+        s->g->no_memory = true;
+        return GRAMMAR_BAD;
+    }
+    for (int i = 0; i < n.count; i++)
+        parts[i] = strip(s, s->g->children[n.first + i]);
+    int made = grammar_any(s->g, parts, (size_t)n.count);
+    free(parts);
+    return made;
+}
+
+/* A row of which every part can be empty: the first that is not, and the rest as it was. */
+static int strip_all(struct stripping *s, struct grammar_node n)
+{
+    int *parts = calloc(2 * (size_t)n.count, sizeof *parts), *row = parts ? parts + n.count : NULL;
+    if (!parts) {
+        s->g->no_memory = true;
+        return GRAMMAR_BAD;
+    }
+    for (int i = 0; i < n.count; i++) {
+        memcpy(row, s->g->children + n.first + i, (size_t)(n.count - i) * sizeof *row);
+        row[0] = strip(s, row[0]);
+        parts[i] = grammar_all(s->g, row, (size_t)(n.count - i));
+    }
+    int made = grammar_any(s->g, parts, (size_t)n.count);
+    free(parts);
+    return made;
+}
+
+static int strip_rule(struct stripping *s, int rule)
+{
+    if (s->rule[rule] == GRAMMAR_BAD) {
+        struct grammar_rule r = s->g->rules[rule];
+        s->rule[rule] = grammar_rule(s->g, r.name, strlen(r.name));
+        grammar_define(s->g, s->rule[rule], strip(s, r.body));
+    }
+    return grammar_call(s->g, s->rule[rule]);
+}
+
+static int strip_new(struct stripping *s, int node)
+{
+    struct grammar_node n = s->g->nodes[node];
+    switch (n.kind) {
+    case GRAMMAR_ANY:
+        return strip_any(s, n);
+    case GRAMMAR_ALL:
+        return strip_all(s, n);
+    case GRAMMAR_REPEAT:
+        return grammar_repeat(s->g, strip(s, n.first), 1, n.max == 0 ? 1 : n.max);
+    case GRAMMAR_RULE:
+        return strip_rule(s, n.first);
+    default:
+        return grammar_any(s->g, NULL, 0);
+    }
+}
+
+static int strip(struct stripping *s, int node)
+{
+    if (node < 0 || node >= s->count || s->empty[node] < 0)
+        return node;
+    if (s->depth == STRIP_DEPTH_MAX)
+        s->g->too_deep = true;
+    if (s->g->too_deep)
+        return GRAMMAR_BAD;
+    s->depth++;
+    if (s->node[node] == GRAMMAR_BAD)
+        s->node[node] = strip_new(s, node);
+    s->depth--;
+    return s->node[node];
+}
+
+static void strip_repetitions(struct stripping *s)
+{
+    for (int i = 0; i < s->count; i++) {
+        struct grammar_node n = s->g->nodes[i];
+        if (n.kind != GRAMMAR_REPEAT || n.max == 0 || s->empty[n.first] < 0)
+            continue;
+        int body = strip(s, n.first);
+        s->g->nodes[i].first = body >= 0 ? body : n.first;
+        s->g->nodes[i].min = 0;
+    }
+}
+
+static int strip_all_repetitions(struct grammar *g, const int *empty, struct err *e)
+{
+    int count = g->node_count, rules = g->rule_count;
+    struct stripping s = {.g = g, .empty = empty, .count = count};
+    s.node = malloc(((size_t)count + 1) * sizeof *s.node);
+    s.rule = malloc(((size_t)rules + 1) * sizeof *s.rule);
+    if (s.node && s.rule) {
+        memset(s.node, 0xFF, (size_t)count * sizeof *s.node);
+        memset(s.rule, 0xFF, (size_t)rules * sizeof *s.rule);
+        strip_repetitions(&s);
+    } else {
+        g->no_memory = true;
+    }
+    free(s.node);
+    free(s.rule);
+    return grammar_check(g, e);
+}
+
+/* ---- left recursion ---- */
+
+/* Take away, from the end, the nodes that lead to nothing that is left; how many stay. */
+static int peel(const struct grammar *g, const struct graph *d, const int *empty, int *leads, int *queue)
+{
+    int end = 0;
+    for (int i = 0; i < g->node_count; i++) {
+        leads[i] = part_count(g, &g->nodes[i], LEADS, empty);
+        if (leads[i] == 0)
+            queue[end++] = i;
+    }
+    for (int at = 0; at < end; at++)
+        for (int k = d->first[queue[at]]; k < d->first[queue[at] + 1]; k++)
+            if (--leads[d->users[k]] == 0)
+                queue[end++] = d->users[k];
+    return g->node_count - end;
+}
+
+/* Some rule on a circle: from a node that is left, every way goes on to one that is left. */
+static int rule_on_circle(const struct grammar *g, const int *leads, const int *empty)
+{
+    int node = 0, rule = 0;
+    while (leads[node] == 0)
+        node++;
+    for (int steps = 0; steps <= g->node_count; steps++) {
+        const struct grammar_node *n = &g->nodes[node];
+        if (n->kind == GRAMMAR_RULE)
+            rule = n->first;
+        for (int k = 0; k < part_count(g, n, LEADS, empty); k++)
+            if (leads[part(g, n, k)] > 0) {
+                node = part(g, n, k);
+                break;
+            }
+    }
+    return rule;
+}
+
+static int refuse_left_recursion(const struct grammar *g, const int *empty, struct err *e)
+{
+    struct graph d = {0};
+    int *leads = calloc(2 * (size_t)g->node_count + 1, sizeof *leads);
+    int result = leads ? graph_init(&d, g, LEADS, empty, e) : err_memory(e);
+    if (result == 0 && peel(g, &d, empty, leads, leads + g->node_count) > 0)
+        result = err_set(e, "grammar_left_recursive", "rule %s can begin with itself before anything is read",
+                         g->rules[rule_on_circle(g, leads, empty)].name);
+    free(leads);
+    graph_fini(&d);
+    return result;
+}
+
+/* ---- all of it ---- */
+
+static int check_defined(const struct grammar *g, struct err *e)
+{
+    for (int i = 0; i < g->rule_count; i++)
+        if (g->rules[i].body < 0)
+            return err_set(e, "grammar_undefined_rule", "rule %s is used and not defined", g->rules[i].name);
+    return g->rule_count > 0 ? 0 : err_set(e, "grammar_empty", "the grammar has no rules");
+}
+
+static int analyse(struct analysis *a, struct grammar *g, int **empty, struct err *e)
+{
+    if (grammar_check(g, e) != 0 || check_defined(g, e) != 0 || solve_anew(g, true, empty, e) != 0 ||
+        strip_all_repetitions(g, *empty, e) != 0 || solve_anew(g, true, empty, e) != 0 ||
+        refuse_left_recursion(g, *empty, e) != 0 || solve_anew(g, false, &a->need, e) != 0)
+        return -1;
+    return a->need[g->rules[0].body] >= 0 ? 0 : err_set(e, "grammar_empty", "no text matches the grammar");
+}
+
+int analysis_run(struct analysis *a, struct grammar *g, struct err *e)
+{
+    int *empty = NULL;
+    *a = (struct analysis){0};
+    int result = analyse(a, g, &empty, e);
+    free(empty);
+    if (result != 0)
+        analysis_fini(a);
+    return result;
+}
+
+void analysis_fini(struct analysis *a)
+{
+    free(a->need);
+    a->need = NULL;
+}

@@ -1,0 +1,15 @@
+/* A JSON Schema (2020-12, and what drafts 4 to 7 spell otherwise) as a grammar of the JSON texts that are
+ * valid under it. What of it cannot be held is refused by keyword and place, never ignored;
+ * docs/structured-output.md lists what is served. The texts may be fewer than the valid ones, never others:
+ * properties come in the order of the schema, numbers have a bounded number of digits, and so on. Owns
+ * nothing; any thread. */
+#pragma once
+#include <jansson.h>
+
+#include "core/grammar/grammar.h"
+
+/* `g` is new. Errors: "schema_unsupported" and "schema_invalid" name keyword and place, "schema_too_large",
+ * those of grammar_check. */
+MUST_USE int json_schema_grammar(struct grammar *g, const json_t *schema, struct err *e);
+/* Any JSON object. */
+MUST_USE int json_schema_any_object(struct grammar *g, struct err *e);

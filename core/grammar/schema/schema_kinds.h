@@ -1,0 +1,8 @@
+/* The kinds of values, each in its file: a node for what a schema says of that kind. */
+#pragma once
+#include "core/grammar/schema/schema.h"
+
+int schema_object(struct schema *s, const json_t *schema, const struct schema_place *at);
+int schema_array(struct schema *s, const json_t *schema, const struct schema_place *at);
+int schema_string(struct schema *s, const json_t *schema, const struct schema_place *at);
+int schema_number(struct schema *s, const json_t *schema, const struct schema_place *at, bool integer);
