@@ -144,7 +144,8 @@ const struct command commands[] = {
     {"adapters", "upload", "DIR|FILE.gguf", 1, "Upload the adapter that PEFT saved in DIR, or a LoRA in GGUF",
      "DIR holds adapter_config.json and adapter_model.safetensors. The daemon checks every tensor and "
      "proves\n"
-     "that the adapter changes the model's output before it answers.\n",
+     "that the adapter changes the model's output before it answers.\n"
+     "A row \"warning\" says what of the config hit nothing in this base and was passed over.\n",
      upload_options, adapters_upload},
     {"adapters", "activate", "NAME VERSION", 2, "Let the name mean this version from now on",
      "VERSION is the whole version or its first digits, at least 4.\n", tenant_options, versions_activate},

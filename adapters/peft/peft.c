@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "adapters/peft/peft_private.h"
+#include "adapters/peft/peft_stages.h"
 #include "adapters/types/files.h"
 #include "core/system/file.h"
 #include "core/system/hugepage.h"
@@ -31,6 +31,7 @@ struct peft {
     float *values;               /* owned: room for A, B and magnitude of any one part */
     size_t values_bytes;
     struct peft_info info;
+    struct warnings warnings;
 };
 
 /* ---- values ---- */
@@ -40,16 +41,21 @@ static int64_t site_elements(const struct peft_site *s)
     return tensor_elements(s->a) + tensor_elements(s->b) + (s->magnitude ? tensor_elements(s->magnitude) : 0);
 }
 
+static int read_plain(int fd, const struct tensor *t, float *out, struct err *e)
+{
+    return safetensors_read(fd, t, out, 0, e);
+}
+
 /* A part's values, in the room that there is for one. */
 static int read_part(void *arg, struct delta_part *part, struct err *e)
 {
     const struct peft *p = arg;
     const struct peft_site *s = &p->sites[part->site];
     float *a = p->values, *b = a + tensor_elements(s->a), *magnitude = b + tensor_elements(s->b);
-    if (safetensors_read(p->weights_fd, s->a, a, 0, e) != 0 ||
-        safetensors_read(p->weights_fd, s->b, b, 0, e) != 0)
+    int (*read)(int, const struct tensor *, float *, struct err *) = s->turned ? peft_tied_read : read_plain;
+    if (read(p->weights_fd, s->a, a, e) != 0 || read(p->weights_fd, s->b, b, e) != 0)
         return -1;
-    if (part->dora && safetensors_read(p->weights_fd, s->magnitude, magnitude, 0, e) != 0)
+    if (part->dora && read_plain(p->weights_fd, s->magnitude, magnitude, e) != 0)
         return -1;
     part->a = a;
     part->b = b;
@@ -83,7 +89,7 @@ static int scan_tensor(const struct peft_load *l, const struct tensor *t, float 
         float *values = out ? out + done / size : widened;
         if (file_pread(l->weights_fd, chunk, length, t->offset + done, e) != 0)
             return -1;
-        if (!(l->options & PEFT_STORED))
+        if (!l->stored)
             sha256_update(&hash, chunk, length);
         dtype_widen(t->dtype, chunk, values, length / size);
         if (check_finite(t, values, length / size, largest, e) != 0)
@@ -91,7 +97,7 @@ static int scan_tensor(const struct peft_load *l, const struct tensor *t, float 
         done += length;
     }
     memset(digest, 0, SHA256_BYTES);
-    if (!(l->options & PEFT_STORED))
+    if (!l->stored)
         sha256_final(&hash, digest);
     return 0;
 }
@@ -109,12 +115,16 @@ static void add_line(struct sha256 *version, const char *format, ...)
     sha256_update(version, line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1);
 }
 
-static void add_tensor(struct sha256 *version, const struct tensor *t, const uint8_t digest[SHA256_BYTES])
+/* Without the adapter's name, where the tensor's has that in it. */
+static void add_tensor(struct sha256 *version, const struct tensor *t, struct peft_place place,
+                       const uint8_t digest[SHA256_BYTES])
 {
     char shape[128], hex[SHA256_HEX + 1];
+    int before = place.name_length ? place.name_at : 0;
     tensor_shape_text(t, shape, sizeof shape);
     hex_encode(digest, SHA256_BYTES, hex);
-    add_line(version, "tensor %s %s %s %s\n", t->name, dtype_name(t->dtype), shape, hex);
+    add_line(version, "tensor %.*s%s %s %s %s\n", before, t->name, t->name + before + place.name_length,
+             dtype_name(t->dtype), shape, hex);
 }
 
 static bool equals_base(const struct model *m, int slot, const float *values, size_t count)
@@ -131,9 +141,9 @@ static bool equals_base(const struct model *m, int slot, const float *values, si
 }
 
 /* A tensor that equals the base's is dropped. */
-static int read_slot(struct peft_load *l, int slot, struct sha256 *version, struct err *e)
+static int read_slot(struct peft_load *l, struct peft_place place, struct sha256 *version, struct err *e)
 {
-    struct peft_slot *s = &l->slot_found[slot];
+    struct peft_slot *s = &l->slot_found[place.index];
     size_t count = (size_t)tensor_elements(s->tensor);
     uint8_t digest[SHA256_BYTES];
     double largest = 0;
@@ -141,11 +151,11 @@ static int read_slot(struct peft_load *l, int slot, struct sha256 *version, stru
     if (!values)
         return err_memory(e);
     int result = scan_tensor(l, s->tensor, values, &largest, digest, e);
-    s->differs = result == 0 && !equals_base(l->model, slot, values, count);
+    s->differs = result == 0 && !equals_base(l->model, place.index, values, count);
     if (s->differs) {
         s->values = l->result->replaced[l->result->replaced_count++] = values;
         l->result->info.parameters += (int64_t)count;
-        add_tensor(version, s->tensor, digest);
+        add_tensor(version, s->tensor, place, digest);
     } else {
         free(values);
     }
@@ -162,11 +172,11 @@ static int scan_site(struct peft_load *l, struct peft_place place, const struct 
     double *largest = place.role == PEFT_ROLE_A   ? &s->a_max
                       : place.role == PEFT_ROLE_B ? &s->b_max
                                                   : &ignored;
-    if (l->options & PEFT_STORED)
+    if (l->stored)
         return 0;
     if (scan_tensor(l, t, NULL, largest, digest, e) != 0)
         return -1;
-    add_tensor(version, t, digest);
+    add_tensor(version, t, place, digest);
     return 0;
 }
 
@@ -175,7 +185,7 @@ static int scan_copy(struct peft_load *l, const struct tensor *t, struct err *e)
 {
     uint8_t ignored[SHA256_BYTES];
     double largest = 0;
-    return l->options & PEFT_STORED ? 0 : scan_tensor(l, t, NULL, &largest, ignored, e);
+    return l->stored ? 0 : scan_tensor(l, t, NULL, &largest, ignored, e);
 }
 
 /* Goes through every tensor in order of name. */
@@ -186,28 +196,12 @@ static int scan_tensors(struct peft_load *l, struct sha256 *version, struct err 
         struct peft_place place;
         if (peft_place_find(l, t, &place, e) != 0)
             return -1;
-        if ((place.role == PEFT_ROLE_BASE   ? read_slot(l, place.index, version, e)
+        if ((place.role == PEFT_ROLE_BASE   ? read_slot(l, place, version, e)
              : place.role == PEFT_ROLE_COPY ? scan_copy(l, t, e)
                                             : scan_site(l, place, t, version, e)) != 0)
             return -1;
     }
     return 0;
-}
-
-/* The slot that shares its matrix with this one, or -1. */
-static int partner(const struct peft_load *l, int slot)
-{
-    if (!model_is_tied(l->model) || l->slots[slot].site < 0)
-        return -1;
-    enum site_kind kind = l->sites[l->slots[slot].site].kind;
-    for (size_t i = 0; i < l->slot_count; i++) {
-        enum site_kind other = l->slots[i].site < 0 ? SITE_KINDS : l->sites[l->slots[i].site].kind;
-        bool pair = (kind == SITE_LM_HEAD && other == SITE_EMBEDDING) ||
-                    (kind == SITE_EMBEDDING && other == SITE_LM_HEAD);
-        if (pair && strcmp(l->slots[i].tensor, l->slots[slot].tensor) == 0)
-            return (int)i;
-    }
-    return -1;
 }
 
 /* Where lm_head and the embedding are one matrix, a saved module is a copy of its own, and another tensor
@@ -219,7 +213,7 @@ static void add_saved(const struct peft_load *l, struct sha256 *version)
         struct peft_place place;
         struct err ignored;
         if (peft_place_find(l, t, &place, &ignored) == 0 && place.role == PEFT_ROLE_BASE &&
-            l->saved[place.index] && partner(l, place.index) >= 0)
+            l->saved[place.index] && peft_tied_partner(l, place.index) >= 0)
             add_line(version, "saved %s\n", t->name);
     }
 }
@@ -253,9 +247,9 @@ static int scan_values(struct peft_load *l, struct err *e)
     struct sha256 version;
     sha256_init(&version);
     add_line(&version, "adapterd adapter 1\n");
-    if (scan_tensors(l, &version, e) != 0)
+    if (scan_tensors(l, &version, e) != 0 || peft_tied_check(l, e) != 0)
         return -1;
-    if (l->options & PEFT_STORED)
+    if (l->stored)
         return 0;
     if (add_sites(l, &version, e) != 0)
         return -1;
@@ -309,20 +303,24 @@ static int check_effect(const struct peft_load *l, struct err *e)
 static const float *final_values(const struct peft_load *l, int slot)
 {
     const struct peft_slot *own = &l->slot_found[slot];
-    int other = partner(l, slot);
+    int other = peft_tied_partner(l, slot);
+    if (l->tied.saves && slot == l->tied.head_slot)
+        return l->slot_found[other].values; /* the same, once in memory */
     if (own->tensor || other < 0 || l->saved[other])
         return own->values;
     return l->slot_found[other].values;
 }
 
-/* A shared matrix that is given twice, and not the same. PEFT would keep the one that it loads last. */
+/* A shared matrix that is given twice, and not the same. PEFT would keep the one that it loads last. Saved
+ * modules are copies of their own, but with ensure_weight_tying. */
 static int check_shared(const struct peft_load *l, struct err *e)
 {
     for (size_t i = 0; i < l->slot_count; i++) {
         const struct peft_slot *own = &l->slot_found[i];
-        int index = own->tensor ? partner(l, (int)i) : -1;
+        int index = own->tensor ? peft_tied_partner(l, (int)i) : -1;
         const struct peft_slot *other = index < 0 ? NULL : &l->slot_found[index];
-        if (!other || !other->tensor || l->saved[i] || l->saved[index] || (!own->values && !other->values))
+        if (!other || !other->tensor || (!own->values && !other->values) ||
+            (!l->tied.saves && (l->saved[i] || l->saved[index])))
             continue;
         size_t bytes = (size_t)tensor_elements(own->tensor) * sizeof *own->values;
         if (!own->values || !other->values || memcmp(own->values, other->values, bytes) != 0)
@@ -412,7 +410,7 @@ static int load_weights(struct peft_load *l, struct err *e)
         return -1;
     if (check_shared(l, e) != 0 || make_replacements(l, e) != 0)
         return -1;
-    if (l->options == 0 && check_effect(l, e) != 0)
+    if (!l->stored && !l->allow_no_effect && check_effect(l, e) != 0)
         return -1;
     return make_parts(l, e);
 }
@@ -429,8 +427,7 @@ static int load(struct peft_load *l, int config_fd, struct err *e)
         return in_file(e, "adapter_config.json");
     if (open_weights(l, e) != 0)
         return in_file(e, "adapter_model.safetensors");
-    if (peft_match(l->model, &l->config, l->targets, e) != 0 ||
-        peft_match_saved(l->model, &l->config, l->targets, l->saved, e) != 0)
+    if (peft_match(l, e) != 0 || peft_saved(l, e) != 0)
         return in_file(e, "adapter_config.json");
     return load_weights(l, e) == 0 ? 0 : in_file(e, "adapter_model.safetensors");
 }
@@ -446,6 +443,7 @@ static int allocate(struct peft_load *l, struct err *e)
     if (!l->targets || !l->saved || !l->slot_found || !l->result)
         return err_memory(e);
     l->result->weights_fd = -1;
+    l->warnings = &l->result->warnings;
     l->result->replaced = calloc(l->slot_count, sizeof *l->result->replaced);
     l->result->sites = l->site_found = calloc(l->site_count, sizeof *l->site_found);
     return l->result->replaced && l->result->sites ? 0 : err_memory(e);
@@ -461,7 +459,9 @@ static int keep_descriptor(struct peft_load *l, int weights_fd, struct err *e)
 int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, unsigned options,
               struct err *e)
 {
-    struct peft_load l = {.model = m, .options = options};
+    struct peft_load l = {.model = m,
+                          .stored = (options & PEFT_STORED) != 0,
+                          .allow_no_effect = (options & PEFT_ALLOW_NO_EFFECT) != 0};
     int result =
         allocate(&l, e) == 0 && keep_descriptor(&l, weights_fd, e) == 0 ? load(&l, config_fd, e) : -1;
     peft_config_fini(&l.config);
@@ -489,12 +489,18 @@ void peft_free(struct peft *p)
     if (p->weights_fd >= 0)
         close(p->weights_fd);
     hugepage_free(p->values, p->values_bytes);
+    warnings_fini(&p->warnings);
     free(p);
 }
 
 const struct delta_source *peft_source(const struct peft *p)
 {
     return &p->source;
+}
+
+struct warnings *peft_warnings(struct peft *p)
+{
+    return &p->warnings;
 }
 
 const struct peft_info *peft_info(const struct peft *p)

@@ -10,6 +10,7 @@
 #include "core/delta/delta.h"
 #include "core/model/model.h"
 
+struct warnings;
 struct peft; /* owns what its source points into and reads from, also a descriptor of the weights file */
 
 struct peft_info {
@@ -32,3 +33,4 @@ void peft_free(struct peft *p);
 /* It reads A, B and magnitudes when they are asked for. One thread at a time. */
 const struct delta_source *peft_source(const struct peft *p);
 const struct peft_info *peft_info(const struct peft *p);
+struct warnings *peft_warnings(struct peft *p); /* of what was accepted; the caller may take them away */

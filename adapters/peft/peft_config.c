@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "adapters/peft/peft_notes.h"
 #include "adapters/types/files.h"
 #include "core/base/buf.h"
 #include "core/format/json_file.h"
@@ -84,7 +85,6 @@ static const struct field {
     {"revision", INFORMATIVE, NULL},
     {"runtime_config", INFORMATIVE, NULL}, /* PEFT ignores it in a file */
     {"task_type", INFORMATIVE, NULL},
-    {"unsloth_fixed", INFORMATIVE, NULL},
     /* Parameters of initializations: those that matter are refused by init_lora_weights. */
     {"corda_config", INFORMATIVE, NULL},
     {"eva_config", INFORMATIVE, NULL},
@@ -126,7 +126,8 @@ static bool is_off(json_t *value)
     return json_is_null(value) || json_is_false(value) || is_empty_container(value);
 }
 
-/* A field of a later PEFT or another tool: refused where its value switches something on. */
+/* A field of a later PEFT or a tool's that peft_note does not have: refused where its value switches
+ * something on. */
 static int check_unknown(const char *name, json_t *value, struct err *e)
 {
     bool switches =
@@ -149,7 +150,7 @@ static int check_fields(json_t *root, struct err *e)
     json_object_foreach(root, name, value)
     {
         const struct field *f = find_field(name);
-        if (!f && check_unknown(name, value, e) != 0)
+        if (!f && !peft_note(name) && check_unknown(name, value, e) != 0)
             return -1;
         if (f && f->rule == OFF && !is_off(value))
             return refuse_feature(e, name, value, f->hint);

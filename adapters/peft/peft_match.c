@@ -1,14 +1,12 @@
-#include "adapters/peft/peft_match.h"
-
-#include <math.h>
+/* target_modules, exclude_modules, layers_to_transform and ensure_weight_tying: which sites are targets. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapters/peft/peft_pattern.h"
-#include "core/base/buf.h"
+#include "adapters/peft/peft_stages.h"
+#include "core/model/families.h"
 
 struct match {
-    const struct model *model;
+    struct peft_load *load;
     const struct peft_config *config;
     struct peft_selector target;   /* the config's, or PEFT's default for the family */
     struct peft_patterns patterns; /* shared limits */
@@ -17,7 +15,9 @@ struct match {
     size_t layer_pattern_count;
     struct peft_pattern *saved_patterns; /* owned, of the names in modules_to_save that are no literals */
     size_t saved_pattern_count;
-    bool *named; /* owned: which of target.names match a module */
+    bool *named;       /* owned: which of target.names match a module */
+    bool *layers_used; /* owned: which of layers_to_transform a target is in */
+    bool excluded;     /* exclude_modules took one out */
 };
 
 enum found { FOUND_NOT, FOUND_EXACT, FOUND_SUFFIX };
@@ -38,30 +38,6 @@ static enum found find_names(const struct peft_names *names, const char *path, b
             found = part == path ? FOUND_EXACT : FOUND_SUFFIX;
     }
     return found;
-}
-
-/* ---- expressions ---- */
-
-static bool is_literal(const char *key)
-{
-    return key[strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.")] == '\0';
-}
-
-/* Does ^(.*\.)?(KEY)$ match the path's first `length` bytes? For a key of letters, digits, '_' and '.', which
- * stands for any character. Some adapters have a key for each of hundreds of modules: this keeps them cheap.
- */
-static bool literal_matches(const char *key, const char *path, size_t length)
-{
-    size_t key_length = strlen(key);
-    if (key_length > length)
-        return false;
-    const char *tail = path + length - key_length;
-    if (tail != path && tail[-1] != '.')
-        return false;
-    for (size_t i = 0; i < key_length; i++)
-        if (key[i] != '.' && key[i] != tail[i])
-            return false;
-    return key_length > 0;
 }
 
 /* ---- layers_to_transform ---- */
@@ -100,27 +76,33 @@ static int find_layer(struct match *t, const char *path, long *layer, struct err
 static int in_layers(struct match *t, const char *path, struct err *e)
 {
     long layer;
+    int found = 0;
     if (find_layer(t, path, &layer, e) != 0)
         return -1;
     if (layer < 0)
         return 0;
     json_t *layers = t->config->layers, *number;
-    if (json_is_integer(layers))
-        return json_integer_value(layers) == layer;
+    if (json_is_integer(layers)) {
+        found = json_integer_value(layers) == layer;
+        t->layers_used[0] |= found == 1;
+    }
     size_t i;
-    json_array_foreach(layers, i, number) if (json_integer_value(number) == layer) return 1;
-    return 0;
+    json_array_foreach(layers, i, number)
+    {
+        if (json_integer_value(number) == layer)
+            found = t->layers_used[i] = true;
+    }
+    return found;
 }
 
 /* ---- target_modules and exclude_modules: 1 matches, 0 does not, -1 with an error ---- */
 
-static int is_target(struct match *t, const char *path, struct err *e)
+static int is_target(struct match *t, const char *path, int site, struct err *e)
 {
     if (t->target.kind == PEFT_PATTERN)
         return peft_pattern_match(&t->target_pattern, path, e);
     if (t->target.kind == PEFT_ALL_LINEAR) {
-        int site = model_find_site(t->model, path);
-        enum site_kind kind = site < 0 ? SITE_KINDS : model_sites(t->model, &(size_t){0})[site].kind;
+        enum site_kind kind = site < 0 ? SITE_KINDS : t->load->sites[site].kind;
         return site >= 0 && kind != SITE_LM_HEAD && kind != SITE_EMBEDDING;
     }
     enum found found = find_names(&t->target.names, path, t->named);
@@ -137,7 +119,7 @@ static int is_kept(struct match *t, const char *path, struct err *e)
     size_t length = strlen(path);
     for (size_t end = 1; end <= length; end++)
         for (size_t i = 0; (path[end] == '.' || end == length) && i < saved->count; i++)
-            if (is_literal(saved->items[i]) && literal_matches(saved->items[i], path, end))
+            if (peft_literal(saved->items[i]) && peft_literal_match(saved->items[i], path, end))
                 return 1;
     int result = 0;
     for (size_t i = 0; i < t->saved_pattern_count && result == 0; i++)
@@ -145,28 +127,36 @@ static int is_kept(struct match *t, const char *path, struct err *e)
     return result;
 }
 
-static int is_excluded(struct match *t, const char *path, struct err *e)
+static int is_excluded(struct match *t, const char *path, int site, struct err *e)
 {
     const struct peft_selector *exclude = &t->config->exclude;
+    const struct peft_tied *tied = &t->load->tied;
+    if (tied->saves && site >= 0 && (site == tied->embedding || site == tied->head))
+        return 1;
     int kept = is_kept(t, path, e);
     if (kept != 0)
         return kept;
-    if (exclude->kind == PEFT_PATTERN)
-        return peft_pattern_match(&t->exclude_pattern, path, e);
-    return exclude->kind == PEFT_LIST && find_names(&exclude->names, path, NULL) != FOUND_NOT;
+    int result = exclude->kind == PEFT_PATTERN
+                     ? peft_pattern_match(&t->exclude_pattern, path, e)
+                     : exclude->kind == PEFT_LIST && find_names(&exclude->names, path, NULL) != FOUND_NOT;
+    t->excluded |= result == 1;
+    return result;
 }
 
-static int match_module(struct match *t, const char *path, struct peft_target *targets, struct err *e)
+static int match_module(struct match *t, const char *path, struct err *e)
 {
-    int target = is_target(t, path, e);
-    if (target <= 0)
-        return target;
-    int excluded = is_excluded(t, path, e);
-    if (excluded != 0)
+    int site = model_find_site(t->load->model, path), target = is_target(t, path, site, e);
+    const struct peft_tied *tied = &t->load->tied;
+    if (target < 0)
+        return -1;
+    if (tied->targets && site >= 0 && (site == tied->embedding || site == tied->head))
+        target = 1;
+    /* A tied lm_head follows the embedding, whatever excludes it. */
+    int excluded = target && !(tied->targets && site == tied->head) ? is_excluded(t, path, site, e) : 0;
+    if (!target || excluded != 0)
         return excluded < 0 ? -1 : 0;
-    int site = model_find_site(t->model, path);
     if (site >= 0) {
-        targets[site].targeted = true;
+        t->load->targets[site].targeted = true;
         return 0;
     }
     err_set(e, "adapter_unsupported_feature",
@@ -175,216 +165,137 @@ static int match_module(struct match *t, const char *path, struct peft_target *t
     return err_param(e, "target_modules");
 }
 
+/* ---- what is left over ---- */
+
 /* The last parts of the base's site paths, each once: what a tenant would write in target_modules. */
-static void hint_modules(const struct model *m, struct err *e)
+static void hint_modules(const struct peft_load *l, struct err *e)
 {
-    size_t count;
-    const struct site *sites = model_sites(m, &count);
     bool seen[SITE_KINDS] = {false};
     char list[200] = "";
-    for (size_t i = 0; i < count; i++) {
-        const char *dot = strrchr(sites[i].path, '.'), *name = dot ? dot + 1 : sites[i].path;
+    for (size_t i = 0; i < l->site_count; i++) {
+        const struct site *s = &l->sites[i];
+        const char *dot = strrchr(s->path, '.'), *name = dot ? dot + 1 : s->path;
         size_t used = strlen(list);
-        if ((seen[sites[i].kind] && sites[i].kind != SITE_FC) || used + strlen(name) + 3 > sizeof list)
+        if ((seen[s->kind] && s->kind != SITE_FC) || used + strlen(name) + 3 > sizeof list)
             continue;
-        seen[sites[i].kind] = true;
+        seen[s->kind] = true;
         snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", name);
     }
     err_hint(e, "Linear layers of this base: %s.", list);
 }
 
-static int check_all_named(const struct match *t, struct err *e)
+static struct warning_names names_not_found(const struct match *t)
 {
-    if (t->target.kind != PEFT_LIST)
-        return 0;
-    for (size_t i = 0; i < t->target.names.count; i++) {
-        if (t->named[i])
-            continue;
-        char name[PEFT_TEXT];
-        peft_config_text(t->target.names.items[i], name);
-        err_set(e, "adapter_unknown_module", "target_modules names %s, but the base has no such module",
-                name);
-        hint_modules(t->model, e);
-        return err_param(e, "target_modules");
-    }
-    return 0;
+    struct warning_names names = {0};
+    for (size_t i = 0; t->target.kind == PEFT_LIST && i < t->target.names.count; i++)
+        if (!t->named[i])
+            warning_names_add(&names, t->target.names.items[i]);
+    return names;
 }
 
-static int match_modules(struct match *t, struct peft_target *targets, struct err *e)
+static int refuse_all(const struct match *t, struct err *e)
 {
-    size_t count, sites;
-    const char *const *modules = model_modules(t->model, &count);
-    for (size_t i = 0; i < count; i++)
-        if (match_module(t, modules[i], targets, e) != 0)
-            return -1;
-    if (check_all_named(t, e) != 0)
-        return -1;
-    model_sites(t->model, &sites);
-    for (size_t i = 0; i < sites; i++)
-        if (targets[i].targeted)
-            return 0;
-    err_set(e, "adapter_unknown_module", "the configuration targets no module of the base");
-    hint_modules(t->model, e);
+    struct warning_names names = names_not_found(t);
+    if (names.count > 0)
+        err_set(e, "adapter_unknown_module", "target_modules names %s, but the base has no such module",
+                names.text);
+    else
+        err_set(e, "adapter_unknown_module", "the configuration targets no module of the base");
+    hint_modules(t->load, e);
     return err_param(e, "target_modules");
 }
 
-/* ---- rank_pattern and alpha_pattern ---- */
-
-/* Give `value` to each targeted site that `key` matches and no earlier key did. */
-static int apply_key(struct match *t, const char *field, const char *key, json_t *value,
-                     const struct peft_target *targets, json_t **chosen, struct err *e)
+/* PEFT asks for one target in all, and passes over names that hit nothing. */
+static int check_targets(const struct match *t, struct err *e)
 {
-    size_t count;
-    const struct site *sites = model_sites(t->model, &count);
-    bool literal = is_literal(key);
-    struct peft_pattern pattern = {0};
-    if (!literal &&
-        peft_pattern_init(&pattern, &t->patterns, field, "(.*\\.)?(", key, ")$", PEFT_START, e) != 0)
-        return -1;
-    int result = 0;
-    for (size_t i = 0; i < count && result >= 0; i++) {
-        if (!targets[i].targeted || chosen[i])
-            continue;
-        result = literal ? literal_matches(key, sites[i].path, strlen(sites[i].path))
-                         : peft_pattern_match(&pattern, sites[i].path, e);
-        if (result == 1)
-            chosen[i] = value;
-    }
-    peft_pattern_fini(&pattern);
-    return result < 0 ? -1 : 0;
-}
-
-/* chosen[site]: the value of the first key that matches it; left alone where none does. */
-static int apply_keys(struct match *t, const char *field, json_t *keys, const struct peft_target *targets,
-                      json_t **chosen, struct err *e)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach(keys, key,
-                        value) if (apply_key(t, field, key, value, targets, chosen, e) != 0) return -1;
-    return 0;
-}
-
-static int set_target(const struct peft_config *c, const char *path, json_t *rank_value, json_t *alpha_value,
-                      struct peft_target *target, struct err *e)
-{
-    long long rank = rank_value ? json_integer_value(rank_value) : c->rank;
-    double alpha = alpha_value ? json_number_value(alpha_value) : c->alpha;
-    if (rank > DELTA_RANK_MAX) {
-        err_set(e, "adapter_rank_too_large", "module %s: rank %lld; at most %d is supported", path, rank,
-                DELTA_RANK_MAX);
-        return err_param(e, rank_value ? "rank_pattern" : "r");
-    }
-    target->rank = (int)rank;
-    target->scale = alpha / (c->rslora ? sqrt((double)rank) : (double)rank);
-    if (isfinite((float)target->scale))
+    const struct peft_load *l = t->load;
+    bool any = false;
+    for (size_t i = 0; i < l->site_count; i++)
+        any |= l->targets[i].targeted;
+    if (!any)
+        return refuse_all(t, e);
+    if (!l->tied.targets || l->targets[l->tied.embedding].targeted)
         return 0;
-    err_set(e, "adapter_not_finite", "module %s: the scale %g, from alpha %g, does not fit f32", path,
-            target->scale, alpha);
-    return err_param(e, alpha_value ? "alpha_pattern" : "lora_alpha");
+    err_set(e, "adapter_unsupported_feature",
+            "ensure_weight_tying ties %s to %s, which exclude_modules takes out of the targets",
+            l->sites[l->tied.head].path, l->sites[l->tied.embedding].path);
+    return err_param(e, "ensure_weight_tying");
 }
 
-static int set_targets(struct match *t, struct peft_target *targets, struct err *e)
+static int warn_of_layers(const struct match *t, struct err *e)
 {
-    const struct peft_config *c = t->config;
-    size_t count;
-    const struct site *sites = model_sites(t->model, &count);
-    json_t **chosen = calloc(2 * count, sizeof *chosen); /* ranks, then alphas */
-    int result = chosen ? 0 : err_memory(e);
-    if (result == 0)
-        result = apply_keys(t, "rank_pattern", c->rank_pattern, targets, chosen, e);
-    if (result == 0)
-        result = apply_keys(t, "alpha_pattern", c->alpha_pattern, targets, chosen + count, e);
-    for (size_t i = 0; i < count && result == 0; i++)
-        if (targets[i].targeted)
-            result = set_target(c, sites[i].path, chosen[i], chosen[count + i], &targets[i], e);
-    free(chosen);
-    return result;
-}
-
-/* ---- modules_to_save ---- */
-
-static bool ends_in(const char *text, size_t length, const char *ending)
-{
-    size_t size = strlen(ending);
-    return length >= size && memcmp(text + length - size, ending, size) == 0;
-}
-
-/* Does PEFT save the module at `path`, by its own name or that of a module around it? Names are endings as
- * mere text: "norm" is one of "input_layernorm". Marks those that match, if asked. */
-static bool is_saved(const struct peft_names *names, const char *path, bool *marks)
-{
-    char whole[512];
-    bool found = false;
-    snprintf(whole, sizeof whole, "base_model.model.%s", path);
-    size_t length = strlen(whole), around = length - strlen(path);
-    for (size_t end = around + 1; end <= length; end++)
-        for (size_t i = 0; (whole[end] == '.' || end == length) && i < names->count; i++) {
-            if (!ends_in(whole, end, names->items[i]))
-                continue;
-            found = true;
-            if (marks)
-                marks[i] = true;
-        }
-    return found;
-}
-
-static int check_all_saved(const struct peft_config *c, const bool *marks, struct err *e)
-{
-    for (size_t i = 0; i < c->saved.count; i++) {
-        if (marks[i])
-            continue;
-        char name[PEFT_TEXT];
-        peft_config_text(c->saved.items[i], name);
-        err_set(e, "adapter_unknown_module", "modules_to_save names %s, but the base has no such module",
-                name);
-        return err_param(e, "modules_to_save");
-    }
-    return 0;
-}
-
-static int match_saved(const struct model *m, const struct peft_config *c, const struct peft_target *targets,
-                       bool *saved, bool *marks, struct err *e)
-{
-    size_t count;
-    const struct slot *slots = model_slots(m, &count);
+    struct warning_names unused = {0};
+    json_t *layers = t->config->layers;
+    size_t count = json_is_integer(layers) ? 1 : json_array_size(layers);
     for (size_t i = 0; i < count; i++) {
-        saved[i] = is_saved(&c->saved, slots[i].path, marks);
-        if (!saved[i] || slots[i].site < 0 || !targets[slots[i].site].targeted)
-            continue;
-        err_set(e, "adapter_unsupported_feature", "%s is both a target and one of modules_to_save",
-                slots[i].path);
-        err_hint(e, "Train it the one way or the other.");
-        return err_param(e, "modules_to_save");
+        char number[32];
+        json_t *layer = json_is_integer(layers) ? layers : json_array_get(layers, i);
+        snprintf(number, sizeof number, "%lld", json_integer_value(layer));
+        if (!t->layers_used[i])
+            warning_names_add(&unused, number);
     }
-    return check_all_saved(c, marks, e);
+    return warning_names_say(&unused, t->load->warnings, "layers_to_transform",
+                             "no target is in such a layer", e);
 }
 
-int peft_match_saved(const struct model *m, const struct peft_config *c, const struct peft_target *targets,
-                     bool *saved, struct err *e)
+static int warn(const struct match *t, struct err *e)
 {
-    bool *marks = calloc(c->saved.count + 1, sizeof *marks);
-    int result = marks ? match_saved(m, c, targets, saved, marks, e) : err_memory(e);
-    free(marks);
+    struct warning_names names = names_not_found(t);
+    struct warnings *w = t->load->warnings;
+    if (warning_names_say(&names, w, "target_modules", "the base has no such module", e) != 0 ||
+        warn_of_layers(t, e) != 0)
+        return -1;
+    if (t->config->exclude.kind == PEFT_NOTHING || t->excluded)
+        return 0;
+    return warnings_add(w, e, "exclude_modules takes none of the targets out; ignored, as by PEFT");
+}
+
+static int match_modules(struct match *t, struct err *e)
+{
+    size_t count;
+    const char *const *modules = model_modules(t->load->model, &count);
+    for (size_t i = 0; i < count; i++)
+        if (match_module(t, modules[i], e) != 0)
+            return -1;
+    return check_targets(t, e) == 0 ? warn(t, e) : -1;
+}
+
+/* ---- ensure_weight_tying ---- */
+
+static const char *const embedding_names[] = {"embed_tokens", "lm_head"}; /* as PEFT has them */
+
+static bool names_embedding(const struct peft_names *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        const char *dot = strrchr(names->items[i], '.'), *last = dot ? dot + 1 : names->items[i];
+        for (size_t k = 0; k < sizeof embedding_names / sizeof *embedding_names; k++)
+            if (strcmp(last, embedding_names[k]) == 0)
+                return true;
+    }
+    return false;
+}
+
+/* Does target_modules speak of the embedding or the head? An expression is asked for their bare names. */
+static int targets_embedding(struct match *t, struct err *e)
+{
+    int result = t->config->target.kind == PEFT_LIST && names_embedding(&t->config->target.names);
+    for (size_t k = 0; t->config->target.kind == PEFT_PATTERN && k < 2 && result == 0; k++)
+        result = peft_pattern_match(&t->target_pattern, embedding_names[k], e);
     return result;
 }
 
-/* With ensure_weight_tying PEFT ties what is done to lm_head to what is done to the embedding. */
-static int check_tying(const struct match *t, const struct peft_target *targets, struct err *e)
+/* Saved modules go before targets; where neither speaks of the two, or nothing is tied, PEFT warns at most.
+ */
+static int choose_tying(struct match *t, struct err *e)
 {
-    size_t count;
-    const struct site *sites = model_sites(t->model, &count);
-    for (size_t i = 0; i < count && t->config->ensure_weight_tying; i++) {
-        bool shared = sites[i].kind == SITE_LM_HEAD || sites[i].kind == SITE_EMBEDDING;
-        if (!shared || (!targets[i].targeted && !is_saved(&t->config->saved, sites[i].path, NULL)))
-            continue;
-        err_set(e, "adapter_unsupported_feature",
-                "ensure_weight_tying = true with %s as a target or saved module is not supported",
-                sites[i].path);
-        err_hint(e, "Train with ensure_weight_tying=False.");
-        return err_param(e, "ensure_weight_tying");
-    }
-    return 0;
+    struct peft_tied *tied = &t->load->tied;
+    peft_tied_find(t->load);
+    if (!t->config->ensure_weight_tying || tied->embedding < 0)
+        return 0;
+    tied->saves = names_embedding(&t->config->saved);
+    int targets = tied->saves ? 0 : targets_embedding(t, e);
+    tied->targets = targets == 1;
+    return targets < 0 ? -1 : 0;
 }
 
 /* ---- preparation ---- */
@@ -392,20 +303,19 @@ static int check_tying(const struct match *t, const struct peft_target *targets,
 /* PEFT's targets where target_modules is null: by model type (peft/utils/constants.py). */
 static int choose_target(struct match *t, struct err *e)
 {
-    static const char *const attention[] = {"q_proj", "v_proj"}, *const gpt2[] = {"c_attn"};
-    const char *family = model_info(t->model)->family;
+    const char *const *names = family_find(model_info(t->load->model)->family)->lora_targets;
     t->target = t->config->target;
     if (t->target.kind != PEFT_NOTHING)
         return 0;
-    if (strcmp(family, "mlp") == 0) {
+    if (!names[0]) {
         err_set(e, "config_malformed",
                 "adapter_config.json: target_modules is missing, and PEFT has no default "
                 "for a base of this kind");
         return err_param(e, "target_modules");
     }
-    t->target.kind = PEFT_LIST;
-    t->target.names =
-        strcmp(family, "gpt2") == 0 ? (struct peft_names){gpt2, 1} : (struct peft_names){attention, 2};
+    t->target = (struct peft_selector){.kind = PEFT_LIST, .names = {.items = names}};
+    while (t->target.names.count < FAMILY_LORA_TARGETS && names[t->target.names.count])
+        t->target.names.count++;
     return 0;
 }
 
@@ -414,7 +324,8 @@ static int prepare_layer_patterns(struct match *t, struct err *e)
     json_t *patterns = t->config->layers ? t->config->layers_pattern : NULL;
     size_t count = json_is_string(patterns) ? 1 : json_array_size(patterns);
     t->layer_patterns = calloc(count + 1, sizeof *t->layer_patterns);
-    if (!t->layer_patterns)
+    t->layers_used = calloc(json_array_size(t->config->layers) + 1, sizeof *t->layers_used);
+    if (!t->layer_patterns || !t->layers_used)
         return err_memory(e);
     for (; t->layer_pattern_count < count; t->layer_pattern_count++) {
         json_t *text = json_is_string(patterns) ? patterns : json_array_get(patterns, t->layer_pattern_count);
@@ -433,7 +344,7 @@ static int prepare_saved_patterns(struct match *t, struct err *e)
     if (!t->saved_patterns)
         return err_memory(e);
     for (size_t i = 0; i < saved->count; i++) {
-        if (is_literal(saved->items[i]))
+        if (peft_literal(saved->items[i]))
             continue;
         if (peft_pattern_init(&t->saved_patterns[t->saved_pattern_count], &t->patterns, "modules_to_save",
                               "(^|.*\\.)", saved->items[i], "($|\\..*)", PEFT_START, e) != 0)
@@ -459,7 +370,9 @@ static int prepare(struct match *t, struct err *e)
         peft_pattern_init(&t->exclude_pattern, &t->patterns, "exclude_modules", "", exclude->pattern, "",
                           PEFT_FULL, e) != 0)
         return -1;
-    return prepare_layer_patterns(t, e) == 0 ? prepare_saved_patterns(t, e) : -1;
+    if (prepare_layer_patterns(t, e) != 0 || prepare_saved_patterns(t, e) != 0)
+        return -1;
+    return choose_tying(t, e);
 }
 
 static void release(struct match *t)
@@ -474,21 +387,18 @@ static void release(struct match *t)
     peft_pattern_fini(&t->exclude_pattern);
     peft_patterns_fini(&t->patterns);
     free(t->named);
+    free(t->layers_used);
 }
 
-int peft_match(const struct model *m, const struct peft_config *c, struct peft_target *targets, struct err *e)
+int peft_match(struct peft_load *l, struct err *e)
 {
-    struct match t = {.model = m, .config = c};
-    size_t count;
-    model_sites(m, &count);
-    memset(targets, 0, count * sizeof *targets);
+    struct match t = {.load = l, .config = &l->config};
+    memset(l->targets, 0, l->site_count * sizeof *l->targets);
     int result = prepare(&t, e);
     if (result == 0)
-        result = match_modules(&t, targets, e);
+        result = match_modules(&t, e);
     if (result == 0)
-        result = check_tying(&t, targets, e);
-    if (result == 0)
-        result = set_targets(&t, targets, e);
+        result = peft_rank(l, &t.patterns, e);
     release(&t);
     return result;
 }

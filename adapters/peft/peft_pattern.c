@@ -14,6 +14,25 @@ enum {
     STEPS_PER_UPLOAD = 20000000 /* well under a second of one core */
 };
 
+bool peft_literal(const char *key)
+{
+    return key[strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.")] == '\0';
+}
+
+bool peft_literal_match(const char *key, const char *path, size_t length)
+{
+    size_t key_length = strlen(key);
+    if (key_length > length)
+        return false;
+    const char *tail = path + length - key_length;
+    if (tail != path && tail[-1] != '.')
+        return false;
+    for (size_t i = 0; i < key_length; i++)
+        if (key[i] != '.' && key[i] != tail[i])
+            return false;
+    return key_length > 0;
+}
+
 /* Called by PCRE2 before each item that it tries. */
 static int take_step(pcre2_callout_block *block, void *steps)
 {

@@ -1,6 +1,8 @@
 /* A tenant's regular expressions, run over the base's own module paths only, by PCRE2 within small limits.
  * Part of peft.h's implementation. One upload, one thread; no I/O, no globals. */
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -24,6 +26,12 @@ struct peft_pattern {
 
 int peft_patterns_init(struct peft_patterns *s, struct err *e);
 void peft_patterns_fini(struct peft_patterns *s);
+
+/* A key of letters, digits, '_' and '.', which stands for any character, needs no expression. Some adapters
+ * have one for each of hundreds of modules: this keeps them cheap. */
+bool peft_literal(const char *key);
+/* Does ^(.*\.)?(KEY)$ match the path's first `length` bytes? */
+bool peft_literal_match(const char *key, const char *path, size_t length);
 
 /* PEFT_FULL: as Python's re.fullmatch. PEFT_START: as re.match, from the start of the path. */
 enum peft_anchor { PEFT_FULL, PEFT_START };

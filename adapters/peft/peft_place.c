@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "adapters/peft/peft_private.h"
+#include "adapters/peft/peft_stages.h"
 
 enum { PATH_BYTES = 256 };
 
@@ -13,35 +13,63 @@ static int refuse(const struct tensor *t, const char *code, const char *why, con
 
 /* ---- names: every tensor of the file has one place, or the upload is refused ---- */
 
-/* In the order in which they are tried: the last ones are endings of others. */
+/* What stands behind the module's path: `text`, and `leaf` behind that. Between the two some files have the
+ * adapter's name, as in PEFT's memory: "lora_A.default.weight". Tried in this order: the last ones are
+ * endings of others. */
 static const struct ending {
-    const char *text;
+    const char *text, *after;
     enum peft_role role;
     const char *leaf; /* of PEFT_ROLE_BASE */
+    bool named;       /* may have the adapter's name */
     bool embedding;   /* of A and B: an embedding's */
     bool base_layer;  /* of a module that is a target */
 } endings[] = {
-    {".lora_A.weight", PEFT_ROLE_A, NULL, false, false},
-    {".lora_B.weight", PEFT_ROLE_B, NULL, false, false},
-    {".lora_embedding_A", PEFT_ROLE_A, NULL, true, false},
-    {".lora_embedding_B", PEFT_ROLE_B, NULL, true, false},
-    {".lora_magnitude_vector", PEFT_ROLE_MAGNITUDE, NULL, false, false},
-    {".lora_magnitude_vector.weight", PEFT_ROLE_MAGNITUDE, NULL, false, false},
-    {".original_module.bias", PEFT_ROLE_COPY, "bias", false, false},
-    {".modules_to_save.bias", PEFT_ROLE_COPY, "bias", false, false},
-    {".base_layer.weight", PEFT_ROLE_BASE, "weight", false, true},
-    {".base_layer.bias", PEFT_ROLE_BASE, "bias", false, true},
-    {".weight", PEFT_ROLE_BASE, "weight", false, false},
-    {".bias", PEFT_ROLE_BASE, "bias", false, false},
+    {".lora_A", ".weight", PEFT_ROLE_A, .named = true},
+    {".lora_B", ".weight", PEFT_ROLE_B, .named = true},
+    {".lora_embedding_A", "", PEFT_ROLE_A, .named = true, .embedding = true},
+    {".lora_embedding_B", "", PEFT_ROLE_B, .named = true, .embedding = true},
+    {".lora_magnitude_vector", "", PEFT_ROLE_MAGNITUDE, .named = false},
+    {".lora_magnitude_vector", ".weight", PEFT_ROLE_MAGNITUDE, .named = true},
+    {".original_module", ".bias", PEFT_ROLE_COPY, .leaf = "bias"},
+    {".modules_to_save", ".bias", PEFT_ROLE_COPY, .leaf = "bias"},
+    {".base_layer", ".weight", PEFT_ROLE_BASE, .leaf = "weight", .base_layer = true},
+    {".base_layer", ".bias", PEFT_ROLE_BASE, .leaf = "bias", .base_layer = true},
+    {"", ".weight", PEFT_ROLE_BASE, .leaf = "weight"},
+    {"", ".bias", PEFT_ROLE_BASE, .leaf = "bias"},
 };
 
-static const struct ending *find_ending(const char *name)
+/* The length of name[0..length) without `ending`; 0: it does not end in that, or is no longer. */
+static size_t without(const char *name, size_t length, const char *ending)
 {
-    size_t length = strlen(name);
+    size_t size = strlen(ending);
+    return length > size && memcmp(name + length - size, ending, size) == 0 ? length - size : 0;
+}
+
+/* The length of name[0..length) without its last segment, which is an adapter's name; 0: it is none. */
+static size_t without_name(const char *name, size_t length)
+{
+    const char *dot = memrchr(name, '.', length);
+    size_t segment = dot ? length - (size_t)(dot - name) - 1 : 0;
+    bool taken = segment == 6 && memcmp(dot + 1, "weight", 6) == 0;
+    return segment == 0 || taken ? 0 : (size_t)(dot - name);
+}
+
+/* *path: bytes of the module's path. The places of the adapter's name are counted from `name` on. */
+static const struct ending *find_ending(const char *name, size_t *path, struct peft_place *place)
+{
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t size = strlen(endings[i].text);
-        if (length > size && strcmp(name + length - size, endings[i].text) == 0)
-            return &endings[i];
+        const struct ending *n = &endings[i];
+        size_t length = without(name, strlen(name), n->after),
+               before = length ? without(name, length, n->text) : 0;
+        size_t shorter = n->named && length && !before ? without_name(name, length) : 0;
+        if (shorter && (before = without(name, shorter, n->text)) > 0) {
+            place->name_at = (int)shorter;
+            place->name_length = (int)(length - shorter);
+        }
+        if (before == 0)
+            continue;
+        *path = before;
+        return n;
     }
     return NULL;
 }
@@ -116,14 +144,15 @@ static int refuse_module(const struct peft_load *l, const struct tensor *t, cons
 
 int peft_place_find(const struct peft_load *l, const struct tensor *t, struct peft_place *out, struct err *e)
 {
-    size_t prefix = sizeof PEFT_PREFIX - 1;
+    size_t prefix = sizeof PEFT_PREFIX - 1, length = 0;
+    struct peft_place place = {0};
     if (strncmp(t->name, PEFT_PREFIX, prefix) != 0)
         return refuse(t, "adapter_unexpected_tensor", "the name does not start with " PEFT_PREFIX, NULL, e);
     const char *name = t->name + prefix;
-    const struct ending *n = find_ending(name);
+    const struct ending *n = find_ending(name, &length, &place);
     char path[PATH_BYTES + 1]; /* longer names were refused on opening */
-    snprintf(path, sizeof path, "%.*s", n ? (int)(strlen(name) - strlen(n->text)) : 0, name);
-    if (!n || (n->role == PEFT_ROLE_BASE && strstr(path, ".lora_"))) /* or has an adapter's name in it */
+    snprintf(path, sizeof path, "%.*s", (int)length, name);
+    if (!n || (n->role == PEFT_ROLE_BASE && strstr(path, ".lora_")))
         return refuse(t, "adapter_unexpected_tensor", "it is not a tensor of LoRA as PEFT names them",
                       "Save the adapter with save_pretrained of PEFT.", e);
     int index = n->leaf ? model_find_slot(l->model, path, n->leaf) : model_find_site(l->model, path);
@@ -132,16 +161,43 @@ int peft_place_find(const struct peft_load *l, const struct tensor *t, struct pe
                                                             : takes_site(l, index, n));
     if (!taken)
         return refuse_module(l, t, path, n, e);
-    *out = (struct peft_place){n->role, index};
+    place.role = n->role;
+    place.index = index;
+    place.name_at += (int)prefix;
+    *out = place;
     return 0;
+}
+
+/* A file holds one adapter: the name that some tensors carry is the same in all of them. `first`: the tensor
+ * that had it first. */
+static int check_name(const struct tensor *t, struct peft_place place, const struct tensor **first,
+                      struct peft_place *first_place, struct err *e)
+{
+    if (place.name_length == 0)
+        return 0;
+    if (!*first) {
+        *first = t;
+        *first_place = place;
+    }
+    if (place.name_length == first_place->name_length &&
+        memcmp(t->name + place.name_at, (*first)->name + first_place->name_at, (size_t)place.name_length) ==
+            0)
+        return 0;
+    err_set(e, "adapter_unexpected_tensor",
+            "tensor %s: it is of the adapter \"%.*s\", others of the file are of \"%.*s\"", t->name,
+            place.name_length - 1, t->name + place.name_at + 1, first_place->name_length - 1,
+            (*first)->name + first_place->name_at + 1);
+    return err_hint(e, "Save one adapter: save_pretrained(directory, selected_adapters=[name]) of PEFT.");
 }
 
 static int place_tensors(struct peft_load *l, struct err *e)
 {
+    const struct tensor *named = NULL;
+    struct peft_place named_place;
     for (size_t i = 0; i < safetensors_count(l->weights); i++) {
         const struct tensor *t = safetensors_at(l->weights, i);
         struct peft_place place;
-        if (peft_place_find(l, t, &place, e) != 0)
+        if (peft_place_find(l, t, &place, e) != 0 || check_name(t, place, &named, &named_place, e) != 0)
             return -1;
         if (place.role == PEFT_ROLE_COPY)
             continue;
@@ -172,8 +228,9 @@ static const char *missing_ending(const struct peft_load *l, size_t site)
     return l->config.dora && !s->magnitude ? ".lora_magnitude_vector" : NULL;
 }
 
-static int check_sites(const struct peft_load *l, struct err *e)
+static int check_sites(struct peft_load *l, struct err *e)
 {
+    peft_tied_complete(l);
     for (size_t i = 0; i < l->site_count; i++) {
         const char *missing = l->targets[i].targeted ? missing_ending(l, i) : NULL;
         if (!missing)
@@ -224,8 +281,8 @@ static int check_shape(const struct tensor *t, long long rows, long long columns
 
 static int check_site_shapes(const struct peft_site *s, const struct site *site, int rank, struct err *e)
 {
-    if (check_shape(s->a, rank, site->in, "rank, inputs of the base's layer", e) != 0 ||
-        check_shape(s->b, site->out, rank, "outputs of the base's layer, rank", e) != 0)
+    if (!s->turned && (check_shape(s->a, rank, site->in, "rank, inputs of the base's layer", e) != 0 ||
+                       check_shape(s->b, site->out, rank, "outputs of the base's layer, rank", e) != 0))
         return -1;
     return s->magnitude ? check_shape(s->magnitude, site->out, 0, "outputs of the base's layer", e) : 0;
 }

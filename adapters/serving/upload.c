@@ -132,7 +132,7 @@ static int convert(struct job *j, struct err *e)
     return 0;
 }
 
-static int accept(struct job *j, const struct version **out, bool *created, struct err *e)
+static int accept(struct job *j, struct upload_result *out, struct err *e)
 {
     struct peft *p;
     if (!name_valid(j->upload->name)) {
@@ -141,23 +141,23 @@ static int accept(struct job *j, const struct version **out, bool *created, stru
     }
     if (staged_sync(j->staged, e) != 0 ||
         peft_load(&p, j->model, staged_fd(j->staged, STAGED_CONFIG), staged_fd(j->staged, STAGED_WEIGHTS),
-                  j->upload->allow_no_effect, e) != 0)
+                  j->upload->allow_no_effect ? PEFT_ALLOW_NO_EFFECT : 0, e) != 0)
         return -1;
-    int result = j->upload->proof_prompt ? -1 : accept_present(j, peft_info(p), out);
+    *out = (struct upload_result){.created = false};
+    int result = j->upload->proof_prompt ? -1 : accept_present(j, peft_info(p), &out->version);
+    if (result != 0)
+        result = accept_new(j, p, &out->version, &out->created, e);
     if (result == 0)
-        *created = false;
-    else
-        result = accept_new(j, p, out, created, e);
+        warnings_move(&out->warnings, peft_warnings(p));
     peft_free(p);
     return result;
 }
 
 int upload_accept(struct registry *r, struct cache *c, struct engine *g, const struct model *m,
-                  struct staged *staged, const struct upload *u, const struct version **out, bool *created,
-                  struct err *e)
+                  struct staged *staged, const struct upload *u, struct upload_result *out, struct err *e)
 {
     struct job j = {.registry = r, .cache = c, .engine = g, .model = m, .staged = staged, .upload = u};
-    int result = convert(&j, e) == 0 ? accept(&j, out, created, e) : -1;
+    int result = convert(&j, e) == 0 ? accept(&j, out, e) : -1;
     staged_free(j.staged);
     return result;
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include "adapters/serving/cache.h"
 #include "adapters/registry/registry.h"
+#include "adapters/types/warnings.h"
 #include "core/engine/engine.h"
 #include "core/tokenizer/tokenizer.h"
 
@@ -14,8 +15,12 @@ struct upload {
     const struct tokenizer *tokenizer; /* where there is a prompt */
 };
 
-/* On success the caller owns a reference to the version. Nothing is left behind by a refusal. Consumes
- * `staged`. */
+struct upload_result {
+    const struct version *version; /* the caller's reference */
+    bool created;                  /* false: the name had it already */
+    struct warnings warnings;      /* the caller's */
+};
+
+/* Nothing is left behind by a refusal. Consumes `staged`. */
 int upload_accept(struct registry *r, struct cache *c, struct engine *g, const struct model *m,
-                  struct staged *staged, const struct upload *u, const struct version **out, bool *created,
-                  struct err *e);
+                  struct staged *staged, const struct upload *u, struct upload_result *out, struct err *e);

@@ -297,6 +297,18 @@ static void print_upload_sample(struct table *t, const json_t *sample)
     table_add_member(t, sample, "adapter");
 }
 
+/* Each in a row of its own. */
+static void print_warnings(struct table *t, const json_t *warnings)
+{
+    size_t i;
+    json_t *text;
+    json_array_foreach(warnings, i, text)
+    {
+        table_add(t, "warning");
+        table_add(t, json_string_value(text));
+    }
+}
+
 static int print_upload(const struct answer *answer, struct err *e)
 {
     const json_t *u = answer->json, *proof = json_object_get(u, "proof");
@@ -318,6 +330,7 @@ static int print_upload(const struct answer *answer, struct err *e)
     table_add(&t, "proof: sum of norms");
     table_add_member(&t, proof, "norm_sum");
     print_upload_sample(&t, json_object_get(proof, "sample"));
+    print_warnings(&t, json_object_get(u, "warnings"));
     return table_print(&t, e);
 }
 

@@ -12,6 +12,8 @@ enum window_rule {
     WINDOW_CHOSEN /* with use_sliding_window, those of layer_types, or else from max_window_layers on */
 };
 
+enum { FAMILY_LORA_TARGETS = 4 };
+
 struct family {
     const char *name; /* model_type */
     /* Rows of numbers through linear layers with ReLU between them: no tokens, no attention, and nothing of
@@ -40,7 +42,8 @@ struct family {
     const char *attention_norm, *mlp_norm, *q_norm, *k_norm;
     const char *q, *k, *v, *qkv, *o, *gate, *up, *down; /* NULL: the family has none */
     /* adapters */
-    const char *lora_targets[4]; /* of PEFT where target_modules is null; none: it has no default */
+    const char *lora_targets[FAMILY_LORA_TARGETS]; /* of PEFT where target_modules is null, sorted; none: it has no
+                                                        default */
     const char *gguf;            /* general.architecture of GGUF files; NULL: there are none */
     bool gguf_permuted; /* whose rows of q and k pair neighbours: rotation of neighbours instead of halves */
 };

@@ -206,7 +206,7 @@ static int read_fields(const struct server *s, const struct upload_form *f, stru
     return read_prompt(s, f, u, e);
 }
 
-static int accept_form(struct request *r, const struct version **out, bool *created, struct err *e)
+static int accept_form(struct request *r, struct upload_result *out, struct err *e)
 {
     struct server *s = r->server;
     struct upload_form *f = r->task;
@@ -217,14 +217,29 @@ static int accept_form(struct request *r, const struct version **out, bool *crea
     u.tenant = r->tenant.number;
     struct staged *staged = f->staged;
     f->staged = NULL; /* consumed, whatever happens */
-    return upload_accept(s->registry, s->cache, s->engine, s->model, staged, &u, out, created, e);
+    return upload_accept(s->registry, s->cache, s->engine, s->model, staged, &u, out, e);
+}
+
+static json_t *warnings_json(const struct warnings *w)
+{
+    json_t *list = json_array();
+    int failed = !list;
+    for (size_t i = 0; i < w->count && !failed; i++)
+        failed = json_array_append_new(list, json_string(w->texts[i]));
+    if (w->dropped && !failed)
+        failed = json_array_append_new(list, json_sprintf("%zu more warnings", w->dropped));
+    if (!failed)
+        return list;
+    json_decref(list);
+    return NULL;
 }
 
 /* As a version is shown, since it may have been there before. */
-static json_t *answer_json(const struct version *v, const struct version_proof *proof)
+static json_t *answer_json(const struct upload_result *u, const struct version_proof *proof)
 {
-    json_t *body = adapter_json_upload(v);
-    if (!body || adapter_json_add_proof(body, proof) == 0)
+    json_t *body = adapter_json_upload(u->version);
+    if (body && adapter_json_add_proof(body, proof) == 0 &&
+        json_object_set_new(body, "warnings", warnings_json(&u->warnings)) == 0)
         return body;
     json_decref(body);
     return NULL;
@@ -233,18 +248,18 @@ static json_t *answer_json(const struct version *v, const struct version_proof *
 void upload_form_accept(struct request *r)
 {
     struct err e;
-    const struct version *version;
+    struct upload_result result;
     struct version_proof proof = {0};
-    bool created;
-    if (accept_form(r, &version, &created, &e) != 0) {
+    if (accept_form(r, &result, &e) != 0) {
         reply_error(r, &e);
         return;
     }
-    adapter_json_header(r, version);
-    if (registry_version_proof(r->server->registry, version, false, &proof, &e) == 0)
-        reply_json(r, created ? 201 : 200, answer_json(version, &proof));
+    adapter_json_header(r, result.version);
+    if (registry_version_proof(r->server->registry, result.version, false, &proof, &e) == 0)
+        reply_json(r, result.created ? 201 : 200, answer_json(&result, &proof));
     else
         reply_error(r, &e);
     proof_fini(&proof);
-    version_unref(version);
+    warnings_fini(&result.warnings);
+    version_unref(result.version);
 }

@@ -367,7 +367,7 @@ def test_an_upload_is_listed_and_shown(daemon, tenant):
     answer = tenant.upload(MASK, name="mask")
     assert answer.status == 201
     up = answer.json
-    assert set(up) == {"tenant", "name", "version", "active", "rank_max", "sites", "parameters", "bytes", "proof"}
+    assert set(up) == {"tenant", "name", "version", "active", "rank_max", "sites", "parameters", "bytes", "proof", "warnings"}
     assert VERSION.fullmatch(up["version"]) and up["active"] is True and up["rank_max"] == 8 and up["sites"] == 35
     assert up["bytes"] == os.path.getsize(os.path.join(MASK, "adapter_model.safetensors"))
     assert answer.headers["X-Adapter-Version"] == up["version"]

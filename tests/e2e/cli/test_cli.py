@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import socket
 import subprocess
 import threading
@@ -225,6 +226,18 @@ def test_bad_keys(daemon, ctl, tmp_path):
     refused(ctl(daemon, "--key-file", tmp_path / "missing", "adapters", "list"), "io_error")
     (tmp_path / "empty").write_text("\n")
     assert ctl(daemon, "--key-file", tmp_path / "empty", "adapters", "list").status == 2
+
+
+def test_what_of_an_adapter_is_passed_over(daemon, ctl, tmp_path):
+    good(ctl(daemon, "tenants", "create", "a-warned"))
+    directory = tmp_path / "warned"
+    shutil.copytree(MASK, directory)
+    config = json.loads((directory / "adapter_config.json").read_text())
+    targets = config["target_modules"]
+    config["target_modules"] = (targets if isinstance(targets, list) else ["q_proj"]) + ["W_pack"]
+    (directory / "adapter_config.json").write_text(json.dumps(config))
+    out = good(ctl(daemon, "adapters", "upload", "--tenant", "a-warned", directory))
+    assert re.search(r'^warning +target_modules: "W_pack": the base has no such module; ignored, as by PEFT$', out, re.M), out
 
 
 def test_adapters(daemon, ctl, tmp_path):

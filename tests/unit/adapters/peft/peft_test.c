@@ -15,8 +15,7 @@
 #include <cmocka.h>
 
 #include "adapters/peft/peft.h"
-#include "adapters/peft/peft_config.h"
-#include "adapters/peft/peft_match.h"
+#include "adapters/peft/peft_stages.h"
 #include "core/base/buf.h"
 #include "core/system/file.h"
 #include "tests/golden/fixture.h"
@@ -190,6 +189,18 @@ static const struct {
 } fields[] = {
     {"{}", NULL},
     {"{\"unsloth_fixed\":true}", NULL},
+    {"{\"metadata\":{\"epochs\":3},\"tags\":[\"v2\"],\"quantization_config\":{\"load_in_4bit\":true},"
+     "\"use_gradient_checkpointing\":true,\"auto_map\":{\"AutoModel\":\"m.M\"},\"training_args\":{\"a\":1},"
+     "\"_from_model_config\":true,\"load_in_8bit\":true,\"loraplus_lr_ratio\":16}",
+     NULL},
+    {"{\"tags_per_layer\":[1]}", "adapter_unsupported_feature"},
+    {"{\"trainable\":[1]}", "adapter_unsupported_feature"},
+    {"{\"rope_scaling\":{\"factor\":4}}", "adapter_unsupported_feature"},
+    {"{\"target_modules\":[\"q_proj\",\"k_proj\",\"v_proj\",\"o_proj\",\"gate_proj\",\"up_proj\",\"down_"
+     "proj\","
+     "\"W_pack\",\"query_key_value\"]}",
+     NULL},
+    {"{\"target_modules\":[\"W_pack\",\"query_key_value\"]}", "adapter_unknown_module"},
     {"{\"auto_mapping\":{\"base_model_class\":\"LlamaForCausalLM\",\"unsloth_fixed\":true}}", NULL},
     {"{\"init_lora_weights\":false}", NULL},
     {"{\"init_lora_weights\":null}", NULL},
@@ -209,7 +220,7 @@ static const struct {
     {"{\"enable_lora\":[true,false,true]}", "adapter_unsupported_feature"},
     {"{\"modules_to_save\":[]}", NULL},
     {"{\"modules_to_save\":[\"lm_head\"]}", "adapter_missing_tensor"},
-    {"{\"modules_to_save\":[\"classifier\"]}", "adapter_unknown_module"},
+    {"{\"modules_to_save\":[\"classifier\"]}", NULL},                     /* a warning */
     {"{\"modules_to_save\":[\"q_proj\"]}", "adapter_unexpected_tensor"},  /* so it is no target */
     {"{\"modules_to_save\":[\"_proj\"]}", "adapter_unsupported_feature"}, /* an ending, no name: both */
     {"{\"modules_to_save\":\"lm_head\"}", "config_malformed"},
@@ -391,22 +402,21 @@ static void test_targets(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         struct err e = {0};
-        struct peft_config config;
-        size_t count;
-        const struct model *m = *targets[i].model;
-        const struct site *sites = model_sites(m, &count);
-        struct peft_target *found = calloc(count, sizeof *found);
+        struct peft_load l = {.model = *targets[i].model};
+        l.sites = model_sites(l.model, &l.site_count);
+        l.slots = model_slots(l.model, &l.slot_count);
+        l.targets = calloc(l.site_count, sizeof *l.targets);
         int fd = open_text(targets[i].config);
-        if (peft_config_init(&config, fd, &e) != 0 || peft_match(m, &config, found, &e) != 0)
+        if (peft_config_init(&l.config, fd, &e) != 0 || peft_match(&l, &e) != 0)
             fail_msg("%s: %s: %s", targets[i].config, e.code, e.message);
         struct buf text = {0};
-        for (size_t s = 0; s < count; s++)
-            if (found[s].targeted)
-                buf_printf(&text, "%s %d %g;", sites[s].path, found[s].rank, found[s].scale);
+        for (size_t s = 0; s < l.site_count; s++)
+            if (l.targets[s].targeted)
+                buf_printf(&text, "%s %d %g;", l.sites[s].path, l.targets[s].rank, l.targets[s].scale);
         assert_string_equal(text.data, targets[i].targets);
         buf_fini(&text);
-        peft_config_fini(&config);
-        free(found);
+        peft_config_fini(&l.config);
+        free(l.targets);
         close(fd);
     }
 }
@@ -452,6 +462,62 @@ static void test_byte_order_mark(void **state)
 }
 
 /* Many keys that backtrack share one budget, whatever each of them takes. */
+/* ---- what is passed over, in a sentence each ---- */
+
+static const struct {
+    const char *fields, *says; /* NULL: nothing */
+} passed_over[] = {
+    {"{}", NULL},
+    {"{\"metadata\":{\"a\":1},\"rank_pattern\":{\"q_proj\":8},\"exclude_modules\":[\"lm_head\"]}",
+     "exclude_modules takes none"},
+    {"{\"target_modules\":[\"q_proj\",\"k_proj\",\"v_proj\",\"o_proj\",\"gate_proj\",\"up_proj\",\"down_"
+     "proj\","
+     "\"wqkv\",\"dense\"]}",
+     "target_modules: \"dense\", \"wqkv\": the base has no such module; ignored, as by PEFT"},
+    {"{\"modules_to_save\":[\"score\"]}", "modules_to_save: \"score\": the base has no such module"},
+    {"{\"rank_pattern\":{\"h.0.attn\":4}}", "rank_pattern: \"h.0.attn\": no module"},
+    {"{\"alpha_pattern\":{\"lm_head\":4}}", "alpha_pattern: \"lm_head\": no module"},
+    {"{\"layers_to_transform\":[0,1,2,40]}", "layers_to_transform: \"40\": no target"},
+    {"{\"exclude_modules\":\"nothing\"}", "exclude_modules takes none"},
+    {"{\"modules_to_save\":[\"\\u0001\\ud83d\\ude00\"]}", "modules_to_save: \"?\xf0\x9f\x98\x80\""},
+};
+
+static void test_passed_over(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof passed_over / sizeof *passed_over; i++) {
+        struct err e = {0};
+        struct peft *p =
+            load_patched(llama, fixture_path("adapters/llama/r8-all"), passed_over[i].fields, 0, &e);
+        if (!p)
+            fail_msg("%s: %s", passed_over[i].fields, e.message);
+        const struct warnings *w = peft_warnings(p);
+        assert_int_equal(w->count, passed_over[i].says ? 1 : 0);
+        if (w->count && !strstr(w->texts[0], passed_over[i].says))
+            fail_msg("%s: %s", passed_over[i].fields, w->texts[0]);
+        peft_free(p);
+    }
+}
+
+/* As many names as a config can hold make one sentence of bounded length. */
+static void test_passed_over_is_bounded(void **state)
+{
+    (void)state;
+    struct buf patch = {0};
+    struct err e = {0};
+    buf_append_string(&patch, "{\"target_modules\":\"all-linear\",\"rank_pattern\":{");
+    for (int i = 0; i < 4000; i++)
+        buf_printf(&patch, "%s\"module_with_a_long_name_%d\":4", i ? "," : "", i);
+    buf_append_string(&patch, "}}");
+    struct peft *p = load_patched(llama, fixture_path("adapters/llama/r8-all"), patch.data, 0, &e);
+    assert_non_null(p);
+    assert_int_equal(peft_warnings(p)->count, 1);
+    assert_true(strlen(peft_warnings(p)->texts[0]) < WARNING_BYTES);
+    assert_non_null(strstr(peft_warnings(p)->texts[0], " more: "));
+    peft_free(p);
+    buf_fini(&patch);
+}
+
 static void test_budget_of_expressions(void **state)
 {
     (void)state;
@@ -528,6 +594,60 @@ static int moved_weights(const char *directory, const char *name)
     buf_fini(&file);
     free(path);
     return fd;
+}
+
+/* The file with `from` in its tensors' names as `to`. Returns a descriptor. */
+static int renamed_weights(const char *directory, const char *from, const char *to)
+{
+    char *path = file_join(directory, "adapter_model.safetensors");
+    struct buf file = {0}, header = {0};
+    struct err e = {0};
+    assert_int_equal(file_read(path, 1 << 20, &file, &e), 0);
+    uint64_t length;
+    memcpy(&length, file.data, 8);
+    const char *at = file.data + 8, *end = at + length, *found;
+    while ((found = memmem(at, (size_t)(end - at), from, strlen(from)))) {
+        assert_int_equal(buf_append(&header, at, (size_t)(found - at)), 0);
+        assert_int_equal(buf_append_string(&header, to), 0);
+        at = found + strlen(from);
+    }
+    assert_int_equal(buf_append(&header, at, (size_t)(end - at)), 0);
+    int fd = memfd_create("weights", MFD_CLOEXEC);
+    uint64_t new_length = header.length;
+    assert_int_equal(file_write_all(fd, (const char *)&new_length, 8, &e), 0);
+    assert_int_equal(file_write_all(fd, header.data, header.length, &e), 0);
+    assert_int_equal(file_write_all(fd, end, file.length - 8 - length, &e), 0);
+    buf_fini(&file);
+    buf_fini(&header);
+    free(path);
+    return fd;
+}
+
+/* ensure_weight_tying makes the two sides one: what PEFT would have to choose from is refused. */
+static void test_tied_sides_that_differ(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *adapter, *moved, *code;
+    } cases[] = {
+        {"peft/tied-lora-dora", "lm_head.lora_A.weight", "adapter_unsupported_feature"},
+        {"peft/tied-lora-dora", "model.embed_tokens.lora_embedding_A", "adapter_unsupported_feature"},
+        {"peft/tied-lora-dora", "lm_head.lora_magnitude_vector", "accepted"}, /* each has its own */
+        {"peft/tied-lora-one-side-ranks", "model.embed_tokens.lora_embedding_B", "accepted"},
+        {"peft/tied-saved", "lm_head.weight", "adapter_unsupported_feature"},
+        {"peft/tied-saved", "model.norm.weight", "accepted"},
+    };
+    struct model *qwen2 = fixture_model(fixture_path("models/qwen2"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *directory = fixture_path("%s", cases[i].adapter);
+        struct err e = {0};
+        int weights = moved_weights(directory, cases[i].moved);
+        struct peft *p = load(qwen2, open_file(directory, "adapter_config.json"), weights, 0, &e);
+        if (strcmp(p ? "accepted" : e.code, cases[i].code) != 0)
+            fail_msg("%s, %s: %s", cases[i].adapter, cases[i].moved, p ? "accepted" : e.message);
+        peft_free(p);
+    }
+    model_close(qwen2);
 }
 
 /* The slots that an adapter replaces, as "path.leaf;" of each. */
@@ -667,8 +787,8 @@ static const struct {
     {&llama, "llama/save-only-attn-norm", "{\"modules_to_save\":[\"ut_layernorm\"]}", NULL},
     {&llama, "llama/embed", "{\"target_modules\":[\"v_proj\"]}", "adapter_unexpected_tensor"},
     {&llama, "llama/embed", "{\"use_dora\":true}", "adapter_missing_tensor"},
-    {&llama, "llama/embed", "{\"ensure_weight_tying\":true}", "adapter_unsupported_feature"},
-    {&llama, "llama/save-head", "{\"ensure_weight_tying\":true}", "adapter_unsupported_feature"},
+    {&llama, "llama/embed", "{\"ensure_weight_tying\":true}", NULL}, /* nothing is tied */
+    {&llama, "llama/save-head", "{\"ensure_weight_tying\":true}", NULL},
     {&mlp, "mlp/head", "{\"target_modules\":[\"fc1\",\"fc4\"]}", NULL}, /* fc4 is trained whole */
     {&mlp, "mlp/head", "{\"target_modules\":[\"fc4\"]}", "adapter_unknown_module"},
     {&mlp, "mlp/head", "{\"modules_to_save\":[\"fc4\",\"fc3\"]}", "adapter_missing_tensor"},
@@ -750,6 +870,23 @@ static void test_version_of_other_effect(void **state)
     assert_string_not_equal(first, other);
 }
 
+/* An adapter's name in the tensors' names is no part of the adapter. */
+static void test_version_without_names(void **state)
+{
+    (void)state;
+    const char *directory = fixture_path("adapters/llama/r4-qv");
+    char plain[SHA256_HEX + 1], named[SHA256_HEX + 1];
+    struct err e = {0};
+    version_of(llama, directory, "{}", plain);
+    int weights = renamed_weights(directory, ".lora_A.", ".lora_A.default.");
+    struct peft *p = load(llama, open_file(directory, "adapter_config.json"), weights, 0, &e);
+    if (!p)
+        fail_msg("%s", e.message);
+    hex_encode(peft_info(p)->version, SHA256_BYTES, named);
+    assert_string_equal(plain, named);
+    peft_free(p);
+}
+
 /* Without modules_to_save the same tensor changes both sides of a tied base: another adapter. */
 static void test_version_of_saved(void **state)
 {
@@ -775,6 +912,8 @@ int main(void)
         cmocka_unit_test(test_no_default_targets),
         cmocka_unit_test(test_old_config),
         cmocka_unit_test(test_byte_order_mark),
+        cmocka_unit_test(test_passed_over),
+        cmocka_unit_test(test_passed_over_is_bounded),
         cmocka_unit_test(test_budget_of_expressions),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_no_effect_allowed),
@@ -785,6 +924,8 @@ int main(void)
         cmocka_unit_test(test_version_of_same_effect),
         cmocka_unit_test(test_version_of_other_effect),
         cmocka_unit_test(test_version_of_saved),
+        cmocka_unit_test(test_version_without_names),
+        cmocka_unit_test(test_tied_sides_that_differ),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -130,7 +130,13 @@ static int upload(struct house *h, const struct files *f, const struct upload *u
         staged_free(s);
         return -1;
     }
-    return upload_accept(h->registry, h->cache, h->engine, h->model, s, u, out, created, e);
+    struct upload_result result;
+    if (upload_accept(h->registry, h->cache, h->engine, h->model, s, u, &result, e) != 0)
+        return -1;
+    *out = result.version;
+    *created = result.created;
+    warnings_fini(&result.warnings);
+    return 0;
 }
 
 static const struct upload plain = {.tenant = 1, .name = "support", .activate = true};

@@ -1,0 +1,111 @@
+/* One upload on its way from two files to a delta_source, and the stages that it goes through, in their
+ * order. Part of peft.h's implementation. One thread. */
+#pragma once
+#include "adapters/peft/peft_config.h"
+#include "adapters/peft/peft_pattern.h"
+#include "adapters/types/warnings.h"
+#include "core/delta/delta.h"
+#include "core/format/safetensors.h"
+#include "core/model/model.h"
+
+#define PEFT_PREFIX "base_model.model."
+
+/* What the config says about a site. */
+struct peft_target {
+    bool targeted;
+    int rank;     /* 1..DELTA_RANK_MAX */
+    double scale; /* finite as f32 */
+};
+
+/* lm_head and the embedding of a base in which they are one matrix: their sites and the slots of their
+ * weights; -1 elsewhere. */
+struct peft_tied {
+    int embedding, head, embedding_slot, head_slot;
+    bool saves;   /* ensure_weight_tying: both are saved, with one content */
+    bool targets; /* both are targets, lm_head's A and B being the embedding's B and A turned */
+};
+
+/* One site's tensors and what was found in them. */
+struct peft_site {
+    const struct tensor *a, *b, *magnitude;
+    bool turned;         /* a and b are the tied embedding's B and A */
+    double a_max, b_max; /* largest magnitudes; 0 of what was stored */
+};
+
+/* The file's tensor in the place of one of the base's. */
+struct peft_slot {
+    const struct tensor *tensor; /* NULL: none */
+    bool differs;                /* from the base's */
+    const float *values;         /* of one that differs; the result's */
+};
+
+struct peft;
+
+struct peft_load {
+    const struct model *model;
+    const struct site *sites;
+    const struct slot *slots;
+    size_t site_count, slot_count;
+    struct peft_config config;
+    struct peft_tied tied;
+    struct peft_target *targets;  /* owned, [site_count] */
+    bool *saved;                  /* owned, [slot_count]: modules_to_save has it */
+    struct peft_site *site_found; /* [site_count], the result's */
+    struct peft_slot *slot_found; /* owned, [slot_count] */
+    struct safetensors *weights;  /* the result's */
+    int weights_fd;               /* the result's */
+    bool stored, allow_no_effect; /* the options */
+    struct warnings *warnings;    /* the result's; NULL: nobody wants to know */
+    struct peft *result;          /* owned until it is handed over */
+};
+
+/* ---- which sites of the base are targeted, with which rank and scale ---- */
+
+/* Fills targets and tied. Source: check_target_module_exists, _maybe_include_all_linear_layers and
+ * _check_tied_modules (peft/tuners/tuners_utils.py), LoraModel._add_targets_to_tie. Errors:
+ * "adapter_unknown_module", "adapter_unsupported_feature", those of peft_rank. */
+int peft_match(struct peft_load *l, struct err *e);
+/* Rank and scale of each target. Source: get_pattern_key (peft/utils/other.py),
+ * LoraModel._create_and_replace. Errors: "adapter_rank_too_large", "adapter_not_finite", "config_malformed".
+ */
+int peft_rank(struct peft_load *l, struct peft_patterns *patterns, struct err *e);
+/* Fills saved. Source: _set_trainable (peft/utils/other.py), LoraModel._add_modules_to_save_to_tie. Error:
+ * "adapter_unsupported_feature" where a module is a target, too. */
+int peft_saved(struct peft_load *l, struct err *e);
+
+/* ---- a base in which lm_head and the embedding are one matrix ---- */
+
+/* Fills tied, but for what the config says. */
+void peft_tied_find(struct peft_load *l);
+/* The slot that shares its matrix with this one, or -1. */
+int peft_tied_partner(const struct peft_load *l, int slot);
+/* Where both are targets and the file has one side's A and B alone: they are the other's, turned. */
+void peft_tied_complete(struct peft_load *l);
+/* Where it has both: are they the same? Once their values were looked at. Error:
+ * "adapter_unsupported_feature". */
+int peft_tied_check(struct peft_load *l, struct err *e);
+/* A tensor's matrix [rows, columns] as [columns, rows]. */
+int peft_tied_read(int fd, const struct tensor *t, float *out, struct err *e);
+
+/* ---- what each tensor of the file is ---- */
+
+/* The index is a site's, or of PEFT_ROLE_BASE and PEFT_ROLE_COPY a slot's. */
+enum peft_role {
+    PEFT_ROLE_A,
+    PEFT_ROLE_B,
+    PEFT_ROLE_MAGNITUDE,
+    PEFT_ROLE_BASE,
+    PEFT_ROLE_COPY, /* of a slot, which PEFT saves beside it and does not use */
+};
+struct peft_place {
+    enum peft_role role;
+    int index;
+    int name_at,
+        name_length; /* the adapter's name in the tensor's, with its dot; of length 0: there is none */
+};
+
+/* Errors: "adapter_unexpected_tensor", "adapter_unknown_module". */
+int peft_place_find(const struct peft_load *l, const struct tensor *t, struct peft_place *out, struct err *e);
+/* Give every tensor its one place, see that none is missing, and check the shapes. Errors also:
+ * "adapter_missing_tensor", "adapter_shape_mismatch". */
+int peft_place_all(struct peft_load *l, struct err *e);

@@ -1,0 +1,100 @@
+/* A base in which lm_head and the embedding are one matrix, and adapters that keep them so. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapters/peft/peft_stages.h"
+
+void peft_tied_find(struct peft_load *l)
+{
+    l->tied = (struct peft_tied){-1, -1, -1, -1, false, false};
+    for (size_t i = 0; model_is_tied(l->model) && i < l->slot_count; i++)
+        if (l->slots[i].site >= 0 && l->sites[l->slots[i].site].kind == SITE_LM_HEAD)
+            l->tied.head_slot = (int)i;
+    const char *tensor = l->tied.head_slot < 0 ? "" : l->slots[l->tied.head_slot].tensor;
+    for (size_t i = 0; i < l->slot_count; i++)
+        if (l->slots[i].site >= 0 && l->sites[l->slots[i].site].kind == SITE_EMBEDDING &&
+            strcmp(l->slots[i].tensor, tensor) == 0)
+            l->tied.embedding_slot = (int)i;
+    if (l->tied.embedding_slot < 0)
+        return;
+    l->tied.embedding = l->slots[l->tied.embedding_slot].site;
+    l->tied.head = l->slots[l->tied.head_slot].site;
+}
+
+int peft_tied_partner(const struct peft_load *l, int slot)
+{
+    return slot == l->tied.head_slot        ? l->tied.embedding_slot
+           : slot == l->tied.embedding_slot ? l->tied.head_slot
+                                            : -1;
+}
+
+/* ---- one A and B for both ---- */
+
+void peft_tied_complete(struct peft_load *l)
+{
+    if (!l->tied.targets)
+        return;
+    struct peft_site *embedding = &l->site_found[l->tied.embedding], *head = &l->site_found[l->tied.head];
+    struct peft_site *missing = !head->a && !head->b ? head : embedding,
+                     *other = missing == head ? embedding : head;
+    if (missing->a || missing->b || !other->a || !other->b)
+        return;
+    missing->a = other->b;
+    missing->b = other->a;
+    missing->turned = true;
+}
+
+int peft_tied_read(int fd, const struct tensor *t, float *out, struct err *e)
+{
+    size_t rows = (size_t)t->shape[0], columns = (size_t)t->shape[1];
+    float *values = malloc(rows * columns * sizeof *values);
+    if (!values)
+        return err_memory(e);
+    int result = safetensors_read(fd, t, values, 0, e);
+    for (size_t i = 0; i < rows && result == 0; i++)
+        for (size_t k = 0; k < columns; k++)
+            out[k * rows + i] = values[i * columns + k];
+    free(values);
+    return result;
+}
+
+/* Is one tensor the other turned around? 1, 0, or -1 with an error. */
+static int is_turned(const struct peft_load *l, const struct tensor *t, const struct tensor *other,
+                     struct err *e)
+{
+    size_t count = (size_t)tensor_elements(t);
+    float *values = malloc(2 * count * sizeof *values), *turned = values + count;
+    if (!values)
+        return err_memory(e);
+    int result = -1;
+    if (safetensors_read(l->weights_fd, t, values, 0, e) == 0 &&
+        peft_tied_read(l->weights_fd, other, turned, e) == 0)
+        result = memcmp(values, turned, count * sizeof *values) == 0;
+    free(values);
+    return result;
+}
+
+int peft_tied_check(struct peft_load *l, struct err *e)
+{
+    if (!l->tied.targets || l->stored)
+        return 0;
+    struct peft_site *embedding = &l->site_found[l->tied.embedding], *head = &l->site_found[l->tied.head];
+    struct peft_site *turned = embedding->turned ? embedding : head,
+                     *other = turned == head ? embedding : head;
+    if (turned->turned) {
+        turned->a_max = other->b_max;
+        turned->b_max = other->a_max;
+        return 0;
+    }
+    int same = is_turned(l, head->a, embedding->b, e);
+    if (same == 1)
+        same = is_turned(l, head->b, embedding->a, e);
+    if (same != 0)
+        return same < 0 ? -1 : 0;
+    err_set(e, "adapter_unsupported_feature",
+            "the LoRA of %s is not that of %s turned around, although ensure_weight_tying makes them one",
+            l->sites[l->tied.head].path, l->sites[l->tied.embedding].path);
+    return err_hint(e,
+                    "Save the adapter again, or set ensure_weight_tying to false and name both as targets.");
+}

@@ -1,0 +1,71 @@
+"""Adapters with more than LoRA in them: the daemon's numbers are those of transformers and PEFT.
+
+Each directory of tests/fixtures/peft is what PEFT's save_pretrained wrote, or a tool like it, with what transformers 5.24 and
+PEFT 0.21.2 compute from it on the CPU in f32, loaded with PeftModel.from_pretrained: log-probabilities of the prompt, of the
+likeliest next tokens, and the tokens that follow greedily.
+"""
+import json
+import os
+
+import pytest
+
+from client import read
+from daemon import FIXTURES, Daemon, model_path
+
+ROOT = os.path.join(FIXTURES, "peft")
+CASES = {name: json.loads(read(os.path.join(ROOT, name, "case.json"))) for name in sorted(os.listdir(ROOT))}
+TOLERANCE = 5e-4
+
+
+@pytest.fixture(scope="module")
+def daemons(tmp_path_factory):
+    """A daemon for each model that a case asks for."""
+    started = {}
+
+    def start(model):
+        if model not in started:
+            d = Daemon(model_path(model), tmp_path_factory.mktemp(model) / "data", "--precision", "exact")
+            started[model] = d, d.tenant("values")
+        return started[model][1]
+
+    yield start
+    for d, _ in started.values():
+        d.stop()
+
+
+def check(answer, prompt, worst):
+    for found, wanted in list(zip(answer["prompt_logprobs"], prompt["prompt_logprobs"]))[1:]:
+        worst.append(abs(found["logprob"] - wanted))
+    found = {top["token"]: top["logprob"] for top in answer["logprobs"][0]["top"]}
+    edge = min(wanted for _, wanted in prompt["next"]) + TOLERANCE
+    worst += [abs(found[token] - wanted) if token in found else wanted - edge for token, wanted in prompt["next"]]
+    assert "greedy" not in prompt or answer["tokens"] == prompt["greedy"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_are_those_of_peft(daemons, name):
+    case, worst = CASES[name], []
+    tenant = daemons(case["model"])
+    uploaded = tenant.upload(os.path.join(ROOT, name), name=name)
+    assert uploaded.status == 201, (case["why"], uploaded)
+    for prompt in case["prompts"]:
+        answer = tenant.infer(adapter=name, tokens=prompt["tokens"], max_tokens=12, temperature=0, ignore_eos=True, logprobs=20,
+                              prompt_logprobs=True)
+        assert answer.status == 200, answer
+        check(answer.json, prompt, worst)
+    assert max(worst) < TOLERANCE, case["why"]
+
+
+def test_what_is_passed_over_is_said(daemons):
+    tenant = daemons("qwen3")
+    answer = tenant.upload(os.path.join(ROOT, "unused-names"), name="again")
+    said = answer.json["warnings"]
+    for field, name in [("target_modules", "W_pack"), ("target_modules", "query_key_value"), ("modules_to_save", "score"),
+                        ("rank_pattern", "W_pack"), ("alpha_pattern", "nothing"), ("layers_to_transform", "99"), ("exclude_modules", "")]:
+        assert [text for text in said if text.startswith(field) and name in text], (field, name, said)
+    assert len(said) == 6
+    # The same content, once more: it says so again.
+    again = tenant.upload(os.path.join(ROOT, "unused-names"), name="again")
+    assert again.status == 200 and again.json["warnings"] == said
+    quiet = daemons("llama").upload(os.path.join(FIXTURES, "adapters", "llama", "r4-qv"), name="quiet")
+    assert quiet.status == 201 and quiet.json["warnings"] == []
