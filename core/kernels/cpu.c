@@ -10,17 +10,28 @@ static bool anywhere(void)
 }
 
 #if defined(__x86_64__)
+#include <cpuid.h>
+
 #include "core/kernels/x86/x86.h"
+
+/* Of the features that not every compiler knows by name; for those whose registers __builtin_cpu_supports has
+ * found the system to keep. */
+static bool has_f16c(void)
+{
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx >> 29 & 1);
+}
 
 static bool has_v3(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+           __builtin_cpu_supports("bmi2") && has_f16c();
 }
 
 static bool has_avxvnni(void)
 {
-    return has_v3() && __builtin_cpu_supports("avxvnni");
+    unsigned eax, ebx, ecx, edx;
+    return has_v3() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
 }
 
 static bool has_avx512(void)
