@@ -199,8 +199,10 @@ static int write_usage(void *registry, const struct usage_row *rows, size_t coun
 int server_open(struct server *s, struct err *e)
 {
     upload_slots_init(&s->uploads);
-    if (open_registry(s, e) != 0 || open_engine(s, e) != 0 ||
-        cache_new(&s->cache, s->registry, s->model, s->config.adapter_bytes, e) != 0 ||
+    if (open_registry(s, e) != 0 || open_engine(s, e) != 0)
+        return -1;
+    s->loader = (struct version_loader){s->registry, s->model};
+    if (version_loader_cache(&s->cache, &s->loader, s->config.adapter_bytes, e) != 0 ||
         jobs_new(&s->text_jobs, "text", TEXT_THREADS, JOBS_WAITING_MAX, e) != 0 ||
         jobs_new(&s->disk_jobs, "disk", DISK_THREADS, JOBS_WAITING_MAX, e) != 0)
         return -1;

@@ -1,7 +1,7 @@
 /* Blobs to go through: digest, size and one version that needs it. The caller's storage, zero to begin with;
  * one thread. */
 #pragma once
-#include "adapters/registry/registry.h"
+#include "adapters/types/rows.h"
 
 struct blob_entry {
     char digest[SHA256_HEX + 1];

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "adapters/registry/registry.h"
+#include "adapters/types/rows.h"
 #include "core/base/hashtable.h"
 
 struct retired {

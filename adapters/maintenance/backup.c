@@ -51,22 +51,20 @@ static int audit_start(struct registry *r, struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (audit_add(r->store, "backup.start", "", "", "", e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
+    bool done = audit_add(r->store, "backup.start", "", "", "", e) == 0;
+    return store_end(r->store, done, e);
 }
 
 /* The writer's part: from here on the copy is what it is, and its blobs stay. */
 static int copy_locked(struct backup *b, const char *path, struct err *e)
 {
     struct registry *r = b->registry;
-    if (registry_hold_blobs(r, e) != 0)
+    if (gc_hold(r, e) != 0)
         return -1;
     b->held = true;
     if (audit_start(r, e) != 0 || store_copy(r->store, path, e) != 0)
         return -1;
-    return registry_visit_versions(r, visit_version, b, e);
+    return catalog_visit_versions(&r->catalog, visit_version, b, e);
 }
 
 static int copy_database(struct backup *b, struct err *e)
@@ -74,10 +72,10 @@ static int copy_database(struct backup *b, struct err *e)
     char *path = NULL;
     if (asprintf(&path, "%s/tmp/%s", b->registry->directory, b->copy) < 0)
         return err_memory(e);
-    int result = registry_write_begin(b->registry, e);
+    int result = writer_begin(b->registry, e);
     if (result == 0) {
         result = copy_locked(b, path, e);
-        registry_write_end(b->registry);
+        writer_end(b->registry);
     }
     free(path);
     return result;
@@ -163,7 +161,7 @@ void backup_close(struct backup *b)
     if (!b)
         return;
     if (b->held)
-        registry_release_blobs(b->registry);
+        gc_release(b->registry);
     if (b->copy_fd >= 0) {
         blobs_discard(&b->registry->blobs, b->copy);
         close(b->copy_fd);

@@ -137,7 +137,7 @@ static int look_locked(struct fsck *f, struct err *e)
         report(f, FSCK_DATABASE, NULL, damage.message);
     else
         check_counts(f);
-    return registry_visit_versions(f->registry, take_version, f, e);
+    return catalog_visit_versions(&f->registry->catalog, take_version, f, e);
 }
 
 /* ---- blobs ---- */
@@ -189,7 +189,7 @@ static int check_file(void *arg, const char *shelf, const char *name, struct err
     bool used = false;
     char message[320];
     if (hex_decode(name, digest, sizeof digest) == 0 && strncmp(name, shelf, 2) == 0 &&
-        registry_blob_used(f->registry, name, &used, e) != 0)
+        gc_blob_used(f->registry, name, &used, e) != 0)
         return -1;
     snprintf(message, sizeof message,
              "blobs/sha256/%s/%s: no version needs this file; the next start removes it", shelf, name);
@@ -210,16 +210,16 @@ static int check_files_locked(struct fsck *f, struct err *e)
 
 static int locked(struct fsck *f, int (*work)(struct fsck *f, struct err *e), struct err *e)
 {
-    if (registry_write_begin(f->registry, e) != 0)
+    if (writer_begin(f->registry, e) != 0)
         return -1;
     int result = work(f, e);
-    registry_write_end(f->registry);
+    writer_end(f->registry);
     return result;
 }
 
 static int hold(struct fsck *f, struct err *e)
 {
-    return registry_hold_blobs(f->registry, e);
+    return gc_hold(f->registry, e);
 }
 
 int fsck_run(struct registry *r, const struct fsck_handler *h, struct fsck_report *out, struct err *e)
@@ -232,7 +232,7 @@ int fsck_run(struct registry *r, const struct fsck_handler *h, struct fsck_repor
         result = check_blobs(&f, e);
     if (result == 0)
         result = locked(&f, check_files_locked, e);
-    registry_release_blobs(r);
+    gc_release(r);
     for (size_t i = 0; i < f.blobs.count; i++)
         version_unref(f.blobs.items[i].version);
     blob_list_fini(&f.blobs);

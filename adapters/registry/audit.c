@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "adapters/registry/registry_private.h"
+#include "adapters/store/store.h"
 #include "core/system/clock.h"
 
 static _Thread_local struct audit_actor acting; /* an empty name: the daemon */
@@ -28,14 +28,4 @@ int audit_add(struct store *s, const char *action, const char *tenant, const cha
     snprintf(row.target, sizeof row.target, "%s", target);
     snprintf(row.detail, sizeof row.detail, "%s", detail);
     return store_audit_insert(s, &row, e);
-}
-
-/* Reads the disk: the rows are not mirrored. A registry that is closed for changes can still be read. */
-int registry_audit_list(struct registry *r, const char *tenant, int64_t after, size_t limit,
-                        struct audit_row *out, size_t *count, bool *more, struct err *e)
-{
-    pthread_mutex_lock(&r->writer);
-    int result = store_audit_list(r->store, tenant, after, limit, out, count, more, e);
-    pthread_mutex_unlock(&r->writer);
-    return result;
 }

@@ -5,7 +5,7 @@
  * Who acts is a property of the thread: the server names the caller around each handler, and no function in
  * between has to pass it on. A thread that names nobody acts for the daemon itself. */
 #pragma once
-#include "adapters/registry/registry.h"
+#include "adapters/types/rows.h"
 
 struct store;
 
@@ -13,8 +13,8 @@ struct store;
 void audit_act_as(const struct audit_actor *actor);
 /* The name of who acts on this thread. */
 const char *audit_acting(void);
-/* One row, between store_begin and store_commit. `action` is "thing.verb"; `tenant` is whose thing it is ("":
+/* One row, between store_begin and store_end. `action` is "thing.verb"; `tenant` is whose thing it is ("":
  * none), `target` the adapter or key ("": the tenant itself); `detail` says what else matters, such as a
  * version. Longer texts than struct audit_row holds are cut. */
-int audit_add(struct store *s, const char *action, const char *tenant, const char *target, const char *detail,
-              struct err *e);
+MUST_USE int audit_add(struct store *s, const char *action, const char *tenant, const char *target,
+                       const char *detail, struct err *e);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapters/blobs/version.h"
+
 int catalog_init(struct catalog *m, struct err *e)
 {
     struct catalog made = {0};
@@ -98,6 +100,29 @@ const struct version *adapter_version(const struct adapter *a, const char *diges
             return a->versions[i - 1];
     }
     return NULL;
+}
+
+static int visit_adapter(const struct adapter *a,
+                         int (*visit)(void *arg, const struct version *v, struct err *e), void *arg,
+                         struct err *e)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (visit(arg, a->versions[i], e) != 0)
+            return -1;
+    return 0;
+}
+
+int catalog_visit_versions(const struct catalog *c,
+                           int (*visit)(void *arg, const struct version *v, struct err *e), void *arg,
+                           struct err *e)
+{
+    for (size_t i = 0; i < c->tenants.count; i++) {
+        const struct tenant *t = c->tenants.items[i];
+        for (size_t k = 0; k < t->adapters.count; k++)
+            if (visit_adapter(t->adapters.items[k], visit, arg, e) != 0)
+                return -1;
+    }
+    return 0;
 }
 
 /* ---- objects ---- */

@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "adapters/registry/admin_keys.h"
-#include "adapters/registry/registry.h"
+#include "adapters/types/admin_keys.h"
+#include "adapters/types/rows.h"
 #include "core/base/ordered.h"
 #include "core/base/hashtable.h"
 
@@ -63,7 +63,7 @@ struct catalog {
     size_t pinned_count;
 };
 
-int catalog_init(struct catalog *m, struct err *e);
+MUST_USE int catalog_init(struct catalog *m, struct err *e);
 void catalog_fini(struct catalog *m);
 void catalog_read_lock(struct catalog *m);
 void catalog_unlock(struct catalog *m);
@@ -77,6 +77,11 @@ struct key *catalog_key_in_force(const struct catalog *m, const uint8_t hash[SHA
 const struct version *adapter_active(const struct adapter *a);
 const struct version *adapter_version(const struct adapter *a, const char *digest);
 
+/* Every version there is. A visitor's -1 ends it. */
+MUST_USE int catalog_visit_versions(const struct catalog *c,
+                                    int (*visit)(void *arg, const struct version *v, struct err *e),
+                                    void *arg, struct err *e);
+
 /* ---- new objects, not yet seen by anybody; NULL when memory ran out ---- */
 struct tenant *tenant_new(const char *id, int64_t created_ms);
 void tenant_free(struct tenant *t); /* with its keys and adapters */
@@ -85,8 +90,9 @@ struct adapter *adapter_new(const char *name, int64_t created_ms);
 void adapter_free(struct adapter *a);
 
 /* ---- changes, by the writer; each locks ---- */
-int catalog_reserve(struct catalog *m, struct ordered *s, struct err *e); /* room for one more in `s` */
-int catalog_reserve_version(struct catalog *m, struct adapter *a, struct err *e);
+MUST_USE int catalog_reserve(struct catalog *m, struct ordered *s,
+                             struct err *e); /* room for one more in `s` */
+MUST_USE int catalog_reserve_version(struct catalog *m, struct adapter *a, struct err *e);
 
 void catalog_add_tenant(struct catalog *m, struct tenant *t);
 void catalog_remove_tenant(struct catalog *m, struct tenant *t); /* the caller frees it */

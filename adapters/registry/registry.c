@@ -6,132 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "adapters/registry/audit.h"
 #include "adapters/registry/registry_private.h"
+#include "adapters/store/sqlite/sqlite.h"
 #include "adapters/blobs/version.h"
-#include "core/system/clock.h"
 #include "core/system/file.h"
-
-enum { REMOVED_AT_ONCE = 64, PAUSE_NS = 100000 }; /* versions whose files go, while others wait */
-
-/* ---- the writer ---- */
-
-int registry_write_begin(struct registry *r, struct err *e)
-{
-    pthread_mutex_lock(&r->writer);
-    if (!atomic_load(&r->failed))
-        return 0;
-    pthread_mutex_unlock(&r->writer);
-    err_set(e, "storage_failed", "the registry is closed for changes after an error of the disk");
-    return err_hint(e, "check the disk of the data directory, then restart the daemon");
-}
-
-void registry_write_end(struct registry *r)
-{
-    if (store_failed(r->store))
-        atomic_store(&r->failed, true);
-    pthread_mutex_unlock(&r->writer);
-}
-
-bool registry_failed(const struct registry *r)
-{
-    return atomic_load(&r->failed);
-}
-
-/* ---- files that nobody needs any more ---- */
-
-int registry_blob_used(struct registry *r, const char *digest, bool *out, struct err *e)
-{
-    *out = true;
-    return retired_uses(&r->retired, digest) ? 0 : store_blob_used(r->store, digest, out, e);
-}
-
-static void remove_unused(struct registry *r, const char *digest, bool touched[256])
-{
-    bool used = true;
-    uint8_t bytes[SHA256_BYTES];
-    struct err ignored; /* a file that stays behind is swept by the next start */
-    if (r->holds > 0) {
-        r->sweep_due = true;
-        return;
-    }
-    if (registry_blob_used(r, digest, &used, &ignored) != 0 || used)
-        return;
-    blobs_remove(&r->blobs, digest);
-    if (hex_decode(digest, bytes, sizeof bytes) == 0)
-        touched[bytes[0]] = true;
-}
-
-static void sync_shelves(struct registry *r, const bool touched[256])
-{
-    for (unsigned shelf = 0; shelf < 256; shelf++) {
-        char name[3];
-        struct err ignored;
-        snprintf(name, sizeof name, "%02x", shelf & 0xff);
-        if (touched[shelf] && blobs_sync(&r->blobs, name, &ignored) != 0)
-            atomic_store(&r->failed, true);
-    }
-}
-
-void registry_retire(struct registry *r, const struct version *v)
-{
-    retired_add(&r->retired, v);
-}
-
-/* As many as go at once; are there more? */
-static bool remove_some(struct registry *r, bool touched[256])
-{
-    struct version_files *f = NULL;
-    for (int i = 0; i < REMOVED_AT_ONCE && (f = retired_take(&r->retired)); i++) {
-        /* In doubt about what is on disk nothing is removed: the next start decides. */
-        if (!store_failed(r->store) && !atomic_load(&r->failed)) {
-            remove_unused(r, f->config_blob, touched);
-            remove_unused(r, f->weights_blob, touched);
-        }
-        free(f);
-    }
-    return f != NULL;
-}
-
-void registry_remove_retired(struct registry *r)
-{
-    bool touched[256] = {false};
-    remove_some(r, touched);
-    sync_shelves(r, touched);
-}
-
-/* All of them, without the writer's lock, with pauses in which other writers have their turn. */
-static void remove_all(struct registry *r)
-{
-    bool touched[256] = {false}, more = true;
-    while (more) {
-        pthread_mutex_lock(&r->writer);
-        more = remove_some(r, touched);
-        registry_write_end(r);
-        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
-    }
-    sync_shelves(r, touched);
-}
-
-static void *remover_main(void *arg)
-{
-    struct registry *r = arg;
-    while (retired_wait(&r->retired))
-        remove_all(r);
-    return NULL;
-}
-
-static int start_remover(struct registry *r, struct err *e)
-{
-    if (pthread_create(&r->remover, NULL, remover_main, r) != 0)
-        return err_set(e, "out_of_memory", "cannot start a thread");
-    pthread_setname_np(r->remover, "remover");
-    r->has_remover = true;
-    return 0;
-}
 
 /* ---- opening ---- */
 
@@ -159,9 +39,10 @@ static int open_store(struct registry *r, const char *data_directory, bool *crea
     char *path = file_join(data_directory, "registry.db");
     if (!path)
         return err_memory(e);
-    int result = store_open(&r->store, path, created, e);
+    struct database *database;
+    int result = sqlite_open(&database, path, created, e);
     free(path);
-    return result;
+    return result == 0 ? store_open(&r->store, database, e) : -1;
 }
 
 static int load_tenant(void *arg, const struct store_tenant *row, struct err *e)
@@ -287,7 +168,7 @@ static int open_parts(struct registry *r, const char *data_directory, struct err
         blobs_open(&r->blobs, data_directory, e) != 0 || open_store(r, data_directory, &created, e) != 0 ||
         sweep(r, created, e) != 0)
         return -1;
-    return store_load(r->store, &loader, r, e) == 0 ? start_remover(r, e) : -1;
+    return store_load(r->store, &loader, r, e) == 0 ? gc_start(r, e) : -1;
 }
 
 int registry_open(struct registry **out, const char *data_directory, struct err *e)
@@ -322,11 +203,7 @@ void registry_close(struct registry *r)
 {
     if (!r)
         return;
-    if (r->has_remover) {
-        retired_stop(&r->retired);
-        pthread_join(r->remover, NULL);
-        remove_all(r);
-    }
+    gc_stop(r);
     store_close(r->store);
     blobs_close(&r->blobs);
     free(r->directory);
@@ -337,6 +214,11 @@ void registry_close(struct registry *r)
     if (r->lock_fd >= 0)
         close(r->lock_fd); /* last: gives the directory free */
     free(r);
+}
+
+bool registry_failed(const struct registry *r)
+{
+    return atomic_load(&r->failed);
 }
 
 void registry_stats(struct registry *r, struct registry_stats *out)
@@ -353,213 +235,4 @@ void registry_stats(struct registry *r, struct registry_stats *out)
                                    .pinned = pinned,
                                    .swept_temporaries = r->swept_temporaries,
                                    .swept_blobs = r->swept_blobs};
-}
-
-/* ---- tenants ---- */
-
-static int tenant_missing(const char *id, struct err *e)
-{
-    if (name_valid(id))
-        err_set(e, "tenant_not_found", "there is no tenant \"%s\"", id);
-    else
-        err_set(e, "tenant_not_found", "there is no tenant of this name");
-    return err_param(e, "tenant");
-}
-
-int registry_tenant_gone(struct err *e)
-{
-    err_set(e, "tenant_not_found", "the tenant was deleted meanwhile");
-    return err_param(e, "tenant");
-}
-
-struct tenant *registry_find_tenant(struct registry *r, const char *id, struct err *e)
-{
-    struct tenant *t = name_valid(id) ? catalog_tenant(&r->catalog, id) : NULL;
-    if (!t)
-        tenant_missing(id, e);
-    return t;
-}
-
-static void fill_tenant(const struct tenant *t, struct tenant_row *out)
-{
-    *out = (struct tenant_row){.number = t->number,
-                               .created_ms = t->created_ms,
-                               .adapters = (int)t->adapters.count,
-                               .adapter_bytes = t->bytes,
-                               .quota = t->quota};
-    strcpy(out->id, t->id);
-    strcpy(out->default_adapter, t->default_adapter);
-}
-
-/* What a change sets, for the audit log. */
-static void describe(const struct tenant_change *c, char *out, size_t size)
-{
-    quota_describe(&c->quota, out, size);
-    size_t used = strlen(out);
-    if (c->set_default_adapter)
-        snprintf(out + used, size - used, "%sdefault_adapter=%s", used ? ", " : "",
-                 c->default_adapter[0] ? c->default_adapter : "none");
-}
-
-static int insert_tenant(struct registry *r, struct tenant *t, const struct tenant_change *change,
-                         struct err *e)
-{
-    char detail[256];
-    struct store_tenant row = {
-        .id = t->id, .created_ms = t->created_ms, .quota = t->quota, .default_adapter = t->default_adapter};
-    describe(change, detail, sizeof detail);
-    if (store_begin(r->store, e) != 0)
-        return -1;
-    if (store_tenant_insert(r->store, &row, &t->number, e) == 0 &&
-        audit_add(r->store, "tenant.create", t->id, "", detail, e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
-}
-
-static int create_tenant(struct registry *r, const char *id, const struct tenant_change *change,
-                         struct tenant_row *out, struct err *e)
-{
-    if (catalog_tenant(&r->catalog, id)) {
-        err_set(e, "tenant_exists", "tenant \"%s\" exists already", id);
-        return err_param(e, "id");
-    }
-    if (r->catalog.tenants.count >= TENANTS_MAX)
-        return err_set(e, "limit_reached", "there are %d tenants, the most that one daemon holds",
-                       TENANTS_MAX);
-    if (catalog_reserve(&r->catalog, &r->catalog.tenants, e) != 0)
-        return -1;
-    struct tenant *t = tenant_new(id, clock_unix_ms());
-    if (!t)
-        return err_memory(e);
-    quota_merge(&t->quota, &change->quota);
-    if (change->set_default_adapter)
-        strcpy(t->default_adapter, change->default_adapter);
-    if (insert_tenant(r, t, change, e) != 0) {
-        tenant_free(t);
-        return -1;
-    }
-    catalog_add_tenant(&r->catalog, t);
-    fill_tenant(t, out);
-    return 0;
-}
-
-int registry_tenant_create(struct registry *r, const char *id, const struct tenant_change *change,
-                           struct tenant_row *out, struct err *e)
-{
-    struct tenant_change none = {0};
-    quota_fill(&none.quota, QUOTA_UNCHANGED);
-    if (!name_valid(id)) {
-        err_set(e, "invalid_name", "a tenant's id must match [a-z0-9][a-z0-9._-]{0,63}");
-        return err_param(e, "id");
-    }
-    if (registry_write_begin(r, e) != 0)
-        return -1;
-    int result = create_tenant(r, id, change ? change : &none, out, e);
-    registry_write_end(r);
-    return result;
-}
-
-static int change_row(struct registry *r, const struct store_tenant *row, const struct tenant_change *change,
-                      struct err *e)
-{
-    char detail[256];
-    describe(change, detail, sizeof detail);
-    if (store_begin(r->store, e) != 0)
-        return -1;
-    if (store_tenant_change(r->store, row, e) == 0 &&
-        audit_add(r->store, "tenant.change", row->id, "", detail, e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
-}
-
-static int change_tenant(struct registry *r, const char *id, const struct tenant_change *change,
-                         struct tenant_row *out, struct err *e)
-{
-    struct tenant *t = registry_find_tenant(r, id, e);
-    if (!t)
-        return -1;
-    char adapter[NAME_MAX_BYTES + 1];
-    strcpy(adapter, change->set_default_adapter ? change->default_adapter : t->default_adapter);
-    struct store_tenant row = {
-        .number = t->number, .id = t->id, .quota = t->quota, .default_adapter = adapter};
-    quota_merge(&row.quota, &change->quota);
-    bool same =
-        memcmp(&row.quota, &t->quota, sizeof row.quota) == 0 && strcmp(adapter, t->default_adapter) == 0;
-    if (!same && change_row(r, &row, change, e) != 0)
-        return -1;
-    catalog_change_tenant(&r->catalog, t, &row.quota, adapter);
-    fill_tenant(t, out);
-    return 0;
-}
-
-int registry_tenant_change(struct registry *r, const char *id, const struct tenant_change *change,
-                           struct tenant_row *out, struct err *e)
-{
-    if (registry_write_begin(r, e) != 0)
-        return -1;
-    int result = change_tenant(r, id, change, out, e);
-    registry_write_end(r);
-    return result;
-}
-
-int registry_tenant_find(struct registry *r, const char *id, struct tenant_row *out, struct err *e)
-{
-    catalog_read_lock(&r->catalog);
-    struct tenant *t = registry_find_tenant(r, id, e);
-    if (t)
-        fill_tenant(t, out);
-    catalog_unlock(&r->catalog);
-    return t ? 0 : -1;
-}
-
-size_t registry_tenant_list(struct registry *r, const char *after, size_t limit, struct tenant_row *out,
-                            bool *more)
-{
-    catalog_read_lock(&r->catalog);
-    const struct ordered *tenants = &r->catalog.tenants;
-    size_t first = ordered_after(tenants, after), count = 0;
-    for (; count < limit && first + count < tenants->count; count++)
-        fill_tenant(tenants->items[first + count], &out[count]);
-    *more = first + count < tenants->count;
-    catalog_unlock(&r->catalog);
-    return count;
-}
-
-static int delete_tenant_rows(struct registry *r, const struct tenant *t, struct err *e)
-{
-    if (store_begin(r->store, e) != 0)
-        return -1;
-    if (store_tenant_delete(r->store, t->number, e) == 0 &&
-        audit_add(r->store, "tenant.delete", t->id, "", "", e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
-}
-
-static void retire_tenant(struct registry *r, const struct tenant *t)
-{
-    for (size_t i = 0; i < t->adapters.count; i++) {
-        const struct adapter *a = t->adapters.items[i];
-        for (size_t k = 0; k < a->count; k++)
-            registry_retire(r, a->versions[k]);
-    }
-}
-
-int registry_tenant_delete(struct registry *r, const char *id, struct err *e)
-{
-    if (registry_write_begin(r, e) != 0)
-        return -1;
-    struct tenant *t = registry_find_tenant(r, id, e);
-    int result = t ? delete_tenant_rows(r, t, e) : -1;
-    if (result == 0) {
-        retire_tenant(r, t);
-        catalog_remove_tenant(&r->catalog, t);
-        tenant_free(t);
-    }
-    registry_write_end(r);
-    if (result == 0)
-        remove_all(r);
-    return result;
 }

@@ -1,5 +1,4 @@
-/* Tenants, keys, adapters and their versions: SQLite on disk, mirrored in memory. The only code that speaks
- * SQL.
+/* Tenants, keys, adapters and their versions: SQLite on disk, mirrored in memory.
  *
  * Writers are serialized on the one connection and return after the commit is on disk; they may block, so
  * they run on job threads, never on an HTTP or engine thread. Readers (registry_resolve, registry_key_check,
@@ -10,55 +9,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "adapters/types/labels.h"
+#include "adapters/blobs/version.h"
+#include "adapters/registry/staged.h"
 #include "adapters/types/proof.h"
-#include "adapters/types/quota.h"
+#include "adapters/types/rows.h"
+#include "adapters/types/usage.h"
 #include "core/base/err.h"
-#include "core/base/sha256.h"
-
-enum { NAME_MAX_BYTES = 64, LABEL_MAX_BYTES = 128, NOTE_MAX_BYTES = 1024 };
-
-/* [a-z0-9][a-z0-9._-]{0,63}; false for anything else. */
-bool name_valid(const char *name);
 
 struct registry;
-
-/* What one daemon holds at most; beyond it "limit_reached". */
-enum {
-    TENANTS_MAX = 100000,
-    TENANT_KEYS_MAX = 1000,
-    TENANT_ADAPTERS_MAX = 100000,
-    ADAPTER_VERSIONS_MAX = 1000,
-    ADAPTERS_PINNED_MAX = 64,
-    ADAPTER_HISTORY_MAX = 100 /* activations that are remembered */
-};
-
-struct version_files;
-
-struct version {     /* immutable, reference-counted */
-    uint32_t tenant; /* number of the tenant */
-    char tenant_id[NAME_MAX_BYTES + 1];
-    char name[NAME_MAX_BYTES + 1];          /* adapter */
-    char digest[SHA256_HEX + 1];            /* of the canonical form */
-    const char *config_blob, *weights_blob; /* SHA-256 of the two files; they live as long as `files` */
-    struct version_files *files; /* adapters/blobs/retired.h; shared by all objects of this version */
-    uint64_t config_bytes, weights_bytes;
-    int rank_max, sites;
-    int64_t parameters;
-    int64_t created_ms;
-    double proof_max, proof_mean;
-    bool active; /* at the time it was read */
-    int canary;  /* its share of the name's requests in hundredths of a percent; 0: it is no canary */
-    bool broken; /* a blob is missing or damaged */
-};
-void version_ref(const struct version *v);
-void version_unref(const struct version *v); /* NULL is fine */
 
 /* Opens or creates DATA (lock file, database, migrations, blobs), sweeps what no row refers to, marks
  * versions whose blobs are missing or have the wrong size as broken. Errors: "data_locked" (another daemon),
  * "registry_newer", "registry_malformed" (damaged, or another program's file), "registry_missing" (blobs
  * without their database), "storage_failed", "storage_full", "io_error". */
-int registry_open(struct registry **out, const char *data_directory, struct err *e);
+MUST_USE int registry_open(struct registry **out, const char *data_directory, struct err *e);
 void registry_close(struct registry *r); /* NULL is fine; nobody else uses it any more */
 
 /* An I/O error left it open what is on disk: every change is refused with "storage_failed" from then on. The
@@ -76,110 +40,65 @@ void registry_stats(struct registry *r, struct registry_stats *out);
 size_t registry_broken(struct registry *r, size_t limit, const struct version **out);
 
 /* ---- tenants ---- */
-struct tenant_row {
-    uint32_t number;
-    char id[NAME_MAX_BYTES + 1];
-    int64_t created_ms;
-    int adapters;
-    uint64_t adapter_bytes; /* both files of all versions */
-    struct quota quota;
-    char default_adapter[NAME_MAX_BYTES + 1]; /* "": the bare base */
-};
-struct tenant_change {
-    struct quota quota; /* QUOTA_UNCHANGED where nothing is said */
-    bool set_default_adapter;
-    char default_adapter[NAME_MAX_BYTES +
-                         1]; /* a valid name, of an adapter that need not be there; "": none */
-};
 /* `change` may be NULL. "tenant_exists" */
-int registry_tenant_create(struct registry *r, const char *id, const struct tenant_change *change,
-                           struct tenant_row *out, struct err *e);
+MUST_USE int registry_tenant_create(struct registry *r, const char *id, const struct tenant_change *change,
+                                    struct tenant_row *out, struct err *e);
 /* On disk and in force when it returns. "tenant_not_found" */
-int registry_tenant_change(struct registry *r, const char *id, const struct tenant_change *change,
-                           struct tenant_row *out, struct err *e);
-int registry_tenant_find(struct registry *r, const char *id, struct tenant_row *out,
-                         struct err *e); /* "tenant_not_found" */
+MUST_USE int registry_tenant_change(struct registry *r, const char *id, const struct tenant_change *change,
+                                    struct tenant_row *out, struct err *e);
+MUST_USE int registry_tenant_find(struct registry *r, const char *id, struct tenant_row *out,
+                                  struct err *e); /* "tenant_not_found" */
 /* Rows after `after` (NULL: from the first) in order of id, at most `limit`. Returns how many; *more: there
  * are others. */
 size_t registry_tenant_list(struct registry *r, const char *after, size_t limit, struct tenant_row *out,
                             bool *more);
 /* Its keys, adapters and versions go with it. */
-int registry_tenant_delete(struct registry *r, const char *id, struct err *e);
+MUST_USE int registry_tenant_delete(struct registry *r, const char *id, struct err *e);
 /* Would this content, published under `name`, be within the tenant's quota? "quota_exceeded". A look, so that
  * nobody works in vain; publishing decides. "tenant_not_found" */
-int registry_quota_check(struct registry *r, uint32_t tenant, const char *name, const char *digest,
-                         uint64_t bytes, struct err *e);
+MUST_USE int registry_quota_check(struct registry *r, uint32_t tenant, const char *name, const char *digest,
+                                  uint64_t bytes, struct err *e);
 /* The same, when all that is known of an upload is that its files have `least` to `most` bytes: refuses what
  * cannot be accepted whatever it is. What may be here already (a version of that size) passes. */
-int registry_quota_foresee(struct registry *r, uint32_t tenant, uint64_t least, uint64_t most, struct err *e);
+MUST_USE int registry_quota_foresee(struct registry *r, uint32_t tenant, uint64_t least, uint64_t most,
+                                    struct err *e);
 
 /* ---- keys ---- */
-enum { KEY_TEXT_BYTES = 96, KID_BYTES = 24 };
-enum role { ROLE_NONE, ROLE_TENANT, ROLE_ADMIN };
-struct caller {
-    enum role role;
-    uint32_t tenant;
-    char tenant_id[NAME_MAX_BYTES + 1];
-    char kid[KID_BYTES];
-};
-struct key_row {
-    char kid[KID_BYTES];
-    char label[LABEL_MAX_BYTES + 1];
-    int64_t created_ms;
-    int64_t expires_ms; /* 0: never */
-    int64_t used_ms;    /* the minute of its last use; 0: never */
-    bool revoked;
-};
 /* A new key of a tenant; `key` is the only copy of its text (ad_...). It ends at `expires_ms`; 0: never. */
-int registry_key_create(struct registry *r, const char *tenant_id, const char *label, int64_t expires_ms,
-                        struct key_row *out, char key[KEY_TEXT_BYTES], struct err *e);
+MUST_USE int registry_key_create(struct registry *r, const char *tenant_id, const char *label,
+                                 int64_t expires_ms, struct key_row *out, char key[KEY_TEXT_BYTES],
+                                 struct err *e);
 /* A new key with the label of another, which goes on for `grace_ms` at most; *old is the other as it is then.
  * Errors: "key_not_found", "key_not_in_force" (revoked or expired). */
-int registry_key_rotate(struct registry *r, const char *tenant_id, const char *kid, int64_t grace_ms,
-                        int64_t expires_ms, struct key_row *old, struct key_row *out,
-                        char key[KEY_TEXT_BYTES], struct err *e);
-int registry_key_revoke(struct registry *r, const char *tenant_id, const char *kid,
-                        struct err *e); /* "key_not_found" */
-int registry_key_list(struct registry *r, const char *tenant_id, const char *after, size_t limit,
-                      struct key_row *out, size_t *count, bool *more, struct err *e);
+MUST_USE int registry_key_rotate(struct registry *r, const char *tenant_id, const char *kid, int64_t grace_ms,
+                                 int64_t expires_ms, struct key_row *old, struct key_row *out,
+                                 char key[KEY_TEXT_BYTES], struct err *e);
+MUST_USE int registry_key_revoke(struct registry *r, const char *tenant_id, const char *kid,
+                                 struct err *e); /* "key_not_found" */
+MUST_USE int registry_key_list(struct registry *r, const char *tenant_id, const char *after, size_t limit,
+                               struct key_row *out, size_t *count, bool *more, struct err *e);
 /* Who holds this key? Role NONE for an unknown, revoked or expired one. Compares hashes; time does not depend
  * on the match. */
 void registry_key_check(struct registry *r, const char *key, struct caller *out);
-/* The admin keys in `path` (adapters/registry/admin_keys.h), or a new one in a new file (mode 0600) when it
+/* The admin keys in `path` (adapters/types/admin_keys.h), or a new one in a new file (mode 0600) when it
  * is not there. At any time: from then on these are in force; after an error, those before. */
-int registry_admin_keys(struct registry *r, const char *path, bool *created, struct err *e);
+MUST_USE int registry_admin_keys(struct registry *r, const char *path, bool *created, struct err *e);
 
 /* ---- audit: see adapters/registry/audit.h ---- */
-enum { REQUEST_ID_BYTES = 40 };
-struct audit_actor {
-    char name[KID_BYTES];            /* of the key: its kid, "admin", "admin:NAME"; "no-auth", "daemon" */
-    char tenant[NAME_MAX_BYTES + 1]; /* whose key; "" for an admin */
-    char request[REQUEST_ID_BYTES];
-};
-struct audit_row {
-    int64_t number, at_ms;
-    struct audit_actor by;
-    char action[32];
-    char tenant[NAME_MAX_BYTES + 1], target[NAME_MAX_BYTES + 1];
-    char detail[192];
-};
-/* Rows numbered above `after`, oldest first, at most `limit`; of one tenant, or of all (NULL). Reads the
- * disk. */
-int registry_audit_list(struct registry *r, const char *tenant, int64_t after, size_t limit,
-                        struct audit_row *out, size_t *count, bool *more, struct err *e);
+/* Rows in order of their numbers, or from the newest. Reads the disk. */
+MUST_USE int registry_audit_list(struct registry *r, const struct audit_query *q, struct audit_row *out,
+                                 size_t *count, bool *more, struct err *e);
+
+/* ---- usage ---- */
+/* Add all counts in one transaction, all of them, or after an error none; and with them, also with no rows,
+ * the times at which keys were used. */
+MUST_USE int registry_usage_add(struct registry *r, const struct usage_row *rows, size_t count,
+                                struct err *e);
+/* In the order in which the rows came to be. Reads the disk and waits for writers. */
+MUST_USE int registry_usage_list(struct registry *r, const struct usage_query *q, struct usage_row *out,
+                                 size_t *count, bool *more, struct err *e);
 
 /* ---- adapters ---- */
-/* An upload on its way: two files in DATA/tmp that grow as the bytes arrive, hashed as they are written. */
-struct staged;
-enum staged_part { STAGED_CONFIG, STAGED_WEIGHTS };
-/* Errors: "upload_too_large", "storage_full", "io_error". One thread at a time. */
-int staged_new(struct staged **out, struct registry *r, struct err *e);
-int staged_write(struct staged *s, enum staged_part part, const void *data, size_t length, struct err *e);
-int staged_sync(struct staged *s, struct err *e);             /* fsync both, finish the hashes */
-int staged_fd(const struct staged *s, enum staged_part part); /* for reading, by pread */
-uint64_t staged_bytes(const struct staged *s, enum staged_part part);
-void staged_free(struct staged *s); /* removes what was not published; NULL is fine */
-
 struct publish {
     uint32_t tenant; /* by number: a new tenant of the same id is another one */
     const char *name;
@@ -193,25 +112,20 @@ struct publish {
 /* Move the blobs into place and commit the row; 0 only once both are on disk. "quota_exceeded" when the
  * tenant may not have more. The same content again under the same name gives the version that is there,
  * *created false (activates it when asked, and stores a proof that has a sample). */
-int registry_publish(struct registry *r, struct staged *s, const struct publish *p,
-                     const struct version **out, bool *created, struct err *e);
+MUST_USE int registry_publish(struct registry *r, struct staged *s, const struct publish *p,
+                              const struct version **out, bool *created, struct err *e);
 
 /* "name" (the active version) or "name@digest-prefix" (at least 4 hexadecimal digits, "sha256:" allowed
  * before them). A reference is returned. Errors: "adapter_not_found", "version_not_found",
  * "version_ambiguous", "adapter_broken". */
-int registry_resolve(struct registry *r, uint32_t tenant, const char *reference, const struct version **out,
-                     struct err *e);
+MUST_USE int registry_resolve(struct registry *r, uint32_t tenant, const char *reference,
+                              const struct version **out, struct err *e);
 /* The same for a request: a name with a canary means that one for a share of all keys. `affinity` is such a
  * key: the same key always gives the same version, and a larger share only moves keys to the canary. NULL:
  * drawn anew. A canary that is broken has no share. "adapter_expired" for a name that has ended. */
-int registry_resolve_request(struct registry *r, uint32_t tenant, const char *reference, const char *affinity,
-                             size_t affinity_length, const struct version **out, struct err *e);
-/* What is said about an adapter, but for its note. */
-struct metadata {
-    const struct labels *labels; /* a reference, or NULL */
-    int64_t expires_ms;          /* 0: never */
-    bool pinned;                 /* its versions that requests get stay in memory */
-};
+MUST_USE int registry_resolve_request(struct registry *r, uint32_t tenant, const char *reference,
+                                      const char *affinity, size_t affinity_length,
+                                      const struct version **out, struct err *e);
 struct adapter_row {
     char name[NAME_MAX_BYTES + 1];
     int versions;
@@ -227,14 +141,9 @@ void adapter_rows_fini(struct adapter_row *rows, size_t count); /* drops the ref
 bool registry_expired(int64_t expires_ms);
 /* All versions of one adapter, newest first, at most `limit`; references are the caller's.
  * "adapter_not_found". */
-int registry_adapter_versions(struct registry *r, uint32_t tenant, const char *name, size_t limit,
-                              const struct version **out, size_t *count, struct err *e);
+MUST_USE int registry_adapter_versions(struct registry *r, uint32_t tenant, const char *name, size_t limit,
+                                       const struct version **out, size_t *count, struct err *e);
 
-struct activation {
-    char digest[SHA256_HEX + 1]; /* "": from then on no version was active */
-    int64_t at_ms;
-    char by[KID_BYTES]; /* as struct audit_actor has it; "": not known */
-};
 /* One adapter with all that is known of it, as of one moment. */
 struct adapter_detail {
     int64_t created_ms;
@@ -247,51 +156,30 @@ struct adapter_detail {
     struct activation activations[ADAPTER_HISTORY_MAX]; /* newest first */
 };
 /* Reads the disk and waits for writers: not for HTTP threads. "adapter_not_found". */
-int registry_adapter_detail(struct registry *r, uint32_t tenant, const char *name, struct adapter_detail *out,
-                            struct err *e);
+MUST_USE int registry_adapter_detail(struct registry *r, uint32_t tenant, const char *name,
+                                     struct adapter_detail *out, struct err *e);
 void adapter_detail_fini(struct adapter_detail *d);
 
-/* Which version must be the active one for a change to happen: compare-and-swap. Zero-initialized: any. */
-enum { EXPECTED_VERSIONS_MAX = 8 };
-struct version_expected {
-    bool given;
-    size_t count; /* one of these; "": that none is active */
-    char digest[EXPECTED_VERSIONS_MAX][SHA256_HEX + 1];
-    char found[SHA256_HEX + 1]; /* filled with "version_conflict": which one is active, or "" */
-};
-enum { CANARY_SHARE_MAX = 10000 }; /* all requests */
-struct adapter_change {
-    const char *version; /* activate this one: 4 to 64 digits, "sha256:" allowed before them; NULL: none */
-    bool rollback;       /* or the one that was active before the present one */
-    bool set_canary;     /* or let one serve a share of the requests, instead of any other */
-    const char *canary;  /* as `version`; NULL: none */
-    int canary_share;    /* 1..CANARY_SHARE_MAX */
-    /* Or change what is said about it, any of the four: */
-    const char *labels; /* as labels_merge takes a change; NULL: as they are */
-    const char *note;   /* NOTE_MAX_BYTES at most; NULL: as it is */
-    bool set_expires;
-    int64_t expires_ms; /* 0: never */
-    bool set_pinned, pinned;
-};
 /* Errors: "adapter_not_found", "version_conflict", "version_not_found", "version_ambiguous",
  * "no_previous_version", "version_active" (a canary must be another), "adapter_broken", "out_of_range" (too
  * many labels), "limit_reached" (ADAPTERS_PINNED_MAX). Nothing has changed then. `after` (NULL: not wanted)
  * is the adapter as the change left it, before anybody else's; should reading it fail, the change stands. */
-int registry_adapter_change(struct registry *r, uint32_t tenant, const char *name,
-                            const struct adapter_change *c, struct version_expected *expected,
-                            struct adapter_detail *after, struct err *e);
+MUST_USE int registry_adapter_change(struct registry *r, uint32_t tenant, const char *name,
+                                     const struct adapter_change *c, struct version_expected *expected,
+                                     struct adapter_detail *after, struct err *e);
 /* Let the name mean this version, given by all 64 digits. Errors: "adapter_not_found", "version_not_found",
  * "adapter_broken". A reference is returned. */
-int registry_activate(struct registry *r, uint32_t tenant, const char *name, const char *digest,
-                      const struct version **out, struct err *e);
+MUST_USE int registry_activate(struct registry *r, uint32_t tenant, const char *name, const char *digest,
+                               const struct version **out, struct err *e);
 /* `expected` may be NULL. */
-int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *name,
-                            struct version_expected *expected, struct err *e);
+MUST_USE int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *name,
+                                     struct version_expected *expected, struct err *e);
 /* A version goes at once from lists and from resolving; its files when nobody uses it any more. The active
  * one only with `force` ("version_active"); then none is active. `version` as in struct adapter_change,
  * `expected` as above. */
-int registry_version_delete(struct registry *r, uint32_t tenant, const char *name, const char *version,
-                            bool force, struct version_expected *expected, struct err *e);
+MUST_USE int registry_version_delete(struct registry *r, uint32_t tenant, const char *name,
+                                     const char *version, bool force, struct version_expected *expected,
+                                     struct err *e);
 /* ---- pins: what a pinned name means for requests, its active version and its canary, while it has not ended
  * ---- */
 /* Is this content (64 digits) of this tenant meant by one? */
@@ -302,16 +190,16 @@ size_t registry_pinned_list(struct registry *r, const struct version *out[VERSIO
 
 /* Find a version of an adapter, also one that is broken. A reference is returned. "adapter_not_found",
  * "version_not_found", "version_ambiguous". */
-int registry_version_find(struct registry *r, uint32_t tenant, const char *name, const char *version,
-                          const struct version **out, struct err *e);
+MUST_USE int registry_version_find(struct registry *r, uint32_t tenant, const char *name, const char *version,
+                                   const struct version **out, struct err *e);
 /* What is stored of its effect: all norms, or the largest. Nothing is there (zeros) for a version that was
  * deleted meanwhile, or is older than such proofs. Reads the disk and waits for writers. `out` is
  * zero-initialized; the caller's proof_fini, also after an error. */
-int registry_version_proof(struct registry *r, const struct version *v, bool all, struct version_proof *out,
-                           struct err *e);
+MUST_USE int registry_version_proof(struct registry *r, const struct version *v, bool all,
+                                    struct version_proof *out, struct err *e);
 /* Open a version's blobs for reading. Error "adapter_broken" when one is missing. Works on deleted versions,
  * too: a reference keeps the files. */
-int registry_open_blobs(struct registry *r, const struct version *v, int *config_fd, int *weights_fd,
-                        struct err *e);
+MUST_USE int registry_open_blobs(struct registry *r, const struct version *v, int *config_fd, int *weights_fd,
+                                 struct err *e);
 /* A blob turned out to be damaged: refuse this version from now on. False: it is not there any more. */
 bool registry_mark_broken(struct registry *r, const struct version *v);

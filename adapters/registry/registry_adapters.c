@@ -3,21 +3,11 @@
 #include <unistd.h>
 
 #include "adapters/registry/audit.h"
+#include "adapters/registry/registry.h"
 #include "adapters/registry/registry_private.h"
 #include "adapters/blobs/version.h"
 
-enum { PREFIX_MIN = 4 };
-
 /* ---- resolving ---- */
-
-int registry_adapter_missing(const char *name, struct err *e)
-{
-    if (name_valid(name))
-        err_set(e, "adapter_not_found", "there is no adapter \"%s\"", name);
-    else
-        err_set(e, "adapter_not_found", "there is no adapter of this name");
-    return err_param(e, "adapter");
-}
 
 /* Splits "name@prefix"; *prefix is NULL without "@". */
 static int split_reference(const char *reference, char name[NAME_MAX_BYTES + 1], const char **prefix,
@@ -26,45 +16,13 @@ static int split_reference(const char *reference, char name[NAME_MAX_BYTES + 1],
     const char *at = strchr(reference, '@');
     size_t length = at ? (size_t)(at - reference) : strlen(reference);
     if (length > NAME_MAX_BYTES)
-        return registry_adapter_missing("", e);
+        return find_adapter_missing("", e);
     memcpy(name, reference, length);
     name[length] = '\0';
     if (!name_valid(name))
-        return registry_adapter_missing(name, e);
+        return find_adapter_missing(name, e);
     *prefix = at ? at + 1 : NULL;
     return 0;
-}
-
-static int check_prefix(const char *name, const char *prefix, struct err *e)
-{
-    size_t digits = strspn(prefix, "0123456789abcdef");
-    if (prefix[digits] == '\0' && digits >= PREFIX_MIN && digits <= SHA256_HEX)
-        return 0;
-    return err_set(e, "version_not_found",
-                   "a version of adapter \"%s\" is written as %d to %d hexadecimal digits of lower case",
-                   name, PREFIX_MIN, SHA256_HEX);
-}
-
-const struct version *registry_find_version(const struct adapter *a, const char *reference, struct err *e)
-{
-    const struct version *found = NULL;
-    const char *prefix = strncmp(reference, "sha256:", 7) == 0 ? reference + 7 : reference;
-    if (check_prefix(a->name, prefix, e) != 0)
-        return NULL;
-    size_t length = strlen(prefix);
-    for (size_t i = 0; i < a->count; i++) {
-        if (strncmp(a->versions[i]->digest, prefix, length) != 0)
-            continue;
-        if (found) {
-            err_set(e, "version_ambiguous", "adapter \"%s\" has several versions that begin with %s", a->name,
-                    prefix);
-            return NULL;
-        }
-        found = a->versions[i];
-    }
-    if (!found)
-        err_set(e, "version_not_found", "adapter \"%s\" has no version that begins with %s", a->name, prefix);
-    return found;
 }
 
 static const struct version *find_active(const struct adapter *a, struct err *e)
@@ -116,18 +74,15 @@ static const struct version *find_named(const struct adapter *a, const struct as
 static const struct version *find_served(const struct registry *r, uint32_t tenant, const char *name,
                                          const char *prefix, const struct asker *k, struct err *e)
 {
-    const struct tenant *t = catalog_tenant_numbered(&r->catalog, tenant);
-    const struct adapter *a = t ? catalog_adapter(t, name) : NULL;
-    if (!a) {
-        registry_adapter_missing(name, e);
+    const struct adapter *a = find_adapter(r, tenant, name, e);
+    if (!a)
         return NULL;
-    }
     if (k->request && registry_expired(a->metadata.expires_ms)) {
         err_set(e, "adapter_expired", "adapter \"%s\" has expired", a->name);
         err_hint(e, "give it another time with PATCH {\"expires_at\": ...}");
         return NULL;
     }
-    const struct version *v = prefix ? registry_find_version(a, prefix, e) : find_named(a, k, e);
+    const struct version *v = prefix ? find_version(a, prefix, e) : find_named(a, k, e);
     if (v && v->broken) {
         err_set(e, "adapter_broken", "version %.12s of adapter \"%s\" is damaged on disk", v->digest,
                 v->name);
@@ -214,18 +169,16 @@ int registry_adapter_versions(struct registry *r, uint32_t tenant, const char *n
                               const struct version **out, size_t *count, struct err *e)
 {
     catalog_read_lock(&r->catalog);
-    const struct tenant *t = catalog_tenant_numbered(&r->catalog, tenant);
-    const struct adapter *a = t ? catalog_adapter(t, name) : NULL;
+    const struct adapter *a = find_adapter(r, tenant, name, e);
     size_t n = 0;
     for (; a && n < limit && n < a->count; n++) {
         out[n] = a->versions[a->count - 1 - n];
         version_ref(out[n]);
     }
     catalog_unlock(&r->catalog);
-    if (!a)
-        return registry_adapter_missing(name, e);
-    *count = n;
-    return 0;
+    if (a)
+        *count = n;
+    return a ? 0 : -1;
 }
 
 static size_t take_broken(const struct adapter *a, size_t limit, const struct version **out)
@@ -255,41 +208,34 @@ size_t registry_broken(struct registry *r, size_t limit, const struct version **
 
 /* ---- changes of what is there ---- */
 
-static int delete_row(struct registry *r, const struct tenant *t, const struct adapter *a, struct err *e)
+static int delete_row(struct registry *r, const struct adapter *a, struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_adapter_delete(r->store, a->number, e) == 0 &&
-        audit_add(r->store, "adapter.delete", t->id, a->name, "", e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
+    bool done = store_adapter_delete(r->store, a->number, e) == 0 &&
+                audit_add(r->store, "adapter.delete", a->tenant->id, a->name, "", e) == 0;
+    return store_end(r->store, done, e);
 }
 
-static int delete_checked(struct registry *r, const struct tenant *t, const struct adapter *a,
-                          const char *name, struct version_expected *expected, struct err *e)
+static void forget_adapter(struct registry *r, struct adapter *a)
 {
-    if (!a)
-        return registry_adapter_missing(name, e);
-    return registry_check_expected(a, expected, e) == 0 ? delete_row(r, t, a, e) : -1;
+    for (size_t i = 0; i < a->count; i++)
+        gc_retire(r, a->versions[i]);
+    catalog_remove_adapter(&r->catalog, a->tenant, a);
+    adapter_free(a);
+    gc_collect(r);
 }
 
 int registry_adapter_delete(struct registry *r, uint32_t tenant, const char *name,
                             struct version_expected *expected, struct err *e)
 {
-    if (registry_write_begin(r, e) != 0)
+    if (writer_begin(r, e) != 0)
         return -1;
-    struct tenant *t = catalog_tenant_numbered(&r->catalog, tenant);
-    struct adapter *a = t ? catalog_adapter(t, name) : NULL;
-    int result = delete_checked(r, t, a, name, expected, e);
-    if (result == 0) {
-        for (size_t i = 0; i < a->count; i++)
-            registry_retire(r, a->versions[i]);
-        catalog_remove_adapter(&r->catalog, t, a);
-        adapter_free(a);
-        registry_remove_retired(r);
-    }
-    registry_write_end(r);
+    struct adapter *a = find_adapter(r, tenant, name, e);
+    int result = a && find_expected(a, expected, e) == 0 ? delete_row(r, a, e) : -1;
+    if (result == 0)
+        forget_adapter(r, a);
+    writer_end(r);
     return result;
 }
 

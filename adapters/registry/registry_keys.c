@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "adapters/registry/audit.h"
+#include "adapters/registry/registry.h"
 #include "adapters/registry/registry_private.h"
 #include "core/system/clock.h"
 #include "core/system/file.h"
@@ -96,10 +97,8 @@ static int insert_key(struct registry *r, const struct coming *c, struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (write_key(r, c, e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
+    bool done = write_key(r, c, e) == 0;
+    return store_end(r->store, done, e);
 }
 
 static int add_key(struct registry *r, struct coming *c, struct err *e)
@@ -144,7 +143,7 @@ static int create_key(struct registry *r, const char *tenant_id, const char *lab
                       const char *text, struct key_row *out, struct err *e)
 {
     struct coming c = {0};
-    struct tenant *t = registry_find_tenant(r, tenant_id, e);
+    struct tenant *t = find_tenant(r, tenant_id, e);
     if (!t || make_key(r, t, label, text, expires_ms, &c, e) != 0)
         return -1;
     fill_key(c.key, out);
@@ -161,10 +160,10 @@ int registry_key_create(struct registry *r, const char *tenant_id, const char *l
     }
     char text[KEY_TEXT_BYTES];
     make_key_text(text);
-    int result = registry_write_begin(r, e);
+    int result = writer_begin(r, e);
     if (result == 0) {
         result = create_key(r, tenant_id, label ? label : "", expires_ms, text, out, e);
-        registry_write_end(r);
+        writer_end(r);
     }
     if (result == 0)
         strcpy(key, text);
@@ -184,7 +183,7 @@ static int rotate_key(struct registry *r, const char *tenant_id, const char *kid
                       int64_t expires_ms, const char *text, struct key_row *old, struct key_row *out,
                       struct err *e)
 {
-    struct tenant *t = registry_find_tenant(r, tenant_id, e);
+    struct tenant *t = find_tenant(r, tenant_id, e);
     struct key *k = t ? find_key(t, kid, e) : NULL;
     int64_t now_ms = clock_unix_ms();
     if (!k)
@@ -206,11 +205,11 @@ int registry_key_rotate(struct registry *r, const char *tenant_id, const char *k
                         char key[KEY_TEXT_BYTES], struct err *e)
 {
     char text[KEY_TEXT_BYTES];
-    if (registry_write_begin(r, e) != 0)
+    if (writer_begin(r, e) != 0)
         return -1;
     make_key_text(text);
     int result = rotate_key(r, tenant_id, kid, grace_ms, expires_ms, text, old, out, e);
-    registry_write_end(r);
+    writer_end(r);
     if (result == 0)
         strcpy(key, text);
     explicit_bzero(text, sizeof text);
@@ -221,16 +220,14 @@ static int revoke_row(struct registry *r, const struct key *k, struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_key_revoke(r->store, k->kid, clock_unix_ms(), e) == 0 &&
-        audit_add(r->store, "key.revoke", k->tenant->id, k->kid, "", e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
+    bool done = store_key_revoke(r->store, k->kid, clock_unix_ms(), e) == 0 &&
+                audit_add(r->store, "key.revoke", k->tenant->id, k->kid, "", e) == 0;
+    return store_end(r->store, done, e);
 }
 
 static int revoke_key(struct registry *r, const char *tenant_id, const char *kid, struct err *e)
 {
-    struct tenant *t = registry_find_tenant(r, tenant_id, e);
+    struct tenant *t = find_tenant(r, tenant_id, e);
     if (!t)
         return -1;
     struct key *k = find_key(t, kid, e);
@@ -246,10 +243,10 @@ static int revoke_key(struct registry *r, const char *tenant_id, const char *kid
 
 int registry_key_revoke(struct registry *r, const char *tenant_id, const char *kid, struct err *e)
 {
-    if (registry_write_begin(r, e) != 0)
+    if (writer_begin(r, e) != 0)
         return -1;
     int result = revoke_key(r, tenant_id, kid, e);
-    registry_write_end(r);
+    writer_end(r);
     return result;
 }
 
@@ -257,7 +254,7 @@ int registry_key_list(struct registry *r, const char *tenant_id, const char *aft
                       struct key_row *out, size_t *count, bool *more, struct err *e)
 {
     catalog_read_lock(&r->catalog);
-    struct tenant *t = registry_find_tenant(r, tenant_id, e);
+    struct tenant *t = find_tenant(r, tenant_id, e);
     if (t) {
         size_t first = ordered_after(&t->keys, after), n = 0;
         for (; n < limit && first + n < t->keys.count; n++)

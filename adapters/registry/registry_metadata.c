@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "adapters/registry/audit.h"
+#include "adapters/registry/registry.h"
 #include "adapters/registry/registry_private.h"
 #include "core/system/clock.h"
 
@@ -44,11 +45,9 @@ static int write_row(struct registry *r, const struct adapter *a, const struct a
     describe(c, detail, sizeof detail);
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_metadata_set(r->store, a->number, metadata, c->note, e) == 0 &&
-        audit_add(r->store, "adapter.change", a->tenant->id, a->name, detail, e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
+    bool done = store_metadata_set(r->store, a->number, metadata, c->note, e) == 0 &&
+                audit_add(r->store, "adapter.change", a->tenant->id, a->name, detail, e) == 0;
+    return store_end(r->store, done, e);
 }
 
 static int check_pins(const struct registry *r, const struct adapter *a, const struct metadata *metadata,

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "adapters/registry/audit.h"
+#include "adapters/registry/registry.h"
 #include "adapters/registry/registry_private.h"
+#include "adapters/registry/staged.h"
 #include "adapters/blobs/version.h"
 #include "core/system/clock.h"
 
@@ -123,14 +125,10 @@ static int publication_commit(struct publication *n, struct registry *r, const s
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (write_rows(n, r, p, e) == 0 && registry_audit_version(r, "adapter.upload", n->version,
-                                                              n->replaced          ? ", repaired"
-                                                              : n->version->active ? ""
-                                                                                   : ", not active",
-                                                              e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
+    const char *more = n->replaced ? ", repaired" : n->version->active ? "" : ", not active";
+    bool done =
+        write_rows(n, r, p, e) == 0 && registry_audit_version(r, "adapter.upload", n->version, more, e) == 0;
+    return store_end(r->store, done, e);
 }
 
 /* The rows are on disk: let readers see them. The catalog takes over what the publication held. */
@@ -153,11 +151,11 @@ static int publish_new(struct publication *n, struct registry *r, struct staged 
     if (publication_prepare(n, r, s, p, e) != 0)
         return -1;
     if (staged_put(s, e) != 0 || publication_commit(n, r, p, e) != 0) {
-        registry_retire(r, n->version);
+        gc_retire(r, n->version);
         return -1;
     }
     if (n->replaced) /* where the repair came in other files, the old ones go */
-        registry_retire(r, n->replaced);
+        gc_retire(r, n->replaced);
     version_ref(n->version);
     *out = n->version;
     publication_show(n, r);
@@ -172,11 +170,9 @@ static int renew_proof(struct registry *r, const struct adapter *a, const struct
         return 0;
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_proof_set(r->store, a->number, v->digest, p->proof, e) == 0 &&
-        registry_audit_version(r, "adapter.sample", v, "", e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
+    bool done = store_proof_set(r->store, a->number, v->digest, p->proof, e) == 0 &&
+                registry_audit_version(r, "adapter.sample", v, "", e) == 0;
+    return store_end(r->store, done, e);
 }
 
 static int publish(struct registry *r, struct staged *s, const struct publish *p, const struct version **out,
@@ -185,7 +181,7 @@ static int publish(struct registry *r, struct staged *s, const struct publish *p
     char digest[SHA256_HEX + 1];
     struct publication n = {.tenant = catalog_tenant_numbered(&r->catalog, p->tenant)};
     if (!n.tenant)
-        return registry_tenant_gone(e);
+        return find_tenant_gone(e);
     n.adapter = catalog_adapter(n.tenant, p->name);
     hex_encode(p->digest, SHA256_BYTES, digest);
     const struct version *present = n.adapter ? adapter_version(n.adapter, digest) : NULL;
@@ -194,7 +190,7 @@ static int publish(struct registry *r, struct staged *s, const struct publish *p
         n.replaced = present;
         result = publish_new(&n, r, s, p, out, e);
         publication_fini(&n);
-        registry_remove_retired(r);
+        gc_collect(r);
     } else if (renew_proof(r, n.adapter, present, p, e) != 0) {
         result = -1;
     } else if (p->activate) {
@@ -217,9 +213,9 @@ int registry_publish(struct registry *r, struct staged *s, const struct publish 
     }
     if (!isfinite(p->proof_max) || !isfinite(p->proof_mean))
         return err_set(e, "adapter_not_finite", "the proof of adapter \"%s\" is not finite", p->name);
-    if (staged_sync(s, e) != 0 || registry_write_begin(r, e) != 0)
+    if (staged_sync(s, e) != 0 || writer_begin(r, e) != 0)
         return -1;
     int result = publish(r, s, p, out, created, e);
-    registry_write_end(r);
+    writer_end(r);
     return result;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "adapters/registry/audit.h"
+#include "adapters/registry/registry.h"
 #include "adapters/registry/registry_private.h"
 #include "adapters/blobs/version.h"
 #include "core/system/clock.h"
@@ -23,36 +24,16 @@ int registry_note_activation(struct registry *r, const struct adapter *a, const 
     return store_activation_insert(r->store, a->number, &row, e);
 }
 
-/* ---- compare ---- */
-
-int registry_check_expected(const struct adapter *a, struct version_expected *expected, struct err *e)
-{
-    const struct version *active = adapter_active(a);
-    const char *found = active ? active->digest : "";
-    if (!expected || !expected->given)
-        return 0;
-    for (size_t i = 0; i < expected->count; i++)
-        if (strcmp(expected->digest[i], found) == 0)
-            return 0;
-    strcpy(expected->found, found);
-    err_set(e, "version_conflict", "the active version of adapter \"%s\" is another one: %s%s", a->name,
-            active ? "sha256:" : "none", found);
-    err_hint(e, "look at the adapter again and decide anew");
-    return err_param(e, "If-Match");
-}
-
 /* ---- swap ---- */
 
 static int activate_row(struct registry *r, const struct adapter *a, const struct version *v, struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_version_activate(r->store, a->number, v->digest, e) == 0 &&
-        registry_note_activation(r, a, v->digest, e) == 0 &&
-        registry_audit_version(r, "adapter.activate", v, "", e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
+    bool done = store_version_activate(r->store, a->number, v->digest, e) == 0 &&
+                registry_note_activation(r, a, v->digest, e) == 0 &&
+                registry_audit_version(r, "adapter.activate", v, "", e) == 0;
+    return store_end(r->store, done, e);
 }
 
 int registry_make_active(struct registry *r, struct adapter *a, const struct version *v,
@@ -88,15 +69,6 @@ static int check_usable(const struct version *v, struct err *e)
     return err_hint(e, "upload the same files again");
 }
 
-static struct adapter *find_adapter(struct registry *r, uint32_t tenant, const char *name, struct err *e)
-{
-    const struct tenant *t = catalog_tenant_numbered(&r->catalog, tenant);
-    struct adapter *a = t ? catalog_adapter(t, name) : NULL;
-    if (!a)
-        registry_adapter_missing(name, e);
-    return a;
-}
-
 static int activate_named(struct registry *r, uint32_t tenant, const char *name, const char *digest,
                           const struct version **out, struct err *e)
 {
@@ -112,10 +84,10 @@ static int activate_named(struct registry *r, uint32_t tenant, const char *name,
 int registry_activate(struct registry *r, uint32_t tenant, const char *name, const char *digest,
                       const struct version **out, struct err *e)
 {
-    if (registry_write_begin(r, e) != 0)
+    if (writer_begin(r, e) != 0)
         return -1;
     int result = activate_named(r, tenant, name, digest, out, e);
-    registry_write_end(r);
+    writer_end(r);
     return result;
 }
 
@@ -148,11 +120,9 @@ static int canary_row(struct registry *r, const struct adapter *a, const struct 
     snprintf(more, sizeof more, ", %d.%02d %%", share / 100, share % 100);
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_version_canary(r->store, a->number, canary->digest, share, e) == 0 &&
-        registry_audit_version(r, "adapter.canary", canary, share ? more : ", off", e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
+    bool done = store_version_canary(r->store, a->number, canary->digest, share, e) == 0 &&
+                registry_audit_version(r, "adapter.canary", canary, share ? more : ", off", e) == 0;
+    return store_end(r->store, done, e);
 }
 
 /* `canary` with this share instead of the one that there is; share 0: that one ends. */
@@ -176,7 +146,7 @@ static int change_canary(struct registry *r, struct adapter *a, const struct ada
 {
     if (!c->canary)
         return a->canary ? swap_canary(r, a, a->canary, 0, e) : 0;
-    const struct version *v = registry_find_version(a, c->canary, e);
+    const struct version *v = find_version(a, c->canary, e);
     if (!v)
         return err_param(e, "canary");
     if (v->active) {
@@ -201,7 +171,7 @@ static int change_adapter(struct registry *r, struct adapter *a, const struct ad
         return change_canary(r, a, c, e);
     if (c->labels || c->note || c->set_expires || c->set_pinned)
         return registry_change_metadata(r, a, c, e);
-    const struct version *v = c->rollback ? find_previous(r, a, e) : registry_find_version(a, c->version, e);
+    const struct version *v = c->rollback ? find_previous(r, a, e) : find_version(a, c->version, e);
     const struct version *active;
     if (!v)
         return c->rollback ? -1 : err_param(e, "version");
@@ -218,18 +188,16 @@ static int delete_version_row(struct registry *r, const struct adapter *a, const
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    if (store_version_delete(r->store, a->number, v->digest, e) == 0 &&
-        (!v->active || registry_note_activation(r, a, "", e) == 0) &&
-        registry_audit_version(r, "version.delete", v, v->active ? ", active" : "", e) == 0)
-        return store_commit(r->store, e);
-    store_rollback(r->store);
-    return -1;
+    bool done = store_version_delete(r->store, a->number, v->digest, e) == 0 &&
+                (!v->active || registry_note_activation(r, a, "", e) == 0) &&
+                registry_audit_version(r, "version.delete", v, v->active ? ", active" : "", e) == 0;
+    return store_end(r->store, done, e);
 }
 
 static int delete_version(struct registry *r, struct adapter *a, const char *version, bool force,
                           struct err *e)
 {
-    const struct version *v = registry_find_version(a, version, e);
+    const struct version *v = find_version(a, version, e);
     if (!v)
         return err_param(e, "version");
     if (v->active && !force) {
@@ -238,21 +206,20 @@ static int delete_version(struct registry *r, struct adapter *a, const char *ver
     }
     if (delete_version_row(r, a, v, e) != 0)
         return -1;
-    registry_retire(r, v);
+    gc_retire(r, v);
     catalog_remove_version(&r->catalog, a, v);
-    registry_remove_retired(r);
+    gc_collect(r);
     return 0;
 }
 
 int registry_version_delete(struct registry *r, uint32_t tenant, const char *name, const char *version,
                             bool force, struct version_expected *expected, struct err *e)
 {
-    if (registry_write_begin(r, e) != 0)
+    if (writer_begin(r, e) != 0)
         return -1;
     struct adapter *a = find_adapter(r, tenant, name, e);
-    int result =
-        a && registry_check_expected(a, expected, e) == 0 ? delete_version(r, a, version, force, e) : -1;
-    registry_write_end(r);
+    int result = a && find_expected(a, expected, e) == 0 ? delete_version(r, a, version, force, e) : -1;
+    writer_end(r);
     return result;
 }
 
@@ -263,7 +230,7 @@ int registry_version_find(struct registry *r, uint32_t tenant, const char *name,
 {
     catalog_read_lock(&r->catalog);
     const struct adapter *a = find_adapter(r, tenant, name, e);
-    const struct version *v = a ? registry_find_version(a, version, e) : NULL;
+    const struct version *v = a ? find_version(a, version, e) : NULL;
     if (v)
         version_ref(v);
     catalog_unlock(&r->catalog);
@@ -307,7 +274,7 @@ int registry_adapter_detail(struct registry *r, uint32_t tenant, const char *nam
     pthread_mutex_lock(&r->writer);
     const struct adapter *a = find_adapter(r, tenant, name, e);
     int result = a ? fill_detail(r, a, out, e) : -1;
-    registry_write_end(r);
+    writer_end(r);
     return result;
 }
 
@@ -330,7 +297,7 @@ int registry_version_proof(struct registry *r, const struct version *v, bool all
     const struct tenant *t = catalog_tenant_numbered(&r->catalog, v->tenant);
     const struct adapter *a = t ? catalog_adapter(t, v->name) : NULL;
     int result = a ? store_proof_get(r->store, a->number, v->digest, all, out, e) : 0;
-    registry_write_end(r);
+    writer_end(r);
     return result;
 }
 
@@ -340,12 +307,12 @@ int registry_adapter_change(struct registry *r, uint32_t tenant, const char *nam
                             const struct adapter_change *c, struct version_expected *expected,
                             struct adapter_detail *after, struct err *e)
 {
-    if (registry_write_begin(r, e) != 0)
+    if (writer_begin(r, e) != 0)
         return -1;
     struct adapter *a = find_adapter(r, tenant, name, e);
-    int result = a && registry_check_expected(a, expected, e) == 0 ? change_adapter(r, a, c, e) : -1;
+    int result = a && find_expected(a, expected, e) == 0 ? change_adapter(r, a, c, e) : -1;
     if (result == 0 && after)
         result = fill_detail(r, a, after, e);
-    registry_write_end(r);
+    writer_end(r);
     return result;
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "adapters/registry/registry_private.h"
+#include "adapters/registry/staged.h"
 #include "adapters/types/files.h"
 #include "core/system/file.h"
 

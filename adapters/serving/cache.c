@@ -1,15 +1,18 @@
 #include "adapters/serving/cache.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
-#include "adapters/serving/cache_private.h"
+#include "adapters/blobs/version.h"
 #include "core/base/hashtable.h"
+#include "core/delta/delta.h"
 #include "core/system/clock.h"
 
 struct waiter {
-    struct waiter *next;
+    STAILQ_ENTRY(waiter) next;
     cache_ready_function *ready;
     void *arg;
     bool began; /* the load */
@@ -18,6 +21,8 @@ struct waiter {
 /* pending -> loading -> resident, or failed; what else fails than the version itself ends the entry.
  * cache_put makes a resident one at once, and of a failed one. */
 enum state { PENDING, LOADING, RESIDENT, FAILED };
+
+STAILQ_HEAD(waiters, waiter);
 
 struct failure {
     struct err e;
@@ -36,23 +41,22 @@ struct entry {
     enum state state;
     struct content content;
     const struct version *version; /* one reference while pending or loading; then its files may go */
-    struct entry *older, *newer;   /* neighbours: by arrival; resident ones by last use */
-    struct waiter *waiters, **waiters_end;
+    TAILQ_ENTRY(entry) link;       /* by arrival; resident ones by last use */
+    struct waiters waiters;
     struct delta *delta; /* one reference while resident */
     size_t bytes;
     struct failure *failure; /* owned, of a failed one */
 };
 
-struct chain { /* of entries, through older and newer */
-    struct entry *oldest, *newest;
+TAILQ_HEAD(entries, entry);
+
+struct chain { /* of entries, the oldest first */
+    struct entries list;
     size_t count;
 };
 
 struct cache {
-    struct registry *registry;
-    const struct model *model;
-    cache_load_function *load;
-    cache_pinned_function *pinned;
+    struct cache_source source;
     pthread_mutex_t lock; /* over all that follows; never held over a load or a callback */
     pthread_cond_t work;
     bool stopping;
@@ -69,20 +73,27 @@ struct cache {
 
 /* ---- chains ---- */
 
+static void chain_init(struct chain *c)
+{
+    TAILQ_INIT(&c->list);
+    c->count = 0;
+}
+
+static struct entry *chain_oldest(const struct chain *c)
+{
+    return TAILQ_FIRST(&c->list);
+}
+
 static void chain_append(struct chain *c, struct entry *n)
 {
-    n->older = c->newest;
-    n->newer = NULL;
-    *(c->newest ? &c->newest->newer : &c->oldest) = n;
-    c->newest = n;
+    TAILQ_INSERT_TAIL(&c->list, n, link);
     c->count++;
 }
 
 static void chain_remove(struct chain *c, struct entry *n)
 {
-    *(n->older ? &n->older->newer : &c->oldest) = n->newer;
-    *(n->newer ? &n->newer->older : &c->newest) = n->older;
-    n->older = n->newer = NULL;
+    assert(c->count > 0);
+    TAILQ_REMOVE(&c->list, n, link);
     c->count--;
 }
 
@@ -122,7 +133,7 @@ static struct entry *add_entry(struct cache *c, const struct version *v)
     strcpy(n->content.digest, v->digest);
     strcpy(n->content.config_blob, v->config_blob);
     strcpy(n->content.weights_blob, v->weights_blob);
-    n->waiters_end = &n->waiters;
+    STAILQ_INIT(&n->waiters);
     hashtable_add(&c->entries, &n->by_content, hash_of(v));
     return n;
 }
@@ -137,8 +148,7 @@ static void entry_free(struct entry *n)
 
 static void free_chain(struct chain *c)
 {
-    while (c->oldest) {
-        struct entry *n = c->oldest;
+    for (struct entry *n; (n = chain_oldest(c));) {
         chain_remove(c, n);
         entry_free(n);
     }
@@ -165,10 +175,10 @@ static void make_resident(struct cache *c, struct entry *n, struct delta *d)
 static void evict(struct cache *c, struct chain *evicted)
 {
     size_t pinned = 0, share = c->stats.budget_bytes / CACHE_PINNED_SHARE;
-    while (c->stats.bytes > c->stats.budget_bytes && c->resident.oldest) {
-        struct entry *n = c->resident.oldest;
+    for (struct entry *n; c->stats.bytes > c->stats.budget_bytes && (n = chain_oldest(&c->resident));) {
         chain_remove(&c->resident, n);
-        if (pinned + n->bytes <= share && c->pinned(c->registry, n->content.tenant, n->content.digest)) {
+        if (pinned + n->bytes <= share &&
+            c->source.pinned(c->source.arg, n->content.tenant, n->content.digest)) {
             pinned += n->bytes;
             chain_append(&c->resident, n);
             continue;
@@ -185,8 +195,9 @@ static void evict(struct cache *c, struct chain *evicted)
 static size_t pending_of_tenant(const struct cache *c, uint32_t tenant)
 {
     size_t count = 0;
-    for (const struct entry *n = c->pending.oldest; n; n = n->newer)
-        count += n->version->tenant == tenant;
+    const struct entry *n;
+    TAILQ_FOREACH(n, &c->pending.list, link)
+    count += n->version->tenant == tenant;
     return count;
 }
 
@@ -221,8 +232,7 @@ static int wait_for(struct cache *c, struct entry *n, const struct version *v, s
     w->began = !n;
     if (!n && !(n = begin_load(c, v)))
         return err_memory(e);
-    *n->waiters_end = w;
-    n->waiters_end = &w->next;
+    STAILQ_INSERT_TAIL(&n->waiters, w, next);
     c->waiters++;
     return 0;
 }
@@ -292,7 +302,8 @@ void cache_prefetch(struct cache *c, const struct version *v)
 
 void cache_put(struct cache *c, const struct version *v, struct delta *d)
 {
-    struct chain evicted = {0};
+    struct chain evicted;
+    chain_init(&evicted);
     pthread_mutex_lock(&c->lock);
     struct entry *n = find(c, v);
     if (n && n->state == FAILED) {
@@ -314,8 +325,9 @@ void cache_put(struct cache *c, const struct version *v, struct delta *d)
  * the tenant with the next number after the last one served. */
 static struct entry *take_pending(struct cache *c)
 {
-    struct entry *next = NULL, *first = NULL;
-    for (struct entry *n = c->pending.oldest; n; n = n->newer) {
+    struct entry *n, *next = NULL, *first = NULL;
+    TAILQ_FOREACH(n, &c->pending.list, link)
+    {
         uint32_t tenant = n->version->tenant;
         if (!first || tenant < first->version->tenant)
             first = n;
@@ -329,24 +341,25 @@ static struct entry *take_pending(struct cache *c)
     return taken;
 }
 
-static void answer(struct waiter *w, struct delta *d, const struct err *e)
+static void answer(struct waiters *waiters, struct delta *d, const struct err *e)
 {
-    while (w) {
-        struct waiter *next = w->next;
+    for (struct waiter *w; (w = STAILQ_FIRST(waiters));) {
+        STAILQ_REMOVE_HEAD(waiters, next);
         w->ready(w->arg, delta_ref(d), w->began, e);
         free(w);
-        w = next;
     }
 }
 
-static struct waiter *take_waiters(struct cache *c, struct entry *n)
+static void take_waiters(struct cache *c, struct entry *n, struct waiters *out)
 {
-    struct waiter *waiters = n->waiters;
-    for (const struct waiter *w = waiters; w; w = w->next)
+    const struct waiter *w;
+    STAILQ_INIT(out);
+    STAILQ_FOREACH(w, &n->waiters, next)
+    {
+        assert(c->waiters > 0);
         c->waiters--;
-    n->waiters = NULL;
-    n->waiters_end = &n->waiters;
-    return waiters;
+    }
+    STAILQ_CONCAT(out, &n->waiters);
 }
 
 /* Is the version itself to blame, so that another load would fail the same way? A broken one is known to the
@@ -371,7 +384,7 @@ static bool remember(struct cache *c, struct entry *n, const struct err *e)
     n->state = FAILED;
     let_version_go(n);
     if (c->failed.count >= CACHE_FAILED_MAX)
-        forget_failure(c, c->failed.oldest);
+        forget_failure(c, chain_oldest(&c->failed));
     chain_append(&c->failed, n);
     return true;
 }
@@ -379,9 +392,11 @@ static bool remember(struct cache *c, struct entry *n, const struct err *e)
 /* `d` is NULL after a failure. */
 static void finish(struct cache *c, struct entry *n, struct delta *d, const struct err *e)
 {
-    struct chain done = {0};
+    struct chain done;
+    struct waiters waiters;
+    chain_init(&done);
     pthread_mutex_lock(&c->lock);
-    struct waiter *waiters = take_waiters(c, n);
+    take_waiters(c, n, &waiters);
     if (d) {
         make_resident(c, n, delta_ref(d));
         evict(c, &done);
@@ -393,7 +408,7 @@ static void finish(struct cache *c, struct entry *n, struct delta *d, const stru
         }
     }
     pthread_mutex_unlock(&c->lock);
-    answer(waiters, d, d ? NULL : e);
+    answer(&waiters, d, d ? NULL : e);
     delta_unref(d);
     free_chain(&done);
 }
@@ -412,7 +427,7 @@ static void *loader_main(void *arg)
         struct err e = {0};
         struct delta *d = NULL;
         uint64_t began = clock_us();
-        if (c->load(c->registry, c->model, n->version, &d, &e) != 0)
+        if (c->source.load(c->source.arg, n->version, &d, &e) != 0)
             d = NULL;
         histogram_add(&c->load_us, &histogram_times, clock_us() - began);
         finish(c, n, d, &e);
@@ -432,8 +447,7 @@ static int start_threads(struct cache *c, struct err *e)
     return 0;
 }
 
-int cache_new_with(struct cache **out, struct registry *r, const struct model *m, size_t budget_bytes,
-                   cache_load_function *load, cache_pinned_function *pinned, struct err *e)
+int cache_new(struct cache **out, const struct cache_source *source, size_t budget_bytes, struct err *e)
 {
     struct cache *c = calloc(1, sizeof *c);
     if (!c)
@@ -442,10 +456,10 @@ int cache_new_with(struct cache **out, struct registry *r, const struct model *m
         free(c);
         return -1;
     }
-    c->registry = r;
-    c->model = m;
-    c->load = load;
-    c->pinned = pinned;
+    c->source = *source;
+    chain_init(&c->pending);
+    chain_init(&c->resident);
+    chain_init(&c->failed);
     c->retry_ms = CACHE_RETRY_MS;
     c->stats.budget_bytes = budget_bytes;
     pthread_mutex_init(&c->lock, NULL);
@@ -456,12 +470,6 @@ int cache_new_with(struct cache **out, struct registry *r, const struct model *m
     }
     *out = c;
     return 0;
-}
-
-int cache_new(struct cache **out, struct registry *r, const struct model *m, size_t budget_bytes,
-              struct err *e)
-{
-    return cache_new_with(out, r, m, budget_bytes, version_load, registry_pinned, e);
 }
 
 void cache_set_retry(struct cache *c, double ms)
@@ -475,10 +483,11 @@ static void fail_pending(struct cache *c)
 {
     struct err e;
     err_set(&e, "shutting_down", "the daemon is stopping");
-    while (c->pending.oldest) {
-        struct entry *n = c->pending.oldest;
+    for (struct entry *n; (n = chain_oldest(&c->pending));) {
+        struct waiters waiters;
         chain_remove(&c->pending, n);
-        answer(take_waiters(c, n), NULL, &e);
+        take_waiters(c, n, &waiters);
+        answer(&waiters, NULL, &e);
         entry_free(n);
     }
 }

@@ -1,9 +1,10 @@
+#include "adapters/serving/version_load.h"
+
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "adapters/blobs/blobs.h"
-#include "adapters/serving/cache_private.h"
 #include "adapters/peft/peft.h"
 
 static int compile(const struct model *m, int config_fd, int weights_fd, struct delta **out, struct err *e)
@@ -87,4 +88,23 @@ int version_load(struct registry *r, const struct model *m, const struct version
     if (strcmp(e->code, "adapter_broken") == 0)
         note_broken(r, v, e);
     return -1;
+}
+
+static int load(void *arg, const struct version *v, struct delta **out, struct err *e)
+{
+    const struct version_loader *l = arg;
+    return version_load(l->registry, l->model, v, out, e);
+}
+
+static bool pinned(void *arg, uint32_t tenant, const char *digest)
+{
+    const struct version_loader *l = arg;
+    return registry_pinned(l->registry, tenant, digest);
+}
+
+int version_loader_cache(struct cache **out, const struct version_loader *l, size_t budget_bytes,
+                         struct err *e)
+{
+    struct cache_source s = {load, pinned, (void *)(uintptr_t)l};
+    return cache_new(out, &s, budget_bytes, e);
 }

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "adapters/registry/registry.h"
+#include "adapters/types/name.h"
 
 static bool lower_or_digit(char c)
 {

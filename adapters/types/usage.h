@@ -1,7 +1,12 @@
 /* What tenants used, by day and adapter version: rows on disk that only grow. The server counts in memory and
- * hands over what came since; nothing is kept here. */
+ * hands over what came since. Plain data. */
 #pragma once
-#include "adapters/registry/registry.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "adapters/types/name.h"
+#include "core/base/sha256.h"
 
 enum usage_kind {
     USAGE_REQUESTS,
@@ -27,10 +32,6 @@ struct usage_row {
     int64_t count[USAGE_KINDS];
 };
 
-/* Add all counts in one transaction, all of them, or after an error none; and with them, also with no rows,
- * the times at which keys were used. */
-int registry_usage_add(struct registry *r, const struct usage_row *rows, size_t count, struct err *e);
-
 struct usage_query {
     const char *tenant_id; /* NULL: of all. Also of deleted ones */
     uint32_t tenant;     /* with tenant_id: only of the one with this number; 0: of all that were called so */
@@ -39,6 +40,3 @@ struct usage_query {
     int64_t after;         /* numbered above this */
     size_t limit;
 };
-/* In the order in which the rows came to be. Reads the disk and waits for writers. */
-int registry_usage_list(struct registry *r, const struct usage_query *q, struct usage_row *out, size_t *count,
-                        bool *more, struct err *e);

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "adapters/serving/cache.h"
+#include "adapters/serving/version_load.h"
 #include "adapters/registry/registry.h"
 #include "core/engine/engine.h"
 #include "core/model/model.h"
@@ -32,6 +32,7 @@ struct server {
     char model_name[128];
     int64_t model_created_s; /* since 1970: when its config.json was written */
     struct registry *registry;
+    struct version_loader loader; /* where the cache has them from */
     struct cache *cache;
     struct engine *engine;
     struct engine_options engine_options;

@@ -27,12 +27,11 @@ static json_t *rows_json(const struct audit_row *rows, size_t count, bool more)
 /* The tenant may be deleted: its rows are still there. */
 static int list(struct request *r, struct audit_row *rows, struct err *e)
 {
-    int64_t after;
+    struct audit_query q = {.tenant = query_text(&r->query, "tenant"), .limit = r->query.limit};
     size_t count = 0;
     bool more = false;
-    if (list_number_after(r, &after, e) != 0 ||
-        registry_audit_list(r->server->registry, query_text(&r->query, "tenant"), after, r->query.limit, rows,
-                            &count, &more, e) != 0)
+    if (list_number_after(r, &q.after, e) != 0 ||
+        registry_audit_list(r->server->registry, &q, rows, &count, &more, e) != 0)
         return -1;
     reply_json(r, 200, rows_json(rows, count, more));
     return 0;

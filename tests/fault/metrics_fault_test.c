@@ -57,7 +57,8 @@ static void open_server(struct place *p)
     server.engine_options = (struct engine_options){
         .threads = 1, .kv_bytes = 1 << 20, .sequences_max = 4, .queue_max = 8, .queue_tenant_max = 8};
     assert_int_equal(engine_new(&server.engine, server.model, &server.engine_options, &e), 0);
-    assert_int_equal(cache_new(&server.cache, p->registry, server.model, 1 << 20, &e), 0);
+    server.loader = (struct version_loader){p->registry, server.model};
+    assert_int_equal(version_loader_cache(&server.cache, &server.loader, 1 << 20, &e), 0);
 }
 
 static void close_server(void)

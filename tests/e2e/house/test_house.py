@@ -23,8 +23,8 @@ BLOCKS = {
                            "core/template/syntax", "core/template", "core/grammar", "core/grammar/json", "core/grammar/schema"]),
     "engine": (["machine", "numbers"], ["core/engine", "core/train"]),
     "adapters": (["machine", "numbers", "text", "engine"],
-                 ["adapters/types", "adapters/blobs", "adapters/store/sqlite", "adapters/store", "adapters/peft", "adapters/registry",
-                  "adapters/serving", "adapters/maintenance", "adapters/training"]),
+                 ["adapters/types", "adapters/blobs", "adapters/store/sql", "adapters/store/sqlite", "adapters/store", "adapters/peft",
+                  "adapters/registry", "adapters/serving", "adapters/maintenance", "adapters/training"]),
     "server": (["machine", "numbers", "text", "engine", "adapters"],
                ["server/base", "server/accounting", "server/wire", "server/http", "server/admission", "server/inference", "server/routes", "server"]),
     "client": (["machine"], ["cli/lib", "cli/commands", "cli"]),
@@ -33,7 +33,7 @@ BLOCKS = {
 # Where each library may be used.
 LIBRARIES = {
     "microhttpd.h": ["server"],
-    "sqlite3.h": ["adapters"],
+    "sqlite3.h": ["adapters/store/sqlite"],
     "cblas.h": ["core/kernels"],
     "openblas_config.h": ["core/kernels"],
     "jansson.h": ["server", "adapters", "core/format", "core/model", "core/tokenizer", "core/template", "core/grammar", "cli"],

@@ -96,8 +96,8 @@ static int describe_audit(struct registry *r, struct buf *out, struct err *e)
     static struct audit_row rows[ROWS_MAX];
     size_t count = 0;
     bool more = true;
-    for (int64_t after = 0; more; after = rows[count - 1].number) {
-        if (registry_audit_list(r, NULL, after, ROWS_MAX, rows, &count, &more, e) != 0)
+    for (struct audit_query q = {.limit = ROWS_MAX}; more; q.after = rows[count - 1].number) {
+        if (registry_audit_list(r, &q, rows, &count, &more, e) != 0)
             return -1;
         for (size_t i = 0; i < count; i++)
             buf_printf(out, "audit %lld %lld %s %s %s %s %s\n", (long long)rows[i].number,

@@ -29,8 +29,7 @@ static uint32_t number_of(struct history *h, const char *tenant)
 {
     struct tenant_row row = {.number = 0};
     struct err ignored;
-    (void)registry_tenant_find(h->registry, tenant, &row, &ignored);
-    return row.number;
+    return registry_tenant_find(h->registry, tenant, &row, &ignored) == 0 ? row.number : 0;
 }
 
 /* ---- changes: each one call of the registry ---- */

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
-#include "adapters/registry/admin_keys.h"
+#include "adapters/types/admin_keys.h"
 #include "adapters/store/sqlite/migrations.h"
 #include "adapters/registry/registry.h"
 #include "core/system/file.h"

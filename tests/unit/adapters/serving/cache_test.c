@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "adapters/serving/cache_private.h"
 #include "adapters/blobs/version.h"
+#include "adapters/serving/cache.h"
 #include "tests/golden/fixture.h"
 
 /* ---- a loader under the test's control ---- */
@@ -48,10 +48,9 @@ static struct delta *make_delta(int rank)
     return d;
 }
 
-static int gated_load(struct registry *r, const struct model *m, const struct version *v, struct delta **out,
-                      struct err *e)
+static int gated_load(void *arg, const struct version *v, struct delta **out, struct err *e)
 {
-    (void)r, (void)m;
+    (void)arg;
     pthread_mutex_lock(&gate.lock);
     if (gate.begun < LOADED_MAX)
         gate.tenants[gate.begun] = v->tenant;
@@ -145,9 +144,9 @@ static void answers_fini(struct answers *a)
 static struct cache *cache;
 static _Atomic uint32_t pinned_tenant; /* all of its versions are pinned; 0: nobody's */
 
-static bool is_pinned(struct registry *r, uint32_t tenant, const char *digest)
+static bool is_pinned(void *arg, uint32_t tenant, const char *digest)
 {
-    (void)r, (void)digest;
+    (void)arg, (void)digest;
     return tenant == atomic_load(&pinned_tenant);
 }
 
@@ -158,7 +157,7 @@ static void start(size_t budget)
     gate.closed = false;
     gate.fail = NULL;
     gate.begun = 0;
-    assert_int_equal(cache_new_with(&cache, NULL, model, budget, gated_load, is_pinned, &e), 0);
+    assert_int_equal(cache_new(&cache, &(struct cache_source){gated_load, is_pinned, NULL}, budget, &e), 0);
 }
 
 static const struct version *make_version(uint32_t tenant, unsigned content, int rank)

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "adapters/serving/upload.h"
+#include "adapters/serving/version_load.h"
 #include "core/system/file.h"
 #include "tests/golden/fixture.h"
 #include "tests/unit/support/scratch.h"
@@ -23,6 +24,7 @@ struct house {
     struct registry *registry;
     struct cache *cache;
     struct model *model;
+    struct version_loader loader;
     struct engine *engine;
     uint32_t tenant;
 };
@@ -30,8 +32,10 @@ struct house {
 static void open_stores(struct house *h)
 {
     struct err e;
-    if (registry_open(&h->registry, h->directory, &e) != 0 ||
-        cache_new(&h->cache, h->registry, h->model, 64 << 20, &e) != 0)
+    if (registry_open(&h->registry, h->directory, &e) != 0)
+        fail_msg("%s: %s", e.code, e.message);
+    h->loader = (struct version_loader){h->registry, h->model};
+    if (version_loader_cache(&h->cache, &h->loader, 64 << 20, &e) != 0)
         fail_msg("%s: %s", e.code, e.message);
 }
 

@@ -1,7 +1,6 @@
-/* Statements about the proofs of versions. */
-#include "adapters/store/sqlite/query.h"
-
-enum statement { PROOF_SET = STORE_STATEMENTS_PROOFS, PROOF_GET };
+/* What shows the effect of versions. */
+#include "adapters/store/store.h"
+#include "adapters/store/store_private.h"
 
 static const char SET[] =
     "INSERT INTO proofs (version, norm_count, norm_sum, norms_largest, norms, sample_prompt, sample_base,"
@@ -9,19 +8,21 @@ static const char SET[] =
     "= ?2"
     " ON CONFLICT (version) DO UPDATE SET norm_count = excluded.norm_count, norm_sum = excluded.norm_sum,"
     " norms_largest = excluded.norms_largest, norms = excluded.norms,"
-    " sample_base = iif(excluded.sample_prompt IS NULL, sample_base, excluded.sample_base),"
-    " sample_adapter = iif(excluded.sample_prompt IS NULL, sample_adapter, excluded.sample_adapter),"
-    " sample_prompt = coalesce(excluded.sample_prompt, sample_prompt)";
+    " sample_base = CASE WHEN excluded.sample_prompt IS NULL THEN proofs.sample_base ELSE "
+    "excluded.sample_base END,"
+    " sample_adapter = CASE WHEN excluded.sample_prompt IS NULL THEN proofs.sample_adapter"
+    " ELSE excluded.sample_adapter END,"
+    " sample_prompt = coalesce(excluded.sample_prompt, proofs.sample_prompt)";
 
-static const char GET[] =
-    "SELECT p.norm_count, p.norm_sum, iif(?3, p.norms, p.norms_largest), p.sample_prompt, p.sample_base,"
-    " p.sample_adapter FROM versions v JOIN proofs p ON p.version = v.number"
-    " WHERE v.adapter = ?1 AND v.digest = ?2";
+static const char GET[] = "SELECT p.norm_count, p.norm_sum, CASE WHEN ?3 = 1 THEN p.norms ELSE "
+                          "p.norms_largest END, p.sample_prompt, p.sample_base,"
+                          " p.sample_adapter FROM versions v JOIN proofs p ON p.version = v.number"
+                          " WHERE v.adapter = ?1 AND v.digest = ?2";
 
 int store_proof_set(struct store *s, int64_t adapter, const char *digest, const struct version_proof *p,
                     struct err *e)
 {
-    struct query q = query_start(s, PROOF_SET, SET);
+    struct query q = query_start(s->database, SET);
     query_bind_integer(&q, adapter);
     query_bind_text(&q, digest);
     query_bind_integer(&q, p->norm_count);
@@ -48,14 +49,14 @@ static int read_proof(struct query *q, bool all, struct version_proof *out, stru
 int store_proof_get(struct store *s, int64_t adapter, const char *digest, bool all, struct version_proof *out,
                     struct err *e)
 {
-    struct query q = query_start(s, PROOF_GET, GET);
+    struct query q = query_start(s->database, GET);
     query_bind_integer(&q, adapter);
     query_bind_text(&q, digest);
-    query_bind_integer(&q, all);
-    int status = query_step(&q);
-    if (status != SQLITE_ROW && status != SQLITE_DONE)
+    query_bind_integer(&q, all ? 1 : 0);
+    enum sql_step step = query_step(&q);
+    if (step == SQL_FAILED)
         return query_fail(&q, "read a proof", e);
-    int result = status == SQLITE_ROW ? read_proof(&q, all, out, e) : 0;
+    int result = step == SQL_ROW ? read_proof(&q, all, out, e) : 0;
     query_end(&q);
     return result;
 }

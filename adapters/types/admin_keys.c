@@ -1,4 +1,4 @@
-#include "adapters/registry/admin_keys.h"
+#include "adapters/types/admin_keys.h"
 
 #include <stdbool.h>
 #include <string.h>

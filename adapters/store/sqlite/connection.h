@@ -1,0 +1,20 @@
+/* What the backend's own files share: sqlite.c (opening), connection.c (statements, transactions, errors),
+ * migrate.c. */
+#pragma once
+#include <sqlite3.h>
+
+#include "adapters/store/sql/database.h"
+
+struct connection {
+    struct database database; /* first */
+    sqlite3 *sqlite;
+};
+
+/* The connection's present error as an err; sets `failed` where the state of the disk is in doubt. -1 */
+int connection_error(struct connection *c, const char *doing, struct err *e);
+MUST_USE int connection_execute(struct connection *c, const char *sql, struct err *e);
+/* Of a statement that gives one integer. */
+MUST_USE int connection_integer(struct connection *c, const char *sql, int64_t *out, struct err *e);
+/* `pragma`: one of SQLite's checks, which answers "ok". "registry_malformed" */
+MUST_USE int connection_check(struct connection *c, const char *pragma, struct err *e);
+extern const struct database_methods connection_methods;
