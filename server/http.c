@@ -203,9 +203,17 @@ static void call_handler(struct request *r)
     }
 }
 
+/* Did the library understand what another program would read differently? */
+static bool malformed(struct request *r, struct err *e)
+{
+    const char *problem = connections_problem(r->peer);
+    return problem && err_set(e, "invalid_request", "%s", problem) != 0;
+}
+
 /* The body is complete (or dropped): go on until there is an answer or something to wait for. */
 static enum MHD_Result advance(struct request *r)
 {
+    struct err e;
     if (r->answered_early)
         return MHD_NO;
     for (;;) {
@@ -213,14 +221,16 @@ static enum MHD_Result advance(struct request *r)
             return MHD_YES;
         if (r->reply.ready)
             return send_reply(r);
-        if (!r->handled) {
+        if (!r->handled && malformed(r, &e)) {
+            r->reply.close = true;
+            reply_error(r, &e);
+        } else if (!r->handled) {
             call_handler(r);
         } else if (r->resume) {
             void (*resume)(struct request *) = r->resume;
             r->resume = NULL;
             resume(r);
         } else {
-            struct err e;
             err_set(&e, "internal_error", "the request was not answered");
             reply_error(r, &e);
         }
@@ -248,7 +258,8 @@ static enum MHD_Result begin(struct request *r, const char *method, const char *
     r->active = true;
     atomic_fetch_add(&r->server->active, 1);
     snprintf(r->method, sizeof r->method, "%s", method);
-    int result = admission_check(r, r->connection, version, &e);
+    r->reply.close = malformed(r, &e);
+    int result = r->reply.close ? -1 : admission_check(r, r->connection, version, &e);
     r->body_clock_us = clock_us();
     request_body_deadline(r);
     if (result != 0)
@@ -278,7 +289,7 @@ static enum MHD_Result take_body(struct request *r, const char *data, size_t len
         return r->content_length < 0 && r->received > route_body_limit(r->match.route) + EXCESS_MAX ? MHD_NO
                                                                                                     : MHD_YES;
     }
-    if (admission_body(r, length, &e) != 0 ||
+    if (malformed(r, &e) || admission_body(r, length, &e) != 0 ||
         (buf_append(&r->body, data, length) != 0 && err_memory(&e) != 0)) {
         refuse_midway(r, &e);
         return MHD_YES;
@@ -362,6 +373,7 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connectio
     if (!r)
         return NULL;
     connections_deadline_at_most(p, from_now(DEADLINE_HEADERS_MS));
+    connections_next(p);
     request_attach(r, h->server->connections, p);
     return r;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/system/clock.h"
+#include "server/wire/receive.h"
 
 enum { EVENTS = 64, DRAIN_BYTES = 64 << 10, DRAIN_ROUNDS = 16 };
 #define LINGER_FLAG (UINT64_C(1) << 63)
@@ -19,6 +20,8 @@ struct connection {
     TAILQ_ENTRY(connection) link;
     const struct connection_user *user; /* NULL: it is idle */
     void *arg;                          /* not referenced: detached before its connection lets it go */
+    struct strict strict; /* what came of it, and how many requests of that are known to the user */
+    uint32_t requests;
     uint64_t serial;
     _Atomic uint64_t deadline_us;
     _Atomic uint64_t body_us; /* when a part of a body came last; 0: none is arriving */
@@ -169,7 +172,7 @@ struct connection *connections_add(struct connections *c, int fd)
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.u64 = x->serial};
     int result = epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &event);
     pthread_mutex_unlock(&c->lock);
-    if (result == 0)
+    if (result == 0 && receive_watch(fd, &x->strict) == 0)
         return x;
     connections_remove(c, x);
     return NULL;
@@ -177,6 +180,7 @@ struct connection *connections_add(struct connections *c, int fd)
 
 void connections_remove(struct connections *c, struct connection *x)
 {
+    receive_unwatch(x->fd);
     pthread_mutex_lock(&c->lock);
     epoll_ctl(c->epoll, EPOLL_CTL_DEL, x->fd, NULL);
     TAILQ_REMOVE(&c->all, x, link);
@@ -212,6 +216,16 @@ void connections_deadline_at_most(struct connection *x, uint64_t at_us)
     uint64_t deadline = atomic_load(&x->deadline_us);
     if (!deadline || deadline > at_us)
         connections_deadline(x, at_us);
+}
+
+void connections_next(struct connection *x)
+{
+    x->requests++;
+}
+
+const char *connections_problem(const struct connection *x)
+{
+    return strict_problem(&x->strict, x->requests);
 }
 
 int connections_fd(const struct connection *x)

@@ -50,6 +50,10 @@ void connections_body_deadline(struct connection *x, uint64_t at_us);
 /* Shorten the time that is left. */
 void connections_deadline_at_most(struct connection *x, uint64_t at_us);
 int connections_fd(const struct connection *x);
+/* The thread that receives from it: another request has begun; what is wrong with the bytes of this one, as
+ * far as they came. NULL: nothing. */
+void connections_next(struct connection *x);
+const char *connections_problem(const struct connection *x);
 /* The connection closes while its client may still be sending: read and drop for LINGER_MS, so that the
  * answer is not lost to a reset. */
 void connections_linger(struct connections *c, const struct connection *x);

@@ -112,6 +112,37 @@ FRAMING = {
     "chunk too short": (post(CHUNKED, body=chunk("5") + END) + HIDDEN, "400"),
     "chunk too long": (post(CHUNKED, body=chunk("11") + END) + HIDDEN, "400"),
     "chunk without its end": (post(CHUNKED, body=chunk("f", end=b"XX") + END) + HIDDEN, "400"),
+    "chunk size that ends in LF": (post(CHUNKED, body=b"f\n" + JSON + b"\r\n" + END) + HIDDEN, "400"),
+    "chunk extension that ends in LF": (post(CHUNKED, body=b"f;x=\n" + JSON + b"\r\n" + END) + HIDDEN, "400"),
+    "chunk that ends in LF": (post(CHUNKED, body=chunk("f", end=b"\n") + END) + HIDDEN, "400"),
+    "last chunk that ends in LF": (post(CHUNKED, body=chunk("f") + b"0\n\r\n") + HIDDEN, "400"),
+    "chunks that end in LF": (post(CHUNKED, body=chunk("f") + b"0\r\n\n") + HIDDEN, "400"),
+    "trailer with a NUL": (post(CHUNKED, body=chunk("f") + b"0\r\nX: a\0b\r\n\r\n") + HIDDEN, "400"),
+    "trailer that is folded": (post(CHUNKED, body=chunk("f") + b"0\r\nX: a\r\n b\r\n\r\n") + HIDDEN, "400"),
+    "a value with a NUL": (post("X: a\0b", LENGTH) + HIDDEN, "400"),
+    "a value that is a NUL": (post("X: \0", LENGTH) + HIDDEN, "400"),
+    "a length with a NUL": (post(LENGTH + "\0") + HIDDEN, "400"),
+    "a key with a NUL": (post(LENGTH, key="{key}\0x") + HIDDEN, "400"),
+    "a name with a NUL": (post("X\0Y: a", LENGTH) + HIDDEN, "400"),
+    "a name that begins with a NUL": (post("\0: a", LENGTH) + HIDDEN, "400"),
+    "an address with a NUL": (post(LENGTH, path="/tenants\0x") + HIDDEN, "400"),
+    "a query with a NUL": (post(LENGTH, path="/tenants?\0") + HIDDEN, "400"),
+    "an address with a control character": (post(LENGTH, path="/tenants\x01") + HIDDEN, "400"),
+    "a version with a NUL": (post(LENGTH, version="1.1\0") + HIDDEN, "400 505"),
+    "a value with a control character": (post("X: a\x0cb", LENGTH) + HIDDEN, "400"),
+    "a folded value": (post("X: a\r\n b", LENGTH) + HIDDEN, "400"),
+    "a folded value that looks like a length": (post("X: a\r\n Content-Length: 0", LENGTH) + HIDDEN, "400"),
+    "a folded length": (post("Content-Length:\r\n 15") + HIDDEN, "400"),
+    "a folded name": (post("Content-Length\r\n : 15") + HIDDEN, "400"),
+    "a first header that is folded": (post(LENGTH, host=" X: a\r\nHost: a\r\n") + HIDDEN, "400"),
+    "a folded tab": (post("X: a\r\n\tb", LENGTH) + HIDDEN, "400"),
+    "an empty line that is folded": (post("X: a\r\n ", LENGTH) + HIDDEN, "400"),
+    "a header that ends in LF": (post("X: a\nY: b", LENGTH) + HIDDEN, "400"),
+    "a header that ends in CR": (post("X: a\rY: b", LENGTH) + HIDDEN, "400"),
+    "a length that ends in LF": (post(LENGTH + "\nX: a") + HIDDEN, "400"),
+    "headers that end in LF": (post(LENGTH).replace(b"\r\n\r\n", b"\r\n\n") + HIDDEN, "400"),
+    "a request line that ends in LF": (post(LENGTH).replace(b"\r\n", b"\n", 1) + HIDDEN, "400"),
+    "lines that end in LF": (post(LENGTH).replace(b"\r\n", b"\n") + HIDDEN, "400"),
     "one long header": (post("X: " + 100000 * "a", LENGTH) + HIDDEN, "431"),
     "many headers": (post(*10000 * ["X: a"], LENGTH) + HIDDEN, "431"),
     "a long address": (post(LENGTH, path="/" + 100000 * "a") + HIDDEN, "414"),
@@ -178,6 +209,34 @@ def test_pipelining(daemon, acme):
             assert wire.answer().status == 404
             assert wire.answer().body.endswith(b"data: [DONE]\n\n")
             assert wire.answer().status == 401
+
+
+@pytest.mark.parametrize("cut", [1, 40, 75, 90])
+def test_a_malformed_request_behind_good_ones(daemon, acme, cut):
+    """In one packet or in two: those before it are answered, it is refused, and nothing behind it is looked at."""
+    bad = f"POST /tenants HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {daemon.admin_key}\r\nX: a\0b\r\nContent-Length: {len(JSON)}\r\n\r\n"
+    with Wire(daemon) as wire:
+        wire.request("POST", "/infer", {"prompt": "Hello", "max_tokens": 20}, acme.key)
+        wire.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + bad.encode()[:cut])
+        time.sleep(0.05)
+        wire.send(bad.encode()[cut:] + JSON + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert wire.answer().status == 200 and wire.answer().status == 200
+        refused = wire.answer()
+        assert (refused.status, refused.code, refused.headers["Connection"]) == (400, "invalid_request", "close")
+        assert "NUL" in refused.json["error"]["message"] and wire.ended()
+    assert daemon.client().get("/tenants/framed").status == 404
+
+
+def test_what_a_malformed_chunk_comes_after_is_not_done(daemon, acme):
+    """The chunks before it were taken; their request is refused all the same, and others go on."""
+    for ending in (b"1\n}\r\n0\r\n\r\n", b"1\r\n}\n0\r\n\r\n", b"1\r\n}\r\n0\n\r\n"):
+        with Wire(daemon) as wire:
+            wire.send(f"POST /tenants HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {daemon.admin_key}\r\nTransfer-Encoding: chunked\r\n\r\n")
+            wire.send(b"e\r\n" + JSON[:-1] + b"\r\n")
+            time.sleep(0.05)
+            wire.send(ending)
+            assert wire.file.readline().startswith(b"HTTP/1.1 400")
+        assert daemon.client().get("/tenants/framed").status == 404
 
 
 # ---- bodies ----
