@@ -18,14 +18,26 @@ void receive_unwatch(int fd)
     atomic_store_explicit(&watched[fd], NULL, memory_order_release);
 }
 
-/* Instead of the C library's, for the library that this program is linked with, too. */
+static struct strict *find(int fd)
+{
+    return fd >= 0 && fd < RECEIVE_FDS_MAX ? atomic_load_explicit(&watched[fd], memory_order_acquire) : NULL;
+}
+
+/* Instead of the C library's, for the library that this program is linked with, too. Who asks for `size`
+ * bytes and gets fewer believes that there are no more for now, so what strict_read leaves out is made up
+ * for. */
 ssize_t recv(int fd, void *buffer, size_t size, int flags)
 {
-    ssize_t count = recvfrom(fd, buffer, size, flags, NULL, NULL);
-    if (count > 0 && fd >= 0 && fd < RECEIVE_FDS_MAX && !(flags & MSG_PEEK)) {
-        struct strict *s = atomic_load_explicit(&watched[fd], memory_order_acquire);
-        if (s)
-            strict_read(s, buffer, (size_t)count);
+    char *at = buffer;
+    size_t used = 0;
+    struct strict *s = flags & MSG_PEEK ? NULL : find(fd);
+    for (;;) {
+        ssize_t count = recvfrom(fd, at + used, size - used, flags, NULL, NULL);
+        if (!s || count <= 0)
+            return used ? (ssize_t)used : count;
+        size_t seen = strict_read(s, at + used, (size_t)count), wanted = size - used;
+        used += seen;
+        if (seen == (size_t)count || (used && (size_t)count < wanted))
+            return (ssize_t)used;
     }
-    return count;
 }

@@ -238,20 +238,42 @@ static int step(struct strict *s, unsigned char c)
     }
 }
 
-void strict_read(struct strict *s, const void *bytes, size_t length)
+/* Of a body or a chunk, up to its end: how many bytes. */
+static size_t pass_data(struct strict *s, uint64_t there)
 {
-    const unsigned char *p = bytes, *end = p + length;
-    while (p < end && s->state != DONE) {
+    uint64_t count = s->left < there ? s->left : there;
+    s->left -= count;
+    if (s->left == 0)
+        s->state = s->state == BODY ? BEFORE : CHUNK_CR;
+    return (size_t)count;
+}
+
+/* One byte: what the library is to see of it, or nothing. Versions of it stumble over extensions, which mean
+ * nothing here; and over NULs of a request that is refused, whose connection they would close without a word.
+ */
+static size_t pass_byte(struct strict *s, char c, char *out)
+{
+    if (s->state != DONE)
+        s->state = step(s, (unsigned char)c);
+    *out = s->problem && !c ? '?' : c;
+    return s->state != CHUNK_SPACE && s->state != CHUNK_EXTENSION;
+}
+
+size_t strict_read(struct strict *s, char *bytes, size_t length)
+{
+    char *out = bytes;
+    for (size_t i = 0; i < length;) {
         if (s->state != BODY && s->state != CHUNK_DATA) {
-            s->state = step(s, *p++);
+            out += pass_byte(s, bytes[i++], out);
             continue;
         }
-        uint64_t there = (uint64_t)(end - p), count = s->left < there ? s->left : there;
-        p += count;
-        s->left -= count;
-        if (s->left == 0)
-            s->state = s->state == BODY ? BEFORE : CHUNK_CR;
+        size_t count = pass_data(s, length - i);
+        if (out != bytes + i)
+            memmove(out, bytes + i, count);
+        out += count;
+        i += count;
     }
+    return (size_t)(out - bytes);
 }
 
 const char *strict_problem(const struct strict *s, uint32_t request)

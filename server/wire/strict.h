@@ -25,8 +25,9 @@ struct strict {
     bool unclear, trailer;
 };
 
-/* Begins as zeros. */
-void strict_read(struct strict *s, const void *bytes, size_t length);
+/* Begins as zeros. What the library is to see of these bytes takes their place, and is no longer; returns how
+ * many bytes it is. Extensions of chunks are left out. */
+size_t strict_read(struct strict *s, char *bytes, size_t length);
 /* What is wrong with the connection's request of that number, or with one before; NULL: nothing (yet). A
  * request that was not seen here has a problem. */
 const char *strict_problem(const struct strict *s, uint32_t request);

@@ -102,6 +102,16 @@ static const struct {
     {TEXT(CHUNKED "6\r\nhello\r\n0\r\n\r\n"), 0, true},
 };
 
+/* From memory that ends where the bytes do. */
+static void feed(struct strict *s, const char *bytes, size_t length)
+{
+    char *copy = malloc(length);
+    assert_non_null(copy);
+    memcpy(copy, bytes, length);
+    assert_true(strict_read(s, copy, length) <= length);
+    free(copy);
+}
+
 static void check(const struct strict *s, size_t i)
 {
     uint32_t good = cases[i].requests;
@@ -120,7 +130,7 @@ static void what_came_at_once(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct strict s = {0};
-        strict_read(&s, cases[i].bytes, cases[i].length);
+        feed(&s, cases[i].bytes, cases[i].length);
         check(&s, i);
     }
 }
@@ -131,8 +141,8 @@ static void what_came_in_pieces(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (size_t cut = 1; cut < cases[i].length; cut++) {
             struct strict s = {0};
-            strict_read(&s, cases[i].bytes, cut);
-            strict_read(&s, cases[i].bytes + cut, cases[i].length - cut);
+            feed(&s, cases[i].bytes, cut);
+            feed(&s, cases[i].bytes + cut, cases[i].length - cut);
             check(&s, i);
         }
 }
@@ -142,9 +152,40 @@ static void a_request_that_was_not_seen_has_a_problem(void **state)
     (void)state;
     struct strict s = {0};
     assert_non_null(strict_problem(&s, 1));
-    strict_read(&s, TEXT(HEAD));
+    feed(&s, TEXT(HEAD));
     assert_null(strict_problem(&s, 1));
     assert_non_null(strict_problem(&s, 2));
+}
+
+/* In pieces of each size, put together again. */
+static void what_the_library_gets_to_see(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t length;
+        const char *seen;
+        size_t seen_length;
+    } views[] = {
+        {TEXT(CHUNKED "A;x=\"y\"\r\n;123456;89\r\n1 ;z\r\n;\r\n0;\r\nT: ;x\r\n\r\n" HEAD "\r\n"),
+         TEXT(CHUNKED "A\r\n;123456;89\r\n1\r\n;\r\n0\r\nT: ;x\r\n\r\n" HEAD "\r\n")},
+        {TEXT(POST "Content-Length: 3\r\n\r\n\0;\0" HEAD "\r\n"),
+         TEXT(POST "Content-Length: 3\r\n\r\n\0;\0" HEAD "\r\n")},
+        {TEXT("GET /a\0b\0 HTTP/1.1\r\nX: \0\r\n\r\n"), TEXT("GET /a?b? HTTP/1.1\r\nX: ?\r\n\r\n")},
+    };
+    (void)state;
+    char seen[200];
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+        for (size_t size = 1; size <= views[i].length; size++) {
+            struct strict s = {0};
+            size_t used = 0;
+            for (size_t at = 0; at < views[i].length; at += size) {
+                size_t count = views[i].length - at < size ? views[i].length - at : size;
+                memcpy(seen + used, views[i].bytes + at, count);
+                used += strict_read(&s, seen + used, count);
+            }
+            assert_int_equal(used, views[i].seen_length);
+            assert_memory_equal(seen, views[i].seen, used);
+        }
 }
 
 int main(void)
@@ -152,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_came_at_once),
         cmocka_unit_test(what_came_in_pieces),
+        cmocka_unit_test(what_the_library_gets_to_see),
         cmocka_unit_test(a_request_that_was_not_seen_has_a_problem),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
