@@ -23,7 +23,7 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2, GRACE_MS = 30000 };
 static int fail(const struct err *e)
 {
     const char *gap = e->hint[0] ? "; " : "";
-    fprintf(stderr, "adapterd: %s%s%s\n", e->message, gap, e->hint);
+    log_text("adapterd: %s%s%s", e->message, gap, e->hint);
     return strcmp(e->code, "usage") == 0 ? EXIT_USAGE : EXIT_FAILED;
 }
 
@@ -225,7 +225,7 @@ int main(int argc, char **argv)
     set_routes(&server);
     json_object_seed(0);
     json_set_alloc_funcs(malloc, memory_free_wiped); /* prompts and answers are among the values */
-    if (config_load(&server.config, argc, argv, environ, &e) != 0)
+    if (config_load(&server.config, argc, argv, environ, &e) != 0 || log_open(&e) != 0)
         return fail(&e);
     log_set_json(server.config.log_json);
     int status = EXIT_SUCCESS;
@@ -236,5 +236,6 @@ int main(int argc, char **argv)
     else
         status = server.config.check ? check(&server) : run(&server);
     server_close(&server);
+    log_close();
     return status;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/base/log.h"
 #include "server/base/process.h"
 #include "server/http/reply.h"
 
@@ -17,7 +18,7 @@ struct look {
     const struct histogram *queue_us, *first_token_us, *next_token_us;
     const struct histogram *step_us, *step_tokens, *step_sequences, *load_us;
     uint64_t usage[USAGE_KINDS], started_us;
-    uint64_t connections_total, upload_bytes, combined_bytes;
+    uint64_t connections_total, log_dropped, upload_bytes, combined_bytes;
     int active, uploads, uploads_max, connections, connections_max, running_max, waiting_max, kv_used;
     bool draining, storage_failed;
 };
@@ -179,6 +180,7 @@ static const struct metric metrics[] = {
     {"adapterd_connections", GAUGE, "Open connections.", NUMBER(connections)},
     {"adapterd_connections_max", GAUGE, "Connections that may be open.", NUMBER(connections_max)},
     {"adapterd_connections_total", COUNTER, "Connections accepted.", NUMBER(connections_total)},
+    {"adapterd_log_lines_dropped_total", COUNTER, "Log lines that nobody read in time.", NUMBER(log_dropped)},
     {"adapterd_uploads_active", GAUGE, "Uploads under way.", NUMBER(uploads)},
     {"adapterd_uploads_max", GAUGE, "Uploads that may be under way.", NUMBER(uploads_max)},
     {"adapterd_upload_bytes_total", COUNTER, "Bytes of upload forms received.", NUMBER(upload_bytes)},
@@ -276,6 +278,7 @@ static void look(struct server *s, struct look *l)
                        .load_us = cache_load_times(s->cache),
                        .started_us = (uint64_t)s->started_ms * 1000,
                        .connections_total = read_counter(&c->connections),
+                       .log_dropped = log_dropped(),
                        .upload_bytes = read_counter(&c->upload_bytes),
                        .combined_bytes = atomic_load(&s->combined_bytes),
                        .active = atomic_load(&s->active),
