@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that what building, running and testing need is there; installs Debian packages where it is not.
 #
-#   scripts/deps.sh SET...      SET: build, run, test, docker
+#   scripts/deps.sh SET...      SET: build, run, test, ci, docker
 #
 # Asks for the things themselves (a program, a library that pkg-config finds, a Python module), not for packages, so
 # that any system that has them will do. Quick, and changes nothing, when all is there. Installs only as root, with
@@ -28,6 +28,7 @@ build library libcurl libcurl4-openssl-dev
 run command curl curl
 test library cmocka libcmocka-dev
 test python pytest python3-pytest
+ci command clang clang
 docker command docker docker.io
 docker command dockerd docker.io
 docker command debootstrap debootstrap

@@ -67,7 +67,6 @@ static const char *run(const char *type, const char *body, size_t length, size_t
 }
 
 #define TYPE "multipart/form-data; boundary=XX"
-#define TEN "1234567890"
 #define PART(name) "Content-Disposition: form-data; name=\"" name "\"\r\n\r\n"
 
 static void however_it_is_sliced(void **state)
