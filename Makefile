@@ -41,7 +41,7 @@ LDFLAGS_ALL := -pthread -pie -Wl,-z,relro,-z,now,-z,noexecstack $(LINK_CET) -Wl,
 LIBRARIES := libmicrohttpd jansson sqlite3 libpcre2-8 libutf8proc nettle openblas libcurl
 
 # Whatever compiles needs the packages; these goals do not, or install them first.
-NOT_COMPILING := run test test-asan test-tsan docker-test deps clean format format-check
+NOT_COMPILING := run compilers test test-asan test-tsan docker-test deps clean format format-check
 ifneq ($(filter-out $(NOT_COMPILING),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell command -v $(CC) >/dev/null && pkg-config --exists $(LIBRARIES) 2>/dev/null && echo yes),yes)
 $(error packages are missing: run `make deps` as root (scripts/deps.sh lists them))
@@ -191,6 +191,14 @@ test-asan:
 	@ADAPTERD_TIMEOUT_SCALE=4 $(MAKE) --no-print-directory test BUILD=build-asan SANITIZE=address,undefined
 test-tsan:
 	@ADAPTERD_TIMEOUT_SCALE=10 $(MAKE) --no-print-directory test BUILD=build-tsan SANITIZE=thread
+
+# The tree with each compiler that is there, warnings being errors: GCC 12 to 15 and clang 14 to 19 are tried before releases.
+COMPILERS ?= $(foreach c,gcc clang $(addprefix gcc-,12 13 14 15) $(addprefix clang-,14 15 16 17 18 19),$(if $(shell command -v $(c)),$(c)))
+compilers:
+	@for cc in $(COMPILERS); do echo "== $$cc"; \
+		$(MAKE) --no-print-directory WERROR=1 CC=$$cc BUILD=build-$$cc all tests bench-programs >build-$$cc.log 2>&1 || \
+		{ tail -20 build-$$cc.log; exit 1; }; done
+.PHONY: compilers
 
 docker-test:
 	@tests/docker_test.sh
