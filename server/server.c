@@ -80,13 +80,13 @@ static int date_model(struct server *s, struct err *e)
 }
 
 /* At most once a second: a small model says nothing. */
-static void log_progress(void *arg, double share)
+static void log_progress(void *arg, const char *what, double share)
 {
     double *logged_ms = arg, now = clock_ms();
     if (now - *logged_ms < 1000)
         return;
     *logged_ms = now;
-    log_message("info", "packing the weights: %.0f %%", 100 * share);
+    log_message("info", "%s the weights: %.0f %%", what, 100 * share);
 }
 
 int server_open_model(struct server *s, struct err *e)

@@ -127,17 +127,19 @@ static void add_tensor(struct sha256 *version, const struct tensor *t, struct pe
              dtype_name(t->dtype), shape, hex);
 }
 
-static bool equals_base(const struct model *m, int slot, const float *values, size_t count)
+static int differs_from_base(const struct model *m, int slot, const float *values, size_t count,
+                             bool *differs, struct err *e)
 {
     float base[COMPARE];
-    for (size_t at = 0; at < count; at += COMPARE) {
+    *differs = false;
+    for (size_t at = 0; at < count && !*differs; at += COMPARE) {
         size_t length = count - at < COMPARE ? count - at : COMPARE;
-        model_slot_values(m, slot, at, length, base);
+        if (model_slot_values(m, slot, at, length, base, e) != 0)
+            return -1;
         for (size_t i = 0; i < length; i++)
-            if (values[at + i] != base[i])
-                return false;
+            *differs |= values[at + i] != base[i];
     }
-    return true;
+    return 0;
 }
 
 /* A tensor that equals the base's is dropped. */
@@ -151,8 +153,9 @@ static int read_slot(struct peft_load *l, struct peft_place place, struct sha256
     if (!values)
         return err_memory(e);
     int result = scan_tensor(l, s->tensor, values, &largest, digest, e);
-    s->differs = result == 0 && !equals_base(l->model, place.index, values, count);
-    if (s->differs) {
+    if (result == 0)
+        result = differs_from_base(l->model, place.index, values, count, &s->differs, e);
+    if (result == 0 && s->differs) {
         s->values = l->result->replaced[l->result->replaced_count++] = values;
         l->result->info.parameters += (int64_t)count;
         add_tensor(version, s->tensor, place, digest);

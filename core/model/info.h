@@ -55,8 +55,10 @@ struct model_options {
     bool kv_int8;             /* keys and values as int8 rather than bf16; not in precision exact */
     int context;              /* tokens of one sequence at most; 0: what the model has */
     int threads;              /* that pack the weights; 0: as many as the process may use */
-    const char *packed_cache; /* directory that keeps packed weights for the next start; NULL: none */
-    void (*progress)(void *arg, double share); /* while packing, 0..1; may be NULL */
+    const char *packed_cache; /* directory that keeps packed weights and the digest of the files for the next
+                                 start; NULL: none */
+    /* While "reading" and "packing", 0..1 of each; may be NULL. */
+    void (*progress)(void *arg, const char *what, double share);
     void *progress_arg;
 };
 
@@ -71,8 +73,10 @@ struct model_info {
     struct kv_shape kv; /* of the keys and values that a sequence leaves */
     int eos[MODEL_EOS_MAX], eos_count;
     int64_t parameters;
-    uint64_t weight_bytes;             /* as stored, each tensor once */
-    uint64_t packed_bytes;             /* of int8 and int4: what is kept in memory instead */
-    char packed_state[256];            /* where they came from, for people */
-    uint8_t fingerprint[SHA256_BYTES]; /* of config and weights' names, shapes and sampled content */
+    uint64_t weight_bytes;  /* as stored, each tensor once */
+    uint64_t packed_bytes;  /* of int8 and int4: what is kept in memory instead */
+    char packed_state[256]; /* where they came from, for people */
+    /* Of all that decides what the base computes: the config, and every byte of its weights. Another one is
+     * another base, the same one the same base, wherever its files lie. */
+    uint8_t fingerprint[SHA256_BYTES];
 };

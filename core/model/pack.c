@@ -82,35 +82,45 @@ static void lay_views(const struct plan *p, const char *memory)
 
 struct work {
     const struct plan *plan;
-    struct weights *weights;
+    const struct model *model;
     const struct model_options *options;
     atomic_int done;
     atomic_size_t item;
     atomic_bool failed;
+    struct err error; /* of the first that failed */
 };
 
-/* What is packed need not stay in memory beside its packed form. */
-static void forget_rows(struct work *w, const struct matrix *m, int begin, int end)
+/* Where rows [begin, end) of the stored matrix lie; of one that is transposed they lie everywhere. */
+static struct stretch rows_stretch(const struct matrix *m, int begin, int end)
 {
-    size_t row = (size_t)m->cols * dtype_size(m->dtype);
-    if (end > m->rows)
-        end = m->rows;
-    if (!m->transposed)
-        weights_forget(w->weights, (const char *)m->data + (size_t)begin * row, (size_t)(end - begin) * row);
-    else if (end == m->rows)
-        weights_forget(w->weights, m->data, (size_t)m->rows * row);
+    uint64_t row = (uint64_t)m->cols * dtype_size(m->dtype);
+    if (m->transposed)
+        return (struct stretch){0, (uint64_t)m->rows * row};
+    return (struct stretch){(uint64_t)begin * row, (uint64_t)((end < m->rows ? end : m->rows) - begin) * row};
 }
 
-static void pack_layer(struct work *w, const struct linear *l, float *scratch, bool report)
+static const struct tensor *stored(const struct model *m, const struct linear *l)
 {
+    return weights_find(m->weights, m->slots[l->weight_slot].tensor);
+}
+
+/* What is packed need not stay in memory beside its packed form: a few panels are brought at a time. */
+static int pack_layer(struct work *w, const struct linear *l, float *scratch, bool report, struct err *e)
+{
+    const struct tensor *t = stored(w->model, l);
     for (int panel = 0; panel < l->packed.panels; panel += PANELS_AT_ONCE) {
         int left = l->packed.panels - panel, count = left < PANELS_AT_ONCE ? left : PANELS_AT_ONCE;
+        struct stretch part = rows_stretch(&l->weight, panel * R16_ROWS, (panel + count) * R16_ROWS);
+        if ((panel == 0 || !l->weight.transposed) && weights_bring(w->model->weights, t, part, e) != 0)
+            return -1;
         qgemm_pack(&l->packed, &l->weight, panel, panel + count, scratch);
-        forget_rows(w, &l->weight, panel * R16_ROWS, (panel + count) * R16_ROWS);
+        if (!l->weight.transposed || panel + count == l->packed.panels)
+            weights_forget(w->model->weights, t, part);
         int done = atomic_fetch_add(&w->done, count) + count;
         if (report && w->options->progress)
-            w->options->progress(w->options->progress_arg, (double)done / w->plan->panels);
+            w->options->progress(w->options->progress_arg, "packing", (double)done / w->plan->panels);
     }
+    return 0;
 }
 
 /* Workers take layers in turn. */
@@ -118,24 +128,29 @@ static void pack_layers(void *arg, int worker, int workers)
 {
     (void)workers;
     struct work *w = arg;
-    for (size_t i; (i = atomic_fetch_add(&w->item, 1)) < w->plan->count;) {
+    int result = 0;
+    struct err e;
+    for (size_t i; result == 0 && (i = atomic_fetch_add(&w->item, 1)) < w->plan->count;) {
         const struct linear *l = w->plan->items[i].linear;
         float *scratch = malloc((size_t)l->weight.cols * sizeof *scratch);
-        if (!scratch) {
-            atomic_store(&w->failed, true);
-            return;
-        }
-        pack_layer(w, l, scratch, worker == 0);
+        result = !scratch                  ? err_memory(&e)
+                 : atomic_load(&w->failed) ? 0
+                                           : pack_layer(w, l, scratch, worker == 0, &e);
         free(scratch);
     }
+    if (result != 0 && !atomic_exchange(&w->failed, true))
+        w->error = e;
 }
 
-static int pack_all(const struct plan *p, struct weights *weights, const struct model_options *o,
+static int pack_all(const struct plan *p, const struct model *m, const struct model_options *o,
                     struct pool *pool, struct err *e)
 {
-    struct work w = {.plan = p, .weights = weights, .options = o};
+    struct work w = {.plan = p, .model = m, .options = o};
     pool_run(pool, pack_layers, &w);
-    return atomic_load(&w.failed) ? err_memory(e) : 0;
+    if (!atomic_load(&w.failed))
+        return 0;
+    *e = w.error;
+    return -1;
 }
 
 /* In huge pages where the machine has them: with small ones, finding the pages takes a fifth of the time of
@@ -300,7 +315,7 @@ static int fill_block(struct pack *p, struct model *m, const struct plan *plan, 
         note_state(m, "read from the cache", "");
         return 0;
     }
-    if (pack_all(plan, m->weights, o, pool, e) != 0)
+    if (pack_all(plan, m, o, pool, e) != 0)
         return -1;
     if (!o->packed_cache)
         note_state(m, "in memory", "");
@@ -322,27 +337,17 @@ static int fill_pack(struct pack *p, struct model *m, const struct plan *plan, c
     return mprotect(p->memory, p->bytes, PROT_READ) == 0 ? 0 : err_errno(e, "cannot protect packed weights");
 }
 
-int pack_model(struct model *m, const struct model_options *o, struct err *e)
+int pack_model(struct model *m, const struct model_options *o, struct pool *pool, struct err *e)
 {
     struct plan plan = {0};
-    struct pool *pool = NULL;
-    if (m->info.numeric) {
-        err_set(e, "precision_unsupported", "a numeric model is computed in precision exact only");
-        return err_param(e, "precision");
-    }
     m->pack = calloc(1, sizeof *m->pack);
     int result = m->pack ? plan_items(&plan, m, e) : err_memory(e);
     if (result == 0)
-        result = pool_new(&pool, o->threads, e);
-    if (result == 0)
         result = fill_pack(m->pack, m, &plan, o, pool, e);
     m->info.packed_bytes = plan.bytes;
-    pool_free(pool);
     free(plan.items);
     if (result == 0 && m->config.tied)
         m->embed.packed = &m->lm_head.packed;
-    if (result == 0)
-        weights_forget_all(m->weights);
     return result;
 }
 

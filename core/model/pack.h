@@ -7,11 +7,11 @@
  * short or of another version is made anew. */
 #pragma once
 #include "core/model/network.h"
+#include "core/system/pool.h"
 
 struct pack;
 
 /* Fill `packed` of every linear layer that the model has. A cache that cannot be written is no error: the
- * block is then in private memory, and info.packed_state says why. Errors: "out_of_memory",
- * "precision_unsupported". */
-int pack_model(struct model *m, const struct model_options *o, struct err *e);
+ * block is then in private memory, and info.packed_state says why. Errors: "out_of_memory", "io_error". */
+int pack_model(struct model *m, const struct model_options *o, struct pool *pool, struct err *e);
 void pack_free(struct pack *p); /* NULL is fine */

@@ -12,32 +12,37 @@
 #include "core/format/filetype.h"
 #include "core/system/file.h"
 
-enum { HEADER_LIMIT = 64 << 20, INDEX_LIMIT = 64 << 20, SHARDS_MAX = 1000, SAMPLE_BYTES = 256 };
+enum { HEADER_LIMIT = 64 << 20, INDEX_LIMIT = 64 << 20, SHARDS_MAX = 1000 };
 
+/* One file. */
 struct shard {
     char *name; /* owned */
+    int fd;
+    struct stat status; /* when it was opened */
     struct safetensors *file;
-    unsigned char *map;
-    size_t map_bytes;
-    unsigned char *
-        *copies;          /* [tensors] aligned copies of tensors that the file does not align; mostly NULL */
-    unsigned char *taken; /* [tensors] */
+};
+
+struct entry {
+    const struct tensor *tensor;
+    const struct shard *shard;
+    uint64_t place; /* where its bytes begin in the memory of all */
+    bool taken, kept;
 };
 
 struct weights {
     struct shard *shards; /* owned */
     size_t count;
+    struct entry *entries; /* owned, by name */
+    size_t entry_count;
+    unsigned char *memory; /* owned: a place for every tensor, each from a page's begin */
+    uint64_t bytes;        /* of it */
 };
 
 static void shard_close(struct shard *s)
 {
-    for (size_t i = 0; s->copies && i < safetensors_count(s->file); i++)
-        free(s->copies[i]);
-    if (s->map)
-        munmap(s->map, s->map_bytes);
     safetensors_close(s->file);
-    free(s->copies);
-    free(s->taken);
+    if (s->fd >= 0)
+        close(s->fd);
     free(s->name);
 }
 
@@ -47,67 +52,44 @@ void weights_close(struct weights *w)
         return;
     for (size_t i = 0; i < w->count; i++)
         shard_close(&w->shards[i]);
+    if (w->memory)
+        munmap(w->memory, w->bytes);
     free(w->shards);
+    free(w->entries);
     free(w);
 }
 
-/* A tensor whose file leaves it unaligned gets a copy of its own, so that all data can be read as numbers. */
-static int align_tensors(struct shard *s, struct err *e)
+/* ---- opening ---- */
+
+static int read_header(struct shard *s, const char *path, struct err *e)
 {
-    size_t count = safetensors_count(s->file);
-    s->copies = calloc(count + 1, sizeof *s->copies);
-    s->taken = calloc(count + 1, 1);
-    if (!s->copies || !s->taken)
-        return err_memory(e);
-    for (size_t i = 0; i < count; i++) {
-        const struct tensor *t = safetensors_at(s->file, i);
-        if (t->offset % dtype_size(t->dtype) == 0)
-            continue;
-        s->copies[i] = malloc(t->bytes + 1);
-        if (!s->copies[i])
-            return err_memory(e);
-        memcpy(s->copies[i], s->map + t->offset, t->bytes);
+    s->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (s->fd < 0) {
+        err_errno(e, "cannot open %s", path);
+        return err_hint(
+            e, "Weights are read from model.safetensors or model.safetensors.index.json and its shards.");
     }
-    return 0;
+    if (fstat(s->fd, &s->status) != 0)
+        return err_errno(e, "cannot look at %s", s->name);
+    return safetensors_open(&s->file, s->fd, HEADER_LIMIT, e);
 }
 
-static int map_shard(struct shard *s, int fd, struct err *e)
+/* Name the file in an error about it. */
+static int in_shard(const struct shard *s, struct err *e)
 {
-    struct stat status;
-    if (fstat(fd, &status) != 0)
-        return err_errno(e, "cannot look at %s", s->name);
-    if (safetensors_open(&s->file, fd, HEADER_LIMIT, e) != 0)
-        return -1;
-    s->map_bytes = (size_t)status.st_size;
-    void *map = mmap(NULL, s->map_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (map == MAP_FAILED)
-        return err_errno(e, "cannot map %s", s->name);
-    s->map = map;
-    return align_tensors(s, e);
+    struct err inner = *e;
+    err_set(e, inner.code, "%.100s: %.380s", s->name, inner.message);
+    return err_hint(e, "%s", inner.hint);
 }
 
 static int open_shard(struct shard *s, const char *directory, const char *name, struct err *e)
 {
     char *path = file_join(directory, name);
+    s->fd = -1;
     s->name = strdup(name);
-    if (!path || !s->name) {
-        free(path);
-        return err_memory(e);
-    }
-    int fd = open(path, O_RDONLY | O_CLOEXEC), result;
-    if (fd < 0) {
-        result = err_errno(e, "cannot open %s", path);
-        err_hint(e,
-                 "Weights are read from model.safetensors or model.safetensors.index.json and its shards.");
-    } else {
-        result = map_shard(s, fd, e);
-        close(fd);
-    }
-    if (result != 0) {
-        struct err inner = *e;
-        err_set(e, inner.code, "%.100s: %.380s", name, inner.message);
-        err_hint(e, "%s", inner.hint);
-    }
+    int result = path && s->name ? 0 : err_memory(e);
+    if (result == 0 && read_header(s, path, e) != 0)
+        result = in_shard(s, e);
     free(path);
     return result;
 }
@@ -213,12 +195,56 @@ static int open_files(struct weights *w, const char *directory, struct err *e)
     return result;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct entry *)a)->tensor->name, ((const struct entry *)b)->tensor->name);
+}
+
+static int list_tensors(struct weights *w, struct err *e)
+{
+    for (size_t i = 0; i < w->count; i++)
+        w->entry_count += safetensors_count(w->shards[i].file);
+    w->entries = calloc(w->entry_count + 1, sizeof *w->entries);
+    if (!w->entries)
+        return err_memory(e);
+    struct entry *next = w->entries;
+    for (size_t i = 0; i < w->count; i++)
+        for (size_t j = 0; j < safetensors_count(w->shards[i].file); j++)
+            *next++ = (struct entry){.tensor = safetensors_at(w->shards[i].file, j), .shard = &w->shards[i]};
+    qsort(w->entries, w->entry_count, sizeof *w->entries, by_name);
+    return 0;
+}
+
+static uint64_t page_bytes(void)
+{
+    return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* A place for every tensor, which costs nothing yet. Nobody can look there before something was brought: what
+ * somebody forgot to bring is no silent zero. */
+static int reserve(struct weights *w, struct err *e)
+{
+    uint64_t page = page_bytes();
+    for (size_t i = 0; i < w->entry_count; i++) {
+        struct entry *entry = &w->entries[i];
+        entry->place = w->bytes;
+        w->bytes += (entry->tensor->bytes + page - 1) / page * page;
+    }
+    w->bytes += page; /* also of a model without weights */
+    void *memory = mmap(NULL, w->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return err_set(e, "out_of_memory", "cannot get %llu bytes of addresses for the weights",
+                       (unsigned long long)w->bytes);
+    w->memory = memory;
+    return 0;
+}
+
 int weights_open(struct weights **out, const char *directory, struct err *e)
 {
     struct weights *w = calloc(1, sizeof *w);
     if (!w)
         return err_memory(e);
-    if (open_files(w, directory, e) != 0) {
+    if (open_files(w, directory, e) != 0 || list_tensors(w, e) != 0 || reserve(w, e) != 0) {
         weights_close(w);
         return -1;
     }
@@ -226,110 +252,208 @@ int weights_open(struct weights **out, const char *directory, struct err *e)
     return 0;
 }
 
-static const unsigned char *tensor_data(const struct shard *s, size_t index, const struct tensor *t)
+/* ---- tensors ---- */
+
+size_t weights_count(const struct weights *w)
 {
-    return s->copies[index] ? s->copies[index] : s->map + t->offset;
+    return w->entry_count;
 }
 
-static const struct tensor *look_up(struct weights *w, const char *name, const void **data, bool take)
+const struct tensor *weights_at(const struct weights *w, size_t index)
 {
-    for (size_t i = 0; i < w->count; i++) {
-        struct shard *s = &w->shards[i];
-        const struct tensor *t = safetensors_find(s->file, name);
-        if (!t)
-            continue;
-        size_t index = (size_t)(t - safetensors_at(s->file, 0));
-        *data = tensor_data(s, index, t);
-        if (take)
-            s->taken[index] = 1;
-        return t;
-    }
-    return NULL;
+    return w->entries[index].tensor;
 }
 
-const struct tensor *weights_find(struct weights *w, const char *name, const void **data)
+static int named(const void *name, const void *entry)
 {
-    return look_up(w, name, data, false);
+    return strcmp(name, ((const struct entry *)entry)->tensor->name);
 }
 
-const struct tensor *weights_take(struct weights *w, const char *name, const void **data)
+const struct tensor *weights_find(const struct weights *w, const char *name)
 {
-    return look_up(w, name, data, true);
+    const struct entry *entry = bsearch(name, w->entries, w->entry_count, sizeof *w->entries, named);
+    return entry ? entry->tensor : NULL;
+}
+
+/* Of a tensor that weights_find or weights_at gave. A name that is in two files is there twice. */
+static struct entry *entry_of(const struct weights *w, const struct tensor *t)
+{
+    struct entry *entry = bsearch(t->name, w->entries, w->entry_count, sizeof *w->entries, named);
+    while (entry > w->entries && by_name(entry - 1, entry) == 0)
+        entry--;
+    while (entry->tensor != t)
+        entry++;
+    return entry;
+}
+
+const struct tensor *weights_take(struct weights *w, const char *name)
+{
+    const struct tensor *t = weights_find(w, name);
+    if (t)
+        entry_of(w, t)->taken = true;
+    return t;
 }
 
 const char *weights_left(const struct weights *w, int (*may_be_left)(const char *name))
 {
-    for (size_t i = 0; i < w->count; i++)
-        for (size_t j = 0; j < safetensors_count(w->shards[i].file); j++) {
-            const char *name = safetensors_at(w->shards[i].file, j)->name;
-            if (!w->shards[i].taken[j] && !may_be_left(name))
-                return name;
-        }
+    for (size_t i = 0; i < w->entry_count; i++) {
+        const struct entry *entry = &w->entries[i];
+        if (!entry->taken && !may_be_left(entry->tensor->name))
+            return entry->tensor->name;
+    }
     return NULL;
 }
 
 uint64_t weights_bytes(const struct weights *w)
 {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < w->count; i++)
-        for (size_t j = 0; j < safetensors_count(w->shards[i].file); j++)
-            bytes += safetensors_at(w->shards[i].file, j)->bytes;
+    for (size_t i = 0; i < w->entry_count; i++)
+        bytes += w->entries[i].tensor->bytes;
     return bytes;
 }
 
 int64_t weights_parameters(const struct weights *w)
 {
     int64_t elements = 0;
-    for (size_t i = 0; i < w->count; i++)
-        for (size_t j = 0; j < safetensors_count(w->shards[i].file); j++)
-            elements += tensor_elements(safetensors_at(w->shards[i].file, j));
+    for (size_t i = 0; i < w->entry_count; i++)
+        elements += tensor_elements(w->entries[i].tensor);
     return elements;
 }
 
-static void hash_tensor(struct sha256 *hash, const struct tensor *t, const unsigned char *data)
+/* ---- files that change ---- */
+
+static bool same_time(const struct timespec *a, const struct timespec *b)
 {
-    sha256_update(hash, t->name, strlen(t->name) + 1);
-    sha256_update(hash, &t->dtype, sizeof t->dtype);
-    sha256_update(hash, t->shape, (size_t)t->dimensions * sizeof *t->shape);
-    for (int third = 0; third < 3; third++) {
-        uint64_t start = t->bytes / 3 * (uint64_t)third;
-        uint64_t length = t->bytes - start < SAMPLE_BYTES ? t->bytes - start : SAMPLE_BYTES;
-        sha256_update(hash, data + start, length);
-    }
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
 
-/* Only whole pages, and only of the map: a tensor that was copied lives on the heap. */
-void weights_forget(struct weights *w, const void *data, size_t bytes)
+/* Links and permissions may change: the bytes stay what they are. */
+static int check_unchanged(const struct shard *s, struct err *e)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data, end = begin + bytes;
+    struct stat now;
+    if (fstat(s->fd, &now) != 0)
+        return err_errno(e, "cannot look at %s", s->name);
+    if (now.st_size == s->status.st_size && same_time(&now.st_mtim, &s->status.st_mtim))
+        return 0;
+    err_set(e, "io_error", "%.100s has changed since it was opened", s->name);
+    return err_hint(e, "Start the daemon again once the model's files are whole.");
+}
+
+/* ---- which files these are ---- */
+
+int weights_describe(const struct weights *w, struct buf *out, struct err *e)
+{
     for (size_t i = 0; i < w->count; i++) {
-        uintptr_t map = (uintptr_t)w->shards[i].map;
-        if (begin < map || end > map + w->shards[i].map_bytes)
-            continue;
-        begin = (begin + page - 1) / page * page;
-        end = end / page * page;
-        if (begin < end)
-            madvise((void *)begin, end - begin, MADV_DONTNEED);
-        return;
+        const struct stat *s = &w->shards[i].status;
+        if (buf_printf(out, "%s %llu bytes, inode %llu, written %lld.%09ld, changed %lld.%09ld\n",
+                       w->shards[i].name, (unsigned long long)s->st_size, (unsigned long long)s->st_ino,
+                       (long long)s->st_mtim.tv_sec, s->st_mtim.tv_nsec, (long long)s->st_ctim.tv_sec,
+                       s->st_ctim.tv_nsec) != 0)
+            return err_memory(e);
     }
+    return 0;
 }
 
-void weights_forget_all(struct weights *w)
+int64_t weights_changed_s(const struct weights *w)
 {
+    int64_t latest = 0;
     for (size_t i = 0; i < w->count; i++)
-        madvise(w->shards[i].map, w->shards[i].map_bytes, MADV_DONTNEED);
+        if (w->shards[i].status.st_ctim.tv_sec > latest)
+            latest = w->shards[i].status.st_ctim.tv_sec;
+    return latest;
 }
 
-void weights_fingerprint(struct weights *w, uint8_t out[SHA256_BYTES])
+/* ---- reading ---- */
+
+static int read_part(const struct entry *entry, struct stretch part, void *out, struct err *e)
 {
-    struct sha256 hash;
-    sha256_init(&hash);
+    const struct shard *s = entry->shard;
+    if (file_pread(s->fd, out, part.bytes, entry->tensor->offset + part.at, e) == 0)
+        return 0;
+    return in_shard(s, e);
+}
+
+int weights_read(const struct weights *w, const struct tensor *t, struct stretch part, void *out,
+                 struct err *e)
+{
+    const struct entry *entry = entry_of(w, t);
+    return check_unchanged(entry->shard, e) == 0 ? read_part(entry, part, out, e) : -1;
+}
+
+/* ---- places ---- */
+
+static unsigned char *place_of(const struct weights *w, const struct entry *entry)
+{
+    return w->memory + entry->place;
+}
+
+const void *weights_place(const struct weights *w, const struct tensor *t)
+{
+    return place_of(w, entry_of(w, t));
+}
+
+/* Make the pages of a part readable and writable. */
+static int open_pages(unsigned char *place, struct stretch part, struct err *e)
+{
+    uint64_t page = page_bytes(), begin = part.at / page * page;
+    if (part.bytes == 0 || mprotect(place + begin, part.at + part.bytes - begin, PROT_READ | PROT_WRITE) == 0)
+        return 0;
+    return err_set(e, "out_of_memory", "cannot get %llu bytes of memory for weights",
+                   (unsigned long long)part.bytes);
+}
+
+int weights_keep(struct weights *w, const struct tensor *t, struct err *e)
+{
+    struct entry *entry = entry_of(w, t);
+    entry->kept = true;
+    if (open_pages(place_of(w, entry), (struct stretch){0, t->bytes}, e) != 0)
+        return -1;
+    if (t->bytes)
+        madvise(place_of(w, entry), t->bytes, MADV_HUGEPAGE); /* a wish: it works without */
+    return 0;
+}
+
+bool weights_is_kept(const struct weights *w, const struct tensor *t)
+{
+    return entry_of(w, t)->kept;
+}
+
+int weights_bring(struct weights *w, const struct tensor *t, struct stretch part, struct err *e)
+{
+    const struct entry *entry = entry_of(w, t);
+    unsigned char *place = place_of(w, entry);
+    if (!entry->kept && open_pages(place, part, e) != 0)
+        return -1;
+    return read_part(entry, part, place + part.at, e);
+}
+
+void weights_forget(struct weights *w, const struct tensor *t, struct stretch part)
+{
+    const struct entry *entry = entry_of(w, t);
+    uint64_t page = page_bytes(), begin = (part.at + page - 1) / page * page,
+             end = (part.at + part.bytes) / page * page;
+    if (!entry->kept && begin < end)
+        madvise(place_of(w, entry) + begin, end - begin, MADV_DONTNEED);
+}
+
+/* Kept: read-only from now on. Otherwise as it was before anything was brought. */
+static int seal_tensor(const struct weights *w, const struct entry *entry, struct err *e)
+{
+    unsigned char *place = place_of(w, entry);
+    uint64_t page = page_bytes(), bytes = (entry->tensor->bytes + page - 1) / page * page;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    bool sealed = bytes == 0 || (entry->kept ? mprotect(place, bytes, PROT_READ) == 0
+                                             : mmap(place, bytes, PROT_NONE, flags, -1, 0) != MAP_FAILED);
+    return sealed ? 0 : err_errno(e, "cannot protect the weights");
+}
+
+int weights_seal(struct weights *w, struct err *e)
+{
     for (size_t i = 0; i < w->count; i++)
-        for (size_t j = 0; j < safetensors_count(w->shards[i].file); j++) {
-            const struct tensor *t = safetensors_at(w->shards[i].file, j);
-            hash_tensor(&hash, t, tensor_data(&w->shards[i], j, t));
-            weights_forget(w, tensor_data(&w->shards[i], j, t),
-                           t->bytes); /* a sample brings whole stretches with it */
-        }
-    sha256_final(&hash, out);
+        if (check_unchanged(&w->shards[i], e) != 0)
+            return -1;
+    for (size_t i = 0; i < w->entry_count; i++)
+        if (seal_tensor(w, &w->entries[i], e) != 0)
+            return -1;
+    return 0;
 }

@@ -152,7 +152,7 @@ static struct delta *own_tensors(const struct model *m)
     for (size_t i = 0; i < count; i++) {
         size_t size = (size_t)slots[i].rows * (size_t)(slots[i].cols ? slots[i].cols : 1);
         float *values = calloc(size, sizeof *values);
-        model_slot_values(m, (int)i, 0, size, values);
+        assert_int_equal(model_slot_values(m, (int)i, 0, size, values, &e), 0);
         all[i] = (struct delta_replacement){(int)i, values};
     }
     if (delta_new(&d, m, &(struct delta_source){.replacements = all, .replacement_count = count}, &e) != 0)

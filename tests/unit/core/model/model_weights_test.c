@@ -1,10 +1,12 @@
 /* The weights of a model: every tensor is there and has its shape, none is left over; and however the files
  * store them, the model computes the same bits. The models are tiny and made here. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -197,10 +199,9 @@ struct logits {
 };
 
 /* Logits of a prompt and a few tokens behind it. */
-static struct logits compute(const char *directory)
+static struct logits logits_of(const struct model *m)
 {
     static const int32_t prompt[PROMPT] = {3, 0, 10, 7, 7};
-    struct model *m = fixture_model(directory);
     struct engine *g = fixture_engine(m, 2, 3, 2);
     struct runs *all = runs_new();
     struct run *run = calloc(1, sizeof *run);
@@ -216,6 +217,13 @@ static struct logits compute(const char *directory)
     run_fini(run);
     free(run);
     engine_free(g);
+    return out;
+}
+
+static struct logits compute(const char *directory)
+{
+    struct model *m = fixture_model(directory);
+    struct logits out = logits_of(m);
     model_close(m);
     return out;
 }
@@ -254,10 +262,11 @@ static void data_is_aligned_to_its_elements(void **state)
         write_weights(directory, "model.safetensors", l.entries, l.count, remainder);
         assert_int_equal(weights_open(&w, directory, &e), 0);
         for (int i = 0; i < l.count; i++) {
-            const void *data = NULL;
-            const struct tensor *t = weights_find(w, l.entries[i].name, &data);
+            const struct tensor *t = weights_find(w, l.entries[i].name);
             assert_non_null(t);
+            const void *data = weights_place(w, t);
             assert_int_equal((uintptr_t)data % dtype_size(t->dtype), 0);
+            assert_int_equal(weights_bring(w, t, (struct stretch){0, t->bytes}, &e), 0);
             uint32_t random = l.entries[i].seed * 1664525u + 1013904223u; /* the first number written */
             assert_true(*(const float *)data == (float)(random >> 8) / 8388608.0f - 1.0f);
         }
@@ -451,7 +460,8 @@ static void check_prefix(const char *directory, struct list l, const char *prefi
     snprintf(weight, sizeof weight, "%s.weight", path + strlen(prefix));
     assert_string_equal(s->tensor, weight);
     float *wide = calloc((size_t)s->rows * (size_t)s->cols, sizeof *wide);
-    model_slot_values(m, slot, 0, (size_t)s->rows * (size_t)s->cols, wide);
+    struct err e;
+    assert_int_equal(model_slot_values(m, slot, 0, (size_t)s->rows * (size_t)s->cols, wide, &e), 0);
     free(wide);
     model_close(m);
 }
@@ -640,6 +650,105 @@ static void the_fingerprint_knows_config_and_weights(void **state)
     scratch_remove(directory);
 }
 
+/* Spread over other files, it is the same base. */
+static void the_fingerprint_knows_no_files(void **state)
+{
+    (void)state;
+    struct list l = llama_list(true);
+    uint8_t first[SHA256_BYTES], other[SHA256_BYTES];
+    char *directory = new_llama(false);
+    write_weights(directory, "model.safetensors", l.entries, l.count, 0);
+    fingerprint_of(directory, first);
+    scratch_remove(directory);
+    directory = new_llama(false);
+    write_weights(directory, "a.safetensors", l.entries + 4, l.count - 4, 3);
+    write_weights(directory, "b.safetensors", l.entries, 4, 1);
+    struct buf index = {0};
+    buf_append_string(&index, "{\"weight_map\": {");
+    for (int i = 0; i < l.count; i++)
+        buf_printf(&index, "%s\"%s\": \"%c.safetensors\"", i ? ", " : "", l.entries[i].name,
+                   i < 4 ? 'b' : 'a');
+    buf_append_string(&index, "}}");
+    write_text(directory, "model.safetensors.index.json", index.data);
+    buf_fini(&index);
+    fingerprint_of(directory, other);
+    assert_memory_equal(first, other, SHA256_BYTES);
+    scratch_remove(directory);
+}
+
+/* ---- files that change under an open model ---- */
+
+static void change_byte(const char *path, off_t at)
+{
+    unsigned char byte;
+    int fd = open(path, O_RDWR);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+/* Wherever it is. */
+static void every_byte_counts(void **state)
+{
+    (void)state;
+    struct list l = llama_list(true);
+    char *directory = new_llama(false), path[300];
+    uint8_t first[SHA256_BYTES], other[SHA256_BYTES];
+    write_weights(directory, "model.safetensors", l.entries, l.count, 0);
+    snprintf(path, sizeof path, "%s/model.safetensors", directory);
+    fingerprint_of(directory, first);
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    for (off_t at = status.st_size - 1; at > status.st_size - 1500; at -= 37) {
+        change_byte(path, at);
+        fingerprint_of(directory, other);
+        assert_memory_not_equal(first, other, SHA256_BYTES);
+        change_byte(path, at);
+    }
+    fingerprint_of(directory, other);
+    assert_memory_equal(first, other, SHA256_BYTES);
+    scratch_remove(directory);
+}
+
+/* What is served is in the process's own memory: a file that is cut short, or written over, changes nothing,
+ * and what would have to be read from it is an error. */
+static void a_model_outlives_its_files(void **state)
+{
+    (void)state;
+    static const enum precision precisions[] = {PRECISION_EXACT, PRECISION_INT8};
+    struct list l = llama_list(true);
+    for (int i = 0; i < 4; i++) {
+        char *directory = new_llama(false), path[300];
+        write_weights(directory, "model.safetensors", l.entries, l.count, 0);
+        snprintf(path, sizeof path, "%s/model.safetensors", directory);
+        const struct timespec long_ago[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+        assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+        fixture_precision = precisions[i % 2];
+        struct model *m = fixture_model(directory);
+        fixture_precision = PRECISION_EXACT;
+        struct logits before = logits_of(m), after;
+        struct err e = {0};
+        float values[11 * 6];
+        int slot = model_find_slot(m, "model.layers.0.mlp.up_proj", "weight");
+        assert_int_equal(model_slot_values(m, slot, 0, 60, values, &e), 0);
+        if (i < 2)
+            assert_int_equal(truncate(path, 100), 0);
+        else
+            change_byte(path, 2000);
+        after = logits_of(m);
+        assert_same_logits(&before, &after);
+        int result = model_slot_values(m, slot, 0, 60, values, &e);
+        assert_int_equal(result, precisions[i % 2] == PRECISION_EXACT ? 0 : -1);
+        if (result != 0) {
+            assert_string_equal(e.code, "io_error");
+            assert_non_null(strstr(e.message, "model.safetensors has changed"));
+        }
+        model_close(m);
+        scratch_remove(directory);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -655,6 +764,9 @@ int main(void)
         cmocka_unit_test(bad_indexes_are_refused),
         cmocka_unit_test(other_files_are_explained),
         cmocka_unit_test(the_fingerprint_knows_config_and_weights),
+        cmocka_unit_test(the_fingerprint_knows_no_files),
+        cmocka_unit_test(every_byte_counts),
+        cmocka_unit_test(a_model_outlives_its_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,14 +50,20 @@ static void open_and_compare(const char *state, float expected[VOCAB], int first
     model_close(m);
 }
 
-/* The only file of the cache directory. */
+static bool ends_in(const char *name, const char *end)
+{
+    size_t length = strlen(name), wanted = strlen(end);
+    return length > wanted && strcmp(name + length - wanted, end) == 0;
+}
+
+/* The only file of packed weights in the cache directory; the digest of the stored ones stands beside it. */
 static void find_file(void)
 {
     DIR *d = opendir(cache);
     int files = 0;
     assert_non_null(d);
     for (struct dirent *entry; (entry = readdir(d));)
-        if (entry->d_name[0] != '.') {
+        if (entry->d_name[0] != '.' && !ends_in(entry->d_name, ".digest")) {
             files++;
             snprintf(path, sizeof path, "%s/%s", cache, entry->d_name);
         }
@@ -118,6 +125,50 @@ static void a_cache_that_cannot_be_written_is_no_obstacle(void **state)
     snprintf(cache, sizeof cache, "%s/packed", directory);
 }
 
+/* The digest of the stored weights is remembered; damage to the memory, or another file, is seen. */
+static void the_digest_is_remembered(void **state)
+{
+    (void)state;
+    float logits[VOCAB];
+    struct stat status;
+    DIR *d = opendir(cache);
+    assert_non_null(d);
+    path[0] = '\0';
+    for (struct dirent *entry; (entry = readdir(d));)
+        if (ends_in(entry->d_name, ".digest"))
+            snprintf(path, sizeof path, "%s/%s", cache, entry->d_name);
+    closedir(d);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    ino_t first = status.st_ino;
+    open_and_compare("read from", logits, 1);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_ino, first); /* not written again */
+    for (off_t at = 0; at < status.st_size; at += 7) {
+        flip_byte(at);
+        open_and_compare("read from", logits, 0); /* found anew, and the same */
+    }
+    assert_int_equal(truncate(path, 100), 0);
+    open_and_compare("read from", logits, 0);
+}
+
+/* What this test copies is younger than two seconds: the next change might bear the same time. */
+static void young_files_are_not_remembered(void **state)
+{
+    (void)state;
+    char model[1200], own_cache[1200], command[4000];
+    struct err e;
+    snprintf(model, sizeof model, "%s/model", directory);
+    snprintf(own_cache, sizeof own_cache, "%s/own", directory);
+    snprintf(command, sizeof command, "cp -r --no-preserve=all %s %s", fixture_path("models/llama"), model);
+    assert_int_equal(system(command), 0);
+    const struct model_options o = {.precision = PRECISION_EXACT, .packed_cache = own_cache};
+    struct model *m = NULL;
+    assert_int_equal(model_open(&m, model, &o, &e), 0);
+    model_close(m);
+    assert_int_equal(access(own_cache, F_OK), -1);
+}
+
 static void int4_has_a_file_of_its_own(void **state)
 {
     (void)state;
@@ -150,6 +201,8 @@ int main(void)
         cmocka_unit_test(the_second_start_reads_them),
         cmocka_unit_test(damage_is_seen),
         cmocka_unit_test(a_cache_that_cannot_be_written_is_no_obstacle),
+        cmocka_unit_test(the_digest_is_remembered),
+        cmocka_unit_test(young_files_are_not_remembered),
         cmocka_unit_test(int4_has_a_file_of_its_own),
         cmocka_unit_test(numeric_models_are_exact),
     };
