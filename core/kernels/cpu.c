@@ -11,6 +11,8 @@ static bool anywhere(void)
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "core/kernels/x86/x86.h"
 
@@ -39,6 +41,16 @@ static bool has_avx512(void)
     return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
+
+/* Tiles need the kernel's permission, for the whole process and threads to come; asking again does no harm.
+ */
+static bool has_amx(void)
+{
+    enum { PERMISSION = 0x1023 /* ARCH_REQ_XCOMP_PERM */, TILES = 18 /* XFEATURE_XTILEDATA */ };
+    unsigned eax, ebx, ecx, edx;
+    return has_avx512() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx >> 24 & 1) /* tiles */ &&
+           (edx >> 25 & 1) /* of int8 */ && syscall(SYS_arch_prctl, PERMISSION, TILES) == 0;
+}
 #endif
 
 /* From the slowest to the fastest. */
@@ -48,6 +60,7 @@ static const struct kernels variants[] = {
     {"avx2", has_v3, &qgemm_avx2, &lowrank_avx2, &attention_avx2, &vector_avx2},
     {"avxvnni", has_avxvnni, &qgemm_avxvnni, &lowrank_avx2, &attention_avx2, &vector_avx2},
     {"avx512", has_avx512, &qgemm_avx512, &lowrank_avx2, &attention_avx2, &vector_avx2},
+    {"amx", has_amx, &qgemm_amx, &lowrank_avx2, &attention_avx2, &vector_avx2},
 #endif
 };
 

@@ -1,5 +1,5 @@
 /* Which kernels run here: plain C first, raised by what the CPU has, held lower by the environment variable
- * ADAPTERD_KERNELS (plain, avx2, avxvnni, avx512). Decided once, at the first call; any thread.
+ * ADAPTERD_KERNELS (plain, avx2, avxvnni, avx512, amx). Decided once, at the first call; any thread.
  *
  * This file and all that stands beside it are compiled for the plainest CPU, so that what a CPU lacks can be
  * said on that CPU. */

@@ -225,11 +225,23 @@ static void equals_plain(void **state)
         }
 }
 
+/* As many tokens as fill tiles, and some more, by weights that are taken in several parts. */
+static void equals_plain_in_tiles(void **state)
+{
+    const struct qgemm_kernels *k = *state;
+    static const int tokens[] = {31, 32, 33, 47, 48, 79}, cols[] = {64, 512, 576, 1100};
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
+        for (size_t j = 0; j < sizeof cols / sizeof *cols; j++) {
+            check_size(k, R16_INT8, 80, cols[j], tokens[i]);
+            check_size(k, R16_INT4, 80, cols[j], tokens[i]);
+        }
+}
+
 /* A token's result is the same alone and at every place of a larger call. */
 static void tokens_do_not_depend_on_each_other(void **state)
 {
     const struct qgemm_kernels *k = *state;
-    enum { ROWS = 32, COLS = 320, TOKENS = R16_WIDE_TOKENS + 7 };
+    enum { ROWS = 32, COLS = 320, TOKENS = 50 };
     for (int bits = R16_INT4; bits <= R16_INT8; bits += 4) {
         struct sample s;
         struct activation all;
@@ -273,6 +285,7 @@ static void print_speed(const char *name, const struct qgemm_kernels *k, enum qg
 
 #define VARIANT(K)                                                                                 \
     {"equals plain: " #K, equals_plain, NULL, NULL, (void *)&K},                                   \
+        {"equals plain in tiles: " #K, equals_plain_in_tiles, NULL, NULL, (void *)&K},             \
     {                                                                                              \
         "tokens do not depend on each other: " #K, tokens_do_not_depend_on_each_other, NULL, NULL, \
             (void *)&K                                                                             \
@@ -287,7 +300,10 @@ int main(void)
         VARIANT(qgemm_avx2),
         VARIANT(emulated_avxvnni),
         VARIANT(emulated_avx512),
+        VARIANT(emulated_amx),
         {"equals plain: the one in use", equals_plain, NULL, NULL, (void *)cpu_kernels()->qgemm},
+        {"equals plain in tiles: the one in use", equals_plain_in_tiles, NULL, NULL,
+         (void *)cpu_kernels()->qgemm},
     };
     print_speed("plain", &qgemm_plain, R16_INT8);
     print_speed(cpu_kernels()->name, cpu_kernels()->qgemm, R16_INT8);

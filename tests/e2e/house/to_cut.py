@@ -4,6 +4,5 @@ ARROWS = {
 }
 
 CIRCLES = [
-    {"core/kernels/x86/qgemm_avx2", "core/kernels/x86/qgemm_avx2_wide"},
     {"core/engine/engine", "core/engine/engine_loop", "core/engine/engine_private", "core/engine/sampler", "core/engine/sequence"},
 ]

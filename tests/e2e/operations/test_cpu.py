@@ -10,7 +10,7 @@ from daemon import ADAPTERD, BUILD, model_path
 
 EMULATOR = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
 # What AVX, AVX2, FMA, F16C, BMI and later brought: vector instructions begin with v, and these do not.
-LATER = re.compile(r"\t(v(?!err|erw|mcall)[a-z0-9]+|tile\w+|ldtilecfg|mulx|shlx|shrx|sarx|rorx|pdep|pext|bzhi|andn|bls[a-z]+)\b")
+LATER = re.compile(r"\t(v(?!err|erw|mcall)[a-z0-9]+|tile\w+|ldtilecfg|tdp\w+|mulx|shlx|shrx|sarx|rorx|pdep|pext|bzhi|andn|bls[a-z]+)\b")
 
 
 def objects():

@@ -288,7 +288,7 @@ def test_the_process_and_the_build(daemon):
     (_, labels), = look.families["adapterd_build_info"].samples
     version = daemon.client().get("/version").json
     labels = dict(labels)
-    assert labels.pop("isa") in ("plain", "avx2", "avxvnni", "avx512")
+    assert labels.pop("isa") in ("plain", "avx2", "avxvnni", "avx512", "amx")
     assert labels == {"version": version["version"], "precision": version["precision"]}
     before = Look(daemon.client())("connections_total")
     assert Look(daemon.client())("connections_total") == before + 1
