@@ -10,7 +10,8 @@
 struct pattern;
 struct pattern_work; /* one thread's memory for matching */
 
-/* Error "tokenizer_unsupported" names a construct whose meaning here would not surely be the same. */
+/* `regex` is valid UTF-8. Error "tokenizer_unsupported" names a construct whose meaning here would not surely
+ * be the same. */
 MUST_USE int pattern_new_regex(struct pattern **out, const char *regex, size_t length, struct err *e);
 MUST_USE int pattern_new_literal(struct pattern **out, const char *text, size_t length,
                                  struct err *e); /* length > 0 */
