@@ -95,6 +95,7 @@ int server_open_model(struct server *s, struct err *e)
     struct model_options options = {.precision = s->config.precision,
                                     .kv_int8 = s->config.kv_int8,
                                     .context = s->config.context,
+                                    .no_generation = s->config.no_generation,
                                     .threads = s->config.threads,
                                     .packed_cache = s->config.packed_cache,
                                     .progress = log_progress,

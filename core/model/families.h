@@ -42,9 +42,9 @@ struct family {
     const char *attention_norm, *mlp_norm, *q_norm, *k_norm;
     const char *q, *k, *v, *qkv, *o, *gate, *up, *down; /* NULL: the family has none */
     /* adapters */
-    const char *lora_targets[FAMILY_LORA_TARGETS]; /* of PEFT where target_modules is null, sorted; none: it has no
-                                                        default */
-    const char *gguf;            /* general.architecture of GGUF files; NULL: there are none */
+    const char *lora_targets[FAMILY_LORA_TARGETS]; /* of PEFT where target_modules is null, sorted; none: it
+                                                      has no default */
+    const char *gguf;   /* general.architecture of GGUF files; NULL: there are none */
     bool gguf_permuted; /* whose rows of q and k pair neighbours: rotation of neighbours instead of halves */
 };
 

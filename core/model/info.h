@@ -54,6 +54,7 @@ struct model_options {
     enum precision precision;
     bool kv_int8;             /* keys and values as int8 rather than bf16; not in precision exact */
     int context;              /* tokens of one sequence at most; 0: what the model has */
+    bool no_generation;       /* sampling defaults of generation_config.json are not read */
     int threads;              /* that pack the weights; 0: as many as the process may use */
     const char *packed_cache; /* directory that keeps packed weights and the digest of the files for the next
                                  start; NULL: none */

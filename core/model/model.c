@@ -160,6 +160,9 @@ static int load(struct model *m, const char *directory, const struct model_optio
                    : f->numeric                      ? PRECISION_EXACT
                                                      : PRECISION_INT8;
     m->kv_int8 = o->kv_int8;
+    m->generation = generation_none();
+    if (!f->numeric && !o->no_generation && generation_read(&m->generation, directory, e) != 0)
+        return -1;
     if (check_options(m, o, e) != 0 || modules_load(m, e) != 0 ||
         (!f->numeric && !f->learned_positions && fill_frequencies(m, e) != 0) ||
         pool_new(&pool, o->threads, e) != 0)
@@ -216,6 +219,11 @@ void model_close(struct model *m)
 const struct model_info *model_info(const struct model *m)
 {
     return &m->info;
+}
+
+const struct generation *model_generation(const struct model *m)
+{
+    return &m->generation;
 }
 
 const struct family *model_family(const struct model *m)

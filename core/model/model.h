@@ -4,6 +4,7 @@
 #pragma once
 #include "core/base/err.h"
 #include "core/model/families.h"
+#include "core/model/generation.h"
 #include "core/model/info.h"
 
 const char *precision_name(enum precision p); /* "exact", "int8", "int4"; "default" */
@@ -16,6 +17,8 @@ struct model;
 int model_open(struct model **out, const char *directory, const struct model_options *o, struct err *e);
 void model_close(struct model *m);
 const struct model_info *model_info(const struct model *m);
+/* What the model's makers would have where a request says nothing about sampling. */
+const struct generation *model_generation(const struct model *m);
 const struct family *model_family(const struct model *m);
 
 /* In the order of the network, embeddings behind all others. */

@@ -3,6 +3,7 @@
 #pragma once
 #include "core/kernels/qgemm.h"
 #include "core/model/config.h"
+#include "core/model/generation.h"
 #include "core/model/info.h"
 
 struct linear {
@@ -48,6 +49,7 @@ struct layer {
 
 struct model {
     struct config config;
+    struct generation generation;
     struct model_info info;
     enum precision precision;
     bool kv_int8;

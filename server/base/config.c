@@ -17,6 +17,7 @@ enum option {
     OPTION_PRECISION,
     OPTION_KV_PRECISION,
     OPTION_CONTEXT,
+    OPTION_GENERATION_CONFIG,
     OPTION_PACKED_CACHE,
     OPTION_THREADS,
     OPTION_KV_MEMORY,
@@ -45,6 +46,7 @@ static const struct {
     [OPTION_PRECISION] = {"precision", "ADAPTERD_PRECISION", false, NULL},
     [OPTION_KV_PRECISION] = {"kv-precision", "ADAPTERD_KV_PRECISION", false, "bf16"},
     [OPTION_CONTEXT] = {"context", "ADAPTERD_CONTEXT", false, NULL},
+    [OPTION_GENERATION_CONFIG] = {"generation-config", "ADAPTERD_GENERATION_CONFIG", false, "on"},
     [OPTION_PACKED_CACHE] = {"packed-cache", "ADAPTERD_PACKED_CACHE", false, NULL},
     [OPTION_THREADS] = {"threads", "ADAPTERD_THREADS", false, "0"},
     [OPTION_KV_MEMORY] = {"kv-memory", "ADAPTERD_KV_MEMORY", false, NULL},
@@ -78,6 +80,7 @@ const char *config_help(void)
            "  --precision KIND        exact, int8 or int4 (int8; exact for numeric models)\n"
            "  --kv-precision KIND     bf16 or int8: keys and values, where precision is not exact (bf16)\n"
            "  --context N             tokens of one sequence at most (what the model has)\n"
+           "  --generation-config on|off  sampling defaults of the model's generation_config.json (on)\n"
            "  --packed-cache DIR|off  keeps int8 and int4 weights for the next start (DATA/packed)\n"
            "  --threads N             compute threads (0: as many as the process may use)\n"
            "  --kv-memory SIZE        memory for keys and values (from the machine's memory)\n"
@@ -321,6 +324,15 @@ static int take_precision(struct config *c, const struct values *v, struct err *
     return 0;
 }
 
+static int take_generation_config(struct config *c, const struct values *v, struct err *e)
+{
+    const char *text = v->text[OPTION_GENERATION_CONFIG];
+    c->no_generation = strcmp(text, "off") == 0;
+    if (!c->no_generation && strcmp(text, "on") != 0)
+        return unexpected(v, OPTION_GENERATION_CONFIG, "on or off", e);
+    return 0;
+}
+
 /* A name that stands in addresses, headers and logs as it is. */
 static int check_model_name(const struct values *v, struct err *e)
 {
@@ -373,7 +385,8 @@ static int take_values(struct config *c, struct values *v, struct err *e)
         take_int(v, OPTION_THREADS, 0, 1024, &c->threads, e) != 0 ||
         take_int(v, OPTION_MAX_BATCH, 1, 4096, &c->max_batch, e) != 0 ||
         take_int(v, OPTION_CONTEXT, 1, MODEL_CONTEXT_MAX, &c->context, e) != 0 ||
-        check_model_name(v, e) != 0 || take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||
+        check_model_name(v, e) != 0 || take_generation_config(c, v, e) != 0 ||
+        take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||
         take_size(v, OPTION_ADAPTER_MEMORY, &c->adapter_bytes, e) != 0 || take_words(c, v, e) != 0)
         return -1;
     if (!v->text[OPTION_MODEL])

@@ -19,6 +19,7 @@ struct config {
     char *packed_cache;               /* directory; NULL: none */
     char *admin_key_file;             /* NULL: DATA/admin.key */
     int context;                      /* tokens of one sequence at most; 0: what the model has */
+    bool no_generation;               /* sampling defaults of the model are not used */
     int threads;                      /* 0: as many as the process may use */
     int max_batch;                    /* sequences that run at the same time */
     uint64_t kv_bytes, adapter_bytes; /* 0: from the machine's memory */

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "core/model/config.h"
+#include "core/model/generation.h"
 #include "tests/golden/fixture.h"
 #include "tests/unit/support/scratch.h"
 
@@ -551,6 +552,77 @@ static void end_tokens(void **state)
     }
 }
 
+/* ---- generation_config.json ---- */
+
+#define NOTHING                 \
+    {                           \
+        NAN, NAN, NAN, NAN, NAN \
+    }
+
+static const struct {
+    const char *text; /* NULL: no such file */
+    struct generation expected;
+    const char *param; /* of the refusal */
+} generations[] = {
+    {NULL, NOTHING, NULL},
+    {"{}", NOTHING, NULL},
+    {"{\"eos_token_id\": 2, \"max_new_tokens\": 5, \"top_h\": [], \"cache_implementation\": \"x\"}", NOTHING,
+     NULL},
+    {"{\"do_sample\": true, \"temperature\": 0.7, \"top_p\": 0.8, \"top_k\": 20, \"repetition_penalty\": "
+     "1.05}",
+     {0.7, 0.8, NAN, 1.05, 20},
+     NULL},
+    {"{\"temperature\": 1, \"min_p\": 0.05, \"top_k\": 0}", {1, NAN, 0.05, NAN, 0}, NULL},
+    {"{\"do_sample\": false, \"temperature\": 0.7, \"top_k\": -1}", {0, NAN, NAN, NAN, 0}, NULL},
+    {"{\"do_sample\": null, \"temperature\": null, \"top_p\": null, \"top_k\": null}", NOTHING, NULL},
+    {"{\"temperature\": -1}", NOTHING, "temperature"},
+    {"{\"temperature\": \"0.7\"}", NOTHING, "temperature"},
+    {"{\"temperature\": 1e400}", NOTHING, ""},
+    {"{\"temperature\": 101}", NOTHING, "temperature"},
+    {"{\"top_p\": 0}", NOTHING, "top_p"},
+    {"{\"top_p\": 1.5}", NOTHING, "top_p"},
+    {"{\"top_k\": 20.0}", NOTHING, "top_k"},
+    {"{\"top_k\": -2}", NOTHING, "top_k"},
+    {"{\"top_k\": 99999999999}", NOTHING, "top_k"},
+    {"{\"min_p\": true}", NOTHING, "min_p"},
+    {"{\"repetition_penalty\": 0}", NOTHING, "repetition_penalty"},
+    {"{\"do_sample\": 1}", NOTHING, "do_sample"},
+    {"[]", NOTHING, ""},
+    {"{\"top_k\": 1, \"top_k\": 2}", NOTHING, ""},
+};
+
+static bool same_default(double a, double b)
+{
+    return isnan(a) ? isnan(b) : a == b;
+}
+
+static void sampling_defaults(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof generations / sizeof *generations; i++) {
+        char *directory = scratch_new();
+        struct err e = {0};
+        struct generation g = {-1, -1, -1, -1, -1};
+        const struct generation *w = &generations[i].expected;
+        if (generations[i].text)
+            scratch_write(directory, "generation_config.json", generations[i].text,
+                          strlen(generations[i].text));
+        int result = generation_read(&g, directory, &e);
+        if (generations[i].param) {
+            if (result != -1 || strcmp(e.code, "model_malformed") != 0 ||
+                strcmp(e.param, generations[i].param) != 0 || !strstr(e.message, "generation_config.json") ||
+                g.top_k != -1)
+                fail_msg("%s: %s (%s)", generations[i].text, e.message, e.param);
+        } else if (result != 0 || !same_default(g.temperature, w->temperature) ||
+                   !same_default(g.top_p, w->top_p) || !same_default(g.min_p, w->min_p) ||
+                   !same_default(g.top_k, w->top_k) ||
+                   !same_default(g.repetition_penalty, w->repetition_penalty)) {
+            fail_msg("%s: %s", generations[i].text ? generations[i].text : "no file", e.message);
+        }
+        scratch_remove(directory);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -558,6 +630,7 @@ int main(void)
         cmocka_unit_test(harmless_fields_pass),     cmocka_unit_test(windows_are_read),
         cmocka_unit_test(fixtures_are_read),        cmocka_unit_test(refused_fields_are_named),
         cmocka_unit_test(broken_texts_are_refused), cmocka_unit_test(end_tokens),
+        cmocka_unit_test(sampling_defaults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

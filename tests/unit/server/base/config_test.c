@@ -96,6 +96,7 @@ static void mistakes_are_named(void **state)
         {"--model m --data d --kv-memory 12X", "--kv-memory"},
         {"--model m --data d --context 0", "1 to 2097152"},
         {"--model m --data d --context 4k", "--context"},
+        {"--model m --data d --generation-config vllm", "on or off"},
         {"--model m --data d --model-name a\"b", "--model-name"},
         {"--model m --data d --model-name caf\xC3\xA9", "--model-name"},
         {"--model m --data d --model-name a@b", "--model-name"},
