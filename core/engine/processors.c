@@ -105,9 +105,9 @@ static const struct {
     bool (*wanted)(const struct sampling *how);
     void (*apply)(const struct work *w);
 } processors[] = {
-    {biases_wanted, add_biases},
     {repetition_wanted, penalize_repetition},
     {frequency_wanted, penalize_frequency},
+    {biases_wanted, add_biases},
     {minimum_wanted, bar_ends},
 };
 

@@ -180,16 +180,99 @@ const char *chat_problem(const struct chat *c)
     return c->template ? NULL : c->problem.message;
 }
 
-int chat_render(const struct chat *c, const json_t *messages, struct buf *out, struct err *e)
+/* ---- rendering ---- */
+
+static int render(const struct chat *c, const json_t *messages, const json_t *variables, struct buf *out,
+                  struct err *e)
 {
     if (!c->template) {
         err_set(e, "chat_template_unsupported", "%s", c->problem.message);
         return err_hint(e, "send a prompt, not messages");
     }
-    json_t *variables = json_pack("{s:O}", "messages", messages);
-    if (!variables)
-        return err_memory(e);
-    int result = template_render(c->template, c->variables, variables, out, e);
-    json_decref(variables);
+    json_t *all = json_pack("{s:O}", "messages", messages);
+    int result = all && (!variables || json_object_update(all, (json_t *)variables) == 0) ? 0 : err_memory(e);
+    if (result == 0)
+        result = template_render(c->template, c->variables, all, out, e);
+    json_decref(all);
+    return result;
+}
+
+int chat_render(const struct chat *c, const json_t *messages, struct buf *out, struct err *e)
+{
+    return render(c, messages, NULL, out, e);
+}
+
+/* Stands behind the content of a message that is to be continued, to be found again in what the template
+ * makes of it. Templates trim contents: whether the space at its end is still there tells. */
+#define MARK "\xEF\xBF\xBD the message goes on here \xEF\xBF\xBD"
+#define MARK_BYTES (sizeof MARK - 1)
+
+static bool is_space(char c) /* none of UTF-8's longer characters */
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Is the content, but for the space around it, in the text at all? */
+static bool holds(const struct buf *text, size_t from, const json_t *content)
+{
+    const char *begin = json_string_value(content), *end = begin + json_string_length(content);
+    while (begin < end && is_space(*begin))
+        begin++;
+    while (begin < end && is_space(end[-1]))
+        end--;
+    size_t length = (size_t)(end - begin);
+    return length == 0 || memmem(text->data + from, text->length - from, begin, length);
+}
+
+/* Cut the text where the mark is, with the space before it where the template trims. */
+static int cut_at_mark(struct buf *text, size_t from, const json_t *content, struct err *e)
+{
+    char *found = NULL;
+    for (size_t at = from; at < text->length; at = (size_t)(found - text->data) + MARK_BYTES) {
+        char *next = memmem(text->data + at, text->length - at, MARK, MARK_BYTES);
+        if (!next)
+            break;
+        found = next;
+    }
+    if (!found || !holds(text, from, content))
+        return err_set(e, "chat_template_failed",
+                       "the chat template does not write the message that is to be continued");
+    size_t end = (size_t)(found - text->data);
+    bool trimmed = end + MARK_BYTES == text->length || found[MARK_BYTES] != ' ';
+    while (trimmed && end > from && is_space(text->data[end - 1]))
+        end--;
+    text->length = end;
+    text->data[end] = '\0';
+    return 0;
+}
+
+/* A copy of the content with the mark behind it. */
+static json_t *marked(const json_t *content)
+{
+    struct buf text = {0};
+    json_t *result = NULL;
+    if (buf_append(&text, json_string_value(content), json_string_length(content)) == 0 &&
+        buf_append_string(&text, MARK " ") == 0)
+        result = json_stringn(text.data, text.length);
+    buf_fini(&text);
+    return result;
+}
+
+int chat_render_with(const struct chat *c, json_t *messages, const json_t *variables, bool continued,
+                     struct buf *out, struct err *e)
+{
+    json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    json_t *content = json_object_get(last, "content");
+    size_t before = out->length;
+    if (!continued)
+        return render(c, messages, variables, out, e);
+    if (!json_is_string(content))
+        return err_set(e, "chat_template_failed", "the last message has no content that could be continued");
+    json_incref(content);
+    int result = json_object_set_new(last, "content", marked(content)) == 0 ? 0 : err_memory(e);
+    if (result == 0 && (result = render(c, messages, variables, out, e)) == 0)
+        result = cut_at_mark(out, before, content, e);
+    if (json_object_set_new(last, "content", content) != 0 && result == 0)
+        result = err_memory(e);
     return result;
 }

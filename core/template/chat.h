@@ -3,6 +3,7 @@
  * transformers. */
 #pragma once
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "core/base/buf.h"
 #include "core/base/err.h"
@@ -21,3 +22,9 @@ const char *chat_problem(const struct chat *c);
 /* Append the prompt, ending with what opens the assistant's turn. `messages` is an array of objects with
  * "role" and "content". Errors: "chat_template_unsupported"; those of template_render. */
 MUST_USE int chat_render(const struct chat *c, const json_t *messages, struct buf *out, struct err *e);
+/* The same as the caller wants it. The members of `variables` are variables of the template, before those
+ * that it has anyway: `add_generation_prompt` false leaves the assistant's turn closed. `continued`: the
+ * prompt ends where the content of the last message does, as with transformers' continue_final_message; one
+ * that the template does not write is "chat_template_failed". */
+int chat_render_with(const struct chat *c, json_t *messages, const json_t *variables, bool continued,
+                     struct buf *out, struct err *e);

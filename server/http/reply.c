@@ -31,6 +31,7 @@ static const struct {
     {"tenant_conflict", 400},
     {"token_out_of_range", 400},
     {"prompt_too_long", 400},
+    {"context_length_exceeded", 400},
     {"prompt_empty", 400},
     {"text_too_long", 400},
     {"tokenizer_split_failed", 400},
@@ -47,6 +48,7 @@ static const struct {
     {"missing_part", 400},
     {"invalid_part", 400},
     {"unauthorized", 401},
+    {"invalid_api_key", 401}, /* OpenAI's name for it */
     {"forbidden", 403},
     {"not_found", 404},
     {"tenant_not_found", 404},
@@ -86,6 +88,7 @@ static const struct {
     {"too_many_in_flight", 429},
     {"too_many_uploads", 429},
     {"rate_limited", 429},
+    {"rate_limit_exceeded", 429}, /* OpenAI's name for the others */
     {"io_error", 500},
     {"internal_error", 500},
     {"storage_failed", 500},
@@ -247,6 +250,19 @@ static bool is_openai(const struct request *r)
     return strncmp(r->path, "/v1/", 4) == 0;
 }
 
+/* The names that OpenAI's clients look for; whatever has none keeps its own. */
+static const char *openai_code(const char *code)
+{
+    static const char *const names[][2] = {{"unauthorized", "invalid_api_key"},
+                                           {"rate_limited", "rate_limit_exceeded"},
+                                           {"too_many_in_flight", "rate_limit_exceeded"},
+                                           {"tenant_queue_full", "rate_limit_exceeded"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i][0], code) == 0)
+            return names[i][1];
+    return code;
+}
+
 /* OpenAI's clients find these members in every error. */
 static int add_openai(const struct err *e, json_t *error)
 {
@@ -256,7 +272,8 @@ static int add_openai(const struct err *e, json_t *error)
                        : status == 429 ? "rate_limit_error"
                        : status >= 500 ? "server_error"
                                        : "invalid_request_error";
-    int failed = json_object_set_new(error, "type", json_string(type));
+    int failed = json_object_set_new(error, "code", json_string(openai_code(e->code)));
+    failed |= json_object_set_new(error, "type", json_string(type));
     if (!json_object_get(error, "param"))
         failed |= json_object_set_new(error, "param", json_null());
     return failed;

@@ -1,7 +1,9 @@
 /* One inference from its body to its answer: parse -> resolve -> tokenize -> lease -> submit -> stream or
- * reply. inference_run.c is the whole way, inference_routes.c its beginnings; inference_lease.c gets the
- * adapters. How bodies and answers look is the request's form: that of POST /infer is in inference_parse.c
- * and inference_answer.c, those of OpenAI's routes are in openai_parse.c and openai_answer.c.
+ * reply. inference_run.c is the whole way, inference_choices.c the runs of the model under way,
+ * inference_routes.c its beginnings; inference_lease.c gets the adapters. How bodies and answers look is the
+ * request's dialect: that of POST /infer is in inference_parse.c and inference_answer.c, those of OpenAI's
+ * routes are in openai_parse.c and openai_answer.c. inference_sampling.c and inference_prompt.c read what the
+ * bodies have in common.
  *
  * The struct is the request's task. HTTP and job threads own it until the engine has it; from then on what
  * the engine writes is under the request's lock. */
@@ -20,11 +22,18 @@ enum {
     INFERENCE_TEMPERATURE_MAX = 100,
     INFERENCE_ROWS_MAX = 4096,
     INFERENCE_MESSAGES_MAX = 4096,
+    INFERENCE_PENALTY_MAX = 2, /* of frequency and presence, either sign */
+    INFERENCE_REPETITION_MAX = 100,
+    INFERENCE_BIAS_MAX = 100,      /* either sign */
+    INFERENCE_CHOICES_MAX = 128,   /* answers of one request, all prompts together */
     INFERENCE_REFERENCE_MAX = 144, /* name@sha256:digits */
     INFERENCE_AFFINITY_MAX = 256,
     INFERENCE_ADAPTERS_MAX = 8, /* in one request */
     INFERENCE_SCALE_MAX = 100   /* of an adapter in a list, either sign */
 };
+
+/* JSON clients keep integers up to here; all bits are set. */
+#define INFERENCE_SEED_MAX ((INT64_C(1) << 53) - 1)
 
 /* One adapter of a request. */
 struct inference_part {
@@ -36,24 +45,54 @@ struct inference_part {
 
 struct inference;
 
+/* What the model goes on with, and what was expected of it. */
+struct inference_prompt {
+    struct token_list tokens;
+    float *logprob;           /* [tokens.count]; the first is not set; owned; NULL: not wanted */
+    struct engine_token *top; /* the same with the likeliest ones, where the prompt is echoed */
+    struct buf text;          /* what is echoed of it; owned */
+    bool text_special;        /* special tokens are a part of that text */
+};
+
+/* One answer: a run of the model. Under the request's lock once submitted, but for what is the HTTP
+ * thread's. */
+struct inference_choice {
+    struct inference *q;
+    struct inference_prompt *prompt;
+    int index;
+    uint64_t seed;
+    uint64_t engine_id;
+    uint64_t token_us; /* when the last token came; 0: none yet; engine thread */
+    bool done, failed;
+    struct engine_done result;
+    struct err error; /* when failed */
+    struct output output;
+
+    size_t sent_text, sent_tokens; /* of the stream; HTTP thread, as what follows */
+    size_t offset[2];              /* of the last token in the answer's text: bytes, characters */
+    bool begun, ended;             /* its first event is out, its last one is */
+};
+
 /* What the routes that run the model do not have in common. */
 struct inference_dialect {
-    /* Fill what was asked for, tokens included; `body` may be changed. Any 400 code of the API,
+    /* Fill what was asked for, prompts included; `body` may be changed. Any 400 code of the API,
      * "tenant_not_found", "forbidden". */
     int (*parse)(struct inference *q, json_t *body, struct err *e);
     /* Find the versions. Errors of registry_resolve. */
     int (*resolve)(struct inference *q, struct err *e);
-    /* The whole answer of a run that is done and did not fail. */
+    /* The whole answer of runs that are done and did not fail. */
     int (*answer)(const struct inference *q, json_t **out, struct err *e);
-    /* Append to q->event, with the request's lock held: what may be shown and was not yet; the end of the
-     * run, or its error. -1: memory ran out. */
-    int (*event)(struct inference *q);
+    /* Append to q->event, with the request's lock held: what of a choice may be shown and was not yet, and
+     * that this was all of it; the end of the answer, or its error. -1: memory ran out. */
+    int (*event)(struct inference *q, struct inference_choice *c, bool last);
     int (*last_event)(struct inference *q);
+    /* Say an error in this dialect; NULL: as it is. */
+    void (*translate)(const struct inference *q, struct err *e);
 };
 
 struct inference {
     struct request *r; /* not referenced: it owns this */
-    const struct inference_dialect *form;
+    const struct inference_dialect *dialect;
 
     /* What was asked for. */
     struct inference_part parts[INFERENCE_ADAPTERS_MAX];
@@ -61,11 +100,16 @@ struct inference {
     size_t affinity_length;                /* 0: none */
     int part_count;                        /* 0: the bare base */
     bool listed;                           /* "adapter" was a list: scales count, and the answer has a list */
-    bool stream, prompt_logprobs;
-    struct sampling sampling;
+    bool stream, prompt_logprobs, show_special;
+    bool fill_context;        /* no length was asked for: prompt and answer may fill the context together */
+    struct sampling sampling; /* what it points to is here */
+    struct sampling_bias *biases; /* owned */
+    int32_t stop_tokens[SAMPLING_STOP_TOKENS_MAX];
     struct stops stops;
-    struct token_list tokens;
-    float *rows; /* numeric models: [row_count, input_size]; owned */
+    struct inference_prompt *prompts; /* owned, [prompt_count]; none for numeric models */
+    int prompt_count;
+    int choices_each; /* answers to each prompt */
+    float *rows;      /* numeric models: [row_count, input_size]; owned */
     size_t row_count;
 
     /* Of the lease; whoever carries it on. */
@@ -76,68 +120,92 @@ struct inference {
     int load_cost; /* of adapters that were cold, in prompt tokens */
     void (*ready)(struct inference *q, struct delta *delta, const struct err *e);
 
-    uint64_t token_us; /* when the last one came; 0: none yet; engine thread */
+    struct inference_choice *choices; /* owned, [choice_count]: for each prompt in order, one at least */
+    int choice_count;
+    float *numeric; /* [row_count, vocab_size]; owned */
 
-    /* Under the request's lock once submitted. */
-    bool submitted, done, failed;
+    /* Under the request's lock. */
+    bool submitted;
+    int running;    /* choices that are not done */
     bool streaming; /* the stream's head is out: wake its reader for news */
-    uint64_t engine_id;
-    struct engine_done result;
-    struct err error; /* when failed */
-    struct output output;
-    float *prompt_logprob;           /* [tokens.count]; the first is not set; owned */
-    struct engine_token *prompt_top; /* the same with the likeliest ones, where a prompt is echoed */
-    float *numeric;                  /* [row_count, vocab_size]; owned */
 
     /* Of the stream; HTTP thread. */
     bool text_only; /* tokens are not in the events: they alone are no news */
-    size_t sent_text, sent_tokens;
+    int turn;       /* the choice to look at next */
     struct buf event;
     size_t event_sent;
-    enum { STREAM_TOKENS, STREAM_LAST, STREAM_END } stage;
+    bool event_last; /* what is in it is the end */
 
     struct {               /* of OpenAI's routes */
         bool named;        /* the body has a model, which may be the base */
         bool echo;         /* the answer begins with the prompt */
-        bool echo_special; /* and special tokens are a part of its text */
-        struct buf prompt; /* that text; owned */
         bool usage_wanted; /* as an event of its own */
-        bool begun;        /* the first event is out */
         int64_t created_s; /* since 1970 */
-        size_t offset[2];  /* of the last token in the answer's text: bytes, characters */
     } openai;
 };
 
-/* ---- the form of POST /infer ---- */
+/* ---- the routes: POST /infer, /v1/completions, /v1/chat/completions ---- */
+void inference_handle(struct request *r);
+void inference_handle_completions(struct request *r);
+void inference_handle_chat(struct request *r);
+
+void inference_free(void *inference); /* with all that it owns; a request's task_free */
+/* The whole way of a request in a dialect. */
+void inference_run(struct request *r, const struct inference_dialect *dialect);
+
+/* ---- the dialect of POST /infer ---- */
 int inference_parse(struct inference *q, json_t *body, struct err *e);
-int inference_resolve(struct inference *q, struct err *e);
 int inference_answer(const struct inference *q, json_t **out, struct err *e);
-int inference_answer_event(struct inference *q);
+int inference_answer_event(struct inference *q, struct inference_choice *c, bool last);
 int inference_answer_last_event(struct inference *q);
 
-/* ---- what the forms share; each of the parsers fills its part of `q` ---- */
+/* ---- what the dialects share; each of the parsers fills its part of `q` ---- */
 
-/* temperature, top_p, top_k, min_p, seed, max_tokens, stop, ignore_eos, stream; no log-probabilities. */
-int inference_parse_sampling(struct inference *q, const json_t *body, int64_t max_tokens, double temperature,
+/* What a body says nothing about. */
+struct inference_defaults {
+    int64_t max_tokens, top_k;
+    double temperature, top_p, min_p, repetition_penalty;
+};
+/* temperature, top_p, top_k, min_p, seed, max_tokens, min_tokens, stop, stop_token_ids, the penalties,
+ * logit_bias, ignore_eos, skip_special_tokens, stream; no log-probabilities. */
+int inference_parse_sampling(struct inference *q, const json_t *body, const struct inference_defaults *d,
                              struct err *e);
 /* One adapter more, by its name; there is room for it. "adapter_not_found" */
 int inference_parse_reference(struct inference *q, const char *name, size_t length, double scale,
                               struct err *e);
-int inference_parse_prompt(struct inference *q, const json_t *value, struct err *e);
-int inference_parse_messages(struct inference *q, const json_t *list, struct err *e);
+/* One prompt more: a text, with the special tokens that the tokenizer adds unless the body has
+ * "add_special_tokens": false. */
+int inference_parse_prompt(struct inference *q, const json_t *body, const json_t *text, struct err *e);
+/* One prompt more, empty; NULL: out of memory. Pointers to the others end here. */
+struct inference_prompt *inference_add_prompt(struct inference *q, struct err *e);
+/* One prompt more: what the chat template makes of the body's "messages", with its chat_template_kwargs,
+ * tools, documents, add_generation_prompt, continue_final_message, add_special_tokens. */
+int inference_parse_messages(struct inference *q, json_t *body, struct err *e);
 /* New references; NULL when memory ran out. */
 json_t *inference_answer_token_text(const struct inference *q, int32_t token);
 json_t *inference_answer_number(double value); /* null for what JSON cannot say */
 /* Append `data`, which is taken over, to q->event. -1: memory ran out. */
 int inference_answer_add_event(struct inference *q, json_t *data);
 
-/* ---- the routes ---- */
-void inference_free(void *inference); /* with all that it owns; a request's task_free */
-/* From the body to the answer. */
-void inference_run(struct request *r, const struct inference_dialect *dialect);
-void inference_handle(struct request *r);
-void inference_handle_completions(struct request *r);
-void inference_handle_chat(struct request *r);
+/* ---- the runs of the model ---- */
+
+/* Room for all answers. */
+int inference_choices_prepare(struct inference *q, struct err *e);
+/* Errors of engine_submit. Afterwards q->running goes to 0, and then one reference to the request is given
+ * up. */
+int inference_choices_submit(struct inference *q, struct delta *delta, struct err *e);
+void inference_choices_cancel(struct inference *q);
+/* They will not be submitted: as if they had been cancelled. */
+void inference_choices_abandon(struct inference *q);
+void inference_choices_fini(struct inference *q);
+/* Is there anything that the stream may show of a choice and did not yet? */
+bool inference_choice_has_news(const struct inference_choice *c);
+/* The first that failed; NULL: none did. */
+const struct inference_choice *inference_failed(const struct inference *q);
+/* Tokens of all prompts; of all answers; of all prompts that did not have to be computed. */
+int64_t inference_prompt_tokens(const struct inference *q);
+int64_t inference_answer_tokens(const struct inference *q);
+int64_t inference_cached_tokens(const struct inference *q);
 
 /* ---- the adapters ---- */
 int inference_resolve(struct inference *q, struct err *e);

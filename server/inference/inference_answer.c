@@ -58,11 +58,12 @@ static json_t *top_json(const struct inference *q, const struct engine_token *t)
     return list;
 }
 
-static json_t *logprobs_json(const struct inference *q, size_t from, size_t to)
+static json_t *logprobs_json(const struct inference_choice *c, size_t from, size_t to)
 {
+    const struct inference *q = c->q;
     json_t *list = json_array();
     for (size_t i = from; i < to; i++) {
-        const struct engine_token *t = &q->output.logprobs[i];
+        const struct engine_token *t = &c->output.logprobs[i];
         json_t *entry = json_pack("{s:i, s:o, s:o, s:o}", "token", (int)t->token, "text",
                                   inference_answer_token_text(q, t->token), "logprob",
                                   inference_answer_number(t->logprob), "top", top_json(q, t));
@@ -71,13 +72,13 @@ static json_t *logprobs_json(const struct inference *q, size_t from, size_t to)
     return list;
 }
 
-static json_t *prompt_logprobs_json(const struct inference *q)
+static json_t *prompt_logprobs_json(const struct inference_prompt *p)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < q->tokens.count; i++) {
+    for (size_t i = 0; i < p->tokens.count; i++) {
         json_t *entry = i == 0 ? json_null()
-                               : json_pack("{s:i, s:o}", "token", (int)q->tokens.ids[i], "logprob",
-                                           inference_answer_number(q->prompt_logprob[i]));
+                               : json_pack("{s:i, s:o}", "token", (int)p->tokens.ids[i], "logprob",
+                                           inference_answer_number(p->logprob[i]));
         list_add(&list, entry);
     }
     return list;
@@ -94,22 +95,24 @@ static json_t *usage_json(const struct inference *q)
 {
     if (q->r->server->info->numeric)
         return json_pack("{s:I}", "rows", (json_int_t)q->row_count);
-    return json_pack("{s:I, s:I, s:i}", "prompt_tokens", (json_int_t)q->tokens.count, "completion_tokens",
-                     (json_int_t)q->output.token_count, "cached_tokens", q->result.cached_tokens);
+    return json_pack("{s:I, s:I, s:I}", "prompt_tokens", (json_int_t)inference_prompt_tokens(q),
+                     "completion_tokens", (json_int_t)inference_answer_tokens(q), "cached_tokens",
+                     (json_int_t)inference_cached_tokens(q));
 }
 
 static json_t *timing_json(const struct inference *q)
 {
-    return json_pack("{s:o, s:o, s:o, s:o}", "queue", milliseconds(q->result.queue_ms), "load",
-                     milliseconds(q->load_ms), "prefill", milliseconds(q->result.prefill_ms), "decode",
-                     milliseconds(q->result.decode_ms));
+    const struct engine_done *d = &q->choices[0].result;
+    return json_pack("{s:o, s:o, s:o, s:o}", "queue", milliseconds(d->queue_ms), "load",
+                     milliseconds(q->load_ms), "prefill", milliseconds(d->prefill_ms), "decode",
+                     milliseconds(d->decode_ms));
 }
 
 static json_t *output_json(const struct inference *q)
 {
     json_t *rows = json_array();
     int size = q->r->server->info->vocab_size;
-    for (size_t i = 0; rows && i < q->row_count && q->result.finish != ENGINE_CANCELLED; i++) {
+    for (size_t i = 0; rows && i < q->row_count && q->choices[0].result.finish != ENGINE_CANCELLED; i++) {
         json_t *row = json_array();
         for (int k = 0; k < size; k++)
             json_array_append_new(row, json_real((double)q->numeric[i * (size_t)size + (size_t)k]));
@@ -149,24 +152,25 @@ static json_t *head_json(const struct inference *q)
 /* The end of an answer, the same in both forms. -1: memory ran out. */
 static int add_end(const struct inference *q, json_t *answer)
 {
-    int failed = json_object_set_new(answer, "finish_reason", json_string(finish_name(q->result.finish)));
+    const struct inference_choice *c = &q->choices[0];
+    int failed = json_object_set_new(answer, "finish_reason", json_string(finish_name(c->result.finish)));
     if (!q->r->server->info->numeric)
         failed |= json_object_set_new(answer, "seed", json_integer((json_int_t)q->sampling.seed));
     failed |= json_object_set_new(answer, "usage", usage_json(q));
     failed |= json_object_set_new(answer, "timing_ms", timing_json(q));
-    if (q->prompt_logprob)
-        failed |= json_object_set_new(answer, "prompt_logprobs", prompt_logprobs_json(q));
+    if (c->prompt && c->prompt->logprob)
+        failed |= json_object_set_new(answer, "prompt_logprobs", prompt_logprobs_json(c->prompt));
     return failed;
 }
 
-static int add_text(const struct inference *q, json_t *answer, size_t text_from, size_t tokens_from)
+static int add_text(const struct inference_choice *c, json_t *answer, size_t text_from, size_t tokens_from)
 {
-    const struct output *o = &q->output;
+    const struct output *o = &c->output;
     const char *text = o->text.data ? o->text.data + text_from : "";
     int failed = json_object_set_new(answer, "text", text_json(text, o->text_ready - text_from));
     failed |= json_object_set_new(answer, "tokens", tokens_json(o, tokens_from, o->tokens_ready));
-    if (o->want_logprobs)
-        failed |= json_object_set_new(answer, "logprobs", logprobs_json(q, tokens_from, o->tokens_ready));
+    if (o->options.want_logprobs)
+        failed |= json_object_set_new(answer, "logprobs", logprobs_json(c, tokens_from, o->tokens_ready));
     return failed;
 }
 
@@ -176,7 +180,7 @@ int inference_answer(const struct inference *q, json_t **out, struct err *e)
     if (!answer)
         return err_memory(e);
     int failed = q->r->server->info->numeric ? json_object_set_new(answer, "output", output_json(q))
-                                             : add_text(q, answer, 0, 0);
+                                             : add_text(&q->choices[0], answer, 0, 0);
     if (!failed && add_end(q, answer) == 0) {
         *out = answer;
         return 0;
@@ -201,32 +205,36 @@ int inference_answer_add_event(struct inference *q, json_t *data)
     return failed ? -1 : 0;
 }
 
-int inference_answer_event(struct inference *q)
+/* There is one choice: what is said at its end is said at the end of all. */
+int inference_answer_event(struct inference *q, struct inference_choice *c, bool last)
 {
-    json_t *data = json_object();
-    if (!data || add_text(q, data, q->sent_text, q->sent_tokens) != 0) {
+    json_t *data = last ? NULL : json_object();
+    if (last)
+        return 0;
+    if (!data || add_text(c, data, c->sent_text, c->sent_tokens) != 0) {
         json_decref(data);
         return -1;
     }
-    q->sent_text = q->output.text_ready;
-    q->sent_tokens = q->output.tokens_ready;
+    c->sent_text = c->output.text_ready;
+    c->sent_tokens = c->output.tokens_ready;
     return inference_answer_add_event(q, data);
 }
 
-static int add_error_event(struct inference *q)
+static int add_error_event(struct inference *q, const struct err *e)
 {
     if (buf_append_string(&q->event, "event: error\ndata: ") != 0 ||
-        reply_format_error(q->r, &q->error, &q->event) != 0)
+        reply_format_error(q->r, e, &q->event) != 0)
         return -1;
     return buf_append_string(&q->event, "\n\n");
 }
 
 int inference_answer_last_event(struct inference *q)
 {
-    if (q->failed)
-        return add_error_event(q);
+    const struct inference_choice *c = &q->choices[0];
+    if (c->failed)
+        return add_error_event(q, &c->error);
     json_t *data = head_json(q);
-    if (!data || add_text(q, data, q->sent_text, q->sent_tokens) != 0 || add_end(q, data) != 0) {
+    if (!data || add_text(c, data, c->sent_text, c->sent_tokens) != 0 || add_end(q, data) != 0) {
         json_decref(data);
         return -1;
     }

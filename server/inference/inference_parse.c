@@ -4,17 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/sha256.h"
-#include "core/template/chat.h"
 #include "server/base/fields.h"
 #include "server/inference/inference.h"
 
-#define SEED_MAX ((INT64_C(1) << 53) - 1) /* JSON clients keep integers up to here */
-
 static const char *const known[] = {
-    "tenant",     "adapter",    "prompt",          "messages", "tokens", "input", "stream",
-    "max_tokens", "top_p",      "top_k",           "min_p",    "seed",   "stop",  "temperature",
-    "logprobs",   "ignore_eos", "prompt_logprobs", "affinity", NULL};
+    /* who, and with what */
+    "tenant", "adapter", "affinity",
+    /* the input */
+    "prompt", "messages", "tokens", "input", "add_special_tokens", "chat_template_kwargs", "tools",
+    "documents", "add_generation_prompt", "continue_final_message",
+    /* the choice of tokens */
+    "temperature", "top_p", "top_k", "min_p", "seed", "repetition_penalty", "frequency_penalty",
+    "presence_penalty", "logit_bias",
+    /* the end */
+    "max_tokens", "min_tokens", "stop", "stop_token_ids", "ignore_eos",
+    /* the answer */
+    "stream", "logprobs", "prompt_logprobs", "skip_special_tokens", NULL};
 
 /* ---- with which adapter ---- */
 
@@ -80,68 +85,7 @@ static int parse_adapter(struct inference *q, const json_t *body, struct err *e)
     return inference_parse_reference(q, json_string_value(value), json_string_length(value), 1, e);
 }
 
-/* ---- how to sample ---- */
-
-static int parse_numbers(struct inference *q, const json_t *body, int64_t max_tokens, double temperature,
-                         struct err *e)
-{
-    int64_t top_k = 0, seed;
-    double top_p = 1, min_p = 0;
-    random_bytes(&seed, sizeof seed);
-    seed &= SEED_MAX;
-    if (field_integer(body, "max_tokens", 0, INFERENCE_MAX_TOKENS_MAX, &max_tokens, e) < 0 ||
-        field_integer(body, "top_k", 0, INFERENCE_TOP_K_MAX, &top_k, e) < 0 ||
-        field_integer(body, "seed", 0, SEED_MAX, &seed, e) < 0 ||
-        field_number(body, "temperature", 0, INFERENCE_TEMPERATURE_MAX, &temperature, e) < 0 ||
-        field_number(body, "top_p", 0, 1, &top_p, e) < 0 || field_number(body, "min_p", 0, 1, &min_p, e) < 0)
-        return -1;
-    if (top_p == 0) {
-        err_set(e, "out_of_range", "\"top_p\" must be greater than 0, up to 1");
-        return err_param(e, "top_p");
-    }
-    q->sampling = (struct sampling){.temperature = (float)temperature,
-                                    .top_p = fmaxf((float)top_p, FLT_MIN),
-                                    .min_p = (float)min_p,
-                                    .top_k = (int)top_k,
-                                    .seed = (uint64_t)seed,
-                                    .max_tokens = (int)max_tokens,
-                                    .logprobs = -1};
-    return 0;
-}
-
-static int parse_stop_string(struct inference *q, const json_t *value, struct err *e)
-{
-    if (!json_is_string(value))
-        return field_wrong_type(value, "stop", "a string or an array of strings", e);
-    if (stops_add(&q->stops, json_string_value(value), json_string_length(value)))
-        return 0;
-    err_set(e, "out_of_range", "\"stop\" may be up to %d strings of 1 to %d bytes each", STOPS_MAX,
-            STOP_BYTES_MAX);
-    return err_param(e, "stop");
-}
-
-static int parse_stop(struct inference *q, const json_t *body, struct err *e)
-{
-    const json_t *value = json_object_get(body, "stop");
-    if (!value)
-        return 0;
-    if (!json_is_array(value))
-        return parse_stop_string(q, value, e);
-    for (size_t i = 0; i < json_array_size(value); i++)
-        if (parse_stop_string(q, json_array_get(value, i), e) != 0)
-            return -1;
-    return 0;
-}
-
-int inference_parse_sampling(struct inference *q, const json_t *body, int64_t max_tokens, double temperature,
-                             struct err *e)
-{
-    if (parse_numbers(q, body, max_tokens, temperature, e) != 0 || parse_stop(q, body, e) != 0 ||
-        field_bool(body, "ignore_eos", &q->sampling.ignore_eos, e) < 0 ||
-        field_bool(body, "stream", &q->stream, e) < 0)
-        return -1;
-    return 0;
-}
+/* ---- log-probabilities ---- */
 
 static int parse_logprobs(struct inference *q, const json_t *body, struct err *e)
 {
@@ -156,61 +100,10 @@ static int parse_logprobs(struct inference *q, const json_t *body, struct err *e
 
 /* ---- the input of a language model ---- */
 
-static int check_message(const json_t *value, struct err *e)
+static int parse_tokens(struct inference *q, const json_t *body, struct err *e)
 {
-    static const char *const names[] = {"role", "content", NULL};
-    const char *text;
-    size_t length;
-    if (!json_is_object(value))
-        return field_wrong_type(value, "messages", "an array of objects", e);
-    if (fields_known(value, names, e) != 0)
-        return -1;
-    int role = field_string(value, "role", 64, &text, &length, e);
-    int content = role < 0 ? -1 : field_string(value, "content", JSON_BODY_BYTES_MAX, &text, &length, e);
-    if (role < 0 || content < 0)
-        return -1;
-    if (role && content)
-        return 0;
-    err_set(e, "missing_field", "each of \"messages\" needs a role and a content");
-    return err_param(e, "messages");
-}
-
-static int encode(struct inference *q, const char *text, size_t length, bool special, struct err *e)
-{
-    return tokenizer_encode(q->r->server->tokenizer, text, length, special, &q->tokens, e);
-}
-
-static int render_messages(struct inference *q, const json_t *list, struct err *e)
-{
-    struct buf text = {0};
-    int result = chat_render(q->r->server->chat, list, &text, e);
-    if (result == 0) /* the template writes the special tokens itself */
-        result = encode(q, text.data ? text.data : "", text.length, false, e);
-    buf_fini(&text);
-    return result;
-}
-
-int inference_parse_messages(struct inference *q, const json_t *list, struct err *e)
-{
-    if (!json_is_array(list))
-        return field_wrong_type(list, "messages", "an array of objects", e);
-    size_t count = json_array_size(list);
-    if (count < 1 || count > INFERENCE_MESSAGES_MAX) {
-        err_set(e, "out_of_range", "\"messages\" must have 1 to %d entries, found %zu",
-                INFERENCE_MESSAGES_MAX, count);
-        return err_param(e, "messages");
-    }
-    for (size_t i = 0; i < count; i++)
-        if (check_message(json_array_get(list, i), e) != 0)
-            return -1;
-    return render_messages(q, list, e);
-}
-
-int inference_parse_prompt(struct inference *q, const json_t *value, struct err *e)
-{
-    if (!json_is_string(value))
-        return field_wrong_type(value, "prompt", "a string", e);
-    return encode(q, json_string_value(value), json_string_length(value), true, e);
+    struct inference_prompt *p = inference_add_prompt(q, e);
+    return p && field_tokens(body, "tokens", q->r->server->info->vocab_size, &p->tokens, e) >= 0 ? 0 : -1;
 }
 
 /* ---- the input of a numeric model ---- */
@@ -285,7 +178,7 @@ static int choose_input(const struct inference *q, const json_t *body, const cha
     return err_param(e, *name);
 }
 
-static int parse_content(struct inference *q, const json_t *body, struct err *e)
+static int parse_content(struct inference *q, json_t *body, struct err *e)
 {
     const char *name;
     if (choose_input(q, body, &name, e) != 0)
@@ -293,11 +186,11 @@ static int parse_content(struct inference *q, const json_t *body, struct err *e)
     const json_t *value = json_object_get(body, name);
     switch (name[0]) {
     case 'p':
-        return inference_parse_prompt(q, value, e);
+        return inference_parse_prompt(q, body, value, e);
     case 'm':
-        return inference_parse_messages(q, value, e);
+        return inference_parse_messages(q, body, e);
     case 't':
-        return field_tokens(body, "tokens", q->r->server->info->vocab_size, &q->tokens, e) < 0 ? -1 : 0;
+        return parse_tokens(q, body, e);
     default:
         return parse_input(q, value, e);
     }
@@ -322,9 +215,10 @@ static int parse_affinity(struct inference *q, const json_t *body, struct err *e
 
 int inference_parse(struct inference *q, json_t *body, struct err *e)
 {
+    static const struct inference_defaults defaults = {
+        .max_tokens = INFERENCE_MAX_TOKENS_DEFAULT, .top_p = 1, .repetition_penalty = 1};
     if (fields_known(body, known, e) != 0 || request_body_tenant(q->r, body, e) != 0 ||
-        parse_adapter(q, body, e) != 0 ||
-        inference_parse_sampling(q, body, INFERENCE_MAX_TOKENS_DEFAULT, 0, e) != 0 ||
+        parse_adapter(q, body, e) != 0 || inference_parse_sampling(q, body, &defaults, e) != 0 ||
         parse_logprobs(q, body, e) != 0 || parse_affinity(q, body, e) < 0)
         return -1;
     if (parse_content(q, body, e) != 0)

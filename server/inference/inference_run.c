@@ -1,10 +1,8 @@
 #include "server/inference/inference.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/engine/logprobs.h"
 #include "core/system/clock.h"
 #include "server/base/fields.h"
 #include "server/admission/admission.h"
@@ -16,147 +14,50 @@
 void inference_free(void *arg)
 {
     struct inference *q = arg;
-    token_list_fini(&q->tokens);
     inference_lease_fini(q);
-    output_fini(&q->output);
+    inference_choices_fini(q);
     buf_fini(&q->event);
     free(q->rows);
-    buf_fini(&q->openai.prompt);
-    free(q->prompt_logprob);
-    free(q->prompt_top);
-    free(q->numeric);
+    free(q->biases);
     memory_free_wiped(q); /* stop strings, names */
-}
-
-/* ---- the engine's events, on its thread ---- */
-
-static void time_token(struct inference *q)
-{
-    struct counters *c = &q->r->server->counters;
-    uint64_t now = clock_us();
-    if (q->token_us)
-        histogram_add(&c->next_token_us, &histogram_times, now - q->token_us);
-    else
-        histogram_add(&c->first_token_us, &histogram_times, (uint64_t)(1000 * (clock_ms() - q->r->began_ms)));
-    q->token_us = now;
-}
-
-/* Is there anything that the stream may show and did not yet? */
-static bool has_news(const struct inference *q)
-{
-    return q->output.text_ready > q->sent_text || (!q->text_only && q->output.tokens_ready > q->sent_tokens);
-}
-
-static bool on_token(void *arg, const struct engine_token *t)
-{
-    struct inference *q = arg;
-    struct request *r = q->r;
-    bool more = false;
-    time_token(q);
-    pthread_mutex_lock(&r->lock);
-    q->failed = output_push(&q->output, t, &more, &q->error) != 0;
-    bool news = q->streaming && has_news(q);
-    pthread_mutex_unlock(&r->lock);
-    if (news)
-        request_wake(r);
-    return more && !q->failed;
-}
-
-/* What was expected of the prompt's next token. */
-static void on_prompt_logits(void *arg, size_t row, const float *logits)
-{
-    struct inference *q = arg;
-    int vocab_size = q->r->server->info->vocab_size;
-    if (row + 1 >= q->tokens.count)
-        return;
-    int32_t next = q->tokens.ids[row + 1];
-    if (q->prompt_top) {
-        q->prompt_top[row + 1].token = next;
-        logprobs_fill(logits, vocab_size, q->sampling.logprobs, &q->prompt_top[row + 1]);
-    } else {
-        q->prompt_logprob[row + 1] = logprobs_of(logits, vocab_size, next);
-    }
-}
-
-static void on_output_row(void *arg, size_t row, const float *values)
-{
-    struct inference *q = arg;
-    size_t size = (size_t)q->r->server->info->vocab_size;
-    memcpy(q->numeric + row * size, values, size * sizeof *values);
-}
-
-/* Of the prompt, as far as it was computed at all; a row of a numeric model counts as one. */
-static int64_t tokens_in(const struct inference *q)
-{
-    enum engine_finish finish = q->result.finish;
-    bool computed = finish == ENGINE_STOP || finish == ENGINE_LENGTH || q->result.prefill_ms > 0;
-    size_t count = q->r->server->info->numeric ? q->row_count : q->tokens.count;
-    return computed ? (int64_t)count : 0;
-}
-
-/* What the answer says in its usage. */
-static void count(const struct inference *q)
-{
-    struct counters *c = &q->r->server->counters;
-    histogram_add(&c->queue_us, &histogram_times, (uint64_t)(1000 * q->result.queue_ms));
-    counters_add(&c->runs[q->failed ? ENGINE_FAILED : q->result.finish], 1);
-    int64_t tokens[USAGE_KINDS] = {[USAGE_PROMPT_TOKENS] = tokens_in(q),
-                                   [USAGE_COMPLETION_TOKENS] = (int64_t)q->output.token_count,
-                                   [USAGE_CACHED_TOKENS] = q->result.cached_tokens};
-    limits_count(q->r, tokens, q->failed);
-}
-
-static bool numeric_finite(const struct inference *q)
-{
-    size_t count = q->row_count * (size_t)q->r->server->info->vocab_size;
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(q->numeric[i]))
-            return false;
-    return true;
-}
-
-/* Runs can end without an answer, and end well and have no good one. */
-static void check_result(struct inference *q)
-{
-    if (q->failed)
-        return;
-    if (q->result.finish == ENGINE_FAILED)
-        q->failed = err_memory(&q->error) != 0;
-    else if (q->numeric && q->result.finish != ENGINE_CANCELLED && !numeric_finite(q))
-        q->failed =
-            err_set(&q->error, "output_not_finite", "an output for this input is not a finite number") != 0;
-    else
-        q->failed = output_finish(&q->output, &q->error) != 0;
-}
-
-static void on_done(void *arg, const struct engine_done *d)
-{
-    struct inference *q = arg;
-    struct request *r = q->r;
-    pthread_mutex_lock(&r->lock);
-    q->done = true;
-    q->result = *d;
-    check_result(q);
-    if (q->output.cut)
-        q->result.finish = ENGINE_STOP;
-    bool awaited = !q->stream || q->streaming;
-    pthread_mutex_unlock(&r->lock);
-    limits_settle(r, tokens_in(q) + (int64_t)q->output.token_count);
-    count(q);
-    if (awaited)
-        request_wake(r);
-    request_unref(r);
 }
 
 /* ---- the stream, on the HTTP thread ---- */
 
+/* Of one choice: what is new, or that there is no more of it. 0: nothing to say. */
+static int choice_event(struct inference *q, struct inference_choice *c)
+{
+    if (c->ended || c->failed)
+        return 0;
+    bool last = !inference_choice_has_news(c);
+    if (last && (!c->done || c->result.finish == ENGINE_CANCELLED))
+        return 0;
+    c->ended = last;
+    if (q->dialect->event(q, c, last) != 0)
+        return -1;
+    return q->event.length > 0;
+}
+
+/* The choices in turn, so that none waits for another. */
+static int next_choice_event(struct inference *q)
+{
+    int said = 0;
+    for (int i = 0; i < q->choice_count && said == 0; i++) {
+        said = choice_event(q, &q->choices[q->turn]);
+        q->turn = (q->turn + 1) % q->choice_count;
+    }
+    return said;
+}
+
 static int next_event_locked(struct inference *q)
 {
-    if (has_news(q))
-        return q->form->event(q);
-    if (q->done) {
-        q->stage = STREAM_END;
-        return q->form->last_event(q);
+    bool failed = inference_failed(q) != NULL;
+    int said = failed ? 0 : next_choice_event(q);
+    if (said != 0)
+        return said < 0 ? -1 : 0;
+    if (failed || q->running == 0) {
+        q->event_last = true;
+        return q->dialect->last_event(q);
     }
     uint64_t now = clock_us();
     bool due = q->r->keepalive_due_us && now >= q->r->keepalive_due_us;
@@ -173,7 +74,7 @@ static ssize_t read_stream(struct request *r, char *out, size_t max)
     if (q->event_sent == q->event.length) {
         q->event_sent = 0;
         buf_clear(&q->event);
-        if (q->stage == STREAM_END)
+        if (q->event_last)
             return REPLY_STREAM_END;
         pthread_mutex_lock(&r->lock);
         q->streaming = true;
@@ -199,9 +100,10 @@ static void answer(struct request *r)
     struct inference *q = r->task;
     struct err e;
     json_t *body;
-    if (q->failed)
-        reply_error(r, &q->error);
-    else if (q->form->answer(q, &body, &e) != 0)
+    const struct inference_choice *failed = inference_failed(q);
+    if (failed)
+        reply_error(r, &failed->error);
+    else if (q->dialect->answer(q, &body, &e) != 0)
         reply_error(r, &e);
     else
         reply_json(r, 200, body);
@@ -209,88 +111,11 @@ static void answer(struct request *r)
 
 /* ---- submit ---- */
 
-static int prepare(struct inference *q, struct err *e)
-{
-    const struct server *s = q->r->server;
-    if (s->info->numeric) {
-        q->numeric = calloc(q->row_count * (size_t)s->info->vocab_size, sizeof *q->numeric);
-        return q->numeric ? 0 : err_memory(e);
-    }
-    bool continued = false;
-    for (size_t i = 0; i < q->tokens.count && !continued; i++)
-        continued = !tokenizer_is_special(s->tokenizer, q->tokens.ids[i]);
-    output_init(&q->output, s->tokenizer, continued, q->sampling.logprobs >= 0);
-    q->output.stops = q->stops;
-    if (!q->prompt_logprobs || q->tokens.count == 0)
-        return 0;
-    if (q->openai.echo)
-        q->prompt_top = calloc(q->tokens.count, sizeof *q->prompt_top);
-    else
-        q->prompt_logprob = calloc(q->tokens.count, sizeof *q->prompt_logprob);
-    return q->prompt_top || q->prompt_logprob ? 0 : err_memory(e);
-}
-
-/* What decides a prompt's keys and values besides its tokens; the tenant is in it, so that nobody finds
- * another's. */
-static void cache_root(const struct inference *q, uint8_t out[SHA256_BYTES])
-{
-    const struct model_info *info = q->r->server->info;
-    struct sha256 s;
-    sha256_init(&s);
-    sha256_update(&s, &q->r->tenant.number, sizeof q->r->tenant.number);
-    sha256_update(&s, info->fingerprint, sizeof info->fingerprint);
-    for (int i = 0; i < q->part_count; i++) {
-        sha256_update(&s, q->parts[i].version->digest, sizeof q->parts[i].version->digest);
-        if (q->listed)
-            sha256_update(&s, &q->parts[i].scale, sizeof q->parts[i].scale);
-    }
-    sha256_final(&s, out);
-}
-
-static int submit(struct inference *q, struct delta *delta, struct err *e)
-{
-    bool numeric = q->r->server->info->numeric;
-    uint8_t root[SHA256_BYTES];
-    cache_root(q, root);
-    int64_t weight = q->r->tenant.quota.of[QUOTA_WEIGHT];
-    struct engine_request request = {.tenant = q->r->tenant.number,
-                                     .extra_cost = q->load_cost,
-                                     .weight = weight == QUOTA_UNSET ? 0 : (int)weight,
-                                     .cache_root = root,
-                                     .delta = delta,
-                                     .tokens = q->tokens.ids,
-                                     .token_count = q->tokens.count,
-                                     .input = q->rows,
-                                     .input_rows = q->row_count,
-                                     .sampling = q->sampling,
-                                     .on_token = on_token,
-                                     .on_logits = numeric                              ? on_output_row
-                                                  : q->prompt_logprob || q->prompt_top ? on_prompt_logits
-                                                                                       : NULL,
-                                     .on_done = on_done,
-                                     .arg = q};
-    uint64_t id;
-    if (engine_submit(q->r->server->engine, &request, &id, e) != 0)
-        return -1;
-    limits_submitted(q->r);
-    pthread_mutex_lock(&q->r->lock);
-    q->engine_id = id;
-    q->submitted = true;
-    bool cancel = q->r->cancelled && !q->done;
-    pthread_mutex_unlock(&q->r->lock);
-    if (cancel)
-        engine_cancel(q->r->server->engine, id);
-    return 0;
-}
-
 /* The client left, or the daemon ends, before the engine had it. */
 static void end_unsubmitted(struct inference *q)
 {
     struct request *r = q->r;
-    pthread_mutex_lock(&r->lock);
-    q->done = true;
-    q->result.finish = ENGINE_CANCELLED;
-    pthread_mutex_unlock(&r->lock);
+    inference_choices_abandon(q);
     if (q->stream)
         reply_stream(r, read_stream);
     else
@@ -298,10 +123,18 @@ static void end_unsubmitted(struct inference *q)
     request_unref(r);
 }
 
+static void refuse(struct inference *q, struct err *e)
+{
+    if (q->dialect->translate)
+        q->dialect->translate(q, e);
+    reply_error(q->r, e);
+}
+
 static void fail(struct inference *q, const struct err *e)
 {
     struct request *r = q->r;
-    reply_error(r, e);
+    struct err said = *e;
+    refuse(q, &said);
     request_unref(r);
 }
 
@@ -311,12 +144,10 @@ static void go_on(struct inference *q, struct delta *delta)
 {
     struct request *r = q->r;
     struct err e;
-    if (request_cancelled(r)) {
+    request_ref(r); /* the runs may be done before submit returns */
+    if (request_cancelled(r) && inference_choices_prepare(q, &e) == 0)
         end_unsubmitted(q);
-        return;
-    }
-    request_ref(r); /* on_done may come before submit returns */
-    if (prepare(q, &e) != 0 || submit(q, delta, &e) != 0)
+    else if (inference_choices_prepare(q, &e) != 0 || inference_choices_submit(q, delta, &e) != 0)
         fail(q, &e);
     else if (q->stream)
         reply_stream(r, read_stream);
@@ -339,23 +170,22 @@ static void on_ready(struct inference *q, struct delta *delta, const struct err 
 
 static void cancel(struct request *r)
 {
-    struct inference *q = r->task;
-    pthread_mutex_lock(&r->lock);
-    bool running = q->submitted && !q->done;
-    uint64_t id = q->engine_id;
-    pthread_mutex_unlock(&r->lock);
-    if (running)
-        engine_cancel(r->server->engine, id);
+    inference_choices_cancel(r->task);
 }
 
-/* The prompt and the longest answer that it may get. */
+/* The prompts and the longest answers that they may get. */
 static int64_t tokens_at_most(const struct inference *q)
 {
     const struct model_info *info = q->r->server->info;
-    int64_t prompt = (int64_t)q->tokens.count, room = info->context_length - prompt;
+    int64_t sum = inference_prompt_tokens(q);
     if (info->numeric)
         return (int64_t)q->row_count;
-    return prompt + (q->sampling.max_tokens < room ? q->sampling.max_tokens : room > 0 ? room : 0);
+    for (int i = 0; i < q->prompt_count; i++) {
+        int64_t room = info->context_length - (int64_t)q->prompts[i].tokens.count;
+        int64_t answer = q->sampling.max_tokens < room ? q->sampling.max_tokens : room > 0 ? room : 0;
+        sum += answer * q->choices_each;
+    }
+    return sum;
 }
 
 /* Whose account it goes to. */
@@ -372,14 +202,14 @@ static int parse(struct inference *q, const struct buf *text, struct err *e)
     json_t *body = fields_parse(text->data, text->length, e);
     if (!body)
         return -1;
-    int result = q->form->parse(q, body, e);
+    int result = q->dialect->parse(q, body, e);
     json_decref(body);
     return result;
 }
 
 static int understand(struct request *r, struct inference *q, struct err *e)
 {
-    if (parse(q, &r->body, e) != 0 || limits_admit(r, e) != 0 || q->form->resolve(q, e) != 0)
+    if (parse(q, &r->body, e) != 0 || limits_admit(r, e) != 0 || q->dialect->resolve(q, e) != 0)
         return -1;
     name_usage(q);
     if (limits_take(r, tokens_at_most(q), e) != 0)
@@ -389,7 +219,7 @@ static int understand(struct request *r, struct inference *q, struct err *e)
     return 0;
 }
 
-void inference_run(struct request *r, const struct inference_dialect *form)
+void inference_run(struct request *r, const struct inference_dialect *dialect)
 {
     struct err e;
     struct inference *q = calloc(1, sizeof *q);
@@ -399,11 +229,12 @@ void inference_run(struct request *r, const struct inference_dialect *form)
         return;
     }
     q->r = r;
-    q->form = form;
+    q->dialect = dialect;
+    q->choices_each = 1;
     r->task = q;
     r->task_free = inference_free;
     if (understand(r, q, &e) != 0) {
-        reply_error(r, &e);
+        refuse(q, &e);
         return;
     }
     if (!q->stream)

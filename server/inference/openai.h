@@ -30,8 +30,17 @@ int openai_parse_chat(struct inference *q, json_t *body, struct err *e);
 int openai_resolve(struct inference *q, struct err *e);
 
 int openai_answer_completions(const struct inference *q, json_t **out, struct err *e);
-int openai_answer_completions_event(struct inference *q);
+int openai_answer_completions_event(struct inference *q, struct inference_choice *c, bool last);
 int openai_answer_completions_last_event(struct inference *q);
 int openai_answer_chat(const struct inference *q, json_t **out, struct err *e);
-int openai_answer_chat_event(struct inference *q);
+int openai_answer_chat_event(struct inference *q, struct inference_choice *c, bool last);
 int openai_answer_chat_last_event(struct inference *q);
+/* Is the prompt a part of the answer's text that is still to come? */
+bool openai_echoes(const struct inference_choice *c);
+/* Of the tokens from..to of a choice; `offset` goes along. NULL: memory ran out. */
+json_t *openai_logprobs_completions(const struct inference_choice *c, size_t from, size_t to,
+                                    size_t offset[2]);
+json_t *openai_logprobs_chat(const struct inference_choice *c, size_t from, size_t to, size_t offset[2]);
+/* What these clients call an error, where it has a name that they know. */
+void openai_translate_completions(const struct inference *q, struct err *e);
+void openai_translate_chat(const struct inference *q, struct err *e);

@@ -1,79 +1,170 @@
-/* Which fields the bodies of OpenAI's routes may have, and which values of those that the daemon does not do.
- */
+/* Which fields the bodies of OpenAI's routes may have, which of them are of no account here, and which values
+ * of those that the daemon does not do. */
 #include <string.h>
 
 #include "server/base/fields.h"
 #include "server/inference/openai.h"
 
-/* `only`: the values that change nothing, as a JSON array; all others are refused. NULL: the parser looks at
- * it, or it cannot change the answer. null is as good as absent everywhere. */
+/* What becomes of a field. */
+#define TAKEN NULL /* the parser looks at it */
+#define IGNORED "" /* it cannot change the text of an answer */
+/* Otherwise: the values that change nothing, as a JSON array; all others are refused. null is as good as
+ * absent everywhere. */
 static const struct field {
     const char *name;
     unsigned where;
     const char *only;
 } fields[] = {
-    {"model", OPENAI_BOTH, NULL},
-    {"tenant", OPENAI_BOTH, NULL},
-    {"prompt", OPENAI_COMPLETIONS, NULL},
-    {"messages", OPENAI_CHAT, NULL},
-    {"max_tokens", OPENAI_BOTH, NULL},
-    {"max_completion_tokens", OPENAI_CHAT, NULL},
-    {"temperature", OPENAI_BOTH, NULL},
-    {"top_p", OPENAI_BOTH, NULL},
-    {"top_k", OPENAI_BOTH, NULL},
-    {"min_p", OPENAI_BOTH, NULL},
-    {"seed", OPENAI_BOTH, NULL},
-    {"stop", OPENAI_BOTH, NULL},
-    {"ignore_eos", OPENAI_BOTH, NULL},
-    {"logprobs", OPENAI_BOTH, NULL},
-    {"top_logprobs", OPENAI_CHAT, NULL},
-    {"echo", OPENAI_COMPLETIONS, NULL},
-    {"stream", OPENAI_BOTH, NULL},
-    {"stream_options", OPENAI_BOTH, NULL},
-    {"user", OPENAI_BOTH, NULL},
+    {"model", OPENAI_BOTH, TAKEN},
+    {"tenant", OPENAI_BOTH, TAKEN},
+    {"prompt", OPENAI_COMPLETIONS, TAKEN},
+    {"messages", OPENAI_CHAT, TAKEN},
+    {"n", OPENAI_BOTH, TAKEN},
+    {"best_of", OPENAI_COMPLETIONS, TAKEN},
+    {"max_tokens", OPENAI_BOTH, TAKEN},
+    {"max_completion_tokens", OPENAI_CHAT, TAKEN},
+    {"min_tokens", OPENAI_BOTH, TAKEN},
+    {"temperature", OPENAI_BOTH, TAKEN},
+    {"top_p", OPENAI_BOTH, TAKEN},
+    {"top_k", OPENAI_BOTH, TAKEN},
+    {"min_p", OPENAI_BOTH, TAKEN},
+    {"seed", OPENAI_BOTH, TAKEN},
+    {"presence_penalty", OPENAI_BOTH, TAKEN},
+    {"frequency_penalty", OPENAI_BOTH, TAKEN},
+    {"repetition_penalty", OPENAI_BOTH, TAKEN},
+    {"logit_bias", OPENAI_BOTH, TAKEN},
+    {"stop", OPENAI_BOTH, TAKEN},
+    {"stop_token_ids", OPENAI_BOTH, TAKEN},
+    {"ignore_eos", OPENAI_BOTH, TAKEN},
+    {"skip_special_tokens", OPENAI_BOTH, TAKEN},
+    {"add_special_tokens", OPENAI_BOTH, TAKEN},
+    {"add_generation_prompt", OPENAI_CHAT, TAKEN},
+    {"continue_final_message", OPENAI_CHAT, TAKEN},
+    {"chat_template_kwargs", OPENAI_CHAT, TAKEN},
+    {"documents", OPENAI_CHAT, TAKEN},
+    {"enable_thinking", OPENAI_CHAT, TAKEN},
+    {"reasoning_effort", OPENAI_CHAT, TAKEN},
+    {"verbosity", OPENAI_CHAT, TAKEN},
+    {"tools", OPENAI_CHAT, TAKEN},
+    {"logprobs", OPENAI_BOTH, TAKEN},
+    {"top_logprobs", OPENAI_CHAT, TAKEN},
+    {"echo", OPENAI_COMPLETIONS, TAKEN},
+    {"stream", OPENAI_BOTH, TAKEN},
+    {"stream_options", OPENAI_BOTH, TAKEN},
+    {"user", OPENAI_BOTH, TAKEN},
 
-    {"metadata", OPENAI_BOTH, NULL},
-    {"parallel_tool_calls", OPENAI_CHAT, NULL},
-    {"prediction", OPENAI_CHAT, NULL}, /* of the answer, to be faster */
-    {"prompt_cache_key", OPENAI_BOTH, NULL},
-    {"prompt_cache_retention", OPENAI_BOTH, NULL},
-    {"safety_identifier", OPENAI_BOTH, NULL},
-    {"service_tier", OPENAI_BOTH, NULL},
-    {"store", OPENAI_BOTH, NULL},
+    /* OpenAI's own, for billing, storing and caching */
+    {"metadata", OPENAI_BOTH, IGNORED},
+    {"parallel_tool_calls", OPENAI_CHAT, IGNORED},
+    {"prediction", OPENAI_CHAT, IGNORED}, /* of the answer, to be faster */
+    {"prompt_cache_key", OPENAI_BOTH, IGNORED},
+    {"prompt_cache_retention", OPENAI_BOTH, IGNORED},
+    {"safety_identifier", OPENAI_BOTH, IGNORED},
+    {"service_tier", OPENAI_BOTH, IGNORED},
+    {"store", OPENAI_BOTH, IGNORED},
+    /* what clients keep their own books with */
+    {"background_tasks", OPENAI_BOTH, IGNORED},
+    {"chat_id", OPENAI_BOTH, IGNORED},
+    {"conversation_id", OPENAI_BOTH, IGNORED},
+    {"id", OPENAI_BOTH, IGNORED},
+    {"message_id", OPENAI_BOTH, IGNORED},
+    {"model_item", OPENAI_BOTH, IGNORED},
+    {"parent_id", OPENAI_BOTH, IGNORED},
+    {"request_id", OPENAI_BOTH, IGNORED},
+    {"session_id", OPENAI_BOTH, IGNORED},
+    {"tags", OPENAI_BOTH, IGNORED},
+    {"title", OPENAI_BOTH, IGNORED},
+    {"trace_id", OPENAI_BOTH, IGNORED},
+    {"usage", OPENAI_BOTH, IGNORED},
+    /* how other servers plan, place and cache what they run */
+    {"cache_prompt", OPENAI_BOTH, IGNORED},
+    {"cache_salt", OPENAI_BOTH, IGNORED},
+    {"id_slot", OPENAI_BOTH, IGNORED},
+    {"keep_alive", OPENAI_BOTH, IGNORED},
+    {"kv_transfer_params", OPENAI_BOTH, IGNORED},
+    {"priority", OPENAI_BOTH, IGNORED},
+    {"provider", OPENAI_BOTH, IGNORED},
+    {"slot_id", OPENAI_BOTH, IGNORED},
+    /* more members of the answer, or its form */
+    {"return_progress", OPENAI_BOTH, IGNORED},
+    {"return_token_ids", OPENAI_BOTH, IGNORED},
+    {"return_tokens", OPENAI_BOTH, IGNORED},
+    {"timings_per_token", OPENAI_BOTH, IGNORED},
+    /* what goes with samplers that are refused below, and alone does nothing */
+    {"dry_allowed_length", OPENAI_BOTH, IGNORED},
+    {"dry_base", OPENAI_BOTH, IGNORED},
+    {"dry_penalty_last_n", OPENAI_BOTH, IGNORED},
+    {"dry_sequence_breakers", OPENAI_BOTH, IGNORED},
+    {"dynatemp_exponent", OPENAI_BOTH, IGNORED},
+    {"guided_decoding_backend", OPENAI_BOTH, IGNORED},
+    {"guided_whitespace_pattern", OPENAI_BOTH, IGNORED},
+    {"mirostat_eta", OPENAI_BOTH, IGNORED},
+    {"mirostat_tau", OPENAI_BOTH, IGNORED},
+    {"repeat_last_n", OPENAI_BOTH, IGNORED},
+    {"xtc_threshold", OPENAI_BOTH, IGNORED},
 
-    {"best_of", OPENAI_COMPLETIONS, "[1]"},
     {"suffix", OPENAI_COMPLETIONS, "[\"\"]"},
-    {"n", OPENAI_BOTH, "[1]"},
-    {"presence_penalty", OPENAI_BOTH, "[0]"},
-    {"frequency_penalty", OPENAI_BOTH, "[0]"},
-    {"logit_bias", OPENAI_BOTH, "[{}]"},
-    {"repetition_penalty", OPENAI_BOTH, "[1]"},
-    {"min_tokens", OPENAI_BOTH, "[0]"},
-    {"stop_token_ids", OPENAI_BOTH, "[[]]"},
-    {"skip_special_tokens", OPENAI_BOTH, "[true]"},
+    {"echo", OPENAI_CHAT, "[false]"},
     {"function_call", OPENAI_CHAT, "[\"none\", \"auto\"]"},
     {"functions", OPENAI_CHAT, "[[]]"},
     {"tool_choice", OPENAI_CHAT, "[\"none\", \"auto\"]"},
-    {"tools", OPENAI_CHAT, "[[]]"},
     {"modalities", OPENAI_CHAT, "[[\"text\"]]"},
-    {"reasoning_effort", OPENAI_CHAT, "[\"none\"]"},
-    {"response_format", OPENAI_CHAT, "[{\"type\": \"text\"}]"},
-    {"verbosity", OPENAI_CHAT, "[\"medium\"]"},
+    {"response_format", OPENAI_BOTH, "[{\"type\": \"text\"}]"},
+    {"include_reasoning", OPENAI_CHAT, "[true]"},
+    {"include_stop_str_in_output", OPENAI_BOTH, "[false]"},
+    {"spaces_between_special_tokens", OPENAI_BOTH, "[true]"},
+    {"detokenize", OPENAI_BOTH, "[true]"},
+    {"prompt_logprobs", OPENAI_BOTH, "[false, 0]"},
+    {"return_tokens_as_token_ids", OPENAI_BOTH, "[false]"},
+    {"bad_words", OPENAI_BOTH, "[[]]"},
+    {"use_beam_search", OPENAI_BOTH, "[false]"},
+    {"early_stopping", OPENAI_BOTH, "[false]"},
+    {"length_penalty", OPENAI_BOTH, "[1]"},
+    {"no_repeat_ngram_size", OPENAI_BOTH, "[0]"},
+    {"repeat_penalty", OPENAI_BOTH, "[1]"},
+    {"typical_p", OPENAI_BOTH, "[1]"},
+    {"typ_p", OPENAI_BOTH, "[1]"},
+    {"tfs_z", OPENAI_BOTH, "[1]"},
+    {"top_a", OPENAI_BOTH, "[0]"},
+    {"epsilon_cutoff", OPENAI_BOTH, "[0]"},
+    {"eta_cutoff", OPENAI_BOTH, "[0]"},
+    {"mirostat", OPENAI_BOTH, "[0]"},
+    {"dynatemp_range", OPENAI_BOTH, "[0]"},
+    {"xtc_probability", OPENAI_BOTH, "[0]"},
+    {"dry_multiplier", OPENAI_BOTH, "[0]"},
 
-    {"role", OPENAI_MESSAGE, NULL},
-    {"content", OPENAI_MESSAGE, NULL},
-    {"annotations", OPENAI_MESSAGE, "[[]]"},
+    {"role", OPENAI_MESSAGE, TAKEN},
+    {"content", OPENAI_MESSAGE, TAKEN},
+    {"name", OPENAI_MESSAGE, TAKEN},
+    {"tool_calls", OPENAI_MESSAGE, TAKEN},
+    {"tool_call_id", OPENAI_MESSAGE, TAKEN},
+    {"function_call", OPENAI_MESSAGE, TAKEN},
+    {"reasoning_content", OPENAI_MESSAGE, TAKEN},
+    {"reasoning", OPENAI_MESSAGE, TAKEN},
+    {"thinking", OPENAI_MESSAGE, TAKEN},
+    {"annotations", OPENAI_MESSAGE, IGNORED},
+    {"cache_control", OPENAI_MESSAGE, IGNORED},
+    {"created_at", OPENAI_MESSAGE, IGNORED},
+    {"id", OPENAI_MESSAGE, IGNORED},
+    {"metadata", OPENAI_MESSAGE, IGNORED},
+    {"provider_specific_fields", OPENAI_MESSAGE, IGNORED},
+    {"reasoning_details", OPENAI_MESSAGE, IGNORED},
+    {"thinking_blocks", OPENAI_MESSAGE, IGNORED},
+    {"timestamp", OPENAI_MESSAGE, IGNORED},
     {"audio", OPENAI_MESSAGE, "[]"},
-    {"function_call", OPENAI_MESSAGE, "[]"},
-    {"name", OPENAI_MESSAGE, "[]"},
-    {"refusal", OPENAI_MESSAGE, "[]"},
-    {"tool_calls", OPENAI_MESSAGE, "[[]]"},
+    {"images", OPENAI_MESSAGE, "[[]]"},
+    {"prefix", OPENAI_MESSAGE, "[false]"},
+    {"refusal", OPENAI_MESSAGE, "[\"\"]"},
 
-    {"type", OPENAI_PART, NULL},
-    {"text", OPENAI_PART, NULL},
+    {"type", OPENAI_PART, TAKEN},
+    {"text", OPENAI_PART, TAKEN},
+    {"annotations", OPENAI_PART, IGNORED},
+    {"cache_control", OPENAI_PART, IGNORED},
+    {"id", OPENAI_PART, IGNORED},
 
-    {"include_usage", OPENAI_STREAM_OPTIONS, NULL},
-    {"include_obfuscation", OPENAI_STREAM_OPTIONS, NULL},
+    {"include_usage", OPENAI_STREAM_OPTIONS, TAKEN},
+    {"include_obfuscation", OPENAI_STREAM_OPTIONS, IGNORED}, /* padding against listeners */
+    {"continuous_usage_stats", OPENAI_STREAM_OPTIONS, IGNORED},
 };
 
 static const struct field *find_field(const char *name, unsigned where)
@@ -115,6 +206,21 @@ static int check_value(const struct field *f, const json_t *value, struct err *e
     return harmless ? 0 : unsupported(f, value, e);
 }
 
+static int check_field(json_t *object, const char *key, const json_t *value, unsigned where, struct err *e)
+{
+    const struct field *f = find_field(key, where);
+    if (!f && !json_is_null(value)) {
+        err_set(e, "unknown_field", "unknown field \"%.64s\"", key);
+        return err_param(e, key);
+    }
+    if (f && f->only == TAKEN && !json_is_null(value))
+        return 0;
+    if (f && f->only && *f->only && !json_is_null(value) && check_value(f, value, e) != 0)
+        return -1;
+    json_object_del(object, key);
+    return 0;
+}
+
 int openai_fields_check(json_t *object, unsigned where, struct err *e)
 {
     const char *key;
@@ -122,15 +228,8 @@ int openai_fields_check(json_t *object, unsigned where, struct err *e)
     json_t *value;
     json_object_foreach_safe(object, next, key, value)
     {
-        const struct field *f = find_field(key, where);
-        if (!f) {
-            err_set(e, "unknown_field", "unknown field \"%.64s\"", key);
-            return err_param(e, key);
-        }
-        if (f->only && !json_is_null(value) && check_value(f, value, e) != 0)
+        if (check_field(object, key, value, where, e) != 0)
             return -1;
-        if (f->only || json_is_null(value))
-            json_object_del(object, key);
     }
     return 0;
 }

@@ -36,25 +36,51 @@ static int parse_user(struct inference *q, const json_t *body, struct err *e)
 static int parse_stream_options(struct inference *q, const json_t *body, struct err *e)
 {
     json_t *options = json_object_get(body, "stream_options");
-    bool obfuscation; /* padding against listeners, which is left out */
     if (!options)
         return 0;
     if (!json_is_object(options))
         return field_wrong_type(options, "stream_options", "an object", e);
-    if (openai_fields_check(options, OPENAI_STREAM_OPTIONS, e) != 0 ||
-        field_bool(options, "include_obfuscation", &obfuscation, e) < 0)
+    if (openai_fields_check(options, OPENAI_STREAM_OPTIONS, e) != 0)
         return -1;
     return field_bool(options, "include_usage", &q->openai.usage_wanted, e) < 0 ? -1 : 0;
 }
 
+/* How others say that a number is not set: no limit, no filter, any seed. */
+static void drop_minus_one(json_t *body, const char *name)
+{
+    const json_t *value = json_object_get(body, name);
+    if (json_is_integer(value) && json_integer_value(value) == -1)
+        json_object_del(body, name);
+}
+
+static bool is_minus_one(const json_t *value)
+{
+    return json_is_integer(value) && json_integer_value(value) == -1;
+}
+
+static int parse_choices(struct inference *q, const json_t *body, struct err *e)
+{
+    int64_t count = 1, best = 0;
+    if (field_integer(body, "n", 1, INFERENCE_CHOICES_MAX, &count, e) < 0 ||
+        field_integer(body, "best_of", 1, INFERENCE_CHOICES_MAX, &best, e) < 0)
+        return -1;
+    q->choices_each = (int)count;
+    if (best == 0 || best == count)
+        return 0;
+    err_set(e, "unsupported_value", "\"best_of\" may only be as \"n\", %d, found %d", (int)count, (int)best);
+    return err_param(e, "best_of");
+}
+
 static int parse_common(struct inference *q, json_t *body, int64_t max_tokens, struct err *e)
 {
+    const struct inference_defaults defaults = {
+        .max_tokens = max_tokens, .temperature = 1, .top_p = 1, .repetition_penalty = 1};
     q->openai.created_s = clock_unix_ms() / 1000;
-    const json_t *top_k = json_object_get(body, "top_k");
-    if (json_is_integer(top_k) && json_integer_value(top_k) == -1) /* how others say that it is off */
-        json_object_del(body, "top_k");
+    drop_minus_one(body, "top_k");
+    drop_minus_one(body, "seed");
     if (request_body_tenant(q->r, body, e) != 0 || parse_model(q, body, e) != 0 ||
-        inference_parse_sampling(q, body, max_tokens, 1, e) != 0 || parse_user(q, body, e) != 0)
+        inference_parse_sampling(q, body, &defaults, e) != 0 || parse_choices(q, body, e) != 0 ||
+        parse_user(q, body, e) != 0)
         return -1;
     return parse_stream_options(q, body, e);
 }
@@ -74,71 +100,93 @@ static int check_input(const struct inference *q, const json_t *body, const char
 
 /* ---- completions ---- */
 
-/* An array of one prompt is that prompt. */
-static int parse_prompt(struct inference *q, json_t *body, struct err *e)
+static int decode_prompt(struct inference *q, const struct inference_prompt *p, struct buf *out,
+                         struct err *e)
 {
-    const json_t *prompt = json_object_get(body, "prompt");
-    json_t *first = json_array_get(prompt, 0);
-    if (json_is_string(first) || json_is_array(first)) {
-        if (json_array_size(prompt) > 1) {
-            err_set(e, "unsupported_value", "\"prompt\" may be one prompt, found an array of %zu",
-                    json_array_size(prompt));
-            return err_param(e, "prompt");
-        }
-        json_object_set(body, "prompt", first);
-        prompt = first;
-    }
-    if (json_is_string(prompt))
-        return inference_parse_prompt(q, prompt, e);
-    if (!json_is_array(prompt))
-        return field_wrong_type(prompt, "prompt", "a string or an array of token ids", e);
-    return field_tokens(body, "prompt", q->r->server->info->vocab_size, &q->tokens, e) < 0 ? -1 : 0;
-}
-
-static int decode_prompt(struct inference *q, struct buf *out, struct err *e)
-{
-    return tokenizer_decode(q->r->server->tokenizer, q->tokens.ids, q->tokens.count, false, out, e);
+    return tokenizer_decode(q->r->server->tokenizer, p->tokens.ids, p->tokens.count, false, out, e);
 }
 
 /* A text is echoed as it is: special tokens that the tokenizer added are no part of it. */
-static int echo_text(struct inference *q, const json_t *prompt, struct err *e)
+static int echo_text(struct inference *q, struct inference_prompt *p, const json_t *prompt, struct err *e)
 {
-    struct buf decoded = {0}, *text = &q->openai.prompt;
+    struct buf decoded = {0}, *text = &p->text;
     if (buf_append(text, json_string_value(prompt), json_string_length(prompt)) != 0)
         return err_memory(e);
-    int result = decode_prompt(q, &decoded, e);
-    q->openai.echo_special = decoded.length == text->length &&
-                             (!text->length || memcmp(decoded.data, text->data, text->length) == 0);
+    int result = decode_prompt(q, p, &decoded, e);
+    p->text_special = decoded.length == text->length &&
+                      (!text->length || memcmp(decoded.data, text->data, text->length) == 0);
     buf_fini(&decoded);
     return result;
 }
 
-static int parse_echo(struct inference *q, const json_t *body, struct err *e)
+static int echo(struct inference *q, const json_t *prompt, struct err *e)
 {
-    const json_t *prompt = json_object_get(body, "prompt");
+    struct inference_prompt *p = &q->prompts[q->prompt_count - 1];
     if (!q->openai.echo)
         return 0;
     q->prompt_logprobs = q->sampling.logprobs >= 0;
     if (json_is_string(prompt))
-        return echo_text(q, prompt, e);
-    q->openai.echo_special = true;
-    return decode_prompt(q, &q->openai.prompt, e);
+        return echo_text(q, p, prompt, e);
+    p->text_special = true;
+    return decode_prompt(q, p, &p->text, e);
+}
+
+static int parse_ids(struct inference *q, json_t *list, struct err *e)
+{
+    struct inference_prompt *p = inference_add_prompt(q, e);
+    json_t *object = p ? json_pack("{s:O}", "prompt", list) : NULL;
+    if (!object)
+        return err_memory(e);
+    int found = field_tokens(object, "prompt", q->r->server->info->vocab_size, &p->tokens, e);
+    json_decref(object);
+    return found < 0 ? -1 : 0;
+}
+
+/* A text or an array of token ids. */
+static int parse_prompt(struct inference *q, const json_t *body, json_t *prompt, struct err *e)
+{
+    if (!json_is_string(prompt) && !json_is_array(prompt))
+        return field_wrong_type(prompt, "prompt", "a string, an array of token ids, or an array of these", e);
+    int result =
+        json_is_string(prompt) ? inference_parse_prompt(q, body, prompt, e) : parse_ids(q, prompt, e);
+    return result == 0 ? echo(q, prompt, e) : -1;
+}
+
+/* One prompt, or several in an array. */
+static int parse_prompts(struct inference *q, const json_t *body, struct err *e)
+{
+    json_t *prompt = json_object_get(body, "prompt"), *first = json_array_get(prompt, 0);
+    size_t count = json_array_size(prompt);
+    if (!json_is_string(first) && !json_is_array(first))
+        return parse_prompt(q, body, prompt, e);
+    if (count > INFERENCE_CHOICES_MAX / (size_t)q->choices_each) {
+        err_set(e, "out_of_range", "a request may have %d answers at most, found %zu prompts with %d each",
+                INFERENCE_CHOICES_MAX, count, q->choices_each);
+        return err_param(e, "prompt");
+    }
+    for (size_t i = 0; i < count; i++)
+        if (parse_prompt(q, body, json_array_get(prompt, i), e) != 0)
+            return -1;
+    return 0;
 }
 
 int openai_parse_completions(struct inference *q, json_t *body, struct err *e)
 {
-    int64_t logprobs = -1;
-    if (openai_fields_check(body, OPENAI_COMPLETIONS, e) != 0 ||
-        parse_common(q, body, OPENAI_COMPLETIONS_TOKENS_DEFAULT, e) != 0 ||
-        field_bool(body, "echo", &q->openai.echo, e) < 0 ||
+    int64_t logprobs = -1, max_tokens = OPENAI_COMPLETIONS_TOKENS_DEFAULT;
+    if (openai_fields_check(body, OPENAI_COMPLETIONS, e) != 0)
+        return -1;
+    if (is_minus_one(json_object_get(body, "max_tokens"))) {
+        max_tokens = INFERENCE_MAX_TOKENS_MAX;
+        q->fill_context = true;
+    }
+    drop_minus_one(body, "max_tokens");
+    if (parse_common(q, body, max_tokens, e) != 0 || field_bool(body, "echo", &q->openai.echo, e) < 0 ||
         field_integer(body, "logprobs", 0, q->openai.echo ? OPENAI_ECHO_LOGPROBS_MAX : SAMPLING_LOGPROBS_MAX,
                       &logprobs, e) < 0)
         return -1;
     q->sampling.logprobs = (int)logprobs;
     q->text_only = logprobs < 0;
-    if (check_input(q, body, "prompt", e) != 0 || parse_prompt(q, body, e) != 0)
-        return -1;
-    return parse_echo(q, body, e);
+    return check_input(q, body, "prompt", e) != 0 ? -1 : parse_prompts(q, body, e);
 }
 
 /* ---- chat ---- */
@@ -182,7 +230,7 @@ static int join_content(json_t *message, struct err *e)
 /* Templates know the role that OpenAI calls "developer" by its older name. */
 static int check_role(json_t *message, struct err *e)
 {
-    static const char *const roles[] = {"system", "user", "assistant"};
+    static const char *const roles[] = {"system", "user", "assistant", "tool", "function"};
     const json_t *value = json_object_get(message, "role");
     if (!json_is_string(value))
         return 0; /* refused where messages are read */
@@ -192,12 +240,44 @@ static int check_role(json_t *message, struct err *e)
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
         if (strcmp(role, roles[i]) == 0 && strlen(role) == json_string_length(value))
             return 0;
-    err_set(e, "unsupported_value", "a \"role\" may be system, developer, user or assistant, found \"%.64s\"",
-            role);
+    err_set(e, "unsupported_value",
+            "a \"role\" may be system, developer, user, assistant, tool or function, found \"%.64s\"", role);
     return err_param(e, "messages");
 }
 
-static int parse_messages(struct inference *q, const json_t *body, struct err *e)
+/* What is said of the answer in fields of its own is a variable of the template, which may or may not read
+ * it; one of chat_template_kwargs comes before it. */
+static int add_variables(json_t *body, struct err *e)
+{
+    static const char *const names[] = {"enable_thinking", "reasoning_effort", "verbosity"};
+    json_t *variables = json_object_get(body, "chat_template_kwargs");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        json_t *value = json_object_get(body, names[i]);
+        if (!value || (variables && (!json_is_object(variables) || json_object_get(variables, names[i]))))
+            continue;
+        if (!variables) {
+            variables = json_object();
+            if (json_object_set_new(body, "chat_template_kwargs", variables) != 0)
+                return err_memory(e);
+        }
+        if (json_object_set(variables, names[i], value) != 0)
+            return err_memory(e);
+    }
+    return 0;
+}
+
+static int check_variables(const json_t *body, struct err *e)
+{
+    const char *text;
+    bool thinks;
+    if (field_text(body, "reasoning_effort", 64, &text, e) < 0 ||
+        field_text(body, "verbosity", 64, &text, e) < 0 ||
+        field_bool(body, "enable_thinking", &thinks, e) < 0)
+        return -1;
+    return 0;
+}
+
+static int parse_messages(struct inference *q, json_t *body, struct err *e)
 {
     const json_t *list = json_object_get(body, "messages");
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -206,14 +286,19 @@ static int parse_messages(struct inference *q, const json_t *body, struct err *e
                                         check_role(message, e) != 0 || join_content(message, e) != 0))
             return -1;
     }
-    return inference_parse_messages(q, list, e);
+    if (check_variables(body, e) != 0 || add_variables(body, e) != 0)
+        return -1;
+    return inference_parse_messages(q, body, e);
 }
 
 /* Two names for the same; by default, as far as the context goes. */
-static int parse_max_tokens(const json_t *body, int64_t *out, struct err *e)
+static int parse_max_tokens(struct inference *q, json_t *body, int64_t *out, struct err *e)
 {
     int64_t older;
+    drop_minus_one(body, "max_tokens");
+    drop_minus_one(body, "max_completion_tokens");
     *out = INFERENCE_MAX_TOKENS_MAX;
+    q->fill_context = !json_object_get(body, "max_tokens") && !json_object_get(body, "max_completion_tokens");
     int found = field_integer(body, "max_completion_tokens", 0, INFERENCE_MAX_TOKENS_MAX, out, e);
     int both = found <= 0 ? found : field_integer(body, "max_tokens", 0, INFERENCE_MAX_TOKENS_MAX, &older, e);
     if (both <= 0 || older == *out)
@@ -242,7 +327,7 @@ static int parse_chat_logprobs(struct inference *q, const json_t *body, struct e
 int openai_parse_chat(struct inference *q, json_t *body, struct err *e)
 {
     int64_t max_tokens;
-    if (openai_fields_check(body, OPENAI_CHAT, e) != 0 || parse_max_tokens(body, &max_tokens, e) != 0 ||
+    if (openai_fields_check(body, OPENAI_CHAT, e) != 0 || parse_max_tokens(q, body, &max_tokens, e) != 0 ||
         parse_common(q, body, max_tokens, e) != 0 || parse_chat_logprobs(q, body, e) != 0)
         return -1;
     return check_input(q, body, "messages", e) != 0 ? -1 : parse_messages(q, body, e);

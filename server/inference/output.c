@@ -2,13 +2,17 @@
 
 #include <stdlib.h>
 
-void output_init(struct output *o, const struct tokenizer *t, bool continued, bool want_logprobs)
+static const struct stops no_stops;
+
+void output_init(struct output *o, const struct tokenizer *t, const struct output_options *options)
 {
+    o->options = *options;
+    if (!options->stops)
+        o->options.stops = &no_stops;
     if (t) {
-        detokenizer_init(&o->detokenizer, t, true);
-        o->detokenizer.started = continued;
+        detokenizer_init(&o->detokenizer, t, !options->show_special);
+        o->detokenizer.started = options->continued;
     }
-    o->want_logprobs = want_logprobs;
 }
 
 void output_fini(struct output *o)
@@ -30,7 +34,7 @@ static int grow(struct output *o, struct err *e)
     if (!tokens)
         return err_memory(e);
     o->tokens = tokens;
-    if (o->want_logprobs) {
+    if (o->options.want_logprobs) {
         void *logprobs = realloc(o->logprobs, capacity * sizeof *o->logprobs);
         if (!logprobs)
             return err_memory(e);
@@ -54,27 +58,32 @@ static void cut_at(struct output *o, size_t cut)
 
 static void release(struct output *o)
 {
-    o->text_ready = o->text.length - stops_hold(&o->stops, o->text.data, o->text.length);
-    if (o->stops.count == 0)
+    const struct stops *stops = o->options.stops;
+    o->text_ready = o->text.length - stops_hold(stops, o->text.data, o->text.length);
+    if (stops->count == 0)
         o->tokens_ready = o->token_count;
     while (o->tokens_ready < o->token_count && o->tokens[o->tokens_ready].begin < o->text_ready)
         o->tokens_ready++;
 }
 
-static void settle(struct output *o, size_t searched)
+/* What was written before the shortest answer was reached may hold stop strings. */
+static void settle(struct output *o)
 {
     size_t cut;
-    if (stops_find(&o->stops, o->text.data, o->text.length, searched, &cut))
+    bool early = o->token_count < (size_t)o->options.least_tokens;
+    if (!early && stops_find(o->options.stops, o->text.data, o->text.length, o->searched, &cut)) {
         cut_at(o, cut);
-    else
-        release(o);
+        return;
+    }
+    o->searched = o->text.length;
+    release(o);
 }
 
 static int add_token(struct output *o, const struct engine_token *t, struct err *e)
 {
     if (grow(o, e) != 0)
         return -1;
-    if (o->want_logprobs)
+    if (o->options.want_logprobs)
         o->logprobs[o->token_count] = *t;
     o->tokens[o->token_count++] = (struct output_token){t->token, o->text.length};
     return 0;
@@ -83,33 +92,30 @@ static int add_token(struct output *o, const struct engine_token *t, struct err 
 int output_append(struct output *o, const struct engine_token *t, const char *text, size_t length,
                   struct err *e)
 {
-    size_t before = o->text.length;
     if (add_token(o, t, e) != 0)
         return -1;
     if (buf_append(&o->text, text, length) != 0)
         return err_memory(e);
-    settle(o, before);
+    settle(o);
     return 0;
 }
 
 int output_push(struct output *o, const struct engine_token *t, bool *more, struct err *e)
 {
-    size_t before = o->text.length;
     if (add_token(o, t, e) != 0 || detokenizer_push(&o->detokenizer, t->token, &o->text, e) != 0)
         return -1;
-    settle(o, before);
+    settle(o);
     *more = !o->cut;
     return 0;
 }
 
 int output_finish(struct output *o, struct err *e)
 {
-    size_t before = o->text.length;
     if (o->cut)
         return 0;
     if (o->detokenizer.tokenizer && detokenizer_finish(&o->detokenizer, &o->text, e) != 0)
         return -1;
-    settle(o, before);
+    settle(o);
     if (!o->cut) {
         o->text_ready = o->text.length;
         o->tokens_ready = o->token_count;

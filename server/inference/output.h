@@ -18,19 +18,28 @@ struct output_token {
     size_t begin; /* length of the text before it */
 };
 
+struct output_options {
+    const struct stops *stops; /* borrowed; NULL: none */
+    int least_tokens;          /* no stop string ends the text before that many */
+    bool continued;            /* the prompt ended in ordinary text: a first word keeps its leading space */
+    bool show_special;         /* special tokens are a part of the text */
+    bool want_logprobs;
+};
+
 struct output {
-    struct stops stops;
+    struct output_options options;
     struct detokenizer detokenizer;
     struct buf text;               /* whole characters only */
     struct output_token *tokens;   /* owned */
     struct engine_token *logprobs; /* owned; NULL unless asked for; as many as tokens */
     size_t token_count, token_capacity;
     size_t text_ready, tokens_ready; /* may be shown */
-    bool want_logprobs, cut;         /* cut: a stop string was found, text and tokens end before it */
+    size_t searched;                 /* text before this holds no stop string */
+    bool cut;                        /* a stop string was found, text and tokens end before it */
 };
 
-/* `continued`: the prompt ended in ordinary text, so a first word keeps its leading space. */
-void output_init(struct output *o, const struct tokenizer *t, bool continued, bool want_logprobs);
+/* `t` NULL: for tests of output_append. */
+void output_init(struct output *o, const struct tokenizer *t, const struct output_options *options);
 /* One more token. *more is false when a stop string was found. */
 int output_push(struct output *o, const struct engine_token *t, bool *more, struct err *e);
 /* The run is over: everything that is not cut may be shown. */

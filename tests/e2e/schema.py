@@ -30,7 +30,7 @@ CHECKS = {
     "maxProperties": lambda v, n: not isinstance(v, dict) or len(v) <= n,
     "required": lambda v, names: not isinstance(v, dict) or set(names) <= set(v),
 }
-APPLIED = {"$ref", "oneOf", "items", "properties", "additionalProperties"}
+APPLIED = {"$ref", "oneOf", "items", "properties", "additionalProperties", "propertyNames"}
 
 
 class Schemas:
@@ -60,6 +60,9 @@ class Schemas:
                 found += self.problems(item, schema["items"], f"{place}[{i}]")
         if isinstance(value, dict) and ("properties" in schema or "additionalProperties" in schema):
             found += self.of_properties(value, schema, place)
+        if isinstance(value, dict) and "propertyNames" in schema:
+            for name in value:
+                found += self.problems(name, schema["propertyNames"], f"{place}, the name {name}")
         return found
 
     def of_properties(self, value, schema, place):

@@ -4,5 +4,4 @@ ARROWS = {
 }
 
 CIRCLES = [
-    {"core/engine/engine", "core/engine/engine_loop", "core/engine/engine_private", "core/engine/sampler", "core/engine/sequence"},
 ]

@@ -50,7 +50,7 @@ def test_it_is_served_to_everybody_and_kept_by_clients(daemon):
     answer = client.get("/openapi.json")
     assert answer.status == 200 and answer.headers["Content-Type"] == "application/json"
     assert answer.json == DOCUMENT and answer.json["info"]["version"] == client.get("/version").json["version"]
-    assert len(answer.body) < 100_000 and source("server", "routes", "openapi.json").count("\n") < 1050
+    assert len(answer.body) < 100_000 and source("server", "routes", "openapi.json").count("\n") < 1150
     etag = answer.headers["ETag"]
     assert re.fullmatch('"[0-9a-f]{16}"', etag)
     again = client.request("GET", "/openapi.json", headers={"If-None-Match": etag})
@@ -142,13 +142,14 @@ def test_fields_are_those_of_the_documentation(schema, section, until):
 @pytest.mark.parametrize("schema, where", [("CompletionRequest", ("OPENAI_BOTH", "OPENAI_COMPLETIONS")), ("ChatRequest", ("OPENAI_BOTH", "OPENAI_CHAT"))])
 def test_fields_of_openai_clients_are_those_of_the_parser(schema, where):
     """With the values that it takes where it takes a few only; null is one of them everywhere."""
-    table = re.findall(r'^    \{"(\w+)", (\w+), (NULL|".*")\},', source("server", "inference", "openai_fields.c"), re.M)
+    table = re.findall(r'^    \{"(\w+)", (\w+), (TAKEN|IGNORED|".*")\},', source("server", "inference", "openai_fields.c"), re.M)
     fields = {name: only for name, place, only in table if place in where}
     properties = DOCUMENT["components"]["schemas"][schema]["properties"]
     assert len(fields) > 20 and set(properties) == set(fields)
     for name, only in fields.items():
-        wanted = None if only == "NULL" else [*json.loads(json.loads(only)), None]
+        wanted = None if only in ("TAKEN", "IGNORED") else [*json.loads(json.loads(only)), None]
         assert properties[name].get("enum") == wanted, name
+        assert (properties[name].get("$ref") == "#/components/schemas/Ignored") == (only == "IGNORED"), name
 
 
 # ---- against a live daemon ----
@@ -287,7 +288,17 @@ def try_openai(acme):
     for usage in (True, False):
         events_fit(acme, "/v1/completions", **some, prompt="Hi", logprobs=1, stream_options={"include_usage": usage})
         events_fit(acme, "/v1/chat/completions", **chat, logprobs=True, top_logprobs=1, stream_options={"include_usage": usage})
-    assert acme.post("/v1/completions", {**some, "prompt": "Hi", "n": 2}).code == "unsupported_value"
+    events_fit(acme, "/v1/completions", **some, prompt=["Hi", "Ho"], n=2, logit_bias={"20": 1.5}, stop_token_ids=[2], min_tokens=1)
+    assert acme.post("/v1/completions", {**some, "prompt": ["Hi", [20]], "n": 2, "presence_penalty": 0.5, "seed": -1, "max_tokens": -1}).status == 200
+    tool = {"type": "function", "function": {"name": "f"}}
+    calls = [{"role": "user", "name": "u", "content": "Hi"}, {"role": "assistant", "content": None, "tool_calls": [{"id": "c", **tool}]},
+             {"role": "tool", "tool_call_id": "c", "content": "5"}]
+    acme.post("/v1/chat/completions", {**chat, "messages": calls, "tools": [tool]})
+    for more in ({"n": 2}, {"tools": [tool], "tool_choice": "auto"}, {"chat_template_kwargs": {"a": 1}, "reasoning_effort": "low"},
+                 {"add_generation_prompt": False, "enable_thinking": False}, {"keep_alive": "5m", "mirostat": 0, "repetition_penalty": 1.1}):
+        assert acme.post("/v1/chat/completions", {**chat, **more}).status == 200
+    assert acme.infer(messages=chat["messages"], tools=[tool], chat_template_kwargs={}, frequency_penalty=1, min_tokens=1, max_tokens=2).status == 200
+    assert acme.post("/v1/completions", {**some, "prompt": "Hi", "suffix": "x"}).code == "unsupported_value"
     assert acme.post("/v1/chat/completions", {**chat, "model": "nobody"}).code == "model_not_found"
 
 

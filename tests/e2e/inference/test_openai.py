@@ -430,54 +430,79 @@ def test_what_cannot_change_the_answer_is_ignored(acme):
     for path, body, more in ((COMPLETIONS, HELLO, {"best_of": 1, "suffix": ""}),
                              (CHAT, TALK, {"tools": [], "functions": [], "tool_choice": "none", "function_call": "auto", "modalities": ["text"],
                                            "response_format": {"type": "text"}, "parallel_tool_calls": False, "reasoning_effort": "none",
-                                           "verbosity": "medium", "prediction": {"type": "content", "content": "x"}})):
+                                           "verbosity": "low", "chat_template_kwargs": {}, "prediction": {"type": "content", "content": "x"}})):
         body = {**body, "temperature": 0, "max_tokens": 8}
         wanted = good(acme.post(path, body))
         assert good(acme.post(path, {**body, **IGNORED, **more}))["choices"] == wanted["choices"]
-        # null is as good as absent, also for what means something.
-        nulls = [*IGNORED, *more, "seed", "stop", "top_p", "logprobs", "stream", "top_k", "min_p", "ignore_eos", "tenant"]
+        # null is as good as absent, also for what means something, and for what nobody knows.
+        nulls = [*IGNORED, *more, "bogus", "guided_json", "reasoning", "seed", "stop", "top_p", "logprobs", "stream", "top_k", "min_p", "ignore_eos", "tenant"]
         assert good(acme.post(path, {**body, **dict.fromkeys(nulls)}))["choices"] == wanted["choices"]
         defaults = {k: v for k, v in body.items() if k != "max_tokens"}
         assert good(acme.post(path, {**defaults, "max_tokens": None}))["usage"]["completion_tokens"] > 8
 
 
 @pytest.mark.parametrize("fields, code, param", [
-    ({"n": 2}, "unsupported_value", "n"),
-    ({"n": "1"}, "unsupported_value", "n"),
+    ({"n": 0}, "out_of_range", "n"),
+    ({"n": 129}, "out_of_range", "n"),
+    ({"n": "1"}, "invalid_type", "n"),
     ({"best_of": 3}, "unsupported_value", "best_of"),
+    ({"best_of": 2, "n": 3}, "unsupported_value", "best_of"),
     ({"echo": 1}, "invalid_type", "echo"),
     ({"echo": True, "logprobs": 6}, "out_of_range", "logprobs"),
     ({"suffix": "end"}, "unsupported_value", "suffix"),
-    ({"presence_penalty": 0.5}, "unsupported_value", "presence_penalty"),
-    ({"frequency_penalty": -1}, "unsupported_value", "frequency_penalty"),
-    ({"logit_bias": {"20": 5}}, "unsupported_value", "logit_bias"),
+    ({"presence_penalty": 2.1}, "out_of_range", "presence_penalty"),
+    ({"presence_penalty": "1"}, "invalid_type", "presence_penalty"),
+    ({"frequency_penalty": -2.1}, "out_of_range", "frequency_penalty"),
+    ({"logit_bias": [20, 5]}, "invalid_type", "logit_bias"),
+    ({"logit_bias": {"20": "5"}}, "invalid_type", "logit_bias"),
+    ({"logit_bias": {"20": 101}}, "out_of_range", "logit_bias"),
+    ({"logit_bias": {"1024": 5}}, "token_out_of_range", "logit_bias"),
+    ({"logit_bias": {"-1": 5}}, "token_out_of_range", "logit_bias"),
+    ({"logit_bias": {"2x": 5}}, "token_out_of_range", "logit_bias"),
+    ({"logit_bias": {"": 5}}, "token_out_of_range", "logit_bias"),
+    ({"logit_bias": {f"{i:04}": 1 for i in range(1000)} | {f"{i:03}": 1 for i in range(100)}}, "out_of_range", "logit_bias"),
     ({"messages": PARCEL}, "unknown_field", "messages"),
     ({"tools": []}, "unknown_field", "tools"),
     ({"affinity": "a"}, "unknown_field", "affinity"),
-    ({"bogus": None}, "unknown_field", "bogus"),
+    ({"bogus": 0}, "unknown_field", "bogus"),
+    ({"guided_json": {}}, "unknown_field", "guided_json"),
+    ({"mirostat": 2}, "unsupported_value", "mirostat"),
+    ({"repeat_penalty": 1.1}, "unsupported_value", "repeat_penalty"),
+    ({"bad_words": ["a"]}, "unsupported_value", "bad_words"),
+    ({"include_stop_str_in_output": True}, "unsupported_value", "include_stop_str_in_output"),
+    ({"response_format": {"type": "nothing"}}, "unsupported_value", "response_format"),
+    ({"add_special_tokens": 1}, "invalid_type", "add_special_tokens"),
+    ({"chat_template_kwargs": {}}, "unknown_field", "chat_template_kwargs"),
     ({"prompt": None}, "input_required", "prompt"),
     ({"prompt": 5}, "invalid_type", "prompt"),
     ({"prompt": {}}, "invalid_type", "prompt"),
-    ({"prompt": ["a", "b"]}, "unsupported_value", "prompt"),
-    ({"prompt": [[20], [21]]}, "unsupported_value", "prompt"),
+    ({"prompt": ["a", 5]}, "invalid_type", "prompt"),
+    ({"prompt": [[20], [[21]]]}, "invalid_type", "prompt"),
+    ({"prompt": 129 * ["a"]}, "out_of_range", "prompt"),
+    ({"prompt": 9 * ["a"], "n": 15}, "out_of_range", "prompt"),
+    ({"prompt": ["a", []]}, "prompt_empty", None),
     ({"prompt": [[["a"]]]}, "invalid_type", "prompt"),
     ({"prompt": [20, "a"]}, "invalid_type", "prompt"),
     ({"prompt": [1024]}, "token_out_of_range", "prompt"),
     ({"prompt": []}, "prompt_empty", None),
-    ({"prompt": 1025 * [20]}, "prompt_too_long", None),
+    ({"prompt": 1025 * [20]}, "context_length_exceeded", "prompt"),
+    ({"prompt": [[20], 1025 * [20]]}, "context_length_exceeded", "prompt"),
     ({"model": 5}, "invalid_type", "model"),
     ({"model": ["mask"]}, "invalid_type", "model"),
-    ({"max_tokens": -1}, "out_of_range", "max_tokens"),
+    ({"max_tokens": -2}, "out_of_range", "max_tokens"),
     ({"max_tokens": 1.5}, "invalid_type", "max_tokens"),
     ({"temperature": "hot"}, "invalid_type", "temperature"),
     ({"temperature": 101}, "out_of_range", "temperature"),
     ({"top_p": 0}, "out_of_range", "top_p"),
     ({"top_k": -2}, "out_of_range", "top_k"),
-    ({"repetition_penalty": 1.1}, "unsupported_value", "repetition_penalty"),
-    ({"min_tokens": 5}, "unsupported_value", "min_tokens"),
-    ({"stop_token_ids": [2]}, "unsupported_value", "stop_token_ids"),
-    ({"skip_special_tokens": False}, "unsupported_value", "skip_special_tokens"),
-    ({"seed": -1}, "out_of_range", "seed"),
+    ({"repetition_penalty": 0}, "out_of_range", "repetition_penalty"),
+    ({"repetition_penalty": 101}, "out_of_range", "repetition_penalty"),
+    ({"min_tokens": -1}, "out_of_range", "min_tokens"),
+    ({"stop_token_ids": 2}, "invalid_type", "stop_token_ids"),
+    ({"stop_token_ids": [1024]}, "token_out_of_range", "stop_token_ids"),
+    ({"stop_token_ids": 129 * [2]}, "out_of_range", "stop_token_ids"),
+    ({"skip_special_tokens": 1}, "invalid_type", "skip_special_tokens"),
+    ({"seed": -2}, "out_of_range", "seed"),
     ({"stop": [""]}, "out_of_range", "stop"),
     ({"logprobs": 21}, "out_of_range", "logprobs"),
     ({"logprobs": True}, "invalid_type", "logprobs"),
@@ -498,16 +523,25 @@ def said(**message):
 
 
 @pytest.mark.parametrize("fields, code, param", [
-    ({"n": 0}, "unsupported_value", "n"),
-    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "unsupported_value", "tools"),
+    ({"n": 0}, "out_of_range", "n"),
+    ({"tools": {"type": "function"}}, "invalid_type", "tools"),
+    ({"tools": ["f"]}, "invalid_type", "tools"),
+    ({"documents": "a"}, "invalid_type", "documents"),
+    ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "unsupported_value", "tool_choice"),
+    ({"chat_template_kwargs": "a"}, "invalid_type", "chat_template_kwargs"),
+    ({"chat_template_kwargs": {"messages": []}}, "field_conflict", "chat_template_kwargs"),
+    ({"enable_thinking": "no"}, "invalid_type", "enable_thinking"),
+    ({"add_generation_prompt": 1}, "invalid_type", "add_generation_prompt"),
+    ({"continue_final_message": True, "add_generation_prompt": True}, "field_conflict", "continue_final_message"),
+    ({"echo": True}, "unsupported_value", "echo"),
     ({"functions": [{"name": "f"}]}, "unsupported_value", "functions"),
     ({"tool_choice": "required"}, "unsupported_value", "tool_choice"),
     ({"function_call": {"name": "f"}}, "unsupported_value", "function_call"),
     ({"response_format": {"type": "json_object"}}, "unsupported_value", "response_format"),
     ({"response_format": {"type": "json_schema", "json_schema": {"name": "é" * 500}}}, "unsupported_value", "response_format"),
     ({"modalities": ["text", "audio"]}, "unsupported_value", "modalities"),
-    ({"reasoning_effort": "high"}, "unsupported_value", "reasoning_effort"),
-    ({"verbosity": "low"}, "unsupported_value", "verbosity"),
+    ({"reasoning_effort": 5}, "invalid_type", "reasoning_effort"),
+    ({"verbosity": True}, "invalid_type", "verbosity"),
     ({"audio": {"voice": "x"}}, "unknown_field", "audio"),
     ({"prompt": "a"}, "unknown_field", "prompt"),
     ({"best_of": 1}, "unknown_field", "best_of"),
@@ -515,7 +549,7 @@ def said(**message):
     ({"top_logprobs": 2}, "field_conflict", "top_logprobs"),
     ({"logprobs": True, "top_logprobs": 21}, "out_of_range", "top_logprobs"),
     ({"max_tokens": 5, "max_completion_tokens": 6}, "field_conflict", "max_tokens"),
-    ({"max_completion_tokens": -1}, "out_of_range", "max_completion_tokens"),
+    ({"max_completion_tokens": -2}, "out_of_range", "max_completion_tokens"),
     ({"messages": None}, "input_required", "messages"),
     ({"messages": "a"}, "invalid_type", "messages"),
     ({"messages": []}, "out_of_range", "messages"),
@@ -530,14 +564,21 @@ def said(**message):
     (said(content=[{"type": "text", "text": "a", "more": 1}]), "unknown_field", "more"),
     (said(content=[{"type": "text", "text": 5}]), "invalid_type", "text"),
     (said(content=[{"type": 5}]), "invalid_type", "type"),
-    (said(role="tool"), "unsupported_value", "messages"),
-    (said(role="function"), "unsupported_value", "messages"),
+    (said(role="ipython"), "unsupported_value", "messages"),
+    (said(role="tool", content=None), "missing_field", "messages"),
+    (said(role="user", content=None, tool_calls=[]), "missing_field", "messages"),
     (said(role="user\0"), "unsupported_value", "messages"),
     (said(role=5), "invalid_type", "role"),
-    (said(name="bob"), "unsupported_value", "name"),
-    (said(tool_calls=[{"id": "x"}]), "unsupported_value", "tool_calls"),
-    (said(tool_call_id="x"), "unknown_field", "tool_call_id"),
-    ({"messages": 400 * PARCEL}, "prompt_too_long", None),
+    (said(name=5), "invalid_type", "name"),
+    (said(tool_calls={"id": "x"}), "invalid_type", "tool_calls"),
+    (said(tool_calls=["x"]), "invalid_type", "tool_calls"),
+    (said(tool_call_id=5), "invalid_type", "tool_call_id"),
+    (said(reasoning_content=[]), "invalid_type", "reasoning_content"),
+    (said(audio={"id": "x"}), "unsupported_value", "audio"),
+    (said(refusal="no"), "unsupported_value", "refusal"),
+    (said(prefix=True), "unsupported_value", "prefix"),
+    (said(bogus=1), "unknown_field", "bogus"),
+    ({"messages": 400 * PARCEL}, "context_length_exceeded", "messages"),
 ])
 def test_chats_that_are_refused(acme, fields, code, param):
     for stream in ({}, {"stream": True}):
@@ -553,7 +594,7 @@ def test_every_field_is_documented():
 
 
 def test_a_refusal_says_what_may_be_sent_and_what_was(acme):
-    refused(acme.post(COMPLETIONS, {**HELLO, "n": 2}), 400, "unsupported_value", "n", '"n" may only be 1, found 2')
+    refused(acme.post(COMPLETIONS, {**HELLO, "mirostat": 2}), 400, "unsupported_value", "mirostat", '"mirostat" may only be 0, found 2')
     refused(acme.post(CHAT, {**TALK, "tool_choice": "required"}), 400, "unsupported_value", "tool_choice", '"none", "auto"', '"required"')
     answer = acme.post(CHAT, {**TALK, "response_format": {"type": "json_schema", "json_schema": {"name": "é" * 500}}})
     assert len(answer.json["error"]["message"]) < 200
@@ -562,8 +603,8 @@ def test_a_refusal_says_what_may_be_sent_and_what_was(acme):
 # ---- errors of every kind ----
 
 def test_errors_of_every_kind(daemon, acme):
-    refused(daemon.anonymous().get(MODELS), 401, "unauthorized")
-    refused(daemon.client("ad_wrong").post(COMPLETIONS, HELLO), 401, "unauthorized")
+    refused(daemon.anonymous().get(MODELS), 401, "invalid_api_key")
+    refused(daemon.client("ad_wrong").post(COMPLETIONS, HELLO), 401, "invalid_api_key")
     refused(acme.post(COMPLETIONS, {**HELLO, "tenant": "other"}), 403, "forbidden")
     refused(daemon.client().post(COMPLETIONS, HELLO), 400, "tenant_required", "tenant")
     assert good(daemon.client().post(COMPLETIONS, {**HELLO, "tenant": "acme", "max_tokens": 1}))["model"] == "mask"
@@ -588,7 +629,7 @@ def test_quotas_and_usage_count_as_those_of_infer(daemon):
         waiting.request("POST", CHAT, None, tenant.key, ["Content-Length: 10", "Expect: 100-continue"])
         assert waiting.file.readline().startswith(b"HTTP/1.1 100 ")
         answer = tenant.post(COMPLETIONS, HELLO)
-        refused(answer, 429, "too_many_in_flight", "requests_in_flight_max")
+        refused(answer, 429, "rate_limit_exceeded", "requests_in_flight_max")
         assert answer.headers["Retry-After"] == "1" and answer.headers["x-ratelimit-limit-requests"] == "1"
     eventually(lambda: tenant.infer(prompt="a", max_tokens=0).status == 200)
     answer = tenant.post(COMPLETIONS, {"model": "mask", "prompt": 100 * [20], "max_tokens": 10, "ignore_eos": True})
@@ -602,7 +643,7 @@ def test_quotas_and_usage_count_as_those_of_infer(daemon):
     # All of a minute's tokens are gone.
     assert daemon.client().patch("/tenants/counted", {"quota": {"tokens_per_minute": 1}}).status == 200
     eventually(lambda: tenant.post(COMPLETIONS, HELLO).status == 429)
-    refused(tenant.post(COMPLETIONS, HELLO), 429, "rate_limited", "tokens_per_minute")
+    refused(tenant.post(COMPLETIONS, HELLO), 429, "rate_limit_exceeded", "tokens_per_minute")
 
 
 def test_an_answer_that_is_cut_short_is_an_error(start):

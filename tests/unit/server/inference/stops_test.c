@@ -68,10 +68,17 @@ static void bounds(void **state)
 /* ---- tokens and pieces ---- */
 
 struct run {
+    struct stops stops;
     struct output o;
     char shown[256]; /* the pieces together */
     size_t shown_tokens;
 };
+
+static void begin(struct run *r, struct output_options options)
+{
+    options.stops = &r->stops;
+    output_init(&r->o, NULL, &options);
+}
 
 static void add(struct run *r, int32_t id, const char *text)
 {
@@ -90,8 +97,8 @@ static void a_stop_string_over_three_tokens(void **state)
 {
     (void)state;
     struct run r = {0};
-    output_init(&r.o, NULL, false, false);
-    stops_add(&r.o.stops, "\n\nQ:", 4);
+    begin(&r, (struct output_options){0});
+    stops_add(&r.stops, "\n\nQ:", 4);
     add(&r, 1, "yes");
     assert_string_equal(r.shown, "yes");
     assert_int_equal(r.shown_tokens, 1);
@@ -115,8 +122,8 @@ static void a_false_alarm_is_shown_later(void **state)
     (void)state;
     struct run r = {0};
     struct err e;
-    output_init(&r.o, NULL, false, false);
-    stops_add(&r.o.stops, "abc", 3);
+    begin(&r, (struct output_options){0});
+    stops_add(&r.stops, "abc", 3);
     add(&r, 1, "ab");
     assert_string_equal(r.shown, "");
     assert_int_equal(r.shown_tokens, 0);
@@ -135,8 +142,8 @@ static void tokens_without_text(void **state)
 {
     (void)state;
     struct run r = {0};
-    output_init(&r.o, NULL, false, false);
-    stops_add(&r.o.stops, "\xc3\xa9!", 3);
+    begin(&r, (struct output_options){0});
+    stops_add(&r.stops, "\xc3\xa9!", 3);
     add(&r, 1, "a");
     add(&r, 2, ""); /* the first half of a character */
     assert_int_equal(r.shown_tokens, 1);
@@ -152,7 +159,7 @@ static void without_stop_strings_nothing_is_held(void **state)
 {
     (void)state;
     struct run r = {0};
-    output_init(&r.o, NULL, false, true);
+    begin(&r, (struct output_options){.want_logprobs = true});
     add(&r, 1, "");
     assert_int_equal(r.shown_tokens, 1);
     for (int i = 0; i < 100; i++)
@@ -161,6 +168,26 @@ static void without_stop_strings_nothing_is_held(void **state)
     assert_int_equal(r.o.tokens_ready, 101);
     assert_int_equal(r.o.logprobs[100].token, 99);
     output_fini(&r.o);
+}
+
+/* A stop string that is complete before it may count is text like any other. */
+static void a_shortest_answer_holds_stop_strings(void **state)
+{
+    (void)state;
+    for (int least = 0; least < 8; least++) {
+        struct run r = {0};
+        struct err e;
+        begin(&r, (struct output_options){.least_tokens = least});
+        stops_add(&r.stops, "ab", 2);
+        for (int i = 0; i < 8 && !r.o.cut; i++) /* "ab" at tokens 1, 3, 5, 7, counted from 0 */
+            add(&r, i, i % 2 ? "b" : "a");
+        assert_int_equal(output_finish(&r.o, &e), 0);
+        size_t end = least < 3 ? 0 : (size_t)(least - 1) / 2 * 2;
+        assert_true(r.o.cut);
+        assert_int_equal(r.o.text.length, end);
+        assert_memory_equal(r.shown, "abababab", strlen(r.shown));
+        output_fini(&r.o);
+    }
 }
 
 /* Against the definition, over many random texts: cut at the end of the first token that completes a stop
@@ -173,11 +200,11 @@ static void pieces_add_up(void **state)
         struct run r = {0};
         struct err e;
         char all[256] = "", stop[8] = "";
-        output_init(&r.o, NULL, false, false);
+        begin(&r, (struct output_options){0});
         int length = 1 + rand_r(&seed) % 4;
         for (int i = 0; i < length; i++)
             stop[i] = (char)('a' + rand_r(&seed) % 2);
-        stops_add(&r.o.stops, stop, strlen(stop));
+        stops_add(&r.stops, stop, strlen(stop));
         for (int i = 0; i < 20 && !r.o.cut; i++) {
             char piece[4] = "";
             for (int k = rand_r(&seed) % 4; k > 0; k--)
@@ -209,6 +236,7 @@ int main(void)
         cmocka_unit_test(a_false_alarm_is_shown_later),
         cmocka_unit_test(tokens_without_text),
         cmocka_unit_test(without_stop_strings_nothing_is_held),
+        cmocka_unit_test(a_shortest_answer_holds_stop_strings),
         cmocka_unit_test(pieces_add_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,364 @@
+/* The runs of the model that a request has under way: one for each answer to each prompt. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/engine/logprobs.h"
+#include "core/system/clock.h"
+#include "server/admission/limits.h"
+#include "server/inference/inference.h"
+
+/* ---- sums ---- */
+
+int64_t inference_prompt_tokens(const struct inference *q)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < q->prompt_count; i++)
+        sum += (int64_t)q->prompts[i].tokens.count;
+    return sum;
+}
+
+int64_t inference_answer_tokens(const struct inference *q)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < q->choice_count; i++)
+        sum += (int64_t)q->choices[i].output.token_count;
+    return sum;
+}
+
+/* Further answers to a prompt find it computed by the first: that is no merit of earlier requests. */
+int64_t inference_cached_tokens(const struct inference *q)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < q->choice_count; i += q->choices_each)
+        sum += q->choices[i].result.cached_tokens;
+    return sum;
+}
+
+const struct inference_choice *inference_failed(const struct inference *q)
+{
+    for (int i = 0; i < q->choice_count; i++)
+        if (q->choices[i].failed)
+            return &q->choices[i];
+    return NULL;
+}
+
+bool inference_choice_has_news(const struct inference_choice *c)
+{
+    return c->output.text_ready > c->sent_text ||
+           (!c->q->text_only && c->output.tokens_ready > c->sent_tokens);
+}
+
+/* ---- the engine's events, on its thread ---- */
+
+static void time_token(struct inference_choice *c)
+{
+    struct request *r = c->q->r;
+    struct counters *counters = &r->server->counters;
+    uint64_t now = clock_us();
+    if (c->token_us)
+        histogram_add(&counters->next_token_us, &histogram_times, now - c->token_us);
+    else
+        histogram_add(&counters->first_token_us, &histogram_times,
+                      (uint64_t)(1000 * (clock_ms() - r->began_ms)));
+    c->token_us = now;
+}
+
+static bool on_token(void *arg, const struct engine_token *t)
+{
+    struct inference_choice *c = arg;
+    struct request *r = c->q->r;
+    bool more = false;
+    time_token(c);
+    pthread_mutex_lock(&r->lock);
+    c->failed = output_push(&c->output, t, &more, &c->error) != 0;
+    bool news = c->q->streaming && inference_choice_has_news(c);
+    pthread_mutex_unlock(&r->lock);
+    if (news)
+        request_wake(r);
+    return more && !c->failed;
+}
+
+/* What was expected of the prompt's next token. */
+static void on_prompt_logits(void *arg, size_t row, const float *logits)
+{
+    const struct inference_choice *c = arg;
+    const struct inference_prompt *p = c->prompt;
+    int vocab_size = c->q->r->server->info->vocab_size;
+    if (row + 1 >= p->tokens.count)
+        return;
+    int32_t next = p->tokens.ids[row + 1];
+    if (p->top) {
+        p->top[row + 1].token = next;
+        logprobs_fill(logits, vocab_size, c->q->sampling.logprobs, &p->top[row + 1]);
+    } else {
+        p->logprob[row + 1] = logprobs_of(logits, vocab_size, next);
+    }
+}
+
+static void on_output_row(void *arg, size_t row, const float *values)
+{
+    struct inference *q = ((struct inference_choice *)arg)->q;
+    size_t size = (size_t)q->r->server->info->vocab_size;
+    memcpy(q->numeric + row * size, values, size * sizeof *values);
+}
+
+/* ---- the end ---- */
+
+/* Of the prompts, as far as they were computed at all; a row of a numeric model counts as one. */
+static int64_t tokens_in(const struct inference *q)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < q->choice_count; i += q->choices_each) {
+        const struct inference_choice *c = &q->choices[i];
+        bool computed =
+            c->result.finish == ENGINE_STOP || c->result.finish == ENGINE_LENGTH || c->result.prefill_ms > 0;
+        if (computed)
+            sum += (int64_t)(c->prompt ? c->prompt->tokens.count : q->row_count);
+    }
+    return sum;
+}
+
+/* What the answer says in its usage. */
+static void count(const struct inference *q)
+{
+    int64_t tokens[USAGE_KINDS] = {[USAGE_PROMPT_TOKENS] = tokens_in(q),
+                                   [USAGE_COMPLETION_TOKENS] = inference_answer_tokens(q),
+                                   [USAGE_CACHED_TOKENS] = inference_cached_tokens(q)};
+    limits_settle(q->r, tokens[USAGE_PROMPT_TOKENS] + tokens[USAGE_COMPLETION_TOKENS]);
+    limits_count(q->r, tokens, inference_failed(q) != NULL);
+}
+
+static void count_run(const struct inference_choice *c)
+{
+    struct counters *counters = &c->q->r->server->counters;
+    histogram_add(&counters->queue_us, &histogram_times, (uint64_t)(1000 * c->result.queue_ms));
+    counters_add(&counters->runs[c->failed ? ENGINE_FAILED : c->result.finish], 1);
+}
+
+static bool numeric_finite(const struct inference *q)
+{
+    size_t count = q->row_count * (size_t)q->r->server->info->vocab_size;
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(q->numeric[i]))
+            return false;
+    return true;
+}
+
+/* Runs can end without an answer, and end well and have no good one. */
+static void check_result(struct inference_choice *c)
+{
+    const struct inference *q = c->q;
+    if (c->failed)
+        return;
+    if (c->result.finish == ENGINE_FAILED)
+        c->failed = err_memory(&c->error) != 0;
+    else if (q->numeric && c->result.finish != ENGINE_CANCELLED && !numeric_finite(q))
+        c->failed =
+            err_set(&c->error, "output_not_finite", "an output for this input is not a finite number") != 0;
+    else
+        c->failed = output_finish(&c->output, &c->error) != 0;
+}
+
+static void on_done(void *arg, const struct engine_done *d)
+{
+    struct inference_choice *c = arg;
+    struct inference *q = c->q;
+    struct request *r = q->r;
+    pthread_mutex_lock(&r->lock);
+    c->done = true;
+    c->result = *d;
+    check_result(c);
+    if (c->output.cut)
+        c->result.finish = ENGINE_STOP;
+    bool failed = c->failed, last = --q->running == 0;
+    bool awaited = q->stream ? q->streaming : last;
+    pthread_mutex_unlock(&r->lock);
+    count_run(c);
+    if (failed && !last) /* nobody will see the others */
+        inference_choices_cancel(q);
+    if (last)
+        count(q);
+    if (awaited)
+        request_wake(r);
+    if (last)
+        request_unref(r);
+}
+
+/* ---- before ---- */
+
+static int prepare_prompt(struct inference *q, struct inference_prompt *p, struct err *e)
+{
+    if (!q->prompt_logprobs || p->tokens.count == 0)
+        return 0;
+    if (q->openai.echo)
+        p->top = calloc(p->tokens.count, sizeof *p->top);
+    else
+        p->logprob = calloc(p->tokens.count, sizeof *p->logprob);
+    return p->top || p->logprob ? 0 : err_memory(e);
+}
+
+/* Did the prompt end in ordinary text? */
+static bool is_continued(const struct inference *q, const struct inference_prompt *p)
+{
+    for (size_t i = 0; i < p->tokens.count; i++)
+        if (!tokenizer_is_special(q->r->server->tokenizer, p->tokens.ids[i]))
+            return true;
+    return false;
+}
+
+static void prepare_choice(struct inference *q, int index)
+{
+    struct inference_choice *c = &q->choices[index];
+    *c = (struct inference_choice){.q = q, .index = index};
+    c->prompt = q->prompt_count ? &q->prompts[index / q->choices_each] : NULL;
+    c->seed = (q->sampling.seed + (uint64_t)(index % q->choices_each)) & INFERENCE_SEED_MAX;
+    output_init(&c->output, q->r->server->tokenizer,
+                &(struct output_options){.stops = &q->stops,
+                                         .least_tokens = q->sampling.min_tokens,
+                                         .continued = c->prompt && is_continued(q, c->prompt),
+                                         .show_special = q->show_special,
+                                         .want_logprobs = q->sampling.logprobs >= 0});
+}
+
+int inference_choices_prepare(struct inference *q, struct err *e)
+{
+    const struct model_info *info = q->r->server->info;
+    int count = q->prompt_count ? q->prompt_count * q->choices_each : 1;
+    for (int i = 0; i < q->prompt_count; i++)
+        if (prepare_prompt(q, &q->prompts[i], e) != 0)
+            return -1;
+    q->choices = calloc((size_t)count, sizeof *q->choices);
+    if (info->numeric)
+        q->numeric = calloc(q->row_count * (size_t)info->vocab_size, sizeof *q->numeric);
+    if (!q->choices || (info->numeric && !q->numeric))
+        return err_memory(e);
+    for (q->choice_count = 0; q->choice_count < count; q->choice_count++)
+        prepare_choice(q, q->choice_count);
+    return 0;
+}
+
+void inference_choices_fini(struct inference *q)
+{
+    for (int i = 0; i < q->choice_count; i++)
+        output_fini(&q->choices[i].output);
+    free(q->choices);
+    for (int i = 0; i < q->prompt_count; i++) {
+        token_list_fini(&q->prompts[i].tokens);
+        buf_fini(&q->prompts[i].text);
+        free(q->prompts[i].logprob);
+        free(q->prompts[i].top);
+    }
+    free(q->prompts);
+    free(q->numeric);
+}
+
+/* ---- the way into the engine ---- */
+
+/* What decides a prompt's keys and values besides its tokens; the tenant is in it, so that nobody finds
+ * another's. */
+static void cache_root(const struct inference *q, uint8_t out[SHA256_BYTES])
+{
+    const struct model_info *info = q->r->server->info;
+    struct sha256 s;
+    sha256_init(&s);
+    sha256_update(&s, &q->r->tenant.number, sizeof q->r->tenant.number);
+    sha256_update(&s, info->fingerprint, sizeof info->fingerprint);
+    for (int i = 0; i < q->part_count; i++) {
+        sha256_update(&s, q->parts[i].version->digest, sizeof q->parts[i].version->digest);
+        if (q->listed)
+            sha256_update(&s, &q->parts[i].scale, sizeof q->parts[i].scale);
+    }
+    sha256_final(&s, out);
+}
+
+static int room_behind(const struct inference *q, const struct inference_prompt *p)
+{
+    struct engine_stats stats;
+    engine_stats(q->r->server->engine, &stats);
+    int64_t room = stats.context_length - (int64_t)p->tokens.count;
+    return room > 1 ? (int)room : 1;
+}
+
+static struct engine_request request_of(const struct inference_choice *c, struct delta *delta,
+                                        const uint8_t *root)
+{
+    const struct inference *q = c->q;
+    const struct inference_prompt *p = c->prompt;
+    int64_t weight = q->r->tenant.quota.of[QUOTA_WEIGHT];
+    bool first = c->index % q->choices_each == 0;
+    struct engine_request request = {.tenant = q->r->tenant.number,
+                                     .extra_cost = c->index == 0 ? q->load_cost : 0,
+                                     .weight = weight == QUOTA_UNSET ? 0 : (int)weight,
+                                     .cache_root = root,
+                                     .delta = delta,
+                                     .follows = !first,
+                                     .tokens = p ? p->tokens.ids : NULL,
+                                     .token_count = p ? p->tokens.count : 0,
+                                     .input = q->rows,
+                                     .input_rows = q->row_count,
+                                     .sampling = q->sampling,
+                                     .on_token = on_token,
+                                     .on_logits = !p                                ? on_output_row
+                                                  : first && (p->logprob || p->top) ? on_prompt_logits
+                                                                                    : NULL,
+                                     .on_done = on_done,
+                                     .arg = (void *)c};
+    request.sampling.seed = c->seed;
+    if (q->fill_context && p)
+        request.sampling.max_tokens = room_behind(q, p);
+    return request;
+}
+
+static int submit(struct inference *q, struct delta *delta, struct engine_request *requests, uint64_t *ids,
+                  struct err *e)
+{
+    uint8_t root[SHA256_BYTES];
+    cache_root(q, root);
+    for (int i = 0; i < q->choice_count; i++)
+        requests[i] = request_of(&q->choices[i], delta, root);
+    q->running = q->choice_count; /* before the first can be done */
+    if (engine_submit_all(q->r->server->engine, requests, q->choice_count, ids, e) != 0)
+        return -1;
+    limits_submitted(q->r);
+    pthread_mutex_lock(&q->r->lock);
+    for (int i = 0; i < q->choice_count; i++)
+        q->choices[i].engine_id = ids[i];
+    q->submitted = true;
+    bool cancel = q->r->cancelled || inference_failed(q);
+    pthread_mutex_unlock(&q->r->lock);
+    if (cancel)
+        inference_choices_cancel(q);
+    return 0;
+}
+
+int inference_choices_submit(struct inference *q, struct delta *delta, struct err *e)
+{
+    size_t count = (size_t)q->choice_count;
+    struct engine_request *requests = calloc(count, sizeof *requests);
+    uint64_t *ids = calloc(count, sizeof *ids);
+    int result = requests && ids ? submit(q, delta, requests, ids, e) : err_memory(e);
+    free(requests);
+    free(ids);
+    return result;
+}
+
+/* Ids stay what they are once they are set; the engine does not mind those that are done. */
+void inference_choices_cancel(struct inference *q)
+{
+    pthread_mutex_lock(&q->r->lock);
+    bool submitted = q->submitted && q->running > 0;
+    pthread_mutex_unlock(&q->r->lock);
+    for (int i = 0; submitted && i < q->choice_count; i++)
+        engine_cancel(q->r->server->engine, q->choices[i].engine_id);
+}
+
+void inference_choices_abandon(struct inference *q)
+{
+    pthread_mutex_lock(&q->r->lock);
+    for (int i = 0; i < q->choice_count; i++) {
+        q->choices[i].done = true;
+        q->choices[i].result.finish = ENGINE_CANCELLED;
+    }
+    pthread_mutex_unlock(&q->r->lock);
+}
