@@ -34,6 +34,12 @@ static void open_servers(void)
     numeric.registry = text.registry;
 }
 
+static void check_ids(const struct server *s, const int32_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        fuzz_check(ids[i] >= 0 && ids[i] < s->info->vocab_size);
+}
+
 static void parse(struct server *s, enum role role,
                   int (*form)(struct inference *q, json_t *body, struct err *e), const uint8_t *data,
                   size_t size)
@@ -53,8 +59,12 @@ static void parse(struct server *s, enum role role,
     if (form(q, body, &e) == 0) {
         fuzz_check(q->part_count <= INFERENCE_ADAPTERS_MAX);
         fuzz_check(q->sampling.top_p > 0 && q->sampling.top_p <= 1 && q->sampling.temperature >= 0);
-        for (size_t i = 0; i < q->tokens.count; i++)
-            fuzz_check(q->tokens.ids[i] >= 0 && q->tokens.ids[i] < s->info->vocab_size);
+        fuzz_check(q->prompt_count * (q->choices_each > 1 ? q->choices_each : 1) <= INFERENCE_CHOICES_MAX);
+        for (int i = 0; i < q->prompt_count; i++)
+            check_ids(s, q->prompts[i].tokens.ids, q->prompts[i].tokens.count);
+        check_ids(s, q->stop_tokens, (size_t)q->sampling.stop_token_count);
+        for (int i = 0; i < q->sampling.bias_count; i++)
+            check_ids(s, &q->biases[i].token, 1);
     } else
         fuzz_check(e.code && e.message[0]);
     inference_free(q);
