@@ -135,12 +135,31 @@ int grammar_call(struct grammar *g, int rule)
     return rule < 0 ? GRAMMAR_BAD : add_node(g, (struct grammar_node){.kind = GRAMMAR_RULE, .first = rule});
 }
 
+/* FNV-1a. */
+static uint32_t name_hash(const char *name, size_t length)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (uint8_t)name[i]) * 16777619u;
+    return hash;
+}
+
+int grammar_find_rule(const struct grammar *g, const char *name, size_t length)
+{
+    uint32_t hash = name_hash(name, length);
+    for (int i = 0; i < g->rule_count; i++)
+        if (g->rules[i].hash == hash && strlen(g->rules[i].name) == length &&
+            memcmp(g->rules[i].name, name, length) == 0)
+            return i;
+    return GRAMMAR_BAD;
+}
+
 int grammar_rule(struct grammar *g, const char *name, size_t length)
 {
     if (!reserve(g, (void **)&g->rules, sizeof *g->rules, g->rule_count, &g->rule_capacity, 1))
         return GRAMMAR_BAD;
     struct grammar_rule *r = &g->rules[g->rule_count];
-    *r = (struct grammar_rule){.body = GRAMMAR_BAD};
+    *r = (struct grammar_rule){.body = GRAMMAR_BAD, .hash = name_hash(name, length)};
     memcpy(r->name, name, length < GRAMMAR_NAME_MAX ? length : GRAMMAR_NAME_MAX);
     return g->rule_count++;
 }
@@ -149,6 +168,28 @@ void grammar_define(struct grammar *g, int rule, int body)
 {
     if (rule >= 0)
         g->rules[rule].body = body;
+}
+
+void grammar_list_add(struct grammar *g, struct grammar_list *l, int node)
+{
+    if (reserve(g, (void **)&l->nodes, sizeof *l->nodes, l->count, &l->capacity, 1))
+        l->nodes[l->count++] = node;
+}
+
+int grammar_list_all(struct grammar *g, struct grammar_list *l)
+{
+    int node = grammar_all(g, l->nodes, (size_t)l->count);
+    free(l->nodes);
+    *l = (struct grammar_list){0};
+    return node;
+}
+
+int grammar_list_any(struct grammar *g, struct grammar_list *l)
+{
+    int node = grammar_any(g, l->nodes, (size_t)l->count);
+    free(l->nodes);
+    *l = (struct grammar_list){0};
+    return node;
 }
 
 int grammar_check(const struct grammar *g, struct err *e)

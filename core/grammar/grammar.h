@@ -39,6 +39,7 @@ struct grammar_node {
 
 struct grammar_rule {
     int body; /* GRAMMAR_BAD: not defined */
+    uint32_t hash;
     char name[GRAMMAR_NAME_MAX + 1];
 };
 
@@ -65,6 +66,8 @@ int grammar_empty(struct grammar *g);
 int grammar_call(struct grammar *g, int rule);
 /* A new rule without a body, so that bodies may name rules that come later. The name is cut to fit. */
 int grammar_rule(struct grammar *g, const char *name, size_t length);
+/* The first rule of that name, GRAMMAR_BAD: none. */
+int grammar_find_rule(const struct grammar *g, const char *name, size_t length);
 void grammar_define(struct grammar *g, int rule, int body);
 
 /* grammar_all, grammar_any of the nodes given. */
@@ -72,6 +75,15 @@ void grammar_define(struct grammar *g, int rule, int body);
     grammar_all((g), (const int[]){__VA_ARGS__}, sizeof(const int[]){__VA_ARGS__} / sizeof(int))
 #define GRAMMAR_ANY_OF(g, ...) \
     grammar_any((g), (const int[]){__VA_ARGS__}, sizeof(const int[]){__VA_ARGS__} / sizeof(int))
+
+/* Nodes that are gathered one by one; zero-initialize. The last two give the list up. */
+struct grammar_list {
+    int *nodes; /* owned */
+    int count, capacity;
+};
+void grammar_list_add(struct grammar *g, struct grammar_list *l, int node);
+int grammar_list_all(struct grammar *g, struct grammar_list *l);
+int grammar_list_any(struct grammar *g, struct grammar_list *l);
 
 /* Errors: "out_of_memory", "grammar_too_large", "grammar_too_deep". */
 MUST_USE int grammar_check(const struct grammar *g, struct err *e);

@@ -7,9 +7,9 @@
 
 #include <cmocka.h>
 
-#include "core/grammar/guide.h"
+#include "core/grammar/tokens/guide.h"
 #include "core/grammar/schema/json_schema.h"
-#include "core/grammar/states.h"
+#include "core/grammar/automaton/states.h"
 #include "tests/unit/core/grammar/matching.h"
 
 enum { VOCAB_MAX = 70000, END = 300, END_TOO = 301, SPECIAL = 302, FIRST_LONG = 310 };

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "core/grammar/states.h"
+#include "core/grammar/automaton/states.h"
 
 struct automaton *matching_compile(struct grammar *g)
 {

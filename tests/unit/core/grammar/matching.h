@@ -2,7 +2,7 @@
 #pragma once
 #include <stdbool.h>
 
-#include "core/grammar/automaton.h"
+#include "core/grammar/automaton/automaton.h"
 
 /* Fails the test where the grammar does not compile. Gives the grammar up. */
 struct automaton *matching_compile(struct grammar *g);

@@ -1,13 +1,13 @@
 /* Thompson's construction from the end: a node is compiled to a state that goes on at a given next one.
  * Rules, and what is repeated more than once, are compiled once and called. */
-#include "core/grammar/automaton.h"
+#include "core/grammar/automaton/automaton.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/grammar/analysis.h"
-#include "core/grammar/utf8_ranges.h"
+#include "core/grammar/automaton/analysis.h"
+#include "core/grammar/automaton/utf8_ranges.h"
 
 enum {
     INLINE_STATES = 2,   /* a repeated body of that many states is copied rather than called */

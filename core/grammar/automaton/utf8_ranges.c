@@ -1,4 +1,4 @@
-#include "core/grammar/utf8_ranges.h"
+#include "core/grammar/automaton/utf8_ranges.h"
 
 #include "core/base/utf8.h"
 

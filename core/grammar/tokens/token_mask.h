@@ -3,8 +3,8 @@
 #pragma once
 #include <stdint.h>
 
-#include "core/grammar/states.h"
-#include "core/grammar/token_trie.h"
+#include "core/grammar/automaton/states.h"
+#include "core/grammar/tokens/token_trie.h"
 
 enum {
     /* New states and their places that one mask looks at. Beyond that, only tokens of one byte are offered:

@@ -1,11 +1,11 @@
-#include "core/grammar/guide.h"
+#include "core/grammar/tokens/guide.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/grammar/states.h"
-#include "core/grammar/token_mask.h"
+#include "core/grammar/automaton/states.h"
+#include "core/grammar/tokens/token_mask.h"
 
 struct mask {
     int32_t count, first;

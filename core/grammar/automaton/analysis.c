@@ -1,15 +1,15 @@
-#include "core/grammar/analysis.h"
+#include "core/grammar/automaton/analysis.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum relation {
-    NEEDS, /* whatever a node is made of */
+    NEEDS, /* whatever a node is made of; each node counts twice: see variable */
     LEADS, /* what it may begin with */
 };
 
 struct graph {  /* for each node, the nodes that are made of it */
-    int *first; /* [node_count + 2] in users; the last is not used */
+    int *first; /* [count + 2] in users; the last is not used */
     int *users;
 };
 
@@ -53,35 +53,66 @@ static int part(const struct grammar *g, const struct grammar_node *n, int index
     return g->children[n->first + index];
 }
 
-static int graph_init(struct graph *d, const struct grammar *g, enum relation r, const int *empty,
-                      struct err *e)
+/* What is asked of a node within another (2 * node), and at the end of a rule (2 * node + 1), where a call
+ * takes the place of the caller. */
+static int variable(const struct grammar *g, int of, int index)
+{
+    const struct grammar_node *n = &g->nodes[of / 2];
+    bool end = n->kind == GRAMMAR_RULE || n->kind == GRAMMAR_REPEAT ||
+               (of % 2 && (n->kind == GRAMMAR_ANY || index == n->count - 1));
+    return 2 * part(g, n, index) + end;
+}
+
+struct relating {
+    const struct grammar *g;
+    enum relation relation;
+    const int *empty;
+};
+
+static int relating_count(const struct relating *r)
+{
+    return r->relation == NEEDS ? 2 * r->g->node_count : r->g->node_count;
+}
+
+static int relating_parts(const struct relating *r, int of)
+{
+    return part_count(r->g, &r->g->nodes[r->relation == NEEDS ? of / 2 : of], r->relation, r->empty);
+}
+
+static int relating_part(const struct relating *r, int of, int index)
+{
+    return r->relation == NEEDS ? variable(r->g, of, index) : part(r->g, &r->g->nodes[of], index);
+}
+
+static int graph_init(struct graph *d, const struct relating *r, struct err *e)
 {
     size_t total = 0;
-    for (int i = 0; i < g->node_count; i++)
-        total += (size_t)part_count(g, &g->nodes[i], r, empty);
-    d->first = calloc((size_t)g->node_count + 2, sizeof *d->first);
+    int count = relating_count(r);
+    for (int i = 0; i < count; i++)
+        total += (size_t)relating_parts(r, i);
+    d->first = calloc((size_t)count + 2, sizeof *d->first);
     d->users = calloc(total + 1, sizeof *d->users);
     if (!d->first || !d->users)
         return err_memory(e);
-    for (int i = 0; i < g->node_count; i++)
-        for (int k = 0, n = part_count(g, &g->nodes[i], r, empty); k < n; k++)
-            d->first[part(g, &g->nodes[i], k) + 2]++;
-    for (int i = 2; i < g->node_count + 2; i++)
+    for (int i = 0; i < count; i++)
+        for (int k = 0, n = relating_parts(r, i); k < n; k++)
+            d->first[relating_part(r, i, k) + 2]++;
+    for (int i = 2; i < count + 2; i++)
         d->first[i] += d->first[i - 1];
-    for (int i = 0; i < g->node_count; i++) /* moves each beginning to the next one's */
-        for (int k = 0, n = part_count(g, &g->nodes[i], r, empty); k < n; k++)
-            d->users[d->first[part(g, &g->nodes[i], k) + 1]++] = i;
+    for (int i = 0; i < count; i++) /* moves each beginning to the next one's */
+        for (int k = 0, n = relating_parts(r, i); k < n; k++)
+            d->users[d->first[relating_part(r, i, k) + 1]++] = i;
     return 0;
 }
 
 /* ---- what follows from the leaves ---- */
 
-struct solving {
+struct solving { /* arrays are of variables */
     const struct grammar *g;
     const struct graph *graph;
-    bool empty;           /* ask whether a node can be empty, else whether it can end */
-    int *level, *missing; /* [node_count] */
-    int *queue, *later;   /* [node_count]; the levels' nodes, and those of the next */
+    bool empty; /* ask whether a node can be empty, else whether it can end */
+    int *level, *missing;
+    int *queue, *later; /* the levels' variables, and those of the next */
     int end, later_count;
 };
 
@@ -94,21 +125,21 @@ static bool is_leaf(const struct solving *s, const struct grammar_node *n)
     return n->kind == GRAMMAR_REPEAT && n->min == 0;
 }
 
-static void settle(struct solving *s, int node, int level)
+static void settle(struct solving *s, int of, int level)
 {
-    if (s->level[node] >= 0)
+    if (s->level[of] >= 0)
         return;
-    s->level[node] = level;
-    s->queue[s->end++] = node;
+    s->level[of] = level;
+    s->queue[s->end++] = of;
 }
 
 static void settle_user(struct solving *s, int user, int level)
 {
-    const struct grammar_node *n = &s->g->nodes[user];
+    const struct grammar_node *n = &s->g->nodes[user / 2];
     if (s->level[user] >= 0)
         return;
-    if (n->kind == GRAMMAR_RULE || n->kind == GRAMMAR_REPEAT) /* made of one node, so this happens once */
-        s->later[s->later_count++] = user;
+    if (n->kind == GRAMMAR_REPEAT || (n->kind == GRAMMAR_RULE && user % 2 == 0))
+        s->later[s->later_count++] = user; /* made of one node, so this happens once */
     else if (n->kind != GRAMMAR_ALL || --s->missing[user] == 0)
         settle(s, user, level);
 }
@@ -133,19 +164,19 @@ static void solve_levels(struct solving *s)
     }
 }
 
-/* level[node] becomes the least level, -1 where it is false. */
+/* level[variable] becomes the least level, -1 where it is false. */
 static int solve(const struct grammar *g, const struct graph *graph, bool empty, int *level, struct err *e)
 {
-    size_t count = (size_t)g->node_count + 1;
+    size_t count = 2 * (size_t)g->node_count;
     struct solving s = {.g = g, .graph = graph, .empty = empty, .level = level};
-    s.missing = calloc(count, sizeof *s.missing);
-    s.queue = calloc(count, sizeof *s.queue);
-    s.later = calloc(count, sizeof *s.later);
+    s.missing = calloc(count + 1, sizeof *s.missing);
+    s.queue = calloc(count + 1, sizeof *s.queue);
+    s.later = calloc(count + 1, sizeof *s.later);
     bool made = s.missing && s.queue && s.later;
-    for (int i = 0; made && i < g->node_count; i++) {
+    for (int i = 0; made && i < (int)count; i++) {
         level[i] = -1;
-        s.missing[i] = g->nodes[i].count;
-        if (is_leaf(&s, &g->nodes[i]))
+        s.missing[i] = g->nodes[i / 2].count;
+        if (is_leaf(&s, &g->nodes[i / 2]))
             settle(&s, i, 0);
     }
     if (made)
@@ -156,14 +187,18 @@ static int solve(const struct grammar *g, const struct graph *graph, bool empty,
     return made ? 0 : err_memory(e);
 }
 
+/* *level becomes [node_count], of nodes at the end of a rule. */
 static int solve_anew(const struct grammar *g, bool empty, int **level, struct err *e)
 {
     struct graph d = {0};
     free(*level);
-    *level = malloc(((size_t)g->node_count + 1) * sizeof **level);
-    int result = !*level                                  ? err_memory(e)
-                 : graph_init(&d, g, NEEDS, NULL, e) != 0 ? -1
-                                                          : solve(g, &d, empty, *level, e);
+    *level = malloc((2 * (size_t)g->node_count + 1) * sizeof **level);
+    int result = !*level ? err_memory(e)
+                 : graph_init(&d, &(struct relating){.g = g, .relation = NEEDS}, e) != 0
+                     ? -1
+                     : solve(g, &d, empty, *level, e);
+    for (int i = 0; result == 0 && i < g->node_count; i++)
+        (*level)[i] = (*level)[2 * i + 1];
     graph_fini(&d);
     return result;
 }
@@ -326,7 +361,8 @@ static int refuse_left_recursion(const struct grammar *g, const int *empty, stru
 {
     struct graph d = {0};
     int *leads = calloc(2 * (size_t)g->node_count + 1, sizeof *leads);
-    int result = leads ? graph_init(&d, g, LEADS, empty, e) : err_memory(e);
+    int result = leads ? graph_init(&d, &(struct relating){.g = g, .relation = LEADS, .empty = empty}, e)
+                       : err_memory(e);
     if (result == 0 && peel(g, &d, empty, leads, leads + g->node_count) > 0)
         result = err_set(e, "grammar_left_recursive", "rule %s can begin with itself before anything is read",
                          g->rules[rule_on_circle(g, leads, empty)].name);

@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
-#include "core/grammar/automaton.h"
-#include "core/grammar/token_trie.h"
+#include "core/grammar/automaton/automaton.h"
+#include "core/grammar/tokens/token_trie.h"
 
 enum { GUIDE_BYTES_MAX = 16 << 20 };
 

@@ -1,4 +1,4 @@
-#include "core/grammar/states.h"
+#include "core/grammar/automaton/states.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
-#include "core/grammar/automaton.h"
+#include "core/grammar/automaton/automaton.h"
 
 enum {
     STATES_DEAD = 0, /* no text of the grammar goes on like this */

@@ -1,4 +1,4 @@
-#include "core/grammar/token_mask.h"
+#include "core/grammar/tokens/token_mask.h"
 
 #include <limits.h>
 #include <string.h>

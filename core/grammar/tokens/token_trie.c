@@ -1,4 +1,4 @@
-#include "core/grammar/token_trie.h"
+#include "core/grammar/tokens/token_trie.h"
 
 #include <stdlib.h>
 #include <string.h>

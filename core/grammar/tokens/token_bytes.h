@@ -1,6 +1,6 @@
 /* The bytes that a tokenizer's tokens add to a text, in a trie. */
 #pragma once
-#include "core/grammar/token_trie.h"
+#include "core/grammar/tokens/token_trie.h"
 #include "core/tokenizer/tokenizer.h"
 
 /* For a model of `vocab_size` logits. `ends` end a text. Special tokens are TOKEN_SPECIAL_BYTE and their

@@ -1,4 +1,4 @@
-#include "core/grammar/token_bytes.h"
+#include "core/grammar/tokens/token_bytes.h"
 
 #include <stdlib.h>
 #include <string.h>
