@@ -56,8 +56,7 @@ static void count_answer(struct request *r, int status)
     if (r->counted)
         return;
     r->counted = true;
-    const struct route *route = r->match.route;
-    counters_answer(&r->server->counters, route ? (int)(route - r->server->routes) + 1 : 0, status,
+    counters_answer(&r->server->counters, r->match.place, status,
                     (uint64_t)(1000 * (clock_ms() - r->began_ms)));
 }
 
@@ -102,35 +101,38 @@ static struct MHD_Response *make_response(struct request *r)
     return response;
 }
 
-static void add_header(void *response, const char *name, const char *value)
+typedef void header_sink(void *arg, const char *name, const char *value);
+
+static void add_to_response(void *response, const char *name, const char *value)
 {
     MHD_add_response_header(response, name, value);
 }
 
-static void add_headers(struct request *r, struct MHD_Response *response)
+static void add_headers(struct request *r, header_sink *add, void *arg)
 {
     const struct reply *p = &r->reply;
     if (p->content_type)
-        MHD_add_response_header(response, "Content-Type", p->content_type);
-    MHD_add_response_header(response, "X-Request-Id", r->id);
+        add(arg, "Content-Type", p->content_type);
+    add(arg, "X-Request-Id", r->id);
     if (p->adapter_version[0])
-        MHD_add_response_header(response, "X-Adapter-Version", p->adapter_version);
+        add(arg, "X-Adapter-Version", p->adapter_version);
     if (p->etag[0])
-        MHD_add_response_header(response, "ETag", p->etag);
+        add(arg, "ETag", p->etag);
     if (p->allow[0])
-        MHD_add_response_header(response, "Allow", p->allow);
+        add(arg, "Allow", p->allow);
     if (p->retry_s) {
         char seconds[16];
         snprintf(seconds, sizeof seconds, "%d", p->retry_s);
-        MHD_add_response_header(response, "Retry-After", seconds);
+        add(arg, "Retry-After", seconds);
     }
-    limits_headers(r, add_header, response);
+    limits_headers(r, add, arg);
+    cors_headers(&r->cors, add, arg);
     if (p->challenge)
-        MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"adapterd\"");
+        add(arg, "WWW-Authenticate", "Bearer realm=\"adapterd\"");
     if (p->no_store)
-        MHD_add_response_header(response, "Cache-Control", "no-store");
+        add(arg, "Cache-Control", "no-store");
     if (p->close || atomic_load(&r->server->draining))
-        MHD_add_response_header(response, "Connection", "close");
+        add(arg, "Connection", "close");
 }
 
 static enum MHD_Result send_reply(struct request *r)
@@ -139,7 +141,7 @@ static enum MHD_Result send_reply(struct request *r)
     struct MHD_Response *response = make_response(r);
     if (!response)
         return MHD_NO;
-    add_headers(r, response);
+    add_headers(r, add_to_response, response);
     if (!r->reply.stream)
         count_answer(r, r->reply.status);
     connections_deadline(r->peer, from_now(DEADLINE_WRITE_MS + length * 1000 / BODY_RATE_MIN));
@@ -148,27 +150,34 @@ static enum MHD_Result send_reply(struct request *r)
     return result;
 }
 
+struct by_hand {
+    struct buf text;
+    bool failed; /* memory ran out */
+};
+
+static void add_by_hand(void *arg, const char *name, const char *value)
+{
+    struct by_hand *h = arg;
+    h->failed |= buf_printf(&h->text, "%s: %s\r\n", name, value) != 0;
+}
+
 /* An answer while the body is still coming: libmicrohttpd cannot send one then, so it is written by hand; the
  * rest of the body is read and dropped, and the connection closed. */
 static void send_midway(struct request *r)
 {
-    struct buf out = {0};
-    char retry[40] = "";
-    if (r->reply.retry_s)
-        snprintf(retry, sizeof retry, "Retry-After: %d\r\n", r->reply.retry_s);
-    r->answered_early = r->discard = r->reply.close = true;
+    struct by_hand h = {0};
+    const struct buf *body = &r->reply.body;
     int fd = connections_fd(r->peer);
+    r->answered_early = r->discard = r->reply.close = true;
     count_answer(r, r->reply.status);
-    if (buf_printf(
-            &out,
-            "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nX-Request-Id: %s\r\n%sConnection: close\r\n"
-            "Content-Length: %zu\r\n\r\n",
-            r->reply.status, MHD_get_reason_phrase_for((unsigned)r->reply.status), r->id, retry,
-            r->reply.body.length) == 0 &&
-        buf_append(&out, r->reply.body.data, r->reply.body.length) == 0 &&
-        send(fd, out.data, out.length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)out.length)
+    h.failed = buf_printf(&h.text, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\n", r->reply.status,
+                          MHD_get_reason_phrase_for((unsigned)r->reply.status), body->length) != 0;
+    add_headers(r, add_by_hand, &h);
+    h.failed |= buf_append_string(&h.text, "\r\n") != 0 || buf_append(&h.text, body->data, body->length) != 0;
+    if (!h.failed &&
+        send(fd, h.text.data, h.text.length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)h.text.length)
         shutdown(fd, SHUT_WR);
-    buf_fini(&out);
+    buf_fini(&h.text);
 }
 
 /* ---- the way of a request ---- */

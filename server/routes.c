@@ -51,6 +51,10 @@ static const struct route routes[] = {
     {"POST", "/tokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, 0, route_text_tokenize},
     {"POST", "/detokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, 0, route_text_detokenize},
 
+    {"GET", "/", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_index},
+    {"GET", "/v1", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_index},
+    {"GET", "/health", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_health},
+    {"GET", "/ping", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_health},
     {"GET", "/healthz", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_health},
     {"GET", "/readyz", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_ready},
     {"GET", "/version", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_version},

@@ -9,6 +9,16 @@
 #include "server/admission/auth.h"
 #include "server/wire/framing.h"
 #include "server/admission/limits.h"
+#include "server/http/reply.h"
+
+static int not_found(const struct request *r, struct err *e)
+{
+    char near[64];
+    err_set(e, "not_found", "no such address");
+    if (route_near(r->server->routes, r->server->route_count, r->path, near, sizeof near))
+        return err_hint(e, "did you mean %s?", near);
+    return err_hint(e, "GET / says what there is");
+}
 
 static int find_route(struct request *r, struct err *e)
 {
@@ -20,8 +30,25 @@ static int find_route(struct request *r, struct err *e)
         return err_set(e, "method_not_allowed", "%s is not possible here; allowed: %s", r->method,
                        r->match.allow);
     default:
-        return err_set(e, "not_found", "no such address");
+        return not_found(r, e);
     }
+}
+
+/* What a browser asks before its page may ask: answered for every address, and without a key, which it does
+ * not send then. */
+static void answer_preflight(struct request *r)
+{
+    reply_empty(r);
+}
+
+static int take_route(struct request *r, struct err *e)
+{
+    static const struct route preflight = {
+        "OPTIONS", "*", ROLE_NONE, BODY_NONE, PLACE_HTTP, QUERY_ALL, 0, answer_preflight};
+    if (!r->cors.preflight)
+        return find_route(r, e);
+    r->match.route = &preflight;
+    return 0;
 }
 
 static int copy_header(struct MHD_Connection *connection, const char *name, char **out, struct err *e)
@@ -35,6 +62,13 @@ static int copy_header(struct MHD_Connection *connection, const char *name, char
     }
     *out = strdup(value);
     return *out ? 0 : err_memory(e);
+}
+
+/* Of the media types that were asked for, browsers name this one first. */
+static bool accepts_page(struct MHD_Connection *connection)
+{
+    const char *accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
+    return accept && strncasecmp(accept, "text/html", 9) == 0;
 }
 
 /* The media type alone, without parameters. */
@@ -172,7 +206,9 @@ int admission_check(struct request *r, struct MHD_Connection *connection, const 
     r->has_body = framing.has_body;
     r->expect_continue = framing.expect_continue;
     r->content_length = framing.content_length;
-    if (find_route(r, e) != 0)
+    cors_read(connection, r->method, r->server->config.cors_origins, &r->cors);
+    r->wants_page = accepts_page(connection);
+    if ((r->server->config.no_auth && auth_check_browser(r, connection, e) != 0) || take_route(r, e) != 0)
         return -1;
     if (atomic_load(&r->server->draining) && ends_with_drain(r->match.route))
         return err_set(e, "shutting_down", "the daemon is shutting down");

@@ -26,6 +26,7 @@ enum option {
     OPTION_ADMIN_KEY_FILE,
     OPTION_NO_AUTH,
     OPTION_METRICS_OPEN,
+    OPTION_CORS_ORIGIN,
     OPTION_LOG_FORMAT,
     OPTION_CONFIG,
     OPTION_CHECK,
@@ -55,6 +56,7 @@ static const struct {
     [OPTION_ADMIN_KEY_FILE] = {"admin-key-file", "ADAPTERD_ADMIN_KEY_FILE", false, NULL},
     [OPTION_NO_AUTH] = {"no-auth", "ADAPTERD_NO_AUTH", true, "false"},
     [OPTION_METRICS_OPEN] = {"metrics-open", "ADAPTERD_METRICS_OPEN", true, "false"},
+    [OPTION_CORS_ORIGIN] = {"cors-origin", "ADAPTERD_CORS_ORIGIN", false, NULL},
     [OPTION_LOG_FORMAT] = {"log-format", "ADAPTERD_LOG_FORMAT", false, "text"},
     [OPTION_CONFIG] = {"config", "ADAPTERD_CONFIG", false, NULL},
     [OPTION_CHECK] = {"check", "ADAPTERD_CHECK", true, "false"},
@@ -89,6 +91,8 @@ const char *config_help(void)
            "  --admin-key-file FILE   the admin keys, made when missing (DATA/admin.key)\n"
            "  --no-auth               everybody is admin; loopback addresses only\n"
            "  --metrics-open          GET /metrics needs no key\n"
+           "  --cors-origin ORIGIN    web pages that may ask: http://host:port, or * for all; again for "
+           "more\n"
            "  --log-format text|json  log lines on standard error (text)\n"
            "  --config FILE           lines of `name = value` with the names above\n"
            "  --check                 check configuration and model, print a summary, exit\n"
@@ -109,6 +113,22 @@ static int find_option(const char *name, size_t length)
         if (strlen(options[i].name) == length && memcmp(options[i].name, name, length) == 0)
             return i;
     return -1;
+}
+
+/* Values that come one after the other are one list. */
+static int add_value(struct values *v, int option, const char *text, struct err *e)
+{
+    char *list;
+    if (asprintf(&list, "%s,%s", v->text[option], text) < 0)
+        return err_memory(e);
+    free(v->text[option]);
+    v->text[option] = list;
+    return 0;
+}
+
+static bool is_list(int option)
+{
+    return option == OPTION_CORS_ORIGIN;
 }
 
 static int set_value(struct values *v, int option, const char *text, const char *origin, struct err *e)
@@ -132,7 +152,7 @@ static int read_argument(struct values *v, int argc, char *const *argv, int *i, 
         return err_set(e, "usage", "unknown option \"%s\" (see --help)", argument);
     char origin[64];
     snprintf(origin, sizeof origin, "--%s", options[option].name);
-    if (v->text[option])
+    if (v->text[option] && !is_list(option))
         return usage(e, origin, "given twice");
     if (options[option].is_switch) {
         if (equals)
@@ -142,6 +162,8 @@ static int read_argument(struct values *v, int argc, char *const *argv, int *i, 
     const char *value = equals ? equals + 1 : *i + 1 < argc ? argv[++*i] : NULL;
     if (!value || !*value)
         return usage(e, origin, "needs a value");
+    if (v->text[option])
+        return add_value(v, option, value, e);
     return set_value(v, option, value, origin, e);
 }
 
@@ -212,6 +234,30 @@ static int read_file(struct values *v, const char *path, struct err *e)
         result = read_line(v, seen, save, number, path, e);
     buf_fini(&content);
     return result;
+}
+
+/* scheme://host or scheme://host:port, as browsers write it: no path, no upper case. */
+static bool origin_valid(const char *text, size_t length)
+{
+    size_t scheme = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
+    if (scheme == 0 || length > CONFIG_ORIGIN_BYTES_MAX || scheme + 3 >= length ||
+        memcmp(text + scheme, "://", 3) != 0)
+        return false;
+    return strspn(text + scheme + 3, "abcdefghijklmnopqrstuvwxyz0123456789.-_:[]") >= length - scheme - 3;
+}
+
+bool config_origins_valid(const char *text)
+{
+    if (strcmp(text, "*") == 0)
+        return true;
+    for (;;) {
+        size_t length = strcspn(text, ",");
+        if (!origin_valid(text, length))
+            return false;
+        if (!text[length])
+            return true;
+        text += length + 1;
+    }
 }
 
 int config_parse_size(const char *text, uint64_t *out)
@@ -343,6 +389,19 @@ static int check_model_name(const struct values *v, struct err *e)
     return unexpected(v, OPTION_MODEL_NAME, "at most 100 letters, digits and . _ - / : +", e);
 }
 
+/* What a page may do without a key, every page in the world could. */
+static int check_origins(const struct values *v, bool no_auth, struct err *e)
+{
+    const char *origins = v->text[OPTION_CORS_ORIGIN];
+    if (!origins)
+        return 0;
+    if (!config_origins_valid(origins))
+        return unexpected(v, OPTION_CORS_ORIGIN, "http://host or https://host:port, or * alone", e);
+    if (no_auth && strcmp(origins, "*") == 0)
+        return usage(e, v->origin[OPTION_CORS_ORIGIN], "with --no-auth, the pages must be named");
+    return 0;
+}
+
 /* DATA/packed unless it is told otherwise. */
 static int take_packed_cache(struct config *c, struct values *v, struct err *e)
 {
@@ -386,7 +445,7 @@ static int take_values(struct config *c, struct values *v, struct err *e)
         take_int(v, OPTION_MAX_BATCH, 1, 4096, &c->max_batch, e) != 0 ||
         take_int(v, OPTION_CONTEXT, 1, MODEL_CONTEXT_MAX, &c->context, e) != 0 ||
         check_model_name(v, e) != 0 || take_generation_config(c, v, e) != 0 ||
-        take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||
+        check_origins(v, c->no_auth, e) != 0 || take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||
         take_size(v, OPTION_ADAPTER_MEMORY, &c->adapter_bytes, e) != 0 || take_words(c, v, e) != 0)
         return -1;
     if (!v->text[OPTION_MODEL])
@@ -398,6 +457,7 @@ static int take_values(struct config *c, struct values *v, struct err *e)
     take_text(v, OPTION_DATA, &c->data);
     take_text(v, OPTION_LISTEN, &c->listen);
     take_text(v, OPTION_ADMIN_KEY_FILE, &c->admin_key_file);
+    take_text(v, OPTION_CORS_ORIGIN, &c->cors_origins);
     return take_packed_cache(c, v, e);
 }
 
@@ -442,5 +502,6 @@ void config_fini(struct config *c)
     free(c->port);
     free(c->packed_cache);
     free(c->admin_key_file);
+    free(c->cors_origins);
     *c = (struct config){0};
 }

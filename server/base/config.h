@@ -18,6 +18,7 @@ struct config {
     bool kv_int8;                     /* keys and values as int8 */
     char *packed_cache;               /* directory; NULL: none */
     char *admin_key_file;             /* NULL: DATA/admin.key */
+    char *cors_origins;               /* with commas between them, or "*"; NULL: none */
     int context;                      /* tokens of one sequence at most; 0: what the model has */
     bool no_generation;               /* sampling defaults of the model are not used */
     int threads;                      /* 0: as many as the process may use */
@@ -26,7 +27,12 @@ struct config {
     bool no_auth, metrics_open, log_json, check, help, version;
 };
 
-enum { CONFIG_FILE_BYTES_MAX = 64 << 10, CONFIG_MAX_BATCH_DEFAULT = 64, CONFIG_MODEL_NAME_MAX = 100 };
+enum {
+    CONFIG_FILE_BYTES_MAX = 64 << 10,
+    CONFIG_MAX_BATCH_DEFAULT = 64,
+    CONFIG_MODEL_NAME_MAX = 100,
+    CONFIG_ORIGIN_BYTES_MAX = 255
+};
 
 /* `environment` is a NULL-terminated list of NAME=value. Error code "usage": what is wrong, in one line. */
 int config_load(struct config *c, int argc, char *const *argv, char *const *environment, struct err *e);
@@ -36,5 +42,7 @@ const char *config_help(void);
 
 /* "64M" -> bytes; K, M and G are powers of 1024. -1 for anything else or beyond 2^62. */
 int config_parse_size(const char *text, uint64_t *out);
+/* Are these origins of web pages with commas between them, or "*"? */
+bool config_origins_valid(const char *text);
 /* "127.0.0.1:8080", "[::1]:0", "localhost:80" -> new strings. -1 for anything else. */
 int config_parse_address(const char *text, char **host, char **port);

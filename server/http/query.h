@@ -13,7 +13,8 @@ enum {
     QUERY_USAGE = 4,
     QUERY_FORCE = 8,
     QUERY_LABEL = 16,
-    QUERY_WHOLE = 32
+    QUERY_WHOLE = 32,
+    QUERY_ALL = 63
 };
 enum { QUERY_PARAMETERS = 8, PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
 

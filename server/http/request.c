@@ -11,13 +11,12 @@
 #include "server/base/fields.h"
 #include "server/wire/connections.h"
 
-/* "http://host/path" names the same thing as "/path". */
+/* "http://host/path" names the same thing as "/path", and "http://host" as "/". */
 static const char *skip_authority(const char *uri)
 {
     if (strncasecmp(uri, "http://", 7) != 0)
         return uri;
-    const char *path = uri + 7 + strcspn(uri + 7, "/?");
-    return *path == '/' ? path : "/";
+    return uri + 7 + strcspn(uri + 7, "/?");
 }
 
 static void make_id(struct request *r)
@@ -38,10 +37,10 @@ struct request *request_new(struct server *s, const char *uri)
     struct request *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
-    uri = skip_authority(uri);
-    size_t length = strcspn(uri, "?");
+    const char *from = skip_authority(uri);
+    size_t length = strcspn(from, "?");
     struct err ignored;
-    if (query_init(&r->query, uri[length] ? uri + length + 1 : NULL, &ignored) != 0) {
+    if (query_init(&r->query, from[length] ? from + length + 1 : NULL, &ignored) != 0) {
         free(r);
         return NULL;
     }
@@ -51,7 +50,9 @@ struct request *request_new(struct server *s, const char *uri)
     r->began_ms = clock_ms();
     /* A path that does not fit is kept empty: it matches no route. */
     if (length < sizeof r->path)
-        memcpy(r->path, uri, length);
+        memcpy(r->path, from, length);
+    if (length == 0 && from != uri)
+        strcpy(r->path, "/");
     make_id(r);
     return r;
 }

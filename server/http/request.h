@@ -15,6 +15,7 @@
 #include "adapters/types/usage.h"
 #include "core/base/buf.h"
 #include "core/base/err.h"
+#include "server/http/cors.h"
 #include "server/http/etag.h"
 #include "server/http/query.h"
 #include "server/accounting/ratelimit.h"
@@ -60,6 +61,8 @@ struct request {
     char path[REQUEST_PATH_BYTES_MAX]; /* raw, without the query */
     struct query query;
     char *if_match, *if_none_match; /* owned; NULL: not sent */
+    bool wants_page;                /* its client is a browser: HTML before JSON */
+    struct cors cors;
     struct route_match match;
     struct caller caller;
     struct tenant_row

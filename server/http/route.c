@@ -1,5 +1,6 @@
 #include "server/http/route.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -70,11 +71,90 @@ enum route_result route_find(const struct route *routes, size_t count, const cha
             continue;
         if (method_matches(&routes[i], method)) {
             out->route = &routes[i];
+            out->place = (int)i + 1;
             return ROUTE_FOUND;
         }
         allow(out, routes[i].method);
     }
     return out->allow[0] ? ROUTE_WRONG_METHOD : ROUTE_UNKNOWN;
+}
+
+/* ---- what was meant ---- */
+
+enum { NEAR_BYTES_MAX = 64, NEAR_EDITS_MAX = 2 };
+
+static bool leads_somewhere(const struct route *routes, size_t count, const char *path)
+{
+    struct route_match ignored;
+    return route_find(routes, count, "", path, &ignored) == ROUTE_WRONG_METHOD;
+}
+
+/* One slash between segments, none at the end, small letters. -1: it is too long to be anything here. */
+static int tidy(const char *path, char out[NEAR_BYTES_MAX + 1])
+{
+    size_t used = 0;
+    for (; *path && used < NEAR_BYTES_MAX; path++)
+        if (*path != '/' || used == 0 || out[used - 1] != '/')
+            out[used++] = (char)tolower((unsigned char)*path);
+    while (used > 1 && out[used - 1] == '/')
+        used--;
+    out[used] = '\0';
+    return *path ? -1 : 0;
+}
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Letters to insert, drop or replace. (Wagner and Fischer 1974, one row.) */
+static int edits_between(const char *a, const char *b)
+{
+    int row[NEAR_BYTES_MAX + 1], width = (int)strlen(b);
+    for (int j = 0; j <= width; j++)
+        row[j] = j;
+    for (int i = 1; a[i - 1]; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= width; j++) {
+            int above = row[j];
+            row[j] = least(least(row[j - 1], above) + 1, diagonal + (a[i - 1] != b[j - 1]));
+            diagonal = above;
+        }
+    }
+    return row[width];
+}
+
+static const char *spelled_nearly(const struct route *routes, size_t count, const char *path)
+{
+    const char *best = NULL;
+    int least_edits = NEAR_EDITS_MAX + 1;
+    for (size_t i = 0; i < count; i++) {
+        const char *pattern = routes[i].pattern;
+        if (strchr(pattern, '{') || strlen(pattern) > NEAR_BYTES_MAX || strlen(pattern) <= 2 * NEAR_EDITS_MAX)
+            continue;
+        int edits = edits_between(path, pattern);
+        if (edits >= least_edits)
+            continue;
+        least_edits = edits;
+        best = pattern;
+    }
+    return best;
+}
+
+bool route_near(const struct route *routes, size_t count, const char *path, char *out, size_t size)
+{
+    char tidied[NEAR_BYTES_MAX + 1], with[NEAR_BYTES_MAX + 4];
+    if (!path[0] || tidy(path, tidied) != 0)
+        return false;
+    snprintf(with, sizeof with, "/v1%s", tidied);
+    const char *without = strncmp(tidied, "/v1/", 4) == 0 ? tidied + 3 : tidied;
+    const char *tries[] = {tidied, with, without};
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++)
+        if (leads_somewhere(routes, count, tries[i]))
+            return snprintf(out, size, "%s", tries[i]) < (int)size;
+    const char *nearly = spelled_nearly(routes, count, tidied);
+    return nearly && snprintf(out, size, "%s", nearly) < (int)size;
 }
 
 uint64_t route_body_limit(const struct route *route)

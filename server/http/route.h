@@ -38,6 +38,7 @@ struct route {
 
 struct route_match {
     const struct route *route;
+    int place; /* of the route in its table, from 1 on; 0: it is not in it */
     char parameter[ROUTE_PARAMETERS_MAX][ROUTE_PARAMETER_BYTES_MAX + 1];
     char allow[64]; /* methods of this path, when the method was the wrong one */
 };
@@ -48,6 +49,9 @@ enum route_result { ROUTE_FOUND, ROUTE_UNKNOWN, ROUTE_WRONG_METHOD };
  * route. */
 enum route_result route_find(const struct route *routes, size_t count, const char *method, const char *path,
                              struct route_match *out);
+/* Where a path that matches no route was probably meant to lead: with the "/v1" that it lacks or has too
+ * much, without a slash too much, in small letters, or the address that is spelled nearly so. */
+bool route_near(const struct route *routes, size_t count, const char *path, char *out, size_t size);
 /* Of a form: its short fields, boundaries and headers. */
 enum { FORM_OVERHEAD_BYTES_MAX = 64 << 10 };
 /* Body bytes that a route takes at most. */

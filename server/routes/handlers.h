@@ -39,6 +39,7 @@ void route_text_detokenize(struct request *r);
 /* route_usage.c */
 void route_usage_list(struct request *r);
 /* route_status.c */
+void route_status_index(struct request *r);
 void route_status_health(struct request *r);
 void route_status_ready(struct request *r);
 void route_status_version(struct request *r);

@@ -5,6 +5,32 @@
 #include "server/routes/openapi.h"
 #include "server/http/reply.h"
 
+/* Where things are; for who came with a browser, as a page. */
+static const char page[] =
+    "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>adapterd</title></head><body>\n"
+    "<h1>adapterd " ADAPTERD_VERSION "</h1>\n"
+    "<p>One base model and many tenants' LoRA adapters. Requests carry a key: "
+    "<code>Authorization: Bearer KEY</code>.</p>\n<ul>\n"
+    "<li><a href=\"/openapi.json\">/openapi.json</a>: every address, for people and generators</li>\n"
+    "<li>OpenAI's clients: <code>base_url</code> is this address with <code>/v1</code> behind it; "
+    "<code>GET /v1/models</code> lists what they may name</li>\n"
+    "<li><code>POST /infer</code>: the daemon's own form; <code>POST /adapters</code>: an upload</li>\n"
+    "<li><a href=\"/healthz\">/healthz</a>, <a href=\"/readyz\">/readyz</a>, "
+    "<a href=\"/version\">/version</a>, <a href=\"/metrics\">/metrics</a>: how it is</li>\n"
+    "</ul>\n</body></html>\n";
+
+void route_status_index(struct request *r)
+{
+    if (r->wants_page)
+        reply_document(r, "text/html; charset=utf-8", page, sizeof page - 1);
+    else
+        reply_json(r, 200,
+                   json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "name", "adapterd", "version",
+                             ADAPTERD_VERSION, "description", "/openapi.json", "openai_base_url", "/v1",
+                             "infer", "/infer", "adapters", "/adapters", "ready", "/readyz", "metrics",
+                             "/metrics"));
+}
+
 void route_status_health(struct request *r)
 {
     reply_json(r, 200, json_pack("{s:s}", "status", "ok"));

@@ -313,7 +313,7 @@ def try_the_rest(acme, admin, nobody):
     assert admin.get("/metrics").status == 200
     document = nobody.get("/openapi.json")
     assert nobody.request("GET", "/openapi.json", headers={"If-None-Match": document.headers["ETag"]}).status == 304
-    for path in ("/healthz", "/readyz", "/version"):
+    for path in ("/", "/v1", "/health", "/ping", "/healthz", "/readyz", "/version"):
         assert nobody.get(path).status == 200
     for method, path in OPERATIONS:
         if "security" not in OPERATIONS[method, path]:

@@ -154,7 +154,7 @@ MATRIX = [
     Row("/tokenize", "POST", "/tokenize", {"text": "a", "tenant": "beta"}, keyed(403, 200, 200)),
     Row("/detokenize", "POST", "/detokenize{q}", {"tokens": [20]}, keyed(200, 200, 200)),
     Row("/detokenize", "POST", "/detokenize", {"tokens": [20], "tenant": "beta"}, keyed(403, 200, 200)),
-    Row("/healthz", "GET", "/healthz", None, OPEN),
+    *(Row(route, "GET", route, None, OPEN) for route in ("/", "/v1", "/health", "/ping", "/healthz")),
     Row("/readyz", "GET", "/readyz", None, OPEN),
     Row("/version", "GET", "/version", None, OPEN),
     Row("/openapi.json", "GET", "/openapi.json", None, OPEN),

@@ -77,6 +77,25 @@ static void the_order_of_sources(void **state)
     unlink(path);
 }
 
+static void what_may_be_given_again_is_a_list(void **state)
+{
+    (void)state;
+    struct config c;
+    struct err e;
+    char variable[] = "ADAPTERD_CORS_ORIGIN=https://c";
+    char *environment[] = {variable, NULL};
+    assert_int_equal(
+        load(&c, "--model m --data d --cors-origin http://a --cors-origin http://b:1", environment, &e), 0);
+    assert_string_equal(c.cors_origins, "http://a,http://b:1"); /* and the environment's are not added */
+    config_fini(&c);
+    assert_int_equal(load(&c, "--model m --data d", environment, &e), 0);
+    assert_string_equal(c.cors_origins, "https://c");
+    config_fini(&c);
+    assert_int_equal(load(&c, "--model m --data d --cors-origin *", NULL, &e), 0);
+    assert_string_equal(c.cors_origins, "*");
+    config_fini(&c);
+}
+
 static void mistakes_are_named(void **state)
 {
     (void)state;
@@ -113,6 +132,18 @@ static void mistakes_are_named(void **state)
         {"--model m --data d --listen a:70000", "--listen"},
         {"--model m --data d --no-auth=yes", "--no-auth"},
         {"--model m --model n --data d", "twice"},
+        {"--model m --data d --cors-origin", "needs a value"},
+        {"--model m --data d --cors-origin localhost:3000", "--cors-origin"},
+        {"--model m --data d --cors-origin http://a/", "--cors-origin"},
+        {"--model m --data d --cors-origin http://a/b", "--cors-origin"},
+        {"--model m --data d --cors-origin HTTP://a", "--cors-origin"},
+        {"--model m --data d --cors-origin http://", "--cors-origin"},
+        {"--model m --data d --cors-origin ://a", "--cors-origin"},
+        {"--model m --data d --cors-origin null", "--cors-origin"},
+        {"--model m --data d --cors-origin *,http://a", "--cors-origin"},
+        {"--model m --data d --cors-origin http://a --cors-origin *", "--cors-origin"},
+        {"--model m --data d --cors-origin http://a,", "--cors-origin"},
+        {"--model m --data d --no-auth --cors-origin *", "must be named"},
         {"--model m --data d --config /nonexistent/file", "/nonexistent/file"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -207,6 +238,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),
         cmocka_unit_test(the_order_of_sources),
+        cmocka_unit_test(what_may_be_given_again_is_a_list),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(mistakes_in_the_file),
         cmocka_unit_test(help_needs_nothing_else),
