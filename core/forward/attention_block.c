@@ -141,5 +141,6 @@ void attention_block(struct forward *f, int layer, const struct worker *w)
     pool_barrier(f->pool);
     attend_share(f, layer, w);
     pool_barrier(f->pool);
-    residual_add(f, &l->o, f->attention, w);
+    struct input in = input_tokens(f, f->attention, &l->o);
+    residual_add(f, &in, w);
 }

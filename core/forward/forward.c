@@ -60,7 +60,7 @@ static void embed(struct forward *f, int t)
     const struct model *m = f->model;
     const struct batch *b = f->batch;
     int hidden = m->config.hidden;
-    float *x = row_at(f->x, t, hidden), *place = row_at(f->branch, t, hidden),
+    float *x = row_at(f->x, t, hidden), *place = row_at(f->h, t, hidden),
           *low = row_at(f->low, t, LOW_STRIDE);
     look_up(&m->embed, b->delta[t], b->token[t], low, x);
     if (!m->positions.weight.data)

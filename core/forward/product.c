@@ -1,5 +1,6 @@
 #include "core/forward/product.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "core/delta/delta_internal.h"
@@ -9,17 +10,25 @@
 
 /* ---- inputs ---- */
 
-struct input input_tokens(const struct forward *f, const float *x, const struct linear *l)
+struct input input_tokens(struct forward *f, const float *x, const struct linear *l)
 {
     const struct batch *b = f->batch;
-    return (struct input){
-        .rows = {b->count, b->delta}, .step_rows = b->count, .x = x, .linear = {l}, .count = 1};
+    return (struct input){.rows = {b->count, b->delta},
+                          .step_rows = b->count,
+                          .x = x,
+                          .q = &f->activation,
+                          .linear = {l},
+                          .count = 1};
 }
 
-struct input input_wanted(const struct forward *f, const float *x, const struct linear *l)
+struct input input_wanted(struct forward *f, const float *x, const struct linear *l)
 {
-    return (struct input){
-        .rows = {f->wanted, f->head_delta}, .step_rows = f->wanted, .x = x, .linear = {l}, .count = 1};
+    return (struct input){.rows = {f->wanted, f->head_delta},
+                          .step_rows = f->wanted,
+                          .x = x,
+                          .q = &f->activation,
+                          .linear = {l},
+                          .count = 1};
 }
 
 static int columns(const struct input *in)
@@ -64,24 +73,37 @@ static void shrink(struct forward *f, const struct input *in, int part, int part
     }
 }
 
-static void quantize(struct forward *f, const struct input *in)
+/* `count` columns of a row from `first` on, which begins a group. */
+static void quantize_columns(const struct forward *f, const struct input *in, int row, int first,
+                             const float *x, int count)
 {
     const struct qgemm_kernels *k = f->model->kernels;
     const struct packed *packed = &in->linear[0]->packed;
-    struct activation *a = &f->activation;
-    for (int t = 0; packed->bits && t < in->rows.count; t++) {
-        size_t cols = (size_t)packed->cols_padded, at = (size_t)(in->first + t) * cols;
-        k->quantize(row_at(in->x, t, packed->cols), packed->cols, a->q + at, a->scale + at / R16_K,
-                    a->sum + at / R16_SUM_K);
-        if (a->wide && in->step_rows >= R16_WIDE_TOKENS && packed->bits == R16_INT8)
-            k->widen(a->q + at, (int)cols, a->wide + at);
-    }
+    struct activation *a = in->q;
+    size_t at = (size_t)(in->first + row) * (size_t)packed->cols_padded + (size_t)first;
+    k->quantize(x, count, a->q + at, a->scale + at / R16_K, a->sum + at / R16_SUM_K);
+    if (a->wide && in->step_rows >= R16_WIDE_TOKENS && packed->bits == R16_INT8)
+        k->widen(a->q + at, r16_pad(count), a->wide + at);
+}
+
+static void quantize(const struct forward *f, const struct input *in)
+{
+    for (int t = 0; in->linear[0]->packed.bits && !in->quantized && t < in->rows.count; t++)
+        quantize_columns(f, in, t, 0, row_at(in->x, t, columns(in)), columns(in));
+}
+
+void input_quantize_block(const struct forward *f, const struct input *in, int block, const float *x)
+{
+    int first = block * LINEAR_ROWS, left = columns(in) - first;
+    static_assert(LINEAR_ROWS % R16_K == 0, "a block of columns is whole groups");
+    for (int t = 0; t < in->rows.count; t++)
+        quantize_columns(f, in, t, first, row_at(x, t, LINEAR_ROWS), left < LINEAR_ROWS ? left : LINEAR_ROWS);
 }
 
 void input_prepare(struct forward *f, const struct input *in, const struct worker *w)
 {
     struct input own = share(in, w);
-    if (!f->any_delta && !in->linear[0]->packed.bits)
+    if (!f->any_delta && (in->quantized || !in->linear[0]->packed.bits))
         return;
     quantize(f, &own);
     if (in->rows.count >= w->count)
@@ -126,10 +148,16 @@ void input_normalize(struct forward *f, const struct norm *n, const struct input
 
 /* ---- products ---- */
 
+/* Where a block's first output goes. */
+static float *place(const struct product *p, int block)
+{
+    return p->y + (linear_block_row(block) - p->from);
+}
+
 static void multiply_panels(const struct forward *f, const struct packed *w, int begin, int end,
                             struct product to)
 {
-    struct activation x = f->activation;
+    struct activation x = *to.input->q;
     x.cols_padded = w->cols_padded;
     (w->bits == R16_INT8 ? f->model->kernels->multiply_int8 : f->model->kernels->multiply_int4)(
         w, begin, end, &x, to.input->rows.count, to.y, to.stride);
@@ -142,7 +170,7 @@ static void multiply_packed(const struct forward *f, const struct product *p, co
     int row = linear_block_row(block), rows = linear_block_rows(&l->weight, block), begin = row / R16_ROWS,
         whole = rows / R16_ROWS, rest = rows % R16_ROWS;
     struct product to = *p;
-    to.y += row;
+    to.y = place(p, block);
     if (whole > 0)
         multiply_panels(f, &l->packed, begin, begin + whole, to);
     if (rest == 0)
@@ -162,8 +190,8 @@ static void multiply_replaced(const struct product *p, const struct linear *l, i
         const struct matrix *own = delta_matrix(in->rows.delta[t], l->weight_slot);
         end = rows_run_end(in->rows, t, in->rows.count);
         if (own)
-            linear_block(own, block, row_at(in->x, t, own->cols), end - t, row_at(p->y, t, p->stride),
-                         p->stride, scratch);
+            linear_block(own, block, row_at(in->x, t, own->cols), end - t,
+                         row_at(place(p, block), t, p->stride), p->stride, scratch);
     }
 }
 
@@ -184,7 +212,7 @@ static void multiply(const struct forward *f, const struct product *p, int block
     if (base && l->packed.bits)
         multiply_packed(f, p, l, block, scratch);
     else if (base)
-        linear_block(&l->weight, block, in->x, in->rows.count, p->y, p->stride, scratch);
+        linear_block(&l->weight, block, in->x, in->rows.count, place(p, block), p->stride, scratch);
     if (f->any_replaced)
         multiply_replaced(p, l, block, scratch);
 }
@@ -195,7 +223,7 @@ static void add_delta(const struct forward *f, const struct product *p, int bloc
     const struct linear *l = p->input->linear[p->which];
     const struct delta *delta = p->input->rows.delta[t];
     int first = linear_block_row(block), count = linear_block_rows(&l->weight, block);
-    float *out = row_at(p->y, t, p->stride) + first;
+    float *out = row_at(place(p, block), t, p->stride);
     const float *factor = delta_magnitude(delta, l->site), *bias = delta_vector(delta, l->bias_slot, l->bias);
     const struct lowrank *part = delta_at(delta, l->site);
     for (int i = 0; (factor || bias) && i < end - t; i++) {

@@ -42,14 +42,12 @@ static int allocate_arrays(struct forward *f, struct err *e)
     size_t tokens = (size_t)linear_pad(f->batch_tokens + LINEAR_TOKENS - 1);
     size_t rows = c->family->numeric ? tokens : (size_t)linear_pad(f->logit_rows + LINEAR_TOKENS - 1);
     size_t stream = c->family->numeric ? widest_input(m) : (size_t)c->hidden, hidden = (size_t)c->hidden;
-    float **targets[] = {&f->x,  &f->h,      &f->qkv,  &f->attention, &f->branch,     &f->gate,
-                         &f->up, &f->cosine, &f->sine, &f->low,       &f->head_input, &f->logits};
+    float **targets[] = {&f->x,      &f->h,    &f->qkv, &f->attention,  &f->up,
+                         &f->cosine, &f->sine, &f->low, &f->head_input, &f->logits};
     size_t sizes[] = {tokens * stream,
                       tokens * stream,
                       tokens * (size_t)model_qkv_size(m),
                       tokens * (size_t)model_q_size(m),
-                      tokens * hidden,
-                      tokens * (size_t)c->intermediate,
                       tokens * (size_t)c->intermediate,
                       tokens * (size_t)(c->head_dim / 2),
                       tokens * (size_t)(c->head_dim / 2),
@@ -61,20 +59,36 @@ static int allocate_arrays(struct forward *f, struct err *e)
     return f->memory && f->head_delta ? 0 : err_memory(e);
 }
 
-static int allocate_activation(struct forward *f, struct err *e)
+static int allocate_activation(const struct model *m, struct activation *a, size_t tokens, size_t cols,
+                               struct err *e)
 {
-    size_t tokens = (size_t)larger((size_t)f->batch_tokens, (size_t)f->logit_rows);
-    size_t cols = (size_t)r16_pad((int)widest_input(f->model));
-    if (f->model->precision == PRECISION_EXACT)
+    a->q = aligned_alloc(R16_LINE, tokens * cols);
+    a->scale = calloc(tokens * cols / R16_K, sizeof *a->scale);
+    a->sum = calloc(tokens * cols / R16_SUM_K, sizeof *a->sum);
+    if (m->kernels->widen)
+        a->wide = calloc(tokens * cols, sizeof *a->wide);
+    bool complete = a->q && a->scale && a->sum;
+    return complete && (a->wide || !m->kernels->widen) ? 0 : err_memory(e);
+}
+
+static int allocate_activations(struct forward *f, struct err *e)
+{
+    const struct model *m = f->model;
+    size_t tokens = larger((size_t)f->batch_tokens, (size_t)f->logit_rows);
+    size_t hidden = (size_t)r16_pad(m->config.intermediate);
+    if (m->precision == PRECISION_EXACT)
         return 0;
-    f->activation.q = aligned_alloc(R16_LINE, tokens * cols);
-    f->activation.scale = calloc(tokens * cols / R16_K, sizeof *f->activation.scale);
-    f->activation.sum = calloc(tokens * cols / R16_SUM_K, sizeof *f->activation.sum);
-    bool wide = f->model->kernels->widen != NULL;
-    if (wide)
-        f->activation.wide = calloc(tokens * cols, sizeof *f->activation.wide);
-    bool complete = f->activation.q && f->activation.scale && f->activation.sum;
-    return complete && (f->activation.wide || !wide) ? 0 : err_memory(e);
+    if (allocate_activation(m, &f->activation, tokens, (size_t)r16_pad((int)widest_input(m)), e) != 0)
+        return -1;
+    return hidden == 0 ? 0 : allocate_activation(m, &f->hidden, tokens, hidden, e);
+}
+
+static void free_activation(struct activation *a)
+{
+    free(a->q);
+    free(a->scale);
+    free(a->sum);
+    free(a->wide);
 }
 
 static size_t worker_floats(const struct forward *f)
@@ -91,29 +105,35 @@ static int allocate_workers(struct forward *f, struct err *e)
 {
     int workers = pool_threads(f->pool);
     f->scratch = calloc((size_t)workers, sizeof *f->scratch);
-    if (!f->scratch)
+    f->block = calloc((size_t)workers, sizeof *f->block);
+    if (!f->scratch || !f->block)
         return err_memory(e);
-    for (int i = 0; i < workers; i++)
-        if (!(f->scratch[i] = malloc(worker_floats(f) * sizeof **f->scratch)))
+    size_t block = 2 * (size_t)f->batch_tokens * LINEAR_ROWS * sizeof **f->block;
+    for (int i = 0; i < workers; i++) {
+        f->scratch[i] = malloc(worker_floats(f) * sizeof **f->scratch);
+        f->block[i] = aligned_alloc(R16_LINE, block);
+        if (!f->scratch[i] || !f->block[i])
             return err_memory(e);
+    }
     return 0;
 }
 
 int scratch_init(struct forward *f, struct err *e)
 {
-    return allocate_arrays(f, e) != 0 || allocate_activation(f, e) != 0 || allocate_workers(f, e) != 0 ? -1
-                                                                                                       : 0;
+    return allocate_arrays(f, e) != 0 || allocate_activations(f, e) != 0 || allocate_workers(f, e) != 0 ? -1
+                                                                                                        : 0;
 }
 
 void scratch_fini(struct forward *f)
 {
     for (int i = 0; f->scratch && i < pool_threads(f->pool); i++)
         free(f->scratch[i]);
+    for (int i = 0; f->block && i < pool_threads(f->pool); i++)
+        free(f->block[i]);
     free(f->scratch);
-    free(f->activation.q);
-    free(f->activation.scale);
-    free(f->activation.sum);
-    free(f->activation.wide);
+    free(f->block);
+    free_activation(&f->activation);
+    free_activation(&f->hidden);
     free(f->head_delta);
     free(f->memory);
 }

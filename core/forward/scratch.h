@@ -21,14 +21,15 @@ struct forward {
     float *h;                     /* [tokens, widest] input of the next linear layers */
     float *qkv;                   /* [tokens, q + 2 kv] */
     float *attention;             /* [tokens, q] */
-    float *branch;                /* [tokens, hidden] what is added to x */
-    float *gate, *up;             /* [tokens, intermediate] */
+    float *up;                    /* [tokens, intermediate] the hidden layer, where a delta reads it */
     float *cosine, *sine;         /* [tokens, head_dim / 2] */
     float *low;                   /* [tokens, LOW_STRIDE]: A x, DELTA_RANK_MAX for each site */
     float *head_input;            /* [logit_rows, hidden] */
     float *logits;                /* [logit_rows, vocab] */
     struct activation activation; /* owned: the input of packed layers, quantized */
+    struct activation hidden;     /* owned: the hidden layer, quantized */
     float **scratch; /* owned, [workers] widened weights, a tile of attention, a packed layer's last rows */
+    float **block;   /* owned, [workers] two blocks of outputs for all tokens: [2, tokens, LINEAR_ROWS] */
     const struct delta **head_delta; /* owned, [logit_rows] */
 
     const struct batch *batch; /* of the step in hand */
@@ -39,12 +40,15 @@ struct forward {
 /* One of those who walk through a pass together. */
 struct worker {
     int index, count; /* of `count` */
-    float *scratch;   /* its own */
+    float *scratch;   /* its own, and so are the others */
+    float *up, *gate; /* [tokens, LINEAR_ROWS] */
 };
 
 static inline struct worker scratch_worker(const struct forward *f, int index, int count)
 {
-    return (struct worker){index, count, f->scratch[index]};
+    float *block = f->block[index];
+    return (struct worker){index, count, f->scratch[index], block,
+                           block + (size_t)f->batch_tokens * LINEAR_ROWS};
 }
 
 /* Takes the memory that model, pool and promises ask for. On failure, scratch_fini frees what there is. */

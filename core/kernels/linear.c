@@ -81,7 +81,7 @@ void linear_block(const struct matrix *w, int block, const float *x, int tokens,
         int count = tokens - t < LINEAR_TOKENS ? tokens - t : LINEAR_TOKENS;
         for (int i = 0; i < count; i++)
             for (int j = 0; j < rows; j++)
-                y[(size_t)(t + i) * (size_t)y_stride + (size_t)(row + j)] = tile[j * LINEAR_TOKENS + i];
+                y[(size_t)(t + i) * (size_t)y_stride + (size_t)j] = tile[j * LINEAR_TOKENS + i];
     }
 }
 

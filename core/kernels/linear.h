@@ -29,9 +29,8 @@ size_t linear_scratch(const struct matrix *w); /* floats of scratch that linear_
 /* Tokens rounded up to whole blocks. */
 int linear_pad(int tokens);
 
-/* y[t][row] = sum over k of w[row][k] * x[t][k], for the rows of one block and all tokens.
- * x: [pad(tokens), cols], the padding is read and of no effect; y: [tokens, y_stride], the matrix's row 0 at
- * y[t][0]. */
+/* y[t][j] = sum over k of w[row + j][k] * x[t][k], for the rows of one block, `row` its first, and all
+ * tokens. x: [pad(tokens), cols], the padding is read and of no effect; y: [tokens, y_stride]. */
 void linear_block(const struct matrix *w, int block, const float *x, int tokens, float *y, int y_stride,
                   float *scratch);
 /* First row of a block, and how many rows it has. */

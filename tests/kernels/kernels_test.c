@@ -476,7 +476,7 @@ static void multiply(const struct sample *s, const float *x, int tokens, float *
     size_t count = linear_scratch(&s->w);
     float *scratch = guarded(count, 40);
     for (int block = linear_blocks(&s->w) - 1; block >= 0; block--) /* in any order */
-        linear_block(&s->w, block, x, tokens, y, stride, scratch);
+        linear_block(&s->w, block, x, tokens, y + linear_block_row(block), stride, scratch);
     release(scratch, count);
 }
 
