@@ -25,8 +25,9 @@ struct compiler {
     struct automaton_state *states;
     struct automaton_edge *edges;
     int state_count, edge_count, state_capacity, edge_capacity;
-    int *entry;  /* [node_count] where a called node begins; -1: nowhere yet */
-    int *called; /* [node_count] the called nodes in the order in which they are compiled */
+    int *last_call; /* [node_count] the state that calls a node at the end of a rule; -1: none yet */
+    int *entry;     /* [node_count] where a called node begins; -1: nowhere yet */
+    int *called;    /* [node_count] the called nodes in the order in which they are compiled */
     int called_count;
     struct automaton_edge *gathered; /* edges of states that are not complete yet */
     int gathered_count, gathered_capacity;
@@ -109,9 +110,9 @@ static int text_state(struct compiler *c, const char *bytes, int length, int nex
     return next;
 }
 
-static int chars_state(struct compiler *c, const struct grammar_node *n, int next)
+/* Gather the edges of a class of characters. */
+static void gather_chars(struct compiler *c, const struct grammar_node *n, int next)
 {
-    int mark = c->gathered_count;
     for (int i = 0; i < n->count; i++) {
         struct utf8_bytes bytes[UTF8_RANGES_MAX];
         const struct grammar_range *r = &c->g->ranges[n->first + i];
@@ -123,6 +124,12 @@ static int chars_state(struct compiler *c, const struct grammar_node *n, int nex
             gather(c, bytes[k].low[0], bytes[k].high[0], to);
         }
     }
+}
+
+static int chars_state(struct compiler *c, const struct grammar_node *n, int next)
+{
+    int mark = c->gathered_count;
+    gather_chars(c, n, next);
     return bytes_state(c, mark);
 }
 
@@ -196,25 +203,50 @@ static int any_texts_state(struct compiler *c, const struct grammar_node *n, int
     return state;
 }
 
+static int row_state(struct compiler *c, const struct grammar_node *n, int from, int next)
+{
+    for (int i = n->count; i-- > from;)
+        next = node_state(c, c->g->children[n->first + i], next);
+    return next;
+}
+
+/* Gather the edges of an alternative that begins with a class of characters, or whose state has only edges;
+ * false: it is another, whose state becomes *state. */
+static bool gather_alternative(struct compiler *c, int node, int next, int *state)
+{
+    const struct grammar_node *n = &c->g->nodes[node];
+    const struct grammar_node *lead = n->kind == GRAMMAR_ALL ? &c->g->nodes[c->g->children[n->first]] : n;
+    if (lead->kind == GRAMMAR_CHARS) {
+        gather_chars(c, lead, n == lead ? next : row_state(c, n, 1, next));
+        return true;
+    }
+    *state = node_state(c, node, next);
+    return false;
+}
+
+/* One state has the edges of all alternatives that begin with bytes, the others are split off. */
 static int any_state(struct compiler *c, const struct grammar_node *n, int next)
 {
-    int texts = 0, state = -1;
-    bool begun = false;
-    for (int i = 0; i < n->count; i++)
-        texts += c->g->nodes[c->g->children[n->first + i]].kind == GRAMMAR_TEXT;
-    if (texts > 0) {
-        state = any_texts_state(c, n, next, texts);
-        begun = true;
-    }
+    int texts = 0, others = -1, mark = c->gathered_count;
+    bool split = false;
     for (int i = 0; i < n->count; i++) {
-        int child = c->g->children[n->first + i];
-        if (c->need[child] < 0 || c->g->nodes[child].kind == GRAMMAR_TEXT)
-            continue; /* no text of it ever ends */
-        int other = node_state(c, child, next);
-        state = begun ? split_state(c, state, other) : other;
-        begun = true;
+        int child = c->g->children[n->first + i], state;
+        bool text = c->g->nodes[child].kind == GRAMMAR_TEXT;
+        texts += text;
+        if (text || c->need[child] < 0 || gather_alternative(c, child, next, &state))
+            continue; /* texts come below; no text of what needs -1 ever ends */
+        others = split ? split_state(c, others, state) : state;
+        split = true;
     }
-    return state;
+    if (texts > 0) {
+        int state = any_texts_state(c, n, next, texts);
+        others = split ? split_state(c, others, state) : state;
+        split = true;
+    }
+    if (c->gathered_count == mark)
+        return others;
+    int state = bytes_state(c, mark);
+    return split ? split_state(c, state, others) : state;
 }
 
 /* ---- calls and repetitions ---- */
@@ -228,9 +260,11 @@ static int call_state(struct compiler *c, int node, int next)
     }
     if (next < 0)
         return -1;
-    bool last = c->states[next].kind == AUTOMATON_END;
-    int need = last ? c->need[node] : most(c->need[node] + 1, c->states[next].need);
-    return add_state(c, AUTOMATON_CALL, node, last ? -1 : next, need);
+    if (c->states[next].kind != AUTOMATON_END)
+        return add_state(c, AUTOMATON_CALL, node, next, most(c->need[node] + 1, c->states[next].need));
+    if (c->last_call[node] < 0)
+        c->last_call[node] = add_state(c, AUTOMATON_CALL, node, -1, c->need[node]);
+    return c->last_call[node];
 }
 
 /* Is it so small that a call would be no smaller? */
@@ -279,9 +313,7 @@ static int node_state(struct compiler *c, int node, int next)
     case GRAMMAR_CHARS:
         return chars_state(c, n, next);
     case GRAMMAR_ALL:
-        for (int i = n->count; i-- > 0;)
-            next = node_state(c, c->g->children[n->first + i], next);
-        return next;
+        return row_state(c, n, 0, next);
     case GRAMMAR_ANY:
         return any_state(c, n, next);
     case GRAMMAR_REPEAT:
@@ -325,12 +357,15 @@ static int make(struct automaton **out, struct compiler *c, struct err *e)
     size_t nodes = (size_t)c->g->node_count + 1;
     c->entry = malloc(nodes * sizeof *c->entry);
     c->called = malloc(nodes * sizeof *c->called);
+    c->last_call = malloc(nodes * sizeof *c->last_call);
     struct counted *made = calloc(1, sizeof *made);
-    if (c->entry && c->called && made) {
+    bool room = made && c->entry && c->called && c->last_call;
+    if (room) {
         memset(c->entry, 0xFF, nodes * sizeof *c->entry);
+        memset(c->last_call, 0xFF, nodes * sizeof *c->last_call);
         compile_nodes(c);
     }
-    if (!made || !c->entry || !c->called || c->no_memory || c->too_large) {
+    if (!room || c->no_memory || c->too_large) {
         free(made);
         return c->too_large ? err_set(e, "grammar_too_large", "the grammar compiles to more than %d states",
                                       AUTOMATON_STATES_MAX)
@@ -364,6 +399,7 @@ int automaton_compile(struct automaton **out, struct grammar *g, struct err *e)
     free(c.edges);
     free(c.entry);
     free(c.called);
+    free(c.last_call);
     free(c.gathered);
     return result;
 }

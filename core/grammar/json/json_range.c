@@ -6,6 +6,7 @@
 enum { DIGITS_MAX = JSON_RANGE_DIGITS_MAX + 1 };
 
 struct range {
+    struct json_rules *json;
     struct grammar *g;
     int fraction, multiple;
     int *rules; /* [DIGITS_MAX + 1, multiple] + 1: so many free digits follow, with that remainder so far; 0:
@@ -31,39 +32,33 @@ static int digits(struct range *r, int low, int high)
 
 /* ---- digits that no bound is near to ---- */
 
-static int free_digits(struct range *r, int count, int remainder);
+static int multiples(struct range *r, int count, int remainder);
 
-static int free_multiple(struct range *r, int count, int remainder)
+static int multiples_body(struct range *r, int count, int remainder)
 {
     int nodes[10];
     if (count == 0)
         return remainder == 0 ? grammar_empty(r->g) : grammar_any(r->g, NULL, 0);
     for (int d = 0; d < 10; d++)
         nodes[d] = GRAMMAR_ALL_OF(r->g, digits(r, d, d),
-                                  free_digits(r, count - 1, (remainder * 10 + d) % r->multiple));
+                                  multiples(r, count - 1, (remainder * 10 + d) % r->multiple));
     return grammar_any(r->g, nodes, 10);
 }
 
-static int free_plain(struct range *r, int count)
-{
-    int whole = grammar_repeat(r->g, digits(r, 0, 9), count, count);
-    if (r->fraction == 0)
-        return whole;
-    int behind = GRAMMAR_ALL_OF(r->g, grammar_string(r->g, "."),
-                                grammar_repeat(r->g, digits(r, 0, 9), 1, r->fraction));
-    return GRAMMAR_ALL_OF(r->g, whole, grammar_optional(r->g, behind));
-}
-
-static int free_digits(struct range *r, int count, int remainder)
+static int multiples(struct range *r, int count, int remainder)
 {
     int *rule = &r->rules[count * r->multiple + remainder];
     if (*rule == 0) {
         int made = grammar_rule(r->g, "digits", 6);
         *rule = made + 1;
-        grammar_define(r->g, made,
-                       r->multiple > 1 ? free_multiple(r, count, remainder) : free_plain(r, count));
+        grammar_define(r->g, made, multiples_body(r, count, remainder));
     }
     return grammar_call(r->g, *rule - 1);
+}
+
+static int free_digits(struct range *r, int count, int remainder)
+{
+    return r->multiple > 1 ? multiples(r, count, remainder) : json_rules_digits(r->json, count, r->fraction);
 }
 
 /* ---- digits along the bounds ---- */
@@ -74,33 +69,34 @@ struct tight { /* which bounds the digits so far are those of */
 
 static int tight_digits(struct range *r, const struct bounds *b, int at, struct tight t, int remainder);
 
+/* Is each digit of a bound from `at` on this one? Then it bounds nothing, if that is the lowest or highest
+ * digit. */
+static bool only(const struct range *r, const struct bounds *b, const uint8_t *bound, int at, int digit)
+{
+    for (; at < b->whole + r->fraction; at++)
+        if (bound[at] != digit)
+            return false;
+    return true;
+}
+
 /* What follows digit `at`, which is `d`. */
 static int behind_digit(struct range *r, const struct bounds *b, int at, struct tight t, int d, int remainder)
 {
-    struct tight next = {t.low && d == b->low[at], t.high && d == b->high[at]};
+    struct tight next = {t.low && d == b->low[at] && !only(r, b, b->low, at + 1, 0),
+                         t.high && d == b->high[at] && !only(r, b, b->high, at + 1, 9)};
     remainder = (remainder * 10 + d) % r->multiple;
     if (!next.low && !next.high && at < b->whole)
         return free_digits(r, b->whole - at - 1, remainder);
-    if (!next.low && !next.high) {
-        int left = b->whole + r->fraction - at - 1;
-        return grammar_repeat(r->g, digits(r, 0, 9), 0, left);
-    }
+    if (!next.low && !next.high)
+        return json_rules_digits_up_to(r->json, b->whole + r->fraction - at - 1);
     return tight_digits(r, b, at + 1, next, remainder);
-}
-
-static bool zeros_follow(const struct range *r, const struct bounds *b, int at)
-{
-    for (; at < b->whole + r->fraction; at++)
-        if (b->low[at] != 0)
-            return false;
-    return true;
 }
 
 static int tight_digits(struct range *r, const struct bounds *b, int at, struct tight t, int remainder)
 {
     struct grammar_list list = {0};
     bool behind_whole = at >= b->whole;
-    if (behind_whole && remainder == 0 && (!t.low || zeros_follow(r, b, at)))
+    if (behind_whole && remainder == 0 && (!t.low || only(r, b, b->low, at, 0)))
         grammar_list_add(r->g, &list, grammar_empty(r->g));
     if (at == b->whole + r->fraction)
         return grammar_list_any(r->g, &list);
@@ -144,9 +140,10 @@ static int magnitudes(struct range *r, int64_t low, int64_t high)
     return grammar_list_any(r->g, &list);
 }
 
-int json_range(struct grammar *g, int64_t low, int64_t high, int fraction, int multiple)
+int json_range(struct json_rules *json, int64_t low, int64_t high, int fraction, int multiple)
 {
-    struct range r = {.g = g, .fraction = fraction, .multiple = multiple};
+    struct grammar *g = json->grammar;
+    struct range r = {.json = json, .g = g, .fraction = fraction, .multiple = multiple};
     struct grammar_list list = {0};
     r.rules = calloc((size_t)(DIGITS_MAX + 1) * (size_t)multiple, sizeof *r.rules);
     if (!r.rules) {

@@ -60,6 +60,34 @@ static int digits(struct grammar *g, int min, int max)
     return grammar_repeat(g, grammar_chars(g, &digit, 1), min, max);
 }
 
+int json_rules_digits_up_to(struct json_rules *r, int count)
+{
+    struct grammar *g = r->grammar;
+    int *place = &r->digits_up_to[count];
+    if (count == 0)
+        return grammar_empty(g);
+    if (begin(r, place, "digits")) {
+        int some = GRAMMAR_ALL_OF(g, digits(g, 1, 1), json_rules_digits_up_to(r, count - 1));
+        grammar_define(g, *place - 1, grammar_optional(g, some));
+    }
+    return call(r, *place);
+}
+
+int json_rules_digits(struct json_rules *r, int count, int fraction)
+{
+    struct grammar *g = r->grammar;
+    int *place = &r->digits[count][fraction];
+    if (count == 0 && fraction == 0)
+        return grammar_empty(g);
+    if (begin(r, place, "digits")) {
+        int rest = count > 0 ? GRAMMAR_ALL_OF(g, digits(g, 1, 1), json_rules_digits(r, count - 1, fraction))
+                             : grammar_optional(g, GRAMMAR_ALL_OF(g, grammar_string(g, "."), digits(g, 1, 1),
+                                                                  json_rules_digits_up_to(r, fraction - 1)));
+        grammar_define(g, *place - 1, rest);
+    }
+    return call(r, *place);
+}
+
 int json_rules_integer(struct json_rules *r)
 {
     static const struct grammar_range first = {'1', '9'};

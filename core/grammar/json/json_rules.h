@@ -7,6 +7,7 @@ enum {
     JSON_INDENT_MAX = 8, /* levels that space is made for; deeper ones are indented as these */
     JSON_INTEGER_DIGITS = 18,
     JSON_FRACTION_DIGITS = 16,
+    JSON_DIGITS_MAX = 19,
     JSON_EXPONENT_DIGITS = 2 /* so that every number is finite in double */
 };
 
@@ -15,6 +16,7 @@ struct json_rules {
     /* [i]: the rule + 1; 0: not made yet */
     int space[JSON_INDENT_MAX + 1], value[JSON_INDENT_MAX + 1], object[JSON_INDENT_MAX + 1];
     int array[JSON_INDENT_MAX + 1], string, character, number, integer;
+    int digits_up_to[JSON_DIGITS_MAX + 1], digits[JSON_DIGITS_MAX + 1][JSON_DIGITS_MAX + 1];
 };
 
 /* Between two tokens, as people write JSON: nothing, a space, or a new line that is indented by four spaces
@@ -23,7 +25,10 @@ int json_rules_space(struct json_rules *r, int level);
 int json_rules_character(struct json_rules *r); /* of a string */
 int json_rules_string(struct json_rules *r);
 int json_rules_number(struct json_rules *r);
-int json_rules_integer(struct json_rules *r); /* without fraction and exponent */
+int json_rules_integer(struct json_rules *r);                 /* without fraction and exponent */
+int json_rules_digits_up_to(struct json_rules *r, int count); /* none to `count` digits */
+/* `count` digits, and then, or not, a point and 1 to `fraction` digits; no point where `fraction` is 0. */
+int json_rules_digits(struct json_rules *r, int count, int fraction);
 int json_rules_object(struct json_rules *r, int level);
 int json_rules_array(struct json_rules *r, int level);
 int json_rules_value(struct json_rules *r, int level);

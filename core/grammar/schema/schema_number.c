@@ -127,7 +127,7 @@ static int between(struct limits *l, int fraction, int digits, int multiple)
                                   "is too small");
     low = low < -limit ? -limit : low;
     high = high > limit ? limit : high;
-    return json_range(l->schema->grammar, low, high, fraction, multiple);
+    return json_range(&l->schema->rules, low, high, fraction, multiple);
 }
 
 /* Digits before the fraction that a bound has; those that are usual where there is none. */

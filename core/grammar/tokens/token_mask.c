@@ -3,62 +3,6 @@
 #include <limits.h>
 #include <string.h>
 
-struct walk {
-    struct states *states;
-    const struct token_tree *tree;
-    uint64_t *mask;
-    int work;
-    int32_t at[TOKEN_BYTES_MAX + 1]; /* the state behind each byte of the node's text; [0]: the beginning */
-};
-
-/* The first visit of a state in this walk costs. */
-static void pay(struct walk *w, int32_t state)
-{
-    struct states_set *set = &w->states->sets[state];
-    if (set->walk == w->states->walk)
-        return;
-    set->walk = w->states->walk;
-    w->work += 8 + set->count;
-}
-
-static void offer(struct walk *w, const struct token_node *n)
-{
-    for (int i = 0; i < n->count; i++) {
-        int32_t id = w->tree->ids[n->first + i];
-        w->mask[id / 64] |= UINT64_C(1) << (id % 64);
-    }
-}
-
-/* The nodes from..end, whose texts begin behind the byte at `depth`, but for subtrees without a token of more
- * than `chars` characters, and the one of byte `without`. */
-static int walk_nodes(struct walk *w, uint32_t from, uint32_t end, int depth, int chars, int without)
-{
-    for (uint32_t i = from; i < end;) {
-        const struct token_node *n = &w->tree->nodes[i];
-        bool out = (chars > 0 && n->chars_max <= chars) || (n->depth == 1 && n->byte == without) ||
-                   (w->work > TOKEN_MASK_WORK && n->depth > depth + 1);
-        int32_t next = out ? STATES_DEAD : states_next(w->states, w->at[n->depth - 1], n->byte);
-        if (next == STATES_NONE)
-            return -1;
-        if (next == STATES_DEAD) {
-            i += n->skip;
-            continue;
-        }
-        pay(w, next);
-        w->at[n->depth] = next;
-        offer(w, n);
-        i++;
-    }
-    return 0;
-}
-
-static int walk_tree(struct walk *w, const struct token_tree *tree, int32_t state, int chars)
-{
-    w->tree = tree;
-    w->at[0] = state;
-    return walk_nodes(w, 0, tree->node_count, 0, chars, -1);
-}
-
 /* ---- plain characters ---- */
 
 /* Do the bytes low..high, and then those of a character's end, all lead from `state` to `to` (NONE: to one
@@ -126,6 +70,19 @@ static int32_t plain_next(struct states *s, int32_t state)
     return led == 1 ? to : led == 0 ? STATES_DEAD : STATES_NONE;
 }
 
+/* Does every plain text lead back to the state? 1, 0, or -1: out of memory. */
+static int is_closed(struct states *s, int32_t state)
+{
+    enum { UNKNOWN, OPEN, CLOSED };
+    if (s->sets[state].plain == UNKNOWN) {
+        int32_t next = plain_next(s, state);
+        if (next == STATES_NONE)
+            return -1;
+        s->sets[state].plain = next == state ? CLOSED : OPEN;
+    }
+    return s->sets[state].plain == CLOSED;
+}
+
 /* How many plain characters may follow, whichever they are; INT_MAX: without end; -1: out of memory. */
 static int plain_run(struct states *s, int32_t state)
 {
@@ -141,6 +98,82 @@ static int plain_run(struct states *s, int32_t state)
         state = next;
     }
     return run;
+}
+
+/* ---- walks ---- */
+
+enum { SUBTREE_LARGE = 64 /* nodes, from which on it pays to ask for a state of plain text */ };
+
+struct walk {
+    struct states *states;
+    const struct token_tree *tree;
+    uint64_t *mask;
+    int work;
+    int32_t at[TOKEN_BYTES_MAX + 1]; /* the state behind each byte of the node's text; [0]: the beginning */
+};
+
+/* The first visit of a state in this walk costs. */
+static void pay(struct walk *w, int32_t state)
+{
+    struct states_set *set = &w->states->sets[state];
+    if (set->walk == w->states->walk)
+        return;
+    set->walk = w->states->walk;
+    w->work += 8 + set->count;
+}
+
+static void offer(struct walk *w, int32_t first, int32_t end)
+{
+    for (int32_t i = first; i < end; i++) {
+        int32_t id = w->tree->ids[i];
+        w->mask[id / 64] |= UINT64_C(1) << (id % 64);
+    }
+}
+
+/* Where the walk goes on behind node `i`, whose state is `state`: within its subtree, or behind it, when its
+ * tokens are all of plain text that leads nowhere else. 0: out of memory. */
+static uint32_t enter(struct walk *w, uint32_t i, int32_t state)
+{
+    const struct token_tree *t = w->tree;
+    const struct token_node *n = &t->nodes[i];
+    uint32_t behind = i + n->skip;
+    int closed = n->chars_max > 0 && n->skip >= SUBTREE_LARGE ? is_closed(w->states, state) : 0;
+    if (closed < 0)
+        return 0;
+    int32_t end = behind < t->node_count ? t->nodes[behind].first : t->id_count;
+    offer(w, n->first, closed ? end : n->first + n->count);
+    return closed ? behind : i + 1;
+}
+
+/* The nodes from..end, whose texts begin behind the byte at `depth`, but for subtrees without a token of more
+ * than `chars` characters, and the one of byte `without`. */
+static int walk_nodes(struct walk *w, uint32_t from, uint32_t end, int depth, int chars, int without)
+{
+    for (uint32_t i = from; i < end;) {
+        const struct token_node *n = &w->tree->nodes[i];
+        bool out = (chars > 0 && n->chars_max <= chars) || (n->depth == 1 && n->byte == without) ||
+                   (w->work > TOKEN_MASK_WORK && n->depth > depth + 1);
+        int32_t next = out ? STATES_DEAD : states_next(w->states, w->at[n->depth - 1], n->byte);
+        if (next == STATES_NONE)
+            return -1;
+        if (next == STATES_DEAD) {
+            i += n->skip;
+            continue;
+        }
+        pay(w, next);
+        w->at[n->depth] = next;
+        i = enter(w, i, next);
+        if (i == 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int walk_tree(struct walk *w, const struct token_tree *tree, int32_t state, int chars)
+{
+    w->tree = tree;
+    w->at[0] = state;
+    return walk_nodes(w, 0, tree->node_count, 0, chars, -1);
 }
 
 /* ---- masks ---- */
