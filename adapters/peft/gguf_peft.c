@@ -28,29 +28,17 @@ struct convert {
 
 /* ---- what kind of file it is ---- */
 
-static const struct {
-    const char *family, *architecture;
-    bool permuted; /* the converter pairs the halves of each head: rotation of neighbours instead of halves */
-} families[] = {{"llama", "llama", true},
-                {"mistral", "llama", true},
-                {"qwen2", "qwen2", false},
-                {"qwen3", "qwen3", false},
-                {"gpt2", "gpt2", false}};
-
 static int check_base(struct convert *c, struct err *e)
 {
-    const char *family = model_info(c->model)->family;
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
-        if (strcmp(families[i].family, family) != 0)
-            continue;
-        c->permuted = families[i].permuted;
-        if (strcmp(c->gguf.architecture, families[i].architecture) == 0)
-            return 0;
-        return err_set(e, "adapter_wrong_base", "general.architecture is \"%s\", this base is \"%s\"",
-                       c->gguf.architecture, families[i].architecture);
-    }
-    return err_set(e, "adapter_unsupported_type", "GGUF files are not read for a base of the family %s",
-                   family);
+    const struct family *family = model_family(c->model);
+    if (!family->gguf)
+        return err_set(e, "adapter_unsupported_type", "GGUF files are not read for a base of the family %s",
+                       family->name);
+    c->permuted = family->gguf_permuted;
+    if (strcmp(c->gguf.architecture, family->gguf) == 0)
+        return 0;
+    return err_set(e, "adapter_wrong_base", "general.architecture is \"%s\", this base is \"%s\"",
+                   c->gguf.architecture, family->gguf);
 }
 
 static int check_kind(struct convert *c, struct err *e)

@@ -303,7 +303,7 @@ static int choose_tying(struct match *t, struct err *e)
 /* PEFT's targets where target_modules is null: by model type (peft/utils/constants.py). */
 static int choose_target(struct match *t, struct err *e)
 {
-    const char *const *names = family_find(model_info(t->load->model)->family)->lora_targets;
+    const char *const *names = model_family(t->load->model)->lora_targets;
     t->target = t->config->target;
     if (t->target.kind != PEFT_NOTHING)
         return 0;

@@ -64,7 +64,7 @@ struct model_options {
 };
 
 struct model_info {
-    const char *family; /* "llama", "mistral", "qwen2", "qwen3", "gpt2", "mlp" */
+    const char *family; /* its name */
     bool numeric;       /* true: not a language model; takes rows of numbers */
     int vocab_size;     /* logits per row; of a numeric model: outputs per row */
     int context_length; /* tokens of one sequence at most; of a numeric model 0 */
