@@ -431,7 +431,7 @@ int main(int argc, char **argv)
     struct err e;
     read_options(&o, argc, argv);
     all.o = &o;
-    bench_check(tokenizer_open(&all.tokenizer, o.model, &e), &e);
+    bench_check(tokenizer_open(&all.tokenizer, o.model, TOKENIZER_OF_FILE, &e), &e);
     if (o.texts)
         load_texts();
     if (o.messages)

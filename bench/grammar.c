@@ -145,7 +145,7 @@ static struct token_trie *open_tokens(const char *directory)
     struct tokenizer *t = NULL;
     struct token_trie *trie = NULL;
     struct err e;
-    bench_check(tokenizer_open(&t, directory, &e), &e);
+    bench_check(tokenizer_open(&t, directory, TOKENIZER_OF_FILE, &e), &e);
     int size = tokenizer_vocab_size(t);
     int32_t end = tokenizer_find(t, "<|im_end|>");
     if (end < 0)

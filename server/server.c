@@ -106,11 +106,15 @@ int server_open_model(struct server *s, struct err *e)
     s->info = model_info(s->model);
     if (s->info->numeric)
         return 0;
-    if (tokenizer_open(&s->tokenizer, s->config.model, e) != 0 ||
+    if (tokenizer_open(&s->tokenizer, s->config.model, s->config.tokenizer, e) != 0 ||
         chat_open(&s->chat, s->config.model, e) != 0)
         return -1;
     if (chat_problem(s->chat))
         log_message("info", "no chats: %s", chat_problem(s->chat));
+    if (tokenizer_disputed(s->tokenizer) && s->config.tokenizer == TOKENIZER_OF_FILE)
+        log_message("warning",
+                    "tokens are those of tokenizer.json; transformers 5 makes others for the class that "
+                    "tokenizer_config.json names: adapters trained with it need --tokenizer class");
     if (tokenizer_vocab_size(s->tokenizer) > s->info->vocab_size)
         log_message("warning", "the tokenizer has ids up to %d, the model up to %d",
                     tokenizer_vocab_size(s->tokenizer) - 1, s->info->vocab_size - 1);

@@ -28,6 +28,11 @@ int tokenizer_vocab_size(const struct tokenizer *t)
     return (int)t->size;
 }
 
+bool tokenizer_disputed(const struct tokenizer *t)
+{
+    return t->disputed;
+}
+
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id)
 {
     return id >= 0 && (size_t)id < t->size && t->ids[id].special;

@@ -11,9 +11,17 @@
 
 struct tokenizer;
 
+/* Where the class that tokenizer_config.json names builds a pipeline of its own: the one of tokenizer.json
+ * all the same, as transformers does up to version 4 and the `tokenizers` library always, or the class's. */
+enum tokenizer_pipeline { TOKENIZER_OF_FILE, TOKENIZER_OF_CLASS };
+
 /* Reads DIRECTORY/tokenizer.json. A component that is not supported is refused by name
  * ("tokenizer_unsupported"); a damaged file is "tokenizer_malformed". */
-MUST_USE int tokenizer_open(struct tokenizer **out, const char *directory, struct err *e);
+MUST_USE int tokenizer_open(struct tokenizer **out, const char *directory, enum tokenizer_pipeline pipeline,
+                            struct err *e);
+/* Does transformers 5 build other tokens for the class that DIRECTORY/tokenizer_config.json names than
+ * tokenizer.json says? */
+bool tokenizer_disputed(const struct tokenizer *t);
 void tokenizer_close(struct tokenizer *t);
 int tokenizer_vocab_size(const struct tokenizer *t); /* highest id + 1, added tokens included */
 

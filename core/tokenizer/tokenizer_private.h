@@ -22,6 +22,7 @@ struct tokenizer {
     struct token_list prefix, suffix; /* the post-processor's template around the text */
     struct tokenizer_id *ids;         /* owned [size] */
     size_t size;                      /* highest id + 1 */
+    bool disputed;                    /* see tokenizer_disputed */
 };
 
 /* The string an id decodes to; NULL where there is none. */

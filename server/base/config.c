@@ -18,6 +18,7 @@ enum option {
     OPTION_KV_PRECISION,
     OPTION_CONTEXT,
     OPTION_GENERATION_CONFIG,
+    OPTION_TOKENIZER,
     OPTION_PACKED_CACHE,
     OPTION_THREADS,
     OPTION_KV_MEMORY,
@@ -48,6 +49,7 @@ static const struct {
     [OPTION_KV_PRECISION] = {"kv-precision", "ADAPTERD_KV_PRECISION", false, "bf16"},
     [OPTION_CONTEXT] = {"context", "ADAPTERD_CONTEXT", false, NULL},
     [OPTION_GENERATION_CONFIG] = {"generation-config", "ADAPTERD_GENERATION_CONFIG", false, "on"},
+    [OPTION_TOKENIZER] = {"tokenizer", "ADAPTERD_TOKENIZER", false, "file"},
     [OPTION_PACKED_CACHE] = {"packed-cache", "ADAPTERD_PACKED_CACHE", false, NULL},
     [OPTION_THREADS] = {"threads", "ADAPTERD_THREADS", false, "0"},
     [OPTION_KV_MEMORY] = {"kv-memory", "ADAPTERD_KV_MEMORY", false, NULL},
@@ -83,6 +85,7 @@ const char *config_help(void)
            "  --kv-precision KIND     bf16 or int8: keys and values, where precision is not exact (bf16)\n"
            "  --context N             tokens of one sequence at most (what the model has)\n"
            "  --generation-config on|off  sampling defaults of the model's generation_config.json (on)\n"
+           "  --tokenizer KIND        class: LlamaTokenizer as transformers 5 makes it (file)\n"
            "  --packed-cache DIR|off  keeps int8 and int4 weights for the next start (DATA/packed)\n"
            "  --threads N             compute threads (0: as many as the process may use)\n"
            "  --kv-memory SIZE        memory for keys and values (from the machine's memory)\n"
@@ -420,6 +423,10 @@ static int take_words(struct config *c, const struct values *v, struct err *e)
     c->log_json = strcmp(format, "json") == 0;
     if (!c->log_json && strcmp(format, "text") != 0)
         return unexpected(v, OPTION_LOG_FORMAT, "text or json", e);
+    const char *tokenizer = v->text[OPTION_TOKENIZER];
+    c->tokenizer = strcmp(tokenizer, "class") == 0 ? TOKENIZER_OF_CLASS : TOKENIZER_OF_FILE;
+    if (c->tokenizer == TOKENIZER_OF_FILE && strcmp(tokenizer, "file") != 0)
+        return unexpected(v, OPTION_TOKENIZER, "file or class", e);
     if (config_parse_address(v->text[OPTION_LISTEN], &c->host, &c->port) != 0)
         return unexpected(v, OPTION_LISTEN, "host:port, such as 127.0.0.1:8080 or [::1]:8080", e);
     return take_precision(c, v, e);

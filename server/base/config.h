@@ -8,6 +8,7 @@
 
 #include "core/base/err.h"
 #include "core/model/model.h"
+#include "core/tokenizer/tokenizer.h"
 
 struct config {
     char *model, *data; /* directories; owned, as all strings here */
@@ -15,10 +16,11 @@ struct config {
     char *listen;       /* as given: "127.0.0.1:8080" */
     char *host, *port;  /* its two halves, brackets of IPv6 removed */
     enum precision precision;
-    bool kv_int8;                     /* keys and values as int8 */
-    char *packed_cache;               /* directory; NULL: none */
-    char *admin_key_file;             /* NULL: DATA/admin.key */
-    char *cors_origins;               /* with commas between them, or "*"; NULL: none */
+    bool kv_int8;         /* keys and values as int8 */
+    char *packed_cache;   /* directory; NULL: none */
+    char *admin_key_file; /* NULL: DATA/admin.key */
+    char *cors_origins;   /* with commas between them, or "*"; NULL: none */
+    enum tokenizer_pipeline tokenizer;
     int context;                      /* tokens of one sequence at most; 0: what the model has */
     bool no_generation;               /* sampling defaults of the model are not used */
     int threads;                      /* 0: as many as the process may use */

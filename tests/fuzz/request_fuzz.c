@@ -15,7 +15,7 @@ static void open_server(struct server *s, const char *directory)
     fuzz_check(model_open(&s->model, directory, &options, &e) == 0);
     s->info = model_info(s->model);
     if (!s->info->numeric)
-        fuzz_check(tokenizer_open(&s->tokenizer, directory, &e) == 0 &&
+        fuzz_check(tokenizer_open(&s->tokenizer, directory, TOKENIZER_OF_FILE, &e) == 0 &&
                    chat_open(&s->chat, directory, &e) == 0);
     snprintf(s->model_name, sizeof s->model_name, "base");
 }

@@ -38,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e;
     for (size_t i = 0; i < sizeof tokenizers / sizeof *tokenizers; i++) {
         if (!tokenizers[i].tokenizer)
-            fuzz_check(tokenizer_open(&tokenizers[i].tokenizer, tokenizers[i].directory, &e) == 0);
+            fuzz_check(tokenizer_open(&tokenizers[i].tokenizer, tokenizers[i].directory, TOKENIZER_OF_FILE,
+                                      &e) == 0);
         try(tokenizers[i].tokenizer, tokenizers[i].lossless, (const char *)data, size);
     }
     return 0;

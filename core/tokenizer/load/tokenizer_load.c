@@ -5,6 +5,7 @@
 #include "core/base/utf8.h"
 #include "core/system/file.h"
 #include "core/tokenizer/load/component.h"
+#include "core/tokenizer/load/tokenizer_class.h"
 #include "core/tokenizer/load/tokenizer_parts.h"
 #include "core/tokenizer/tokenizer.h"
 
@@ -56,38 +57,64 @@ static int in_file(const char *path, struct err *e)
     return inner.hint[0] ? err_hint(e, "%s", inner.hint) : -1;
 }
 
-/* The small rest of the file is parsed as JSON; the vocabulary and the merges are read where they stand. */
-static int load_text(struct tokenizer *t, const struct buf *file, const char *path, struct err *e)
+/* The small rest of the file is parsed as JSON; the vocabulary and the merges are read where they stand.
+ * NULL: error; otherwise *text is to be freed, too. */
+static json_t *parse(const struct buf *file, const char *path, struct model_text *text, struct err *e)
 {
-    struct model_text text;
     json_error_t error;
-    if (!utf8_valid(file->data, file->length))
-        return err_set(e, "tokenizer_malformed", "%s is not valid UTF-8", path);
-    if (model_scan_cut(file->data, file->length, &text, e) != 0)
-        return in_file(path, e);
+    if (!utf8_valid(file->data, file->length)) {
+        err_set(e, "tokenizer_malformed", "%s is not valid UTF-8", path);
+        return NULL;
+    }
+    if (model_scan_cut(file->data, file->length, text, e) != 0) {
+        in_file(path, e);
+        return NULL;
+    }
     json_t *json =
-        json_loadb(text.rest.data, text.rest.length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    int result = json ? load(t, json, &text, e) : err_set(e, "tokenizer_malformed", "%s", error.text);
-    json_decref(json);
-    model_text_fini(&text);
-    return result == 0 ? 0 : in_file(path, e);
+        json_loadb(text->rest.data, text->rest.length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    if (!json) {
+        err_set(e, "tokenizer_malformed", "%s: %s", path, error.text);
+        model_text_fini(text);
+    }
+    return json;
 }
 
-static int load_file(struct tokenizer *t, const char *path, struct err *e)
+struct place { /* of what is opened, and how */
+    const char *directory, *path;
+    enum tokenizer_pipeline pipeline;
+};
+
+static int load_text(struct tokenizer *t, const struct buf *file, const struct place *p, struct err *e)
+{
+    struct model_text text;
+    json_t *json = parse(file, p->path, &text, e);
+    if (!json)
+        return -1;
+    int result = tokenizer_class_apply(json, file, p->directory, p->pipeline, &t->disputed, e);
+    if (result == 0 && load(t, json, &text, e) != 0)
+        result = in_file(p->path, e);
+    json_decref(json);
+    model_text_fini(&text);
+    return result;
+}
+
+static int load_file(struct tokenizer *t, const struct place *p, struct err *e)
 {
     struct buf file = {0};
-    int result = file_read(path, FILE_BYTES_MAX, &file, e);
+    int result = file_read(p->path, FILE_BYTES_MAX, &file, e);
     if (result == 0)
-        result = load_text(t, &file, path, e);
+        result = load_text(t, &file, p, e);
     buf_fini(&file);
     return result;
 }
 
-int tokenizer_open(struct tokenizer **out, const char *directory, struct err *e)
+int tokenizer_open(struct tokenizer **out, const char *directory, enum tokenizer_pipeline pipeline,
+                   struct err *e)
 {
     struct tokenizer *t = calloc(1, sizeof *t);
     char *path = file_join(directory, "tokenizer.json");
-    int result = t && path ? load_file(t, path, e) : err_memory(e);
+    const struct place p = {directory, path, pipeline};
+    int result = t && path ? load_file(t, &p, e) : err_memory(e);
     free(path);
     if (result != 0) {
         tokenizer_close(t);

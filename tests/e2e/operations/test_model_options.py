@@ -1,11 +1,13 @@
-"""What the daemon's options say about the base: its context, its name."""
+"""What the daemon's options say about the base: its context, its name, its tokens."""
+import json
 import os
 import shutil
 import subprocess
 
 import pytest
 
-from daemon import ADAPTERD, model_path
+from client import read
+from daemon import ADAPTERD, FIXTURES, model_path
 from fixtures import cases
 
 
@@ -69,3 +71,24 @@ def test_the_name_of_a_directory(start, tmp_path, path, name):
     os.makedirs(os.path.dirname(tmp_path / path), exist_ok=True)
     shutil.copytree(model_path("llama"), tmp_path / path)
     assert start(str(tmp_path / path)).anonymous().get("/version").json["model"] == name
+
+
+# ---- the tokens ----
+
+def test_tokens_of_the_file_and_of_the_class(start, tmp_path):
+    """A class that transformers 5 builds anew: the file's tokens with a warning, the class's when they are asked for."""
+    base = tmp_path / "base"
+    shutil.copytree(model_path("llama"), base)
+    variants = json.loads(read(os.path.join(FIXTURES, "tokenizers", "transformers5.json")))
+    config, cases_of_5 = next((v["config"], v["cases"]) for v in variants if v["name"] == "legacy false")
+    shutil.copy(os.path.join(FIXTURES, "tokenizers", "llama2", "tokenizer.json"), base)
+    (base / "tokenizer_config.json").write_text(json.dumps(config))
+    of_file = start(str(base))
+    assert "--tokenizer class" in of_file.read_log()
+    of_class = start(str(base), None, "--tokenizer", "class")
+    assert "--tokenizer class" not in of_class.read_log()
+    answers = []
+    for tenant in (of_file.tenant("acme"), of_class.tenant("acme")):
+        answers.append([tenant.post("/tokenize", {"text": c["text"]}).json["tokens"] for c in cases_of_5])
+    assert answers[1] == [c["ids"] for c in cases_of_5]
+    assert answers[0] != answers[1] and answers[0][1] == answers[1][1]

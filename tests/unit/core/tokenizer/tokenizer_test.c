@@ -44,7 +44,7 @@ static struct tokenizer *open_fixture(const char *name)
     struct err e;
     struct tokenizer *t = NULL;
     snprintf(path, sizeof path, "%s/tokenizers/%s", fixtures(), name);
-    if (tokenizer_open(&t, path, &e) != 0)
+    if (tokenizer_open(&t, path, TOKENIZER_OF_FILE, &e) != 0)
         fail_msg("%s: %s", path, e.message);
     return t;
 }
@@ -54,7 +54,7 @@ static int open_bytes(struct tokenizer **out, const char *data, size_t length, s
 {
     char *directory = scratch_new();
     scratch_write(directory, "tokenizer.json", data, length);
-    int result = tokenizer_open(out, directory, e);
+    int result = tokenizer_open(out, directory, TOKENIZER_OF_FILE, e);
     scratch_remove(directory);
     return result;
 }
@@ -212,6 +212,101 @@ static void every_variant_is_equal(void **state)
     assert_true(json_array_size(variants) > 50);
     json_array_foreach(variants, index, variant) check_variant(variant, index);
     json_decref(variants);
+}
+
+/* ---- classes of transformers 5 ---- */
+
+static void write_json(const char *directory, const char *name, const json_t *json)
+{
+    char *text = json_dumps(json, JSON_COMPACT);
+    scratch_write(directory, name, text, strlen(text));
+    free(text);
+}
+
+/* A directory as transformers saw it. */
+static char *write_base(json_t *variant)
+{
+    char *directory = scratch_new();
+    json_t *tokenizer = build_variant(variant);
+    json_t *config = json_pack("{s:O}", "model_type", json_object_get(variant, "model_type"));
+    write_json(directory, "tokenizer.json", tokenizer);
+    write_json(directory, "tokenizer_config.json", json_object_get(variant, "config"));
+    write_json(directory, "config.json", config);
+    json_decref(tokenizer);
+    json_decref(config);
+    return directory;
+}
+
+static bool same_tokens(const struct tokenizer *a, const struct tokenizer *b, const json_t *text)
+{
+    struct token_list x = {0}, y = {0};
+    struct err e;
+    const char *bytes = json_string_value(text);
+    size_t length = json_string_length(text);
+    assert_int_equal(tokenizer_encode(a, bytes, length, true, &x, &e), 0);
+    assert_int_equal(tokenizer_encode(b, bytes, length, true, &y, &e), 0);
+    bool same = x.count == y.count && (x.count == 0 || memcmp(x.ids, y.ids, x.count * sizeof *x.ids) == 0);
+    token_list_fini(&x);
+    token_list_fini(&y);
+    return same;
+}
+
+/* Whether the class makes a difference for one of the texts. */
+static bool check_class(json_t *variant)
+{
+    const char *name = json_string_value(json_object_get(variant, "name"));
+    char *directory = write_base(variant);
+    struct tokenizer *of_class, *of_file;
+    struct err e;
+    json_t *c;
+    size_t index;
+    bool differs = false;
+    if (tokenizer_open(&of_class, directory, TOKENIZER_OF_CLASS, &e) != 0 ||
+        tokenizer_open(&of_file, directory, TOKENIZER_OF_FILE, &e) != 0)
+        fail_msg("%s: %s", name, e.message);
+    json_array_foreach(json_object_get(variant, "cases"), index, c)
+    {
+        json_t *text = json_object_get(c, "text");
+        check_encode(of_class, name, text, true, json_object_get(c, "ids"));
+        check_decode(of_class, name, json_object_get(c, "ids"), false, json_object_get(c, "decoded"));
+        differs = differs || !same_tokens(of_class, of_file, text);
+    }
+    if (tokenizer_disputed(of_file) != tokenizer_disputed(of_class) || tokenizer_disputed(of_file) != differs)
+        fail_msg("%s: the tokens %s, it says the opposite", name, differs ? "differ" : "are the same");
+    tokenizer_close(of_class);
+    tokenizer_close(of_file);
+    scratch_remove(directory);
+    return differs;
+}
+
+static void a_class_has_the_tokens_of_transformers_5(void **state)
+{
+    (void)state;
+    json_t *variants = read_json("transformers5.json", ""), *variant;
+    size_t index, differing = 0;
+    json_array_foreach(variants, index, variant) differing += check_class(variant);
+    assert_true(differing > 10 && json_array_size(variants) - differing > 4);
+    json_decref(variants);
+}
+
+static void a_damaged_tokenizer_config_is_an_error(void **state)
+{
+    (void)state;
+    static const char *const configs[] = {"", "[]", "{\"tokenizer_class\": \"LlamaTokenizer\"",
+                                          "{\"a\": 1, \"a\": 2}"};
+    json_t *json = read_json("/tokenizer.json", "llama2");
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        char *directory = scratch_new();
+        struct tokenizer *t;
+        struct err e;
+        write_json(directory, "tokenizer.json", json);
+        scratch_write(directory, "tokenizer_config.json", configs[i], strlen(configs[i]));
+        assert_int_equal(tokenizer_open(&t, directory, TOKENIZER_OF_FILE, &e), -1);
+        assert_string_equal(e.code, "tokenizer_malformed");
+        assert_non_null(strstr(e.message, "tokenizer_config.json"));
+        scratch_remove(directory);
+    }
+    json_decref(json);
 }
 
 /* ---- decoding ---- */
@@ -683,6 +778,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_fixture_case_is_equal),
         cmocka_unit_test(every_variant_is_equal),
+        cmocka_unit_test(a_class_has_the_tokens_of_transformers_5),
+        cmocka_unit_test(a_damaged_tokenizer_config_is_an_error),
         cmocka_unit_test(random_ids_decode_the_same_in_steps),
         cmocka_unit_test(a_token_shows_as_soon_as_it_is_whole),
         cmocka_unit_test(tokens_have_bytes_of_their_own),

@@ -126,6 +126,7 @@ static void mistakes_are_named(void **state)
         {"--model m --data d --kv-memory 1K", "1M"},
         {"--model m --data d --adapter-memory 99999999G", "--adapter-memory"},
         {"--model m --data d --precision f8", "exact"},
+        {"--model m --data d --tokenizer 5", "file or class"},
         {"--model m --data d --log-format xml", "--log-format"},
         {"--model m --data d --listen 8080", "--listen"},
         {"--model m --data d --listen ::1:80", "--listen"},
