@@ -7,7 +7,7 @@
 #include "core/format/bf16.h"
 #include "core/kernels/cpu.h"
 
-enum { STEP = 16 /* dimensions that the kernels mix at a time, at most */ };
+enum { STEP = 32 /* dimensions that the kernels mix at a time, at most */ };
 
 size_t attention_page_bytes(enum kv_type t, int dim)
 {

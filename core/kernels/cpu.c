@@ -59,8 +59,8 @@ static const struct kernels variants[] = {
 #if defined(__x86_64__)
     {"avx2", has_v3, &qgemm_avx2, &lowrank_avx2, &attention_avx2, &vector_avx2},
     {"avxvnni", has_avxvnni, &qgemm_avxvnni, &lowrank_avx2, &attention_avx2, &vector_avx2},
-    {"avx512", has_avx512, &qgemm_avx512, &lowrank_avx2, &attention_avx2, &vector_avx2},
-    {"amx", has_amx, &qgemm_amx, &lowrank_avx2, &attention_avx2, &vector_avx2},
+    {"avx512", has_avx512, &qgemm_avx512, &lowrank_avx2, &attention_avx512, &vector_avx512},
+    {"amx", has_amx, &qgemm_amx, &lowrank_avx2, &attention_avx512, &vector_avx512},
 #endif
 };
 

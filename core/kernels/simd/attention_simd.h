@@ -9,7 +9,7 @@
 
 enum {
     PARTS = ATTENTION_KEYS / SIMD_LANES,
-    ROWS = 6, /* queries whose sums fit into registers */
+    ROWS = SIMD_LANES == 16 ? 12 : 6, /* queries whose sums fit into registers */
     STEP = 2 * SIMD_LANES
 };
 
@@ -23,7 +23,7 @@ static const float *scales_behind(const void *page, int dim)
 
 static inline simd load_int8(const int8_t *p)
 {
-    typedef int8_t bytes __attribute__((vector_size(8)));
+    typedef int8_t bytes __attribute__((vector_size(SIMD_LANES)));
     bytes b;
     memcpy(&b, p, sizeof b);
     return __builtin_convertvector(b, simd);
@@ -88,7 +88,7 @@ static inline __attribute__((always_inline)) void score(const struct attention_t
         for (int d = 0; d < t->dim; d++) {
             const float *k = t->keys + (size_t)d * ATTENTION_KEYS + (size_t)j;
             simd k0 = simd_load(k), k1 = simd_load(k + SIMD_LANES);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
             for (int i = 0; i < count; i++) {
                 simd x = simd_all(q[(size_t)i * (size_t)t->dim + (size_t)d]);
                 a[i][0] = simd_fma(x, k0, a[i][0]);
@@ -108,7 +108,7 @@ static inline __attribute__((always_inline)) void mix(const struct attention_til
                                                       const int count, struct attention_span keys)
 {
     const float *w = t->weight + (size_t)first * ATTENTION_KEYS;
-    for (int d = 0; d < t->padded; d += STEP) {
+    for (int d = 0; d < t->dim; d += STEP) {
         float *sum = t->sum + (size_t)first * (size_t)t->padded + (size_t)d;
         simd a[ROWS][2];
         for (int i = 0; i < count; i++) {
@@ -118,7 +118,7 @@ static inline __attribute__((always_inline)) void mix(const struct attention_til
         for (int j = keys.begin; j < keys.end; j++) {
             const float *v = t->values + (size_t)j * (size_t)t->padded + (size_t)d;
             simd v0 = simd_load(v), v1 = simd_load(v + SIMD_LANES);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
             for (int i = 0; i < count; i++) {
                 simd x = simd_all(w[i * ATTENTION_KEYS + j]);
                 a[i][0] = simd_fma(x, v0, a[i][0]);
@@ -159,16 +159,21 @@ static void soften(const struct attention_tile *t, int index, struct attention_s
         s[j] = -INFINITY;
     for (int j = keys.end; j < ATTENTION_KEYS; j++)
         s[j] = -INFINITY;
-    simd v[PARTS], total = {0};
+    simd v[PARTS], top;
+    simd_eight total = {0};
     for (int i = 0; i < PARTS; i++)
         v[i] = simd_load(s + i * SIMD_LANES);
-    float largest = largest_of(simd_max(simd_max(v[0], v[1]), simd_max(v[2], v[3])));
+    top = v[0];
+    for (int i = 1; i < PARTS; i++)
+        top = simd_max(top, v[i]);
+    float largest = largest_of(top);
     if (largest > t->largest[index])
         rescale(t, index, largest);
     for (int i = 0; i < PARTS; i++) {
         simd e = simd_exp(v[i] - t->largest[index]);
         simd_store(s + i * SIMD_LANES, e);
-        total += e;
+        for (int k = 0; k < SIMD_EIGHTS; k++)
+            total += simd_part(e, k);
     }
     t->total[index] += simd_sum(total);
 }
@@ -187,24 +192,25 @@ static void add_queries(struct attention_tile *t, int first, int count, struct a
     for (int left = count, some; left > 0; left -= some, first += some) {
         some = left > ROWS && left < 2 * ROWS ? (left + 1) / 2 : left < ROWS ? left : ROWS;
         switch (some) {
-        case 6:
-            add(t, first, 6, keys);
-            break;
-        case 5:
-            add(t, first, 5, keys);
-            break;
-        case 4:
-            add(t, first, 4, keys);
-            break;
-        case 3:
-            add(t, first, 3, keys);
-            break;
-        case 2:
-            add(t, first, 2, keys);
-            break;
-        default:
-            add(t, first, 1, keys);
-            break;
+#define SOME(N)                 \
+    case N:                     \
+        add(t, first, N, keys); \
+        break;
+#if SIMD_LANES == 16
+            SOME(12)
+            SOME(11)
+            SOME(10)
+            SOME(9)
+            SOME(8)
+            SOME(7)
+#endif
+            SOME(6)
+            SOME(5)
+            SOME(4)
+            SOME(3)
+            SOME(2)
+            SOME(1)
+#undef SOME
         }
     }
 }

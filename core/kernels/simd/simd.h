@@ -1,5 +1,5 @@
-/* Eight floats at a time, as GCC vectors: loops written once, compiled once for each instruction set (the
- * _plain.c and the _avx2.c of x86). Every operation is one that all sets round alike. */
+/* SIMD_LANES floats at a time, as GCC vectors: loops written once, compiled once for each instruction set
+ * (the _plain.c, and x86's _avx2.c and _avx512.c). Every operation is one that all sets round alike. */
 #pragma once
 #include <math.h>
 #include <stdbool.h>
@@ -12,9 +12,16 @@
 
 #include "core/format/bf16.h"
 
-enum { SIMD_LANES = 8 };
-typedef float simd __attribute__((vector_size(32)));
-typedef int32_t simd_int __attribute__((vector_size(32)));
+/* Sixteen where the file that includes this says so. */
+#ifndef SIMD_LANES
+#define SIMD_LANES 8
+#endif
+
+typedef float simd __attribute__((vector_size(4 * SIMD_LANES)));
+typedef int32_t simd_int __attribute__((vector_size(4 * SIMD_LANES)));
+/* Eight, whatever a register holds: sums over lanes have one order for all. */
+typedef float simd_eight __attribute__((vector_size(32)));
+enum { SIMD_EIGHTS = SIMD_LANES / 8 };
 
 static inline simd simd_load(const float *p)
 {
@@ -30,14 +37,39 @@ static inline void simd_store(float *p, simd v)
 
 static inline simd simd_all(float x)
 {
+#if SIMD_LANES == 16
+    return (simd){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+#else
     return (simd){x, x, x, x, x, x, x, x};
+#endif
+}
+
+static inline simd_eight simd_eight_load(const float *p)
+{
+    simd_eight v;
+    memcpy(&v, p, sizeof v);
+    return v;
 }
 
 /* a * b + c, rounded once. */
-static inline simd simd_fma(simd a, simd b, simd c)
+static inline simd_eight simd_eight_fma(simd_eight a, simd_eight b, simd_eight c)
 {
 #if defined(__FMA__)
-    return (simd)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+    return (simd_eight)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    simd_eight r;
+    for (int i = 0; i < 8; i++)
+        r[i] = fmaf(a[i], b[i], c[i]);
+    return r;
+#endif
+}
+
+static inline simd simd_fma(simd a, simd b, simd c)
+{
+#if SIMD_LANES == 8
+    return simd_eight_fma(a, b, c);
+#elif defined(__AVX512F__)
+    return (simd)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 #else
     simd r;
     for (int i = 0; i < SIMD_LANES; i++)
@@ -58,21 +90,31 @@ static inline simd simd_max(simd a, simd b)
     return (simd)((more & (simd_int)a) | (~more & (simd_int)b));
 }
 
-/* Eight bf16, widened. (Written out: GCC 12 widens in halves and puts them together.) */
+/* bf16, widened. (Written out: GCC 12 widens in halves and puts them together.) */
 static inline simd simd_load_bf16(const uint16_t *p)
 {
-#if defined(__AVX2__)
+#if SIMD_LANES == 16 && defined(__AVX512F__)
+    return (simd)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+#elif SIMD_LANES == 8 && defined(__AVX2__)
     return (simd)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16);
 #else
-    typedef uint16_t halves __attribute__((vector_size(16)));
-    typedef uint32_t words __attribute__((vector_size(32)));
+    typedef uint16_t halves __attribute__((vector_size(2 * SIMD_LANES)));
+    typedef uint32_t words __attribute__((vector_size(4 * SIMD_LANES)));
     halves h;
     memcpy(&h, p, sizeof h);
     return (simd)(__builtin_convertvector(h, words) << 16);
 #endif
 }
 
-static inline float simd_sum(simd v)
+/* The eights of a register, to add them up one after the other. */
+static inline simd_eight simd_part(simd v, int which)
+{
+    simd_eight parts[SIMD_EIGHTS];
+    memcpy(parts, &v, sizeof v);
+    return parts[which];
+}
+
+static inline float simd_sum(simd_eight v)
 {
     return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }

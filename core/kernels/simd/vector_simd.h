@@ -10,17 +10,21 @@
 
 static float dot(const float *a, const float *b, int n)
 {
-    simd sum[4] = {{0}, {0}, {0}, {0}};
+    enum { CHAINS = 4, REGISTERS = CHAINS / SIMD_EIGHTS }; /* every chain adds every fourth eight */
+    simd sum[REGISTERS] = {0};
+    simd_eight chain[CHAINS];
     int i = 0;
-    for (; i + 4 * SIMD_LANES <= n; i += 4 * SIMD_LANES)
-        for (int k = 0; k < 4; k++)
+    for (; i + 8 * CHAINS <= n; i += 8 * CHAINS)
+        for (int k = 0; k < REGISTERS; k++)
             sum[k] = simd_fma(simd_load(a + i + k * SIMD_LANES), simd_load(b + i + k * SIMD_LANES), sum[k]);
-    for (; i + SIMD_LANES <= n; i += SIMD_LANES)
-        sum[0] = simd_fma(simd_load(a + i), simd_load(b + i), sum[0]);
+    for (int k = 0; k < CHAINS; k++)
+        chain[k] = simd_part(sum[k / SIMD_EIGHTS], k % SIMD_EIGHTS);
+    for (; i + 8 <= n; i += 8)
+        chain[0] = simd_eight_fma(simd_eight_load(a + i), simd_eight_load(b + i), chain[0]);
     float tail = 0;
     for (; i < n; i++)
         tail += a[i] * b[i];
-    return simd_sum((sum[0] + sum[1]) + (sum[2] + sum[3])) + tail;
+    return simd_sum((chain[0] + chain[1]) + (chain[2] + chain[3])) + tail;
 }
 
 static void add_scaled(float *y, const float *x, float c, int n)
@@ -120,7 +124,9 @@ static void rotate(float *x, const float *cosine, const float *sine, int n)
 static int argmax(const float *x, int n)
 {
     simd best = simd_all(-INFINITY);
-    simd_int at = {0}, index = {0, 1, 2, 3, 4, 5, 6, 7};
+    simd_int at = {0}, index = {0};
+    for (int l = 0; l < SIMD_LANES; l++)
+        index[l] = l;
     int i = 0, winner = 0;
     for (; i + SIMD_LANES <= n; i += SIMD_LANES, index += SIMD_LANES) {
         simd v = simd_load(x + i);
