@@ -43,6 +43,13 @@ struct grammar_rule {
     char name[GRAMMAR_NAME_MAX + 1];
 };
 
+/* How a front end says what is found out when its grammar is compiled; each message has a %s for a rule's
+ * name. */
+struct grammar_wording {
+    const char *empty, *empty_in; /* no text matches; because none does in a rule */
+    const char *empty_code, *recursive, *recursive_code;
+};
+
 struct grammar {                /* zero-initialize; rule 0 is where texts begin */
     struct grammar_node *nodes; /* owned, as the arrays below */
     struct grammar_range *ranges;
@@ -51,6 +58,7 @@ struct grammar {                /* zero-initialize; rule 0 is where texts begin 
     struct buf bytes;
     int node_count, range_count, child_count, rule_count;
     int node_capacity, range_capacity, child_capacity, rule_capacity;
+    const struct grammar_wording *wording; /* borrowed; NULL: that of grammars */
     bool no_memory, too_large, too_deep;
 };
 void grammar_fini(struct grammar *g);
@@ -64,7 +72,8 @@ int grammar_repeat(struct grammar *g, int node, int min, int max);  /* max -1: n
 int grammar_optional(struct grammar *g, int node);
 int grammar_empty(struct grammar *g);
 int grammar_call(struct grammar *g, int rule);
-/* A new rule without a body, so that bodies may name rules that come later. The name is cut to fit. */
+/* A new rule without a body, so that bodies may name rules that come later. The name is cut to fit; rules
+ * without a name are not named in errors. */
 int grammar_rule(struct grammar *g, const char *name, size_t length);
 /* The first rule of that name, GRAMMAR_BAD: none. */
 int grammar_find_rule(const struct grammar *g, const char *name, size_t length);

@@ -346,7 +346,7 @@ static int rule_on_circle(const struct grammar *g, const int *leads, const int *
         node++;
     for (int steps = 0; steps <= g->node_count; steps++) {
         const struct grammar_node *n = &g->nodes[node];
-        if (n->kind == GRAMMAR_RULE)
+        if (n->kind == GRAMMAR_RULE && g->rules[n->first].name[0])
             rule = n->first;
         for (int k = 0; k < part_count(g, n, LEADS, empty); k++)
             if (leads[part(g, n, k)] > 0) {
@@ -357,6 +357,31 @@ static int rule_on_circle(const struct grammar *g, const int *leads, const int *
     return rule;
 }
 
+static const struct grammar_wording *wording(const struct grammar *g)
+{
+    static const struct grammar_wording usual = {
+        .empty = "no text matches the grammar",
+        .empty_in = "no text matches the grammar, since none matches its rule %s",
+        .empty_code = "grammar_empty",
+        .recursive = "rule %s can begin with itself before anything is read",
+        .recursive_code = "grammar_left_recursive",
+    };
+    return g->wording ? g->wording : &usual;
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* a front end's own literals, with one %s each */
+static int refuse_circle(const struct grammar *g, const char *rule, struct err *e)
+{
+    return err_set(e, wording(g)->recursive_code, wording(g)->recursive, rule);
+}
+
+static int refuse_empty(const struct grammar *g, const char *rule, struct err *e)
+{
+    return err_set(e, wording(g)->empty_code, rule ? wording(g)->empty_in : wording(g)->empty, rule);
+}
+#pragma GCC diagnostic pop
+
 static int refuse_left_recursion(const struct grammar *g, const int *empty, struct err *e)
 {
     struct graph d = {0};
@@ -364,8 +389,7 @@ static int refuse_left_recursion(const struct grammar *g, const int *empty, stru
     int result = leads ? graph_init(&d, &(struct relating){.g = g, .relation = LEADS, .empty = empty}, e)
                        : err_memory(e);
     if (result == 0 && peel(g, &d, empty, leads, leads + g->node_count) > 0)
-        result = err_set(e, "grammar_left_recursive", "rule %s can begin with itself before anything is read",
-                         g->rules[rule_on_circle(g, leads, empty)].name);
+        result = refuse_circle(g, g->rules[rule_on_circle(g, leads, empty)].name, e);
     free(leads);
     graph_fini(&d);
     return result;
@@ -381,13 +405,33 @@ static int check_defined(const struct grammar *g, struct err *e)
     return g->rule_count > 0 ? 0 : err_set(e, "grammar_empty", "the grammar has no rules");
 }
 
+/* A rule without any text, as deep down as one way leads; NULL: none is the reason. */
+static const char *barren_rule(const struct grammar *g, const int *need)
+{
+    const char *name = NULL;
+    int node = g->rules[0].body;
+    for (int steps = 0; steps < g->node_count; steps++) {
+        const struct grammar_node *n = &g->nodes[node];
+        int barren = -1;
+        for (int i = part_count(g, n, NEEDS, NULL); i-- > 0;)
+            if (need[part(g, n, i)] < 0)
+                barren = part(g, n, i);
+        if (barren < 0)
+            break;
+        if (n->kind == GRAMMAR_RULE && g->rules[n->first].name[0])
+            name = g->rules[n->first].name;
+        node = barren;
+    }
+    return name;
+}
+
 static int analyse(struct analysis *a, struct grammar *g, int **empty, struct err *e)
 {
     if (grammar_check(g, e) != 0 || check_defined(g, e) != 0 || solve_anew(g, true, empty, e) != 0 ||
         strip_all_repetitions(g, *empty, e) != 0 || solve_anew(g, true, empty, e) != 0 ||
         refuse_left_recursion(g, *empty, e) != 0 || solve_anew(g, false, &a->need, e) != 0)
         return -1;
-    return a->need[g->rules[0].body] >= 0 ? 0 : err_set(e, "grammar_empty", "no text matches the grammar");
+    return a->need[g->rules[0].body] >= 0 ? 0 : refuse_empty(g, barren_rule(g, a->need), e);
 }
 
 int analysis_run(struct analysis *a, struct grammar *g, struct err *e)

@@ -1,8 +1,10 @@
 #include "core/grammar/json/json_pattern.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/grammar/automaton/analysis.h"
+#include "core/grammar/automaton/states.h"
 #include "core/grammar/json/json_chars.h"
 #include "core/grammar/regex.h"
 
@@ -102,7 +104,7 @@ static int call(struct counting *c, int state, int read)
 {
     int *rule = &c->rules[state * c->lengths + read];
     if (*rule == 0) {
-        *rule = grammar_rule(c->g, "characters", 10) + 1;
+        *rule = grammar_rule(c->g, "", 0) + 1;
         if (c->todo_count == c->todo_capacity) {
             int larger = c->todo_capacity < 64 ? 64 : 2 * c->todo_capacity;
             int *moved = reallocarray(c->todo, (size_t)larger, sizeof *moved);
@@ -179,4 +181,29 @@ int json_pattern(struct grammar *g, const char *pattern, size_t length, int min,
     analysis_fini(&a);
     grammar_fini(&plain);
     return node;
+}
+
+static int run(const struct automaton *a, const char *text, struct err *e)
+{
+    struct states *s;
+    if (states_new(&s, a, e) != 0)
+        return -1;
+    int32_t state = states_start(s);
+    for (; *text && state > STATES_DEAD; text++)
+        state = states_next(s, state, (uint8_t)*text);
+    int result = state == STATES_NONE ? err_memory(e) : s->sets[state].accepts;
+    states_free(s);
+    return result;
+}
+
+int json_pattern_matches(const char *pattern, const char *text, struct err *e)
+{
+    struct grammar plain = {0};
+    struct automaton *a = NULL;
+    int root = grammar_rule(&plain, "root", 4), node = regex_search(&plain, pattern, strlen(pattern), e);
+    grammar_define(&plain, root, node);
+    int result = node < 0 || automaton_compile(&a, &plain, e) != 0 ? -1 : run(a, text, e);
+    automaton_unref(a);
+    grammar_fini(&plain);
+    return result;
 }

@@ -8,3 +8,5 @@ enum { JSON_PATTERN_STATES_MAX = 1 << 22 }; /* of the expression, times lengths 
  * min..max characters (max -1: no limit). GRAMMAR_BAD: refused, with the errors of regex_search or
  * "grammar_too_large"; or grammar_check of `g` knows. */
 int json_pattern(struct grammar *g, const char *pattern, size_t length, int min, int max, struct err *e);
+/* Does the pattern match somewhere in `text` (UTF-8)? 1, 0, or -1 with the errors above. */
+int json_pattern_matches(const char *pattern, const char *text, struct err *e);

@@ -49,7 +49,7 @@ static int multiples(struct range *r, int count, int remainder)
 {
     int *rule = &r->rules[count * r->multiple + remainder];
     if (*rule == 0) {
-        int made = grammar_rule(r->g, "digits", 6);
+        int made = grammar_rule(r->g, "", 0);
         *rule = made + 1;
         grammar_define(r->g, made, multiples_body(r, count, remainder));
     }
@@ -158,7 +158,7 @@ int json_range(struct json_rules *json, int64_t low, int64_t high, int fraction,
     if (high >= 0 && low <= high)
         grammar_list_add(g, &list, magnitudes(&r, low > 0 ? low : 0, high));
     free(r.rules);
-    int rule = grammar_rule(g, "range", 5);
+    int rule = grammar_rule(g, "", 0);
     grammar_define(g, rule, grammar_list_any(g, &list));
     return grammar_call(g, rule);
 }

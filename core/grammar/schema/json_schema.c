@@ -185,7 +185,7 @@ static int value(struct schema *s, const json_t *schema, const struct schema_pla
     if (!json_is_object(schema))
         return schema_invalid(s, at, "", "is an object, true or false");
     if (++s->nodes > SCHEMA_NODES_MAX || s->depth >= SCHEMA_DEPTH_MAX)
-        return schema_too_large(s);
+        return schema_too_large(s, at);
     if (schema_check_keywords(s, schema, at) != 0)
         return GRAMMAR_BAD;
     s->depth++;
@@ -194,9 +194,18 @@ static int value(struct schema *s, const json_t *schema, const struct schema_pla
     return node;
 }
 
+static const struct grammar_wording wording = {
+    .empty = "no value is valid under the schema",
+    .empty_in = "no value is valid under the schema, since none is for \"%s\"",
+    .empty_code = "schema_unsatisfiable",
+    .recursive = "keyword \"$ref\" leads from \"%s\" back to it, with nothing of the value between",
+    .recursive_code = "schema_unsupported",
+};
+
 int json_schema_grammar(struct grammar *g, const json_t *schema, struct err *e)
 {
     struct schema s = {.grammar = g, .rules.grammar = g, .root = schema, .e = e, .value = value};
+    g->wording = &wording;
     s.references = json_object();
     s.made = json_array();
     if (s.references && s.made) {

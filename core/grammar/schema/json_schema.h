@@ -9,7 +9,8 @@
 #include "core/grammar/grammar.h"
 
 /* `g` is new. Errors: "schema_unsupported" and "schema_invalid" name keyword and place, "schema_too_large",
- * those of grammar_check. */
+ * those of grammar_check. That no value is valid ("schema_unsatisfiable"), or a $ref goes round in circles,
+ * is told when the grammar is compiled. */
 MUST_USE int json_schema_grammar(struct grammar *g, const json_t *schema, struct err *e);
 /* Any JSON object. */
 MUST_USE int json_schema_any_object(struct grammar *g, struct err *e);

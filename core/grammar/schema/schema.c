@@ -67,14 +67,11 @@ int schema_no_memory(struct schema *s)
     return GRAMMAR_BAD;
 }
 
-int schema_too_large(struct schema *s)
+int schema_too_large(struct schema *s, const struct schema_place *at)
 {
-    if (!s->failed)
-        err_set(s->e, "schema_too_large",
-                "the schema has more than %d schemas within it, or %d within each other", SCHEMA_NODES_MAX,
-                SCHEMA_DEPTH_MAX);
-    s->failed = true;
-    return GRAMMAR_BAD;
+    return refuse(
+        s, at, "schema_too_large", "",
+        "is within too many others, or one too many: a $ref, allOf or anyOf that multiplies itself?");
 }
 
 int schema_count(struct schema *s, const json_t *schema, const struct schema_place *at, const char *keyword,

@@ -41,7 +41,8 @@ int schema_unsupported(struct schema *s, const struct schema_place *at, const ch
                        const char *reason);
 int schema_invalid(struct schema *s, const struct schema_place *at, const char *keyword, const char *reason);
 int schema_no_memory(struct schema *s);
-int schema_too_large(struct schema *s);
+int schema_too_large(struct schema *s,
+                     const struct schema_place *at); /* SCHEMA_NODES_MAX, SCHEMA_DEPTH_MAX */
 /* The value of a keyword below `at`. */
 struct schema_place schema_below(const struct schema_place *at, const char *key);
 struct schema_place schema_element(const struct schema_place *at, int index);

@@ -41,12 +41,16 @@ static bool never_written(const json_t *schema, const char *name)
     const json_t *properties = json_object_get(schema, "properties"),
                  *more = json_object_get(schema, "additionalProperties");
     return !json_object_get(properties, name) && !is_required(schema, name) &&
+           !json_object_get(schema, "patternProperties") &&
            (json_is_false(more) || (!more && json_object_size(properties) > 0));
 }
 
+/* What is said of a property; NULL: nothing, or a pattern may say more. */
 static const json_t *view(const json_t *schema, const char *name)
 {
     const json_t *of = json_object_get(json_object_get(schema, "properties"), name);
+    if (json_object_get(schema, "patternProperties"))
+        return NULL;
     return of ? of : json_object_get(schema, "additionalProperties");
 }
 
@@ -126,7 +130,7 @@ static bool apart(struct schema *s, const json_t *a, const json_t *b, const stru
 bool schema_apart(struct schema *s, const json_t *a, const json_t *b, const struct schema_place *at)
 {
     if (s->depth >= SCHEMA_DEPTH_MAX || ++s->nodes > SCHEMA_NODES_MAX) {
-        schema_too_large(s);
+        schema_too_large(s, at);
         return false;
     }
     s->depth++;

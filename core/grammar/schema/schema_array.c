@@ -42,7 +42,7 @@ static int item(struct array *a, const json_t *of, const char *keyword, int inde
     struct grammar *g = a->schema->grammar;
     int value =
         of ? a->schema->value(a->schema, of, &place) : json_rules_value(&a->schema->rules, place.level);
-    int rule = grammar_rule(g, "item", 4);
+    int rule = grammar_rule(g, "", 0);
     grammar_define(g, rule, value);
     return grammar_call(g, rule);
 }
@@ -66,7 +66,7 @@ static int tuple(struct array *a, int count)
     int node = rest(a, count);
     for (int i = count; i-- > 0;) {
         int one = item(a, json_array_get(a->first, (size_t)i), "prefixItems", i);
-        int rule = grammar_rule(g, "items", 5);
+        int rule = grammar_rule(g, "", 0);
         if (i > 0)
             one = GRAMMAR_ALL_OF(g, json_rules_comma(&a->schema->rules, a->at->level), one);
         one = GRAMMAR_ALL_OF(g, one, node);

@@ -143,7 +143,7 @@ static json_t *flat(struct schema *s, const json_t *schema, const struct schema_
         return NULL;
     }
     if (++s->nodes > SCHEMA_NODES_MAX || depth > SCHEMA_DEPTH_MAX) {
-        schema_too_large(s);
+        schema_too_large(s, at);
         return NULL;
     }
     if (schema_check_keywords(s, schema, at) != 0)

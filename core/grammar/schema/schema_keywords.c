@@ -40,7 +40,9 @@ static const struct keyword {
     {"additionalProperties", SERVED, SCHEMA_OBJECT},
     {"maxProperties", SERVED, SCHEMA_OBJECT},
     {"minProperties", SERVED, SCHEMA_OBJECT},
+    {"patternProperties", SERVED, SCHEMA_OBJECT},
     {"properties", SERVED, SCHEMA_OBJECT},
+    {"propertyNames", SERVED, SCHEMA_OBJECT},
     {"required", SERVED, SCHEMA_OBJECT},
     {"additionalItems", SERVED, SCHEMA_ARRAY},
     {"items", SERVED, SCHEMA_ARRAY},
@@ -94,13 +96,11 @@ unsigned schema_keyword_types(const char *keyword)
 /* A keyword that is not served may stand there when it asks for nothing. */
 static bool asks_for_nothing(const char *name, const json_t *value)
 {
-    static const char *const of_objects[] = {"patternProperties", "dependentRequired", "dependentSchemas",
-                                             "dependencies"};
+    static const char *const of_objects[] = {"dependentRequired", "dependentSchemas", "dependencies"};
     for (size_t i = 0; i < sizeof of_objects / sizeof *of_objects; i++)
         if (strcmp(name, of_objects[i]) == 0)
             return json_is_object(value) && json_object_size(value) == 0;
-    return (strcmp(name, "propertyNames") == 0 || strncmp(name, "unevaluated", 11) == 0) &&
-           json_is_true(value);
+    return strncmp(name, "unevaluated", 11) == 0 && json_is_true(value);
 }
 
 static unsigned type_named(const json_t *name)

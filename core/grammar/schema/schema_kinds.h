@@ -4,5 +4,7 @@
 
 int schema_object(struct schema *s, const json_t *schema, const struct schema_place *at);
 int schema_array(struct schema *s, const json_t *schema, const struct schema_place *at);
+/* The strings of `schema`, whatever it says of other types. */
+int schema_strings(struct schema *s, const json_t *schema, const struct schema_place *at);
 int schema_string(struct schema *s, const json_t *schema, const struct schema_place *at);
 int schema_number(struct schema *s, const json_t *schema, const struct schema_place *at, bool integer);

@@ -111,6 +111,7 @@ static const struct {
     {"multipleOf", multiple},
     {"oneOf", pairs},
     {"pattern", same},
+    {"propertyNames", both},
     {"prefixItems", same},
     {"required", united},
     {"uniqueItems", either},
@@ -221,6 +222,24 @@ static int check_tuples(struct schema *s, const json_t *a, const json_t *b, cons
                  : 0;
 }
 
+static bool is_about_members(const json_t *schema)
+{
+    return json_object_size(json_object_get(schema, "properties")) > 0 ||
+           json_object_size(json_object_get(schema, "patternProperties")) > 0 ||
+           json_object_get(schema, "additionalProperties");
+}
+
+/* A pattern is about members that the other schema names. */
+static int check_patterns(struct schema *s, const json_t *a, const json_t *b, const struct schema_place *at)
+{
+    bool about = (json_object_size(json_object_get(a, "patternProperties")) > 0 && is_about_members(b)) ||
+                 (json_object_size(json_object_get(b, "patternProperties")) > 0 && is_about_members(a));
+    return about
+               ? schema_unsupported(s, at, "patternProperties",
+                                    "cannot be combined with what another part of the schema says of members")
+               : 0;
+}
+
 static json_t *merge_into(struct schema *s, json_t *out, const json_t *a, const json_t *b,
                           const struct schema_place *at)
 {
@@ -232,7 +251,7 @@ static json_t *merge_into(struct schema *s, json_t *out, const json_t *a, const 
     json_object_del(out, "nullable");
     if (types != SCHEMA_ANY)
         json_object_set_new(out, "type", type_names(types));
-    if (check_tuples(s, a, b, at) != 0)
+    if (check_tuples(s, a, b, at) != 0 || check_patterns(s, a, b, at) != 0)
         return NULL;
     if (merge_objects(out, a, b) != 0)
         schema_no_memory(s);

@@ -5,6 +5,7 @@
 
 #include "core/base/utf8.h"
 #include "core/grammar/json/json_chars.h"
+#include "core/grammar/json/json_pattern.h"
 #include "core/grammar/schema/schema_kinds.h"
 
 enum {
@@ -23,9 +24,11 @@ struct object {
     const json_t *source;
     const struct schema_place *at;
     struct property *properties; /* [count], owned */
-    int count, required;
+    int count;
     int other; /* a member whose name is none of the properties'; GRAMMAR_BAD: there are none */
     int min, max;
+    int levels; /* numbers of members that are told apart */
+    bool exact; /* exactly: the last one is the most; otherwise it is that many or more */
     int comma;
 };
 
@@ -77,31 +80,67 @@ static int other_name(struct object *o, const struct property *names, int count,
     nodes[node_count++] = GRAMMAR_ALL_OF(g, json_chars_plain(g, free, (size_t)free_count), any_characters(o));
     if (!taken)
         nodes[node_count++] = grammar_empty(g);
-    int rule = grammar_rule(g, "name", 4);
+    int rule = grammar_rule(g, "", 0);
     grammar_define(g, rule, grammar_any(g, nodes, (size_t)node_count));
     return grammar_call(g, rule);
 }
 
-static int other_member(struct object *o, const json_t *of)
+/* The name of another member, with its quotation marks. */
+static int any_other_name(struct object *o)
 {
     struct grammar *g = o->schema->grammar;
-    struct schema_place at = schema_below(o->at, "additionalProperties");
-    at.level++;
-    int name = json_rules_string(&o->schema->rules);
-    if (o->count > 0) {
-        struct property *sorted = malloc((size_t)o->count * sizeof *sorted);
-        if (!sorted)
-            return schema_no_memory(o->schema);
-        memcpy(sorted, o->properties, (size_t)o->count * sizeof *sorted);
-        qsort(sorted, (size_t)o->count, sizeof *sorted, compare_names);
-        name = GRAMMAR_ALL_OF(g, grammar_string(g, "\""), other_name(o, sorted, o->count, 0),
-                              grammar_string(g, "\""));
-        free(sorted);
+    const json_t *names = json_object_get(o->source, "propertyNames");
+    if (names && !json_is_true(names)) {
+        struct schema_place at = schema_below(o->at, "propertyNames");
+        if (o->count > 0)
+            return schema_unsupported(o->schema, o->at, "propertyNames",
+                                      "stands beside properties that are named");
+        return schema_strings(o->schema, names, &at);
     }
+    if (o->count == 0)
+        return json_rules_string(&o->schema->rules);
+    struct property *sorted = malloc((size_t)o->count * sizeof *sorted);
+    if (!sorted)
+        return schema_no_memory(o->schema);
+    memcpy(sorted, o->properties, (size_t)o->count * sizeof *sorted);
+    qsort(sorted, (size_t)o->count, sizeof *sorted, compare_names);
+    int name = GRAMMAR_ALL_OF(g, grammar_string(g, "\""), other_name(o, sorted, o->count, 0),
+                              grammar_string(g, "\""));
+    free(sorted);
+    return name;
+}
+
+static int other_member(struct object *o, int name, const json_t *of, const char *keyword)
+{
+    struct grammar *g = o->schema->grammar;
+    struct schema_place at = schema_below(o->at, keyword);
+    at.level++;
     int value = of ? o->schema->value(o->schema, of, &at) : json_rules_value(&o->schema->rules, at.level);
-    int rule = grammar_rule(g, "member", 6);
+    int rule = grammar_rule(g, "", 0);
     grammar_define(g, rule, GRAMMAR_ALL_OF(g, name, json_rules_colon(&o->schema->rules), value));
     return grammar_call(g, rule);
+}
+
+/* One pattern, which no named property matches, and no other members: then it is plain which schema holds. */
+static int pattern_member(struct object *o, const json_t *patterns)
+{
+    struct grammar *g = o->schema->grammar;
+    struct err why = {.code = NULL};
+    const json_t *more = json_object_get(o->source, "additionalProperties");
+    const char *pattern = json_object_iter_key(json_object_iter((json_t *)patterns));
+    if (json_object_size(patterns) > 1 || (more && !json_is_false(more)) ||
+        json_object_get(o->source, "propertyNames"))
+        return schema_unsupported(o->schema, o->at, "patternProperties",
+                                  "is served with one pattern and without other members");
+    for (int i = 0; i < o->count; i++)
+        if (json_pattern_matches(pattern, o->properties[i].name, &why) != 0)
+            return schema_unsupported(o->schema, o->at, "patternProperties",
+                                      why.code ? why.message : "matches a property that is named");
+    int name = json_pattern(g, pattern, strlen(pattern), 0, -1, &why);
+    if (name < 0 && grammar_check(g, &why) == 0)
+        return schema_unsupported(o->schema, o->at, "patternProperties", why.message);
+    name = GRAMMAR_ALL_OF(g, grammar_string(g, "\""), name, grammar_string(g, "\""));
+    return other_member(o, name, json_object_get(patterns, pattern), "patternProperties");
 }
 
 /* ---- properties ---- */
@@ -150,7 +189,6 @@ static int read_required(struct object *o, const json_t *required, const json_t 
         if (!p && add_property(o, json_string_value(name), others ? others : any, &at) != 0)
             return -1;
         p = p ? p : &o->properties[o->count - 1];
-        o->required += !p->required;
         p->required = true;
     }
     return 0;
@@ -175,12 +213,18 @@ static int read_properties(struct object *o)
     json_object_foreach((json_t *)properties, name, of) if (add_property(o, name, of, &below) != 0) return -1;
     if (read_required(o, required, others) != 0)
         return -1;
+    const json_t *patterns = json_object_get(o->source, "patternProperties");
     bool any = others ? !json_is_false(others) : json_object_size(properties) == 0;
-    o->other = any ? other_member(o, others) : GRAMMAR_BAD;
+    if (json_object_size(patterns) > 0)
+        o->other = pattern_member(o, patterns);
+    else
+        o->other = any ? other_member(o, any_other_name(o), others, "additionalProperties") : GRAMMAR_BAD;
     return o->schema->failed ? -1 : 0;
 }
 
 /* ---- how many ---- */
+
+enum { COUNTED_MAX = 20000 /* properties, times numbers of members that are told apart */ };
 
 /* How many other members: a name may come twice, which makes one of them none, so that more than one at least
  * cannot be asked for. */
@@ -190,64 +234,72 @@ static int read_counts(struct object *o)
     if (schema_count(s, o->source, o->at, "minProperties", 0, &o->min) != 0 ||
         schema_count(s, o->source, o->at, "maxProperties", -1, &o->max) != 0)
         return -1;
-    o->min -= o->required;
-    if (o->min > 1)
-        return schema_unsupported(s, o->at, "minProperties", "is more than the required properties and one");
-    if (o->max >= 0 && o->max < o->count)
-        return schema_unsupported(s, o->at, "maxProperties", "is less than the properties that are named");
-    if (o->max >= 0)
-        o->max -= o->count;
-    if (o->min == 1 && o->required > 0)
-        return schema_unsupported(s, o->at, "minProperties", "is more than the required properties");
+    if (o->other >= 0 && o->min > o->count + 1)
+        return schema_unsupported(s, o->at, "minProperties",
+                                  "is more than the properties that are named and one");
+    o->exact = o->max >= 0 && o->max < o->count;
+    o->levels = (o->exact ? o->max : o->min > 1 ? o->min : 1) + 1;
+    if ((int64_t)o->levels * o->count > COUNTED_MAX)
+        return schema_unsupported(s, o->at, o->exact ? "maxProperties" : "minProperties", "is too large");
     return 0;
 }
 
 /* ---- the text ---- */
 
-/* The members from property `index` on. `begun`: some member is there already, so each has a comma. */
-static int members(struct object *o, int begun_rest, int index, bool begun)
-{
-    struct grammar *g = o->schema->grammar;
-    const struct property *p = &o->properties[index];
-    int member = grammar_call(g, p->member);
-    if (begun)
-        member = GRAMMAR_ALL_OF(g, o->comma, member);
-    return GRAMMAR_ALL_OF(g, member, begun_rest);
-}
-
 static int in_rule(struct grammar *g, int body)
 {
-    int rule = grammar_rule(g, "members", 7);
+    int rule = grammar_rule(g, "", 0);
     grammar_define(g, rule, body);
     return grammar_call(g, rule);
 }
 
-static int others(struct object *o, bool begun)
+/* The other members behind `begun` ones; so many are told apart that it says what matters. */
+static int others(struct object *o, int begun)
 {
     struct grammar *g = o->schema->grammar;
-    if (o->other < 0)
-        return begun || o->min < 1 ? grammar_empty(g) : grammar_any(g, NULL, 0);
+    int room = o->max < 0 ? -1 : o->exact ? o->max - begun : o->max - o->count, need = o->min - begun;
+    if (o->other < 0 || room == 0 || need > 1)
+        return need > 0 ? grammar_any(g, NULL, 0) : grammar_empty(g);
     int further = GRAMMAR_ALL_OF(g, o->comma, o->other);
-    if (begun)
-        return grammar_repeat(g, further, 0, o->max);
-    if (o->max == 0)
-        return grammar_empty(g);
-    int some = GRAMMAR_ALL_OF(g, o->other, grammar_repeat(g, further, 0, o->max > 0 ? o->max - 1 : -1));
-    return o->min == 1 ? some : grammar_optional(g, some);
+    if (begun > 0)
+        return grammar_repeat(g, further, need > 0 ? need : 0, room);
+    int some = GRAMMAR_ALL_OF(g, o->other, grammar_repeat(g, further, 0, room > 0 ? room - 1 : -1));
+    return need > 0 ? some : grammar_optional(g, some);
 }
 
-/* From the last property to the first: what follows when some member is there already, and when none is. Each
- * is a rule, which is called at the end of those before it. */
+/* Property `index` behind `begun` members, and what follows, which is `rest` [levels]. */
+static int with_property(struct object *o, int index, int begun, const int *rest)
+{
+    struct grammar *g = o->schema->grammar;
+    int member = grammar_call(g, o->properties[index].member), next = begun + 1;
+    if (next == o->levels && o->exact)
+        return grammar_any(g, NULL, 0);
+    if (next == o->levels)
+        next = begun; /* enough is enough */
+    return begun > 0 ? GRAMMAR_ALL_OF(g, o->comma, member, rest[next])
+                     : GRAMMAR_ALL_OF(g, member, rest[next]);
+}
+
+/* From the last property to the first: what follows behind so many members as make a difference: none, or
+ * some (with a comma), or those that are counted. Each is a rule, which is called at the end of those before
+ * it. */
 static int all_members(struct object *o)
 {
     struct grammar *g = o->schema->grammar;
-    int begun = in_rule(g, others(o, true)), first = in_rule(g, others(o, false));
-    for (int i = o->count; i-- > 0;) {
-        int with = members(o, begun, i, false), behind = members(o, begun, i, true);
-        bool required = o->properties[i].required;
-        first = in_rule(g, required ? with : GRAMMAR_ANY_OF(g, with, first));
-        begun = in_rule(g, required ? behind : GRAMMAR_ANY_OF(g, behind, begun));
-    }
+    int *rest = calloc((size_t)o->levels, sizeof *rest);
+    if (!rest)
+        return schema_no_memory(o->schema);
+    for (int begun = 0; begun < o->levels; begun++)
+        rest[begun] = in_rule(g, others(o, begun));
+    for (int i = o->count; i-- > 0;)
+        for (int begun = 0; begun < o->levels;
+             begun++) { /* rest[begun + 1] is that of the property behind still */
+            int with = with_property(o, i, begun, rest);
+            bool required = o->properties[i].required;
+            rest[begun] = in_rule(g, required ? with : GRAMMAR_ANY_OF(g, with, rest[begun]));
+        }
+    int first = rest[0];
+    free(rest);
     return first;
 }
 

@@ -47,9 +47,17 @@ int schema_string(struct schema *s, const json_t *schema, const struct schema_pl
         return grammar_any(g, NULL, 0);
     if (min == 0 && max < 0 && !json_object_get(schema, "pattern") && !json_object_get(schema, "format"))
         return json_rules_string(&s->rules);
-    int rule = grammar_rule(g, "string", 6);
+    int rule = grammar_rule(g, "", 0);
     grammar_define(g, rule,
                    GRAMMAR_ALL_OF(g, grammar_string(g, "\""), characters(s, schema, at, min, max),
                                   grammar_string(g, "\"")));
     return grammar_call(g, rule);
+}
+
+int schema_strings(struct schema *s, const json_t *schema, const struct schema_place *at)
+{
+    json_t *both = json_pack("{s:[O, {s:s}]}", "allOf", schema, "type", "string");
+    if (!both || json_array_append_new(s->made, both) != 0)
+        return schema_no_memory(s);
+    return s->value(s, both, at);
 }

@@ -116,6 +116,8 @@ static enum schema_verdict test_members(const json_t *schema, const json_t *valu
     const json_t *more = json_object_get(schema, "additionalProperties");
     const char *key;
     json_t *member;
+    if (json_object_get(schema, "patternProperties"))
+        return SCHEMA_UNKNOWN;
     json_object_foreach((json_t *)value, key, member)
     {
         const json_t *of = json_object_get(json_object_get(schema, "properties"), key);

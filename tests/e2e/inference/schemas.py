@@ -6,7 +6,7 @@ PATTERNS = ["^[a-z]{1,8}$", "^[A-Z]{2}-[0-9]{3}$", "b", "^(ja|nein|viel\\w*)$", 
             "^[\\u00e0-\\u00ff ]+$", "^(a?b?){1,4}$", "[^a-z]$", "^\\S+@\\S+$"]
 FORMATS = ["date", "time", "date-time", "uuid", "email", "ipv4", "ipv6", "hostname", "duration", "uri", "json-pointer"]
 REFUSED = [{"not": {"type": "string"}}, {"if": {"type": "string"}, "then": False}, {"contains": {"type": "null"}},
-           {"patternProperties": {"^a": True}}, {"propertyNames": {"maxLength": 3}}, {"dependentRequired": {"a": ["b"]}},
+           {"dependentRequired": {"a": ["b"]}},
            {"type": "array", "uniqueItems": True}, {"type": "number", "multipleOf": 0.3}, {"type": "string", "format": "idn-email"},
            {"oneOf": [{"type": "number"}, {"type": "integer"}]}, {"unevaluatedProperties": False}]
 
