@@ -17,14 +17,15 @@
 #include "core/system/hugepage.h"
 #include "core/kernels/vector.h"
 
-enum { HEADER_BYTES_MAX = 1 << 20, READ_BYTES = 16384, COMPARE = 4096 };
+enum { HEADER_BYTES_MAX = 1 << 20 };
 
 struct peft {
     struct delta_source source;
     struct delta_part *parts;               /* owned, in order of site */
     struct delta_replacement *replacements; /* owned, in order of slot */
-    float **replaced;                       /* owned, [replaced_count]: values of replaced tensors */
-    size_t replaced_count;
+    struct delta_rows *rows;                /* owned, in order of slot */
+    void **kept; /* owned, [kept_count], and what it has: values of replaced tensors and rows */
+    size_t kept_count;
     struct peft_site *sites;     /* owned, one for each of the model: its tensors */
     struct safetensors *weights; /* owned */
     int weights_fd;              /* owned */
@@ -63,204 +64,6 @@ static int read_part(void *arg, struct delta_part *part, struct err *e)
     return 0;
 }
 
-static int check_finite(const struct tensor *t, const float *values, size_t count, double *largest,
-                        struct err *e)
-{
-    float found = vector_largest(values, count);
-    if (!isfinite(found))
-        return err_set(e, "adapter_not_finite", "tensor %s contains %s", t->name,
-                       isnan(found) ? "NaN" : "an infinity");
-    *largest = fmax(*largest, (double)found);
-    return 0;
-}
-
-/* Look at a tensor's numbers once: their largest magnitude, the hash of their bytes (zeros where no version
- * is computed), and, where `out` is given, they themselves, widened. */
-static int scan_tensor(const struct peft_load *l, const struct tensor *t, float *out, double *largest,
-                       uint8_t digest[SHA256_BYTES], struct err *e)
-{
-    char chunk[READ_BYTES];
-    float widened[READ_BYTES / 2];
-    struct sha256 hash;
-    sha256_init(&hash);
-    size_t size = dtype_size(t->dtype);
-    for (uint64_t done = 0; done < t->bytes;) {
-        size_t length = t->bytes - done < READ_BYTES ? (size_t)(t->bytes - done) : READ_BYTES;
-        float *values = out ? out + done / size : widened;
-        if (file_pread(l->weights_fd, chunk, length, t->offset + done, e) != 0)
-            return -1;
-        if (!l->stored)
-            sha256_update(&hash, chunk, length);
-        dtype_widen(t->dtype, chunk, values, length / size);
-        if (check_finite(t, values, length / size, largest, e) != 0)
-            return -1;
-        done += length;
-    }
-    memset(digest, 0, SHA256_BYTES);
-    if (!l->stored)
-        sha256_final(&hash, digest);
-    return 0;
-}
-
-/* ---- the version: SHA-256 of a canonical text, defined in docs/internals/adapters.md ---- */
-
-static void add_line(struct sha256 *version, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void add_line(struct sha256 *version, const char *format, ...)
-{
-    char line[1024]; /* names and paths have at most 256 bytes */
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    sha256_update(version, line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1);
-}
-
-/* Without the adapter's name, where the tensor's has that in it. */
-static void add_tensor(struct sha256 *version, const struct tensor *t, struct peft_place place,
-                       const uint8_t digest[SHA256_BYTES])
-{
-    char shape[128], hex[SHA256_HEX + 1];
-    int before = place.name_length ? place.name_at : 0;
-    tensor_shape_text(t, shape, sizeof shape);
-    hex_encode(digest, SHA256_BYTES, hex);
-    add_line(version, "tensor %.*s%s %s %s %s\n", before, t->name, t->name + before + place.name_length,
-             dtype_name(t->dtype), shape, hex);
-}
-
-static int differs_from_base(const struct model *m, int slot, const float *values, size_t count,
-                             bool *differs, struct err *e)
-{
-    float base[COMPARE];
-    *differs = false;
-    for (size_t at = 0; at < count && !*differs; at += COMPARE) {
-        size_t length = count - at < COMPARE ? count - at : COMPARE;
-        if (model_slot_values(m, slot, at, length, base, e) != 0)
-            return -1;
-        for (size_t i = 0; i < length; i++)
-            *differs |= values[at + i] != base[i];
-    }
-    return 0;
-}
-
-/* A tensor that equals the base's is dropped. */
-static int read_slot(struct peft_load *l, struct peft_place place, struct sha256 *version, struct err *e)
-{
-    struct peft_slot *s = &l->slot_found[place.index];
-    size_t count = (size_t)tensor_elements(s->tensor);
-    uint8_t digest[SHA256_BYTES];
-    double largest = 0;
-    float *values = malloc(count * sizeof *values);
-    if (!values)
-        return err_memory(e);
-    int result = scan_tensor(l, s->tensor, values, &largest, digest, e);
-    if (result == 0)
-        result = differs_from_base(l->model, place.index, values, count, &s->differs, e);
-    if (result == 0 && s->differs) {
-        s->values = l->result->replaced[l->result->replaced_count++] = values;
-        l->result->info.parameters += (int64_t)count;
-        add_tensor(version, s->tensor, place, digest);
-    } else {
-        free(values);
-    }
-    return result;
-}
-
-/* What was stored was looked at before, and is read when its part is asked for. */
-static int scan_site(struct peft_load *l, struct peft_place place, const struct tensor *t,
-                     struct sha256 *version, struct err *e)
-{
-    struct peft_site *s = &l->site_found[place.index];
-    uint8_t digest[SHA256_BYTES];
-    double ignored = 0;
-    double *largest = place.role == PEFT_ROLE_A   ? &s->a_max
-                      : place.role == PEFT_ROLE_B ? &s->b_max
-                                                  : &ignored;
-    if (l->stored)
-        return 0;
-    if (scan_tensor(l, t, NULL, largest, digest, e) != 0)
-        return -1;
-    add_tensor(version, t, place, digest);
-    return 0;
-}
-
-/* Not used, and so no part of the version; but every number of a file is finite. */
-static int scan_copy(struct peft_load *l, const struct tensor *t, struct err *e)
-{
-    uint8_t ignored[SHA256_BYTES];
-    double largest = 0;
-    return l->stored ? 0 : scan_tensor(l, t, NULL, &largest, ignored, e);
-}
-
-/* Goes through every tensor in order of name. */
-static int scan_tensors(struct peft_load *l, struct sha256 *version, struct err *e)
-{
-    for (size_t i = 0; i < safetensors_count(l->weights); i++) {
-        const struct tensor *t = safetensors_at(l->weights, i);
-        struct peft_place place;
-        if (peft_place_find(l, t, &place, e) != 0)
-            return -1;
-        if ((place.role == PEFT_ROLE_BASE   ? read_slot(l, place, version, e)
-             : place.role == PEFT_ROLE_COPY ? scan_copy(l, t, e)
-                                            : scan_site(l, place, t, version, e)) != 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* Where lm_head and the embedding are one matrix, a saved module is a copy of its own, and another tensor
- * changes both. */
-static void add_saved(const struct peft_load *l, struct sha256 *version)
-{
-    for (size_t i = 0; i < safetensors_count(l->weights); i++) {
-        const struct tensor *t = safetensors_at(l->weights, i);
-        struct peft_place place;
-        struct err ignored;
-        if (peft_place_find(l, t, &place, &ignored) == 0 && place.role == PEFT_ROLE_BASE &&
-            l->saved[place.index] && peft_tied_partner(l, place.index) >= 0)
-            add_line(version, "saved %s\n", t->name);
-    }
-}
-
-static int compare_paths(const void *left, const void *right)
-{
-    const struct site *const *a = left, *const *b = right;
-    return strcmp((*a)->path, (*b)->path);
-}
-
-static int add_sites(const struct peft_load *l, struct sha256 *version, struct err *e)
-{
-    const struct site **order = malloc(l->site_count * sizeof *order);
-    if (!order)
-        return err_memory(e);
-    size_t count = 0;
-    for (size_t i = 0; i < l->site_count; i++)
-        if (l->targets[i].targeted)
-            order[count++] = &l->sites[i];
-    qsort(order, count, sizeof *order, compare_paths);
-    for (size_t i = 0; i < count; i++) {
-        const struct peft_target *t = &l->targets[order[i] - l->sites];
-        add_line(version, "site %s %d %.17g\n", order[i]->path, t->rank, t->scale);
-    }
-    free(order);
-    return 0;
-}
-
-static int scan_values(struct peft_load *l, struct err *e)
-{
-    struct sha256 version;
-    sha256_init(&version);
-    add_line(&version, "adapterd adapter 1\n");
-    if (scan_tensors(l, &version, e) != 0 || peft_tied_check(l, e) != 0)
-        return -1;
-    if (l->stored)
-        return 0;
-    if (add_sites(l, &version, e) != 0)
-        return -1;
-    add_saved(l, &version);
-    sha256_final(&version, l->result->info.version);
-    return 0;
-}
-
 /* ---- effect ---- */
 
 /* Finite factors whose product may not be: bounds for scale * B and for the entries of scale * B A. */
@@ -286,6 +89,9 @@ static bool has_effect(const struct peft_load *l)
     for (size_t i = 0; i < l->site_count; i++)
         if (l->targets[i].targeted && l->targets[i].scale != 0 && l->site_found[i].a_max > 0 &&
             l->site_found[i].b_max > 0)
+            return true;
+    for (size_t i = 0; i < l->slot_count; i++)
+        if (l->rows[i].differs)
             return true;
     return l->result->source.replacement_count > 0;
 }
@@ -351,6 +157,25 @@ static int make_replacements(struct peft_load *l, struct err *e)
     return 0;
 }
 
+static int make_rows(struct peft_load *l, struct err *e)
+{
+    struct peft *p = l->result;
+    p->rows = calloc(l->slot_count + 1, sizeof *p->rows);
+    if (!p->rows)
+        return err_memory(e);
+    size_t count = 0;
+    for (size_t i = 0; i < l->slot_count; i++) {
+        if (!l->rows[i].indices)
+            continue;
+        const struct peft_rows *r = &l->rows[l->rows[i].source];
+        p->rows[count++] = (struct delta_rows){(int)i, r->count, r->index, r->values};
+        p->info.changes_rows |= r->differs;
+    }
+    p->source.rows = p->rows;
+    p->source.rows_count = count;
+    return 0;
+}
+
 /* ---- putting it together ---- */
 
 static int open_weights(struct peft_load *l, struct err *e)
@@ -409,9 +234,9 @@ static int make_parts(struct peft_load *l, struct err *e)
 /* Everything about the weights file, in the order in which a person would want to hear of it. */
 static int load_weights(struct peft_load *l, struct err *e)
 {
-    if (peft_place_all(l, e) != 0 || scan_values(l, e) != 0 || check_products(l, e) != 0)
+    if (peft_place_all(l, e) != 0 || peft_values(l, e) != 0 || check_products(l, e) != 0)
         return -1;
-    if (check_shared(l, e) != 0 || make_replacements(l, e) != 0)
+    if (check_shared(l, e) != 0 || make_replacements(l, e) != 0 || make_rows(l, e) != 0)
         return -1;
     if (!l->stored && !l->allow_no_effect && check_effect(l, e) != 0)
         return -1;
@@ -430,7 +255,7 @@ static int load(struct peft_load *l, int config_fd, struct err *e)
         return in_file(e, "adapter_config.json");
     if (open_weights(l, e) != 0)
         return in_file(e, "adapter_model.safetensors");
-    if (peft_match(l, e) != 0 || peft_saved(l, e) != 0)
+    if (peft_match(l, e) != 0 || peft_saved(l, e) != 0 || peft_rows(l, e) != 0)
         return in_file(e, "adapter_config.json");
     return load_weights(l, e) == 0 ? 0 : in_file(e, "adapter_model.safetensors");
 }
@@ -442,14 +267,15 @@ static int allocate(struct peft_load *l, struct err *e)
     l->targets = calloc(l->site_count, sizeof *l->targets);
     l->saved = calloc(l->slot_count, sizeof *l->saved);
     l->slot_found = calloc(l->slot_count, sizeof *l->slot_found);
+    l->rows = calloc(l->slot_count, sizeof *l->rows);
     l->result = calloc(1, sizeof *l->result);
-    if (!l->targets || !l->saved || !l->slot_found || !l->result)
+    if (!l->targets || !l->saved || !l->slot_found || !l->rows || !l->result)
         return err_memory(e);
     l->result->weights_fd = -1;
     l->warnings = &l->result->warnings;
-    l->result->replaced = calloc(l->slot_count, sizeof *l->result->replaced);
+    l->result->kept = l->kept = calloc(PEFT_KEPT * l->slot_count, sizeof *l->kept);
     l->result->sites = l->site_found = calloc(l->site_count, sizeof *l->site_found);
-    return l->result->replaced && l->result->sites ? 0 : err_memory(e);
+    return l->kept && l->site_found ? 0 : err_memory(e);
 }
 
 /* The caller may close its own. */
@@ -457,6 +283,15 @@ static int keep_descriptor(struct peft_load *l, int weights_fd, struct err *e)
 {
     l->weights_fd = l->result->weights_fd = fcntl(weights_fd, F_DUPFD_CLOEXEC, 0);
     return l->weights_fd >= 0 ? 0 : err_errno(e, "cannot keep adapter_model.safetensors open");
+}
+
+/* Hand over what the stages found out. */
+static void finish(struct peft_load *l)
+{
+    struct peft *p = l->result;
+    p->kept_count = l->kept_count;
+    p->info.parameters += l->parameters;
+    memcpy(p->info.version, l->version, SHA256_BYTES);
 }
 
 int peft_load(struct peft **out, const struct model *m, int config_fd, int weights_fd, unsigned options,
@@ -471,6 +306,9 @@ int peft_load(struct peft **out, const struct model *m, int config_fd, int weigh
     free(l.targets);
     free(l.saved);
     free(l.slot_found);
+    free(l.rows);
+    if (l.result)
+        finish(&l);
     if (result == 0)
         *out = l.result;
     else
@@ -482,10 +320,11 @@ void peft_free(struct peft *p)
 {
     if (!p)
         return;
-    for (size_t i = 0; i < p->replaced_count; i++)
-        free(p->replaced[i]);
-    free(p->replaced);
+    for (size_t i = 0; i < p->kept_count; i++)
+        free(p->kept[i]);
+    free(p->kept);
     free(p->replacements);
+    free(p->rows);
     free(p->parts);
     free(p->sites);
     safetensors_close(p->weights);

@@ -17,7 +17,8 @@ struct peft_info {
     uint8_t version[SHA256_BYTES]; /* of the canonical form, see docs/http-api.md */
     int rank_max;
     int sites;
-    int64_t parameters; /* elements of all A, B, magnitudes and replaced tensors */
+    int64_t parameters; /* elements of all A, B, magnitudes, replaced tensors and rows */
+    bool changes_rows;  /* some of the base's, which no prompt of a few tokens may show */
 };
 
 enum peft_options {

@@ -1,6 +1,7 @@
 #include "adapters/peft/peft_config.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,7 +13,13 @@
 #include "core/format/json_file.h"
 #include "core/system/file.h"
 
-enum { SAVED_MAX = 256, PATTERNS_MAX = 4096, LAYERS_MAX = 4096, LAYER_PATTERNS_MAX = 64 };
+enum {
+    SAVED_MAX = 256,
+    PATTERNS_MAX = 4096,
+    LAYERS_MAX = 4096,
+    LAYER_PATTERNS_MAX = 64,
+    TOKEN_MODULES_MAX = 16
+};
 static const char malformed[] = "config_malformed";
 static const char unsupported[] = "adapter_unsupported_feature";
 
@@ -71,6 +78,7 @@ static const struct field {
     {"init_lora_weights", READ, NULL},
     {"ensure_weight_tying", READ, NULL},
     {"modules_to_save", READ, NULL},
+    {"trainable_token_indices", READ, NULL},
     {"use_dora", READ, NULL},
 
     {"auto_mapping", INFORMATIVE, NULL},
@@ -103,7 +111,6 @@ static const struct field {
     {"velora_config", OFF, "Save the adapter without velora_config: it is for training only."},
     {"layer_replication", OFF, "Save the base with its replicated layers and serve that."},
     {"target_parameters", OFF, "Target modules with target_modules."},
-    {"trainable_token_indices", OFF, "Train without trainable_token_indices."},
     {"enable_lora", OFF, "Convert the adapter with PEFT 0.3 or newer."},
 };
 
@@ -329,6 +336,40 @@ static int parse_patterns(const struct peft_config *c, const char *field, bool w
     return 0;
 }
 
+static bool is_indices(json_t *list)
+{
+    size_t i;
+    json_t *index;
+    json_array_foreach(list, i, index)
+    {
+        if (!json_is_integer(index) || json_integer_value(index) < 0 || json_integer_value(index) > INT32_MAX)
+            return false;
+    }
+    return json_array_size(list) > 0;
+}
+
+/* Nothing at all is named by an empty list or object; PEFT fails on one that is empty inside of an object. */
+static int parse_tokens(struct peft_config *c, struct err *e)
+{
+    static const char field[] = "trainable_token_indices";
+    static const char wanted[] = "a list of whole numbers of 0 or more, or an object of such lists by module";
+    json_t *value = get(c, field), *list;
+    const char *module;
+    if (!value || is_empty_container(value))
+        return 0;
+    if (json_object_size(value) > TOKEN_MODULES_MAX)
+        return refuse(e, field, "an object of at most 16 modules");
+    if (!json_is_object(value) && !is_indices(value))
+        return refuse(e, field, wanted);
+    json_object_foreach(value, module, list)
+    {
+        if (!module[0] || !is_indices(list))
+            return refuse(e, field, wanted);
+    }
+    c->tokens = value;
+    return 0;
+}
+
 static int parse_layers(struct peft_config *c, struct err *e)
 {
     json_t *value = get(c, "layers_to_transform"), *layer;
@@ -381,7 +422,7 @@ static int parse(struct peft_config *c, struct err *e)
         parse_bool(c, "use_dora", &c->dora, e) != 0 || parse_bias(c, e) != 0 || parse_init(c, e) != 0 ||
         parse_bool(c, "ensure_weight_tying", &c->ensure_weight_tying, e) != 0)
         return -1;
-    if (parse_selectors(c, e) != 0 || parse_saved(c, e) != 0 ||
+    if (parse_selectors(c, e) != 0 || parse_saved(c, e) != 0 || parse_tokens(c, e) != 0 ||
         parse_patterns(c, "rank_pattern", true, &c->rank_pattern, e) != 0 ||
         parse_patterns(c, "alpha_pattern", false, &c->alpha_pattern, e) != 0)
         return -1;

@@ -38,6 +38,8 @@ struct peft_config {
     json_t *rank_pattern, *alpha_pattern; /* objects of whole numbers of 1 or more and of numbers, or NULL */
     json_t *layers;                       /* a whole number or a list of them; NULL: every layer */
     json_t *layers_pattern;               /* a string or a list of strings; NULL: any */
+    json_t *tokens; /* trainable_token_indices: a list of whole numbers of 0 or more, or an object of such
+                       lists by module; none is empty. NULL: none */
 };
 
 /* Errors: "config_malformed", "adapter_unsupported_type", "adapter_unsupported_feature"; param is the field.

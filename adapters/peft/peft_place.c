@@ -19,10 +19,11 @@ static int refuse(const struct tensor *t, const char *code, const char *why, con
 static const struct ending {
     const char *text, *after;
     enum peft_role role;
-    const char *leaf; /* of PEFT_ROLE_BASE */
-    bool named;       /* may have the adapter's name */
-    bool embedding;   /* of A and B: an embedding's */
-    bool base_layer;  /* of a module that is a target */
+    const char *leaf;   /* of PEFT_ROLE_BASE */
+    bool named;         /* may have the adapter's name */
+    bool embedding;     /* of A and B: an embedding's */
+    bool base_layer;    /* of a module that is a target */
+    bool token_adapter; /* of a module of which rows are trained */
 } endings[] = {
     {".lora_A", ".weight", PEFT_ROLE_A, .named = true},
     {".lora_B", ".weight", PEFT_ROLE_B, .named = true},
@@ -32,6 +33,8 @@ static const struct ending {
     {".lora_magnitude_vector", ".weight", PEFT_ROLE_MAGNITUDE, .named = true},
     {".original_module", ".bias", PEFT_ROLE_COPY, .leaf = "bias"},
     {".modules_to_save", ".bias", PEFT_ROLE_COPY, .leaf = "bias"},
+    {".token_adapter", ".trainable_tokens_delta", PEFT_ROLE_ROWS, .leaf = "weight"},
+    {".token_adapter.base_layer", ".weight", PEFT_ROLE_BASE, .leaf = "weight", .token_adapter = true},
     {".base_layer", ".weight", PEFT_ROLE_BASE, .leaf = "weight", .base_layer = true},
     {".base_layer", ".bias", PEFT_ROLE_BASE, .leaf = "bias", .base_layer = true},
     {"", ".weight", PEFT_ROLE_BASE, .leaf = "weight"},
@@ -92,8 +95,11 @@ static bool is_targeted(const struct peft_load *l, int site)
 /* Which of the base's tensors may come with a file: those of modules_to_save; biases, where `bias` has them,
  * under either name (before PEFT 0.6 a target's had no base_layer); the embedding and the head, which PEFT
  * adds by itself. */
-static bool takes_slot(const struct peft_load *l, int slot, bool base_layer)
+static bool takes_slot(const struct peft_load *l, int slot, const struct ending *n)
 {
+    bool base_layer = n->base_layer, has_rows = l->rows[slot].indices != NULL;
+    if (n->token_adapter || has_rows)
+        return n->token_adapter && has_rows;
     const struct slot *s = &l->slots[slot];
     bool targeted = is_targeted(l, s->site);
     if (base_layer && !targeted)
@@ -122,6 +128,27 @@ static bool takes_site(const struct peft_load *l, int site, const struct ending 
     return n->embedding == (l->sites[site].kind == SITE_EMBEDDING);
 }
 
+/* Has the tensor a place at this site or slot, and as what? Rows of lm_head that follow the embedding's are a
+ * copy. */
+static bool takes(const struct peft_load *l, int index, const struct ending *n, enum peft_role *role)
+{
+    *role = n->role;
+    if (index < 0)
+        return false;
+    switch (n->role) {
+    case PEFT_ROLE_ROWS:
+        if (l->rows[index].source != index)
+            *role = PEFT_ROLE_COPY;
+        return l->rows[index].indices != NULL;
+    case PEFT_ROLE_BASE:
+        return takes_slot(l, index, n);
+    case PEFT_ROLE_COPY:
+        return takes_copy(l, index);
+    default:
+        return takes_site(l, index, n);
+    }
+}
+
 /* A name that ends like one of ours, for a module that has no use for it. */
 static int refuse_module(const struct peft_load *l, const struct tensor *t, const char *path,
                          const struct ending *n, struct err *e)
@@ -129,6 +156,9 @@ static int refuse_module(const struct peft_load *l, const struct tensor *t, cons
     static const char code[] = "adapter_unexpected_tensor";
     if (!is_module(l->model, path))
         return refuse(t, "adapter_unknown_module", "the base has no such module", NULL, e);
+    if (n->role == PEFT_ROLE_ROWS || n->token_adapter)
+        return refuse(t, code, "trainable_token_indices of adapter_config.json does not name this module",
+                      NULL, e);
     if (n->role == PEFT_ROLE_MAGNITUDE && !l->config.dora)
         return refuse(t, code, "it is a magnitude of DoRA, and adapter_config.json has not use_dora = true",
                       NULL, e);
@@ -156,12 +186,8 @@ int peft_place_find(const struct peft_load *l, const struct tensor *t, struct pe
         return refuse(t, "adapter_unexpected_tensor", "it is not a tensor of LoRA as PEFT names them",
                       "Save the adapter with save_pretrained of PEFT.", e);
     int index = n->leaf ? model_find_slot(l->model, path, n->leaf) : model_find_site(l->model, path);
-    bool taken = index >= 0 && (n->role == PEFT_ROLE_COPY   ? takes_copy(l, index)
-                                : n->role == PEFT_ROLE_BASE ? takes_slot(l, index, n->base_layer)
-                                                            : takes_site(l, index, n));
-    if (!taken)
+    if (!takes(l, index, n, &place.role))
         return refuse_module(l, t, path, n, e);
-    place.role = n->role;
     place.index = index;
     place.name_at += (int)prefix;
     *out = place;
@@ -190,6 +216,17 @@ static int check_name(const struct tensor *t, struct peft_place place, const str
     return err_hint(e, "Save one adapter: save_pretrained(directory, selected_adapters=[name]) of PEFT.");
 }
 
+/* Where the tensor is kept; not of a copy. */
+static const struct tensor **place_of(struct peft_load *l, struct peft_place place)
+{
+    if (place.role == PEFT_ROLE_BASE)
+        return &l->slot_found[place.index].tensor;
+    if (place.role == PEFT_ROLE_ROWS)
+        return &l->rows[place.index].tensor;
+    struct peft_site *s = &l->site_found[place.index];
+    return place.role == PEFT_ROLE_A ? &s->a : place.role == PEFT_ROLE_B ? &s->b : &s->magnitude;
+}
+
 static int place_tensors(struct peft_load *l, struct err *e)
 {
     const struct tensor *named = NULL;
@@ -201,12 +238,7 @@ static int place_tensors(struct peft_load *l, struct err *e)
             return -1;
         if (place.role == PEFT_ROLE_COPY)
             continue;
-        bool base = place.role == PEFT_ROLE_BASE;
-        struct peft_site *s = base ? NULL : &l->site_found[place.index];
-        const struct tensor **found = base                        ? &l->slot_found[place.index].tensor
-                                      : place.role == PEFT_ROLE_A ? &s->a
-                                      : place.role == PEFT_ROLE_B ? &s->b
-                                                                  : &s->magnitude;
+        const struct tensor **found = place_of(l, place);
         if (*found)
             return refuse(t, "adapter_unexpected_tensor", "the same tensor is there under another name", NULL,
                           e);
@@ -264,6 +296,21 @@ static int check_slots(const struct peft_load *l, struct err *e)
     return 0;
 }
 
+static int check_rows(const struct peft_load *l, struct err *e)
+{
+    for (size_t i = 0; i < l->slot_count; i++) {
+        const struct peft_rows *r = &l->rows[i];
+        if (!r->indices || r->source != (int)i || r->tensor)
+            continue;
+        err_set(e, "adapter_missing_tensor",
+                "tensor %s%s.token_adapter.trainable_tokens_delta is missing; adapter_config.json has it by "
+                "trainable_token_indices",
+                PEFT_PREFIX, l->slots[i].path);
+        return err_hint(e, "Save the adapter again with save_pretrained of PEFT.");
+    }
+    return 0;
+}
+
 /* ---- shapes ---- */
 
 /* columns 0: a vector. */
@@ -287,17 +334,27 @@ static int check_site_shapes(const struct peft_site *s, const struct site *site,
     return s->magnitude ? check_shape(s->magnitude, site->out, 0, "outputs of the base's layer", e) : 0;
 }
 
+static int check_rows_shape(const struct peft_load *l, const struct tensor *t, int slot, struct err *e)
+{
+    return check_shape(t, (long long)json_array_size(l->rows[slot].indices), l->slots[slot].cols,
+                       "indices of trainable_token_indices, columns of the base's matrix", e);
+}
+
+/* A copy is of a bias or of rows. */
 static int check_copies(const struct peft_load *l, struct err *e)
 {
-    if (l->config.bias != PEFT_BIAS_ALL)
+    if (l->config.bias != PEFT_BIAS_ALL && !l->config.tokens)
         return 0; /* there are none */
     for (size_t i = 0; i < safetensors_count(l->weights); i++) {
         const struct tensor *t = safetensors_at(l->weights, i);
         struct peft_place place;
         if (peft_place_find(l, t, &place, e) != 0)
             return -1;
-        if (place.role == PEFT_ROLE_COPY &&
-            check_shape(t, l->slots[place.index].rows, l->slots[place.index].cols, "as in the base", e) != 0)
+        if (place.role != PEFT_ROLE_COPY)
+            continue;
+        const struct slot *s = &l->slots[place.index];
+        if ((s->cols ? check_rows_shape(l, t, place.index, e)
+                     : check_shape(t, s->rows, 0, "as in the base", e)) != 0)
             return -1;
     }
     return 0;
@@ -313,12 +370,15 @@ static int check_shapes(const struct peft_load *l, struct err *e)
         if (l->slot_found[i].tensor && check_shape(l->slot_found[i].tensor, l->slots[i].rows,
                                                    l->slots[i].cols, "as in the base", e) != 0)
             return -1;
+    for (size_t i = 0; i < l->slot_count; i++)
+        if (l->rows[i].tensor && check_rows_shape(l, l->rows[i].tensor, (int)i, e) != 0)
+            return -1;
     return check_copies(l, e);
 }
 
 int peft_place_all(struct peft_load *l, struct err *e)
 {
-    if (place_tensors(l, e) != 0 || check_sites(l, e) != 0 || check_slots(l, e) != 0)
+    if (place_tensors(l, e) != 0 || check_sites(l, e) != 0 || check_slots(l, e) != 0 || check_rows(l, e) != 0)
         return -1;
     return check_shapes(l, e);
 }

@@ -4,11 +4,13 @@
 #include "adapters/peft/peft_config.h"
 #include "adapters/peft/peft_pattern.h"
 #include "adapters/types/warnings.h"
+#include "core/base/sha256.h"
 #include "core/delta/delta.h"
 #include "core/format/safetensors.h"
 #include "core/model/model.h"
 
 #define PEFT_PREFIX "base_model.model."
+enum { PEFT_KEPT = 3 };
 
 /* What the config says about a site. */
 struct peft_target {
@@ -41,6 +43,17 @@ struct peft_slot {
 
 struct peft;
 
+/* Rows of a matrix that the file has: trainable_token_indices. */
+struct peft_rows {
+    json_t *indices; /* the config's, in order of the file's rows; NULL: none */
+    int source; /* the slot whose tensor it is: its own, or the embedding's for lm_head that follows it */
+    const struct tensor *tensor; /* of the source */
+    int count;                   /* each index once, ascending; the result's */
+    const int32_t *index;
+    const float *values;
+    bool differs; /* from the base's */
+};
+
 struct peft_load {
     const struct model *model;
     const struct site *sites;
@@ -52,11 +65,16 @@ struct peft_load {
     bool *saved;                  /* owned, [slot_count]: modules_to_save has it */
     struct peft_site *site_found; /* [site_count], the result's */
     struct peft_slot *slot_found; /* owned, [slot_count] */
-    struct safetensors *weights;  /* the result's */
-    int weights_fd;               /* the result's */
-    bool stored, allow_no_effect; /* the options */
-    struct warnings *warnings;    /* the result's; NULL: nobody wants to know */
-    struct peft *result;          /* owned until it is handed over */
+    struct peft_rows *rows;       /* owned, [slot_count] */
+    void **kept; /* the result's, with room for PEFT_KEPT for each slot: memory that it keeps */
+    size_t kept_count;
+    int64_t parameters;            /* of what replaces the base's */
+    uint8_t version[SHA256_BYTES]; /* zeros of what was stored */
+    struct safetensors *weights;   /* the result's */
+    int weights_fd;                /* the result's */
+    struct peft *result;           /* owned until it is handed over */
+    bool stored, allow_no_effect;  /* the options */
+    struct warnings *warnings;     /* the result's; NULL: nobody wants to know */
 };
 
 /* ---- which sites of the base are targeted, with which rank and scale ---- */
@@ -72,6 +90,14 @@ int peft_rank(struct peft_load *l, struct peft_patterns *patterns, struct err *e
 /* Fills saved. Source: _set_trainable (peft/utils/other.py), LoraModel._add_modules_to_save_to_tie. Error:
  * "adapter_unsupported_feature" where a module is a target, too. */
 int peft_saved(struct peft_load *l, struct err *e);
+
+/* Fills rows. Source: set_additional_trainable_modules (peft/utils/other.py), TrainableTokensLayer. Errors:
+ * "adapter_unknown_module", "adapter_shape_mismatch" (an index), "adapter_unsupported_feature",
+ * "config_malformed". */
+int peft_rows(struct peft_load *l, struct err *e);
+/* Put the rows that the file has for the slot, [indices, columns], into the order of their indices. Error:
+ * "adapter_unsupported_feature" where one is there twice, with different values. */
+int peft_rows_sort(struct peft_load *l, int slot, const float *values, struct err *e);
 
 /* ---- a base in which lm_head and the embedding are one matrix ---- */
 
@@ -89,12 +115,13 @@ int peft_tied_read(int fd, const struct tensor *t, float *out, struct err *e);
 
 /* ---- what each tensor of the file is ---- */
 
-/* The index is a site's, or of PEFT_ROLE_BASE and PEFT_ROLE_COPY a slot's. */
+/* The index is a site's, or from PEFT_ROLE_BASE on a slot's. */
 enum peft_role {
     PEFT_ROLE_A,
     PEFT_ROLE_B,
     PEFT_ROLE_MAGNITUDE,
     PEFT_ROLE_BASE,
+    PEFT_ROLE_ROWS, /* of a slot */
     PEFT_ROLE_COPY, /* of a slot, which PEFT saves beside it and does not use */
 };
 struct peft_place {
@@ -109,3 +136,9 @@ int peft_place_find(const struct peft_load *l, const struct tensor *t, struct pe
 /* Give every tensor its one place, see that none is missing, and check the shapes. Errors also:
  * "adapter_missing_tensor", "adapter_shape_mismatch". */
 int peft_place_all(struct peft_load *l, struct err *e);
+
+/* ---- what they hold ---- */
+
+/* Looks at every number: all are finite; what differs from the base is kept; fills version. Errors:
+ * "adapter_not_finite", those of the others. */
+int peft_values(struct peft_load *l, struct err *e);

@@ -36,11 +36,12 @@ static int publish(const struct job *j, const struct peft_info *info, const stru
     return registry_publish(j->registry, j->staged, &p, out, created, e);
 }
 
-static int probe(const struct job *j, struct delta *d, struct engine_proof *proof, struct err *e)
+/* `rows`: it changes rows of the base that the probe may not come across. */
+static int probe(const struct job *j, struct delta *d, bool rows, struct engine_proof *proof, struct err *e)
 {
     if (engine_probe(j->engine, j->upload->tenant, d, proof, e) != 0)
         return -1;
-    if (proof->max_change > 0 || j->upload->allow_no_effect)
+    if (proof->max_change > 0 || rows || j->upload->allow_no_effect)
         return 0;
     err_set(e, "adapter_no_effect",
             "the adapter changes no output of the model: on the probe every logit is the same "
@@ -52,7 +53,8 @@ static int find_effect(const struct job *j, const struct peft *p, struct delta *
                        struct err *e)
 {
     const struct upload *u = j->upload;
-    if (probe(j, d, &out->logits, e) != 0 || proof_norms(&out->proof, j->model, peft_source(p), e) != 0)
+    if (probe(j, d, peft_info(p)->changes_rows, &out->logits, e) != 0 ||
+        proof_norms(&out->proof, j->model, peft_source(p), e) != 0)
         return -1;
     if (u->proof_prompt &&
         proof_sample(&out->proof, j->engine, u->tenant, d, u->tokenizer, u->proof_prompt, e) != 0)

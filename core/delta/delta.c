@@ -1,82 +1,10 @@
 #include "core/delta/delta.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core/system/hugepage.h"
-#include "core/format/bf16.h"
-#include "core/kernels/vector.h"
 #include "core/delta/delta_internal.h"
 #include "core/model/model.h"
-
-enum { ALIGNMENT = 64 };
-
-/* ---- memory ---- */
-
-int delta_allocate(struct delta **out, const struct model *m, size_t bytes, bool replaces, bool magnitudes,
-                   struct err *e)
-{
-    size_t sites, slots;
-    model_sites(m, &sites);
-    model_slots(m, &slots);
-    struct delta *d = calloc(1, sizeof *d);
-    if (!d)
-        return err_memory(e);
-    atomic_init(&d->references, 1);
-    d->bf16 = model_info(m)->precision != PRECISION_EXACT;
-    d->bytes = sizeof *d + sites * sizeof *d->sites + bytes;
-    d->sites = calloc(sites, sizeof *d->sites);
-    d->memory = hugepage_new(bytes);
-    d->memory_bytes = bytes;
-    if (replaces)
-        d->replaced = calloc(slots, sizeof *d->replaced);
-    if (magnitudes)
-        d->magnitude = calloc(sites, sizeof *d->magnitude);
-    d->bytes +=
-        (replaces ? slots * sizeof *d->replaced : 0) + (magnitudes ? sites * sizeof *d->magnitude : 0);
-    if (d->sites && d->memory && (d->replaced || !replaces) && (d->magnitude || !magnitudes)) {
-        *out = d;
-        return 0;
-    }
-    delta_unref(d);
-    return err_memory(e);
-}
-
-void *delta_carve(const struct delta *d, size_t *at, size_t bytes)
-{
-    void *place = d ? d->memory + *at : NULL;
-    *at += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    return place;
-}
-
-bool delta_put(const struct delta *d, void *numbers, size_t index, const float *values, size_t count)
-{
-    if (d->bf16)
-        return dtype_narrow_bf16(values, (uint16_t *)numbers + index, count);
-    memcpy((float *)numbers + index, values, count * sizeof *values);
-    return isfinite(vector_largest(values, count));
-}
-
-float delta_get(const struct delta *d, const void *numbers, size_t index)
-{
-    return d->bf16 ? bf16_widen(((const uint16_t *)numbers)[index]) : ((const float *)numbers)[index];
-}
-
-struct lowrank delta_place(const struct delta *d, bool bf16, const struct site *s, int rank, size_t *at)
-{
-    size_t size = bf16 ? sizeof(uint16_t) : sizeof(float);
-    struct lowrank l = {.rank = rank, .bf16 = bf16};
-    l.a = delta_carve(d, at, (size_t)rank * (size_t)s->in * size);
-    l.b = delta_carve(d, at, lowrank_b_elements(rank, s->out) * size);
-    return l;
-}
-
-size_t delta_a_at(const struct site *s, int rank, int r, int k)
-{
-    return s->kind == SITE_EMBEDDING ? (size_t)k * (size_t)rank + (size_t)r
-                                     : (size_t)r * (size_t)s->in + (size_t)k;
-}
+#include "core/model/network.h"
 
 /* ---- replaced tensors ---- */
 
@@ -211,13 +139,13 @@ static int fill_parts(struct delta *d, const struct model *m, const struct delta
 
 /* ---- the whole ---- */
 
-static size_t source_bytes(const struct model *m, const struct delta_source *s, bool *magnitudes)
+static size_t source_bytes(const struct model *m, const struct delta_source *s, struct delta_kinds *kinds)
 {
     size_t count, at = 0;
     const struct slot *slots = model_slots(m, &count);
     const struct site *sites = model_sites(m, &count);
     bool bf16 = model_info(m)->precision != PRECISION_EXACT;
-    *magnitudes = false;
+    *kinds = (struct delta_kinds){.replaced = s->replacement_count > 0, .rows = s->rows_count > 0};
     for (size_t i = 0; i < s->replacement_count; i++) {
         const struct slot *slot = &slots[s->replacements[i].slot];
         if (first_of(s, i) == &s->replacements[i])
@@ -228,20 +156,22 @@ static size_t source_bytes(const struct model *m, const struct delta_source *s, 
         delta_place(NULL, bf16, site, s->parts[i].rank, &at);
         if (s->parts[i].dora) {
             delta_carve(NULL, &at, (size_t)site->out * sizeof(float));
-            *magnitudes = true;
+            kinds->magnitudes = true;
         }
     }
+    delta_rows_size(m, s, &at);
     return at;
 }
 
 int delta_new(struct delta **out, const struct model *m, const struct delta_source *s, struct err *e)
 {
     struct delta *d;
-    bool magnitudes;
-    size_t bytes = source_bytes(m, s, &magnitudes), at = 0;
-    if (delta_allocate(&d, m, bytes, s->replacement_count > 0, magnitudes, e) != 0)
+    struct delta_kinds kinds;
+    size_t bytes = source_bytes(m, s, &kinds), at = 0;
+    if (delta_allocate(&d, m, bytes, kinds, e) != 0)
         return -1;
-    if (fill_replaced(d, m, s, &at, e) != 0 || fill_parts(d, m, s, &at, e) != 0) {
+    if (fill_replaced(d, m, s, &at, e) != 0 || fill_parts(d, m, s, &at, e) != 0 ||
+        delta_rows_fill(d, m, s, &at, e) != 0) {
         delta_unref(d);
         return -1;
     }
@@ -258,16 +188,20 @@ struct delta *delta_ref(struct delta *d)
 
 void delta_unref(struct delta *d)
 {
-    if (!d || atomic_fetch_sub_explicit(&d->references, 1, memory_order_acq_rel) != 1)
-        return;
-    free(d->sites);
-    free(d->magnitude);
-    free(d->replaced);
-    hugepage_free(d->memory, d->memory_bytes);
-    free(d);
+    if (d && atomic_fetch_sub_explicit(&d->references, 1, memory_order_acq_rel) == 1)
+        delta_release(d);
 }
 
 size_t delta_bytes(const struct delta *d)
 {
     return d->bytes;
+}
+
+int delta_tokens(const struct delta *d, const struct model *m, int32_t *out, int limit)
+{
+    const struct own_rows *r = delta_own_rows(d, m->embed.weight_slot);
+    int count = !r ? 0 : r->values.rows < limit ? r->values.rows : limit;
+    for (int i = 0; i < count; i++)
+        out[i] = r->index[(int64_t)i * r->values.rows / count];
+    return count;
 }

@@ -22,7 +22,7 @@ static int check(const struct model *m, const struct parts *p, struct err *e)
     size_t sites;
     const struct site *all = model_sites(m, &sites);
     for (size_t i = 0; i < p->count; i++)
-        if (p->deltas[i]->magnitude || p->deltas[i]->replaced)
+        if (p->deltas[i]->magnitude || p->deltas[i]->replaced || p->deltas[i]->rows)
             return err_set(e, "adapter_unsupported_feature",
                            "adapter %zu of the list %s, which cannot be combined", i + 1,
                            p->deltas[i]->magnitude ? "uses DoRA" : "replaces tensors of the base");
@@ -98,7 +98,7 @@ int delta_combine(struct delta **out, const struct model *m, struct delta *const
         if (rank_at(&p, site) > 0)
             delta_place(NULL, model_info(m)->precision != PRECISION_EXACT, &all[site], rank_at(&p, site),
                         &bytes);
-    if (delta_allocate(&d, m, bytes, false, false, e) != 0)
+    if (delta_allocate(&d, m, bytes, (struct delta_kinds){false, false, false}, e) != 0)
         return -1;
     for (size_t site = 0; site < sites; site++)
         if (fill_site(d, &p, &all[site], site, &at, e) != 0) {

@@ -10,6 +10,12 @@
 struct model;
 struct site;
 
+/* Rows of a matrix that the delta has of its own. */
+struct own_rows {
+    const int32_t *index; /* [rows of values], ascending */
+    struct matrix values; /* no data: there are none */
+};
+
 struct delta {
     atomic_int references;
     size_t bytes;
@@ -19,6 +25,7 @@ struct delta {
                               * [in, rank] */
     const float **magnitude; /* owned, [sites], or NULL; of DoRA: [out] factors of W's rows, else NULL */
     struct matrix *replaced; /* owned, [slots], or NULL; no data: the base's. Vectors are f32 */
+    struct own_rows *rows;   /* owned, [slots], or NULL */
     char *memory;            /* owned: all numbers */
     size_t memory_bytes;
 };
@@ -41,6 +48,17 @@ static inline const struct matrix *delta_matrix(const struct delta *d, int slot)
     return d && d->replaced && d->replaced[slot].data ? &d->replaced[slot] : NULL;
 }
 
+/* The rows in the place of those of the matrix, or NULL. */
+static inline const struct own_rows *delta_own_rows(const struct delta *d, int slot)
+{
+    return d && d->rows && d->rows[slot].values.data ? &d->rows[slot] : NULL;
+}
+
+/* Place of the first one whose index is at least `index`. */
+int own_rows_from(const struct own_rows *r, int index);
+/* Row `index`, widened to `out`, where it is the delta's own; otherwise false. */
+bool delta_row(const struct delta *d, int slot, int index, float *out);
+
 /* The norm or bias that counts: the delta's or the base's (NULL: there is none). */
 static inline const float *delta_vector(const struct delta *d, int slot, const float *base)
 {
@@ -48,9 +66,15 @@ static inline const float *delta_vector(const struct delta *d, int slot, const f
     return own ? own->data : base;
 }
 
+/* What a delta has beside low-rank parts. */
+struct delta_kinds {
+    bool replaced, rows, magnitudes;
+};
 /* An empty delta with `bytes` of zeroed memory. */
-int delta_allocate(struct delta **out, const struct model *m, size_t bytes, bool replaces, bool magnitudes,
+int delta_allocate(struct delta **out, const struct model *m, size_t bytes, struct delta_kinds kinds,
                    struct err *e);
+/* Once nobody refers to it. NULL is fine. */
+void delta_release(struct delta *d);
 /* The next `bytes` of the memory, from *at on, aligned for vectors; a walk with no delta finds the size. */
 void *delta_carve(const struct delta *d, size_t *at, size_t bytes);
 /* Elements of A or B from `index` on, rounded to what the delta keeps; false where one is not finite. */
@@ -58,6 +82,10 @@ bool delta_put(const struct delta *d, void *numbers, size_t index, const float *
 float delta_get(const struct delta *d, const void *numbers, size_t index);
 /* Places of a site's A and B in the memory. */
 struct lowrank delta_place(const struct delta *d, bool bf16, const struct site *s, int rank, size_t *at);
+/* The source's rows: the room that they take, and their places filled. */
+void delta_rows_size(const struct model *m, const struct delta_source *s, size_t *at);
+int delta_rows_fill(struct delta *d, const struct model *m, const struct delta_source *s, size_t *at,
+                    struct err *e);
 /* Where A[r][k] is. */
 size_t delta_a_at(const struct site *s, int rank, int r, int k);
 

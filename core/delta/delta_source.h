@@ -2,6 +2,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "core/base/err.h"
 
@@ -25,6 +26,14 @@ struct delta_replacement {
     const float *values; /* of the slot's shape, as stored */
 };
 
+/* Rows in the place of the base's, or of what replaces the whole: of an embedding's table, or of lm_head. */
+struct delta_rows {
+    int slot; /* of the matrix, each at most once */
+    int count;
+    const int32_t *index; /* [count], ascending */
+    const float *values;  /* [count, columns]. Several slots may have the same */
+};
+
 struct delta_source {
     const struct delta_part *parts;
     size_t count;
@@ -34,4 +43,6 @@ struct delta_source {
     void *arg;
     const struct delta_replacement *replacements;
     size_t replacement_count;
+    const struct delta_rows *rows;
+    size_t rows_count;
 };

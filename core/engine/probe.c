@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/delta/delta.h"
 #include "core/engine/engine.h"
 
 /* Several tokens: an adapter of q alone changes nothing where there is one position only. */
@@ -42,13 +43,18 @@ static void run_done(void *arg, const struct engine_done *d)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* Spread over the vocabulary, or over [-1, 1] for a numeric model; the same every time. */
-static void fill_prompt(const struct model_info *info, int32_t *tokens, float *input)
+/* Spread over the vocabulary, or over [-1, 1] for a numeric model; the same every time. Every second one may
+ * be a token that the adapter knows better than the base. */
+static void fill_prompt(const struct model *m, const struct delta *d, int32_t *tokens, float *input)
 {
+    const struct model_info *info = model_info(m);
+    int32_t own[PROOF_ROWS / 2];
     for (uint32_t i = 0; i < PROOF_ROWS; i++)
         tokens[i] = (int32_t)((i + 1) * 2654435761u % (uint32_t)info->vocab_size);
     for (uint32_t i = 0; i < PROOF_ROWS * (uint32_t)info->input_size; i++)
         input[i] = (float)((i + 1) * 2654435761u >> 8) / 8388608.0f - 1.0f;
+    for (int i = info->numeric ? 0 : delta_tokens(d, m, own, PROOF_ROWS / 2); i > 0; i--)
+        tokens[2 * (i - 1)] = own[i - 1];
 }
 
 static int compare(const float *base, const float *adapted, size_t count, struct engine_proof *out,
@@ -108,7 +114,7 @@ int engine_probe(struct engine *g, uint32_t tenant, struct delta *d, struct engi
     float *base = calloc(rows * vocab, sizeof *base), *adapted = calloc(rows * vocab, sizeof *adapted);
     int result = input && base && adapted ? 0 : err_memory(e);
     if (result == 0) {
-        fill_prompt(info, tokens, input);
+        fill_prompt(engine_model(g), d, tokens, input);
         struct engine_request request = {.tenant = tenant,
                                          .tokens = tokens,
                                          .token_count = info->numeric ? 0 : rows,

@@ -217,6 +217,21 @@ static void multiply(const struct forward *f, const struct product *p, int block
         multiply_replaced(p, l, block, scratch);
 }
 
+/* The outputs of the rows [t, end) that come of rows of W which the delta has of its own. */
+static void put_own_rows(const struct product *p, int block, int t, int end, float *scratch)
+{
+    const struct linear *l = p->input->linear[p->which];
+    const struct own_rows *own = delta_own_rows(p->input->rows.delta[t], l->weight_slot);
+    int first = linear_block_row(block), last = first + linear_block_rows(&l->weight, block);
+    for (int i = own ? own_rows_from(own, first) : 0; own && i < own->values.rows && own->index[i] < last;
+         i++) {
+        matrix_row(&own->values, i, scratch);
+        for (int k = t; k < end; k++)
+            row_at(p->y, k, p->stride)[own->index[i]] =
+                vector_dot(scratch, row_at(p->input->x, k, own->values.cols), own->values.cols);
+    }
+}
+
 /* What the delta of the rows [t, end) adds to a block: DoRA's factors, then the bias, then B t. */
 static void add_delta(const struct forward *f, const struct product *p, int block, int t, int end)
 {
@@ -243,6 +258,7 @@ void product_block(struct forward *f, const struct product *p, int block, const 
     multiply(f, p, block, w->scratch);
     for (int t = 0, end; t < rows.count; t = end) {
         end = rows_run_end(rows, t, rows.count);
+        put_own_rows(p, block, t, end, w->scratch);
         add_delta(f, p, block, t, end);
     }
 }

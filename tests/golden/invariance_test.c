@@ -29,13 +29,15 @@ struct subject {
 
 /* Every kind of adapter that there is for a model; "a+b" is a combination. */
 static const struct subject subjects[] = {
-    IN_EVERY_PRECISION("llama", {"r8-all", "r24-odd", "lm-head", "dora", "embed", "save-head",
-                                 "save-embed-norm", "save-only-attn-norm", "r8-all+patterns", "r4-qv+r4-qv"}),
+    IN_EVERY_PRECISION("llama",
+                       {"r8-all", "r24-odd", "lm-head", "dora", "embed", "save-head", "save-embed-norm",
+                        "save-only-attn-norm", "r8-all+patterns", "r4-qv+r4-qv", "tokens-both"}),
     IN_EVERY_PRECISION("llama3-rope", {"r8-all"}),
     IN_EVERY_PRECISION("mistral", {"r8-all"}),
     IN_EVERY_PRECISION("mistral-window", {"r8-all"}),
-    IN_EVERY_PRECISION("qwen2", {"r8-all", "bias-all", "bias-lora-only", "dora-bias", "tied-embed",
-                                 "tied-head", "tied-save-embed", "tied-save-head"}),
+    IN_EVERY_PRECISION("qwen2",
+                       {"r8-all", "bias-all", "bias-lora-only", "dora-bias", "tied-embed", "tied-head",
+                        "tied-save-embed", "tied-save-head", "tied-lora", "tokens-tied-head"}),
     IN_EVERY_PRECISION("qwen2-window", {"r8-all"}),
     IN_EVERY_PRECISION("qwen3", {"r8-all"}),
     IN_EVERY_PRECISION("gpt2", {"r8-conv1d", "r4-attn", "wte"}),

@@ -6,6 +6,7 @@ likeliest next tokens, and the tokens that follow greedily.
 """
 import json
 import os
+import struct
 
 import pytest
 
@@ -69,3 +70,49 @@ def test_what_is_passed_over_is_said(daemons):
     assert again.status == 200 and again.json["warnings"] == said
     quiet = daemons("llama").upload(os.path.join(FIXTURES, "adapters", "llama", "r4-qv"), name="quiet")
     assert quiet.status == 201 and quiet.json["warnings"] == []
+
+
+def safetensors(tensors):
+    """A file of F32 tensors: name -> (shape, values)."""
+    header, data = {}, b""
+    for name, (shape, values) in tensors.items():
+        raw = struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def rows_alone(indices, value):
+    """Rows of the embedding beside a LoRA that changes nothing, for llama."""
+    prefix = "base_model.model.model."
+    tensors = {prefix + "embed_tokens.token_adapter.trainable_tokens_delta": ([len(indices), 64], [value] * 64 * len(indices))}
+    for layer in range(3):
+        module = f"{prefix}layers.{layer}.self_attn.q_proj"
+        tensors[module + ".lora_A.weight"] = [2, 64], [0.5] * 128
+        tensors[module + ".lora_B.weight"] = [64, 2], [0.0] * 128
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["q_proj"], "trainable_token_indices": indices}
+    return {"config": json.dumps(config).encode(), "weights": safetensors(tensors)}
+
+
+def test_rows_alone_are_an_effect(daemons):
+    """The proof's prompt has some of the tokens in it."""
+    tenant = daemons("llama")
+    answer = tenant.upload(name="rows", **rows_alone([31, 300], 0.5))
+    assert answer.status == 201 and answer.json["proof"]["max_logit_change"] > 0.01, answer
+    assert answer.json["parameters"] == 2 * 64 + 3 * 256
+    assert tenant.upload(name="rows", **rows_alone([31, 300], 0.5)).status == 200, "the same content"
+    other = tenant.upload(name="rows", **rows_alone([31, 301], 0.5))
+    assert other.status == 201 and other.json["version"] != answer.json["version"], "other indices are another adapter"
+    for tokens, changed in ([1, 2, 3, 4], False), ([1, 2, 301, 4], True):
+        adapted, base = (tenant.infer(tokens=tokens, max_tokens=4, temperature=0, logprobs=5, **which).json["logprobs"]
+                         for which in ({"adapter": "rows"}, {}))
+        assert (adapted != base) == changed
+
+
+def test_rows_do_not_add_up(daemons):
+    tenant = daemons("llama")
+    assert tenant.upload(os.path.join(FIXTURES, "adapters", "llama", "r4-qv"), name="plain").status == 201
+    assert tenant.upload(os.path.join(FIXTURES, "adapters", "llama", "tokens-both"), name="tokens").status == 201
+    answer = tenant.infer(adapter=[{"adapter": "plain"}, {"adapter": "tokens"}], tokens=[1, 2], max_tokens=1)
+    assert (answer.status, answer.code) == (422, "adapter_unsupported_feature"), answer

@@ -187,6 +187,114 @@ static void replacing_tensors_by_themselves_changes_nothing(void **state)
     }
 }
 
+/* ---- single rows ---- */
+
+enum { OWN = 3 };
+static const int32_t own_index[OWN] = {7, 100, 319};
+
+/* Rows of a matrix of the model, all of them `value`. */
+static struct delta *rows_of(const struct model *m, const char *path, const char *other, float value)
+{
+    struct err e;
+    struct delta *d = NULL;
+    size_t count;
+    int slot = model_find_slot(m, path, "weight"), cols = model_slots(m, &count)[slot].cols;
+    float *values = calloc((size_t)OWN * (size_t)cols, sizeof *values);
+    for (int i = 0; i < OWN * cols; i++)
+        values[i] = value * (float)(1 + i % 5);
+    struct delta_rows rows[2] = {{slot, OWN, own_index, values}};
+    if (other)
+        rows[1] = (struct delta_rows){model_find_slot(m, other, "weight"), OWN, own_index, values};
+    if (delta_new(&d, m, &(struct delta_source){.rows = rows, .rows_count = other ? 2 : 1}, &e) != 0)
+        fail_msg("%s", e.message);
+    free(values);
+    return d;
+}
+
+static bool is_own(int index)
+{
+    for (int i = 0; i < OWN; i++)
+        if (own_index[i] == index)
+            return true;
+    return false;
+}
+
+static void run_pair(const struct model *m, struct delta *d, const int32_t *prompt, size_t count,
+                     struct run *base, struct run *own)
+{
+    struct engine *g = fixture_engine((struct model *)(uintptr_t)m, 2, 0, 4);
+    struct runs *all = runs_new();
+    run_submit(all, base, g, NULL, prompt, count, 1, true, NULL, 1);
+    run_submit(all, own, g, d, prompt, count, 1, true, NULL, 2);
+    runs_free(all);
+    engine_free(g);
+}
+
+/* Of the head: the logits of the other tokens stay what they were, to the last bit. */
+static void rows_of_the_head_change_their_logits_alone(void **state)
+{
+    (void)state;
+    static const int32_t prompt[] = {3, 1, 4, 1, 5, 9, 2, 6, 7, 100, 319};
+    for (enum precision precision = PRECISION_EXACT; precision <= PRECISION_INT4; precision++) {
+        struct model *m = open_model("llama", precision);
+        struct delta *d = rows_of(m, "lm_head", NULL, 0.25f);
+        struct run base = {0}, own = {0};
+        run_pair(m, d, prompt, sizeof prompt / sizeof *prompt, &base, &own);
+        for (size_t i = 0; i < base.rows * base.vocab; i++) {
+            bool same = memcmp(&base.logits[i], &own.logits[i], sizeof *base.logits) == 0;
+            if (same == is_own((int)(i % base.vocab)))
+                fail_msg("precision %d, row %zu, token %zu", precision, i / base.vocab, i % base.vocab);
+        }
+        run_fini(&base);
+        run_fini(&own);
+        delta_unref(d);
+        model_close(m);
+    }
+}
+
+/* Of the embedding: what comes before the first such token stays what it was, to the last bit. */
+static void rows_of_the_embedding_change_what_follows_their_token(void **state)
+{
+    (void)state;
+    static const int32_t prompt[] = {3, 1, 4, 1, 5, 100, 9, 2};
+    for (enum precision precision = PRECISION_EXACT; precision <= PRECISION_INT4; precision++) {
+        struct model *m = open_model("llama", precision);
+        struct delta *d = rows_of(m, "model.embed_tokens", NULL, 0.25f);
+        struct run base = {0}, own = {0};
+        run_pair(m, d, prompt, sizeof prompt / sizeof *prompt, &base, &own);
+        for (size_t row = 0; row < base.rows; row++) {
+            size_t at = row * base.vocab;
+            bool same = memcmp(base.logits + at, own.logits + at, base.vocab * sizeof *base.logits) == 0;
+            assert_int_equal(same, row < 5);
+        }
+        run_fini(&base);
+        run_fini(&own);
+        delta_unref(d);
+        model_close(m);
+    }
+}
+
+static void rows_of_two_sides_are_once_in_memory(void **state)
+{
+    (void)state;
+    struct model *m = open_model("qwen2", PRECISION_EXACT);
+    struct delta *one = rows_of(m, "model.embed_tokens", NULL, 1),
+                 *two = rows_of(m, "model.embed_tokens", "lm_head", 1), *sum = NULL;
+    int32_t tokens[4];
+    struct err e;
+    assert_int_equal(delta_bytes(one), delta_bytes(two));
+    assert_true(delta_bytes(one) >= OWN * 64 * sizeof(float));
+    assert_int_equal(delta_tokens(two, m, tokens, 4), OWN);
+    assert_memory_equal(tokens, own_index, sizeof own_index);
+    assert_int_equal(delta_tokens(two, m, tokens, 2), 2);
+    assert_int_equal(tokens[1], 100);
+    assert_int_equal(delta_combine(&sum, m, &one, (const float[]){1}, 1, &e), -1);
+    assert_string_equal(e.code, "adapter_unsupported_feature");
+    delta_unref(one);
+    delta_unref(two);
+    model_close(m);
+}
+
 /* B A of a site, by element, from what the delta keeps. */
 static double product(const struct delta *d, const struct site *s, int site, int row, int k)
 {
@@ -264,6 +372,9 @@ int main(void)
         cmocka_unit_test(dora_norms_are_of_the_served_weights),
         cmocka_unit_test(a_row_of_norm_zero_is_refused),
         cmocka_unit_test(replacing_tensors_by_themselves_changes_nothing),
+        cmocka_unit_test(rows_of_the_head_change_their_logits_alone),
+        cmocka_unit_test(rows_of_the_embedding_change_what_follows_their_token),
+        cmocka_unit_test(rows_of_two_sides_are_once_in_memory),
         cmocka_unit_test(sums_are_exact),
         cmocka_unit_test(what_does_not_add_up_is_refused),
     };
