@@ -1,5 +1,4 @@
-/* SHA-256 (FIPS 180-4, by nettle), random bytes and hexadecimal. The caller's storage; one thread at a time.
- */
+/* SHA-256 (FIPS 180-4, by nettle), random bytes, hexadecimal. The caller's storage; one thread at a time. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

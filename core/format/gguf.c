@@ -194,7 +194,7 @@ static int read_known(struct reader *r, enum key key, uint64_t type, struct err 
         return read_alpha(r, type, e);
     case KEY_ALIGNMENT:
         return read_alignment(r, type, e);
-    default: /* words for people */
+    default: /* descriptions for people, which are skipped */
         return skip_value(r, type, e);
     }
 }
@@ -239,7 +239,7 @@ static int read_type(const struct gguf_tensor *t, uint64_t type, enum dtype *out
     return err_hint(e, "convert the adapter with --outtype f32, f16 or bf16");
 }
 
-/* C programs leave out dimensions of 1 at the end. */
+/* ggml leaves out dimensions of 1 at the end. */
 static int read_dimensions(struct reader *r, struct gguf_tensor *t, struct err *e)
 {
     uint64_t dimensions, n[DIMENSIONS] = {1, 1, 1, 1};

@@ -9,8 +9,8 @@ static int malformed(struct err *e, const char *problem)
     return err_set(e, "multipart_malformed", "the form is malformed: %s", problem);
 }
 
-/* The value of `; name=value` or `; name="value"` in a header; false when it is absent, too long or broken.
- */
+/* The value of `; name=value` or `; name="value"` in a header; false where it is absent, too long or not well
+ * formed. */
 static bool parameter(const char *header, const char *name, char *out, size_t size)
 {
     size_t length = strlen(name);
@@ -160,7 +160,7 @@ static int step(struct multipart *m, size_t *at, struct err *e)
     case MULTIPART_HEADERS:
         return step_header(m, at, e);
     case MULTIPART_DONE:
-        *at = m->pending.length; /* the epilogue says nothing */
+        *at = m->pending.length; /* what follows the closing delimiter is to be ignored (RFC 2046) */
         return 0;
     default:
         return step_text(m, at, e);

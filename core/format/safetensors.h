@@ -13,8 +13,7 @@
 
 struct safetensors;
 
-/* `header_limit`: 1 MiB for tenants' files, more for the base. Dtypes other than F32, F16, BF16 are refused.
- */
+/* `header_limit` is 1 MiB for tenants' files, more for the base. Dtypes but F32, F16 and BF16 are refused. */
 MUST_USE int safetensors_open(struct safetensors **out, int fd, size_t header_limit, struct err *e);
 void safetensors_close(struct safetensors *s);
 

@@ -9,8 +9,8 @@
 enum { TAR_BLOCK = 512, TAR_NAME_MAX = 99, TAR_END_BYTES = 2 * TAR_BLOCK };
 #define TAR_FILE_BYTES_MAX ((UINT64_C(1) << 33) - 1) /* eleven octal digits */
 
-/* The header of a file of mode 0600. `name` has 1 to TAR_NAME_MAX bytes, `size` TAR_FILE_BYTES_MAX at most.
- */
+/* Write the header of a file of mode 0600: `name` has 1 to TAR_NAME_MAX bytes, `size` is TAR_FILE_BYTES_MAX
+ * at most. */
 void tar_header(const char *name, uint64_t size, int64_t unix_seconds, char out[TAR_BLOCK]);
 /* Zero bytes that follow a file of that size. */
 size_t tar_padding(uint64_t size);

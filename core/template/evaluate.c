@@ -26,7 +26,8 @@ static int evaluate_arguments(struct run *r, const struct signature *s, const st
     return 0;
 }
 
-/* Arguments of what is known only now. */
+/* Arguments of a function or method, which only now is known to be one: a wrong call is an error of the
+ * rendering, not of the template. */
 static int bind_arguments(struct run *r, const struct signature *s, const char *name, const struct node *call,
                           struct arguments *out)
 {
@@ -229,7 +230,7 @@ static int subscript(struct run *r, const struct node *n, struct value *out)
     return access_subscript(r->context, of, key, out);
 }
 
-/* With one operand. */
+/* Attributes, signs and "not", which have one operand. */
 static int unary(struct run *r, const struct node *n, struct value *out)
 {
     struct value v;

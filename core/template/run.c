@@ -18,7 +18,7 @@ static int assign_attribute(struct run *r, const struct node *target, struct val
     return value_put(r->context, owner.dict, value_string(target->name), value);
 }
 
-/* To one name, or an item each to several. */
+/* Gives the value to the one name of the node, or one of its items to each of several. */
 static int assign(struct run *r, struct scope *scope, const struct node *n, struct value value)
 {
     struct list items = {1, &value};
@@ -39,13 +39,13 @@ static int assign(struct run *r, struct scope *scope, const struct node *n, stru
 
 /* ---- loops ---- */
 
-/* A loop and what its filter and its body need. */
+/* What templates see as `loop`, with what its filter and its body are evaluated with. */
 struct for_loop {
-    struct loop loop; /* first: the filter is called with it */
+    struct loop loop; /* the first member: loop_accepts gets this and finds the rest behind it */
     struct run *run;
     const struct node *node;
     struct scope *scope; /* around it */
-    bool completed;      /* a body ran to its end: without, "else" follows, as in Jinja2 */
+    bool completed;      /* a pass reached the end of the body; if none does, "else" follows, as in Jinja2 */
 };
 
 static int loop_accepts(struct loop *loop, struct value item, bool *out)

@@ -1,6 +1,5 @@
 /* Names and what they stand for, while a template is rendered. As in Jinja2, loops, macros and captured
- * blocks have scopes of their own, branches have none. Scopes are in the rendering's arena: nothing is freed.
- */
+ * blocks have scopes of their own, branches have none. Scopes lie in the rendering's arena and go with it. */
 #pragma once
 #include "core/template/values/value.h"
 

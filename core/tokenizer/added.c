@@ -56,7 +56,8 @@ static int trie_add(struct added_trie *t, const struct added *a, int32_t token, 
             return err_memory(e);
         node = child;
     }
-    /* Normalizing made two equal, or left nothing of one: what the reference does then is not defined. */
+    /* Two tokens became equal when they were normalized, or one became empty: what the reference does then is
+     * left to chance. */
     if (t->nodes[node].token >= 0 || length == 0)
         return err_set(e, "tokenizer_unsupported", "added_tokens: \"%.64s\" %s once it is normalized",
                        a->tokens[token].content, length ? "equals another one" : "is empty");
@@ -174,7 +175,7 @@ int added_split(const struct added *a, const struct added_trie *trie, const char
         }
         const struct added_token *token = &a->tokens[found];
         size_t from = at;
-        at = end; /* also where the match does not count: matches do not overlap */
+        at = end; /* a match that single_word rejects uses up its text, too */
         if (!is_accepted(&c, token, from, end))
             continue;
         if (token->lstrip)

@@ -45,8 +45,7 @@ void added_fini(struct added *a);
 const char *added_pattern(const struct added_token *t, size_t *length);
 
 /* Cut `text` at its added tokens: `emit` gets every stretch in order, with the token's id or -1 for plain
- * text. The longest token at the leftmost place wins. Linear in the text. Stops at the first non-zero result.
- */
+ * text. The longest token at the leftmost place wins. Linear in the text. A result other than 0 ends it. */
 MUST_USE int added_split(const struct added *a, const struct added_trie *trie, const char *text,
                          size_t length, int (*emit)(void *arg, size_t from, size_t to, int32_t id),
                          void *arg);

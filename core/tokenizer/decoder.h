@@ -1,5 +1,4 @@
-/* Decoders: the row of steps from token strings to text. Read-only once loaded; struct detokenizer runs it.
- */
+/* Decoders: the row of steps from token strings to text. Read-only once loaded; detokenizer.c runs them. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

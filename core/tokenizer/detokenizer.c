@@ -126,8 +126,8 @@ static int metaspace(struct walk *w, size_t step, const char *text, size_t lengt
     return status;
 }
 
-/* The byte that a token of the form <0xNN> names, -1: another token. "<0x+5>" names 5, as in the reference.
- */
+/* The byte that a token of the form <0xNN> names, -1: another token. "<0x+5>" names 5, since the reference
+ * takes what is there for a number, which may have a sign. */
 static int named_byte(const char *text, size_t length)
 {
     if (length != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')

@@ -1,5 +1,4 @@
-/* adapter_config.json beside weights that are good: what it says is matched with a base and with the tensors.
- */
+/* adapter_config.json beside weights that are good: what it says is matched with a base and its tensors. */
 #include <fcntl.h>
 
 #include "adapters/peft/peft.h"

@@ -31,7 +31,7 @@ struct filter {
     const char *name;
     struct signature signature;
     int (*apply)(struct context *c, struct value in, const struct arguments *a, struct value *out);
-    bool takes_safe; /* its result is the same, whether or not a string is safe */
+    bool takes_safe; /* it gives the same for strings that went through "safe" */
 };
 struct test {
     const char *name;

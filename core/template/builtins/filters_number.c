@@ -7,7 +7,7 @@
 #include "core/template/builtins/filters_private.h"
 #include "core/template/values/operators.h"
 
-/* The number in a text, between white space; false: there is none. */
+/* The number that is all of a text but for white space around it; false: there is none. */
 static bool read_number(struct string s, bool whole, struct value *out)
 {
     char text[64], *end;

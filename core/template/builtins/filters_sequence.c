@@ -51,7 +51,7 @@ int filter_first(struct context *c, struct value in, const struct arguments *a, 
     (void)a;
     struct list items;
     *out = value_undefined(STRING("the first item"));
-    if (in.kind == VALUE_GENERATOR) { /* takes one */
+    if (in.kind == VALUE_GENERATOR) { /* uses one item of it up, as next() does */
         if (in.list->count) {
             *out = *in.list->items++;
             in.list->count--;
@@ -92,7 +92,7 @@ int filter_items(struct context *c, struct value in, const struct arguments *a, 
     return 0;
 }
 
-/* What a key is sorted by. */
+/* dictsort compares strings without regard to case, unless it is told to. */
 static int sort_key(struct context *c, struct value key, bool as_it_is, struct value *out)
 {
     *out = key;

@@ -72,7 +72,8 @@ int filter_replace(struct context *c, struct value in, const struct arguments *a
     return string_replace(c, s, old, new, count, out);
 }
 
-/* Nothing is escaped here; what would be, because of this string, is refused elsewhere. */
+/* Marks the string. Nothing is escaped in this sandbox, but Jinja2 escapes what is joined with such a string:
+ * the operators refuse to do that. */
 int filter_safe(struct context *c, struct value in, const struct arguments *a, struct value *out)
 {
     if (filter_string(c, in, a, out) != 0)

@@ -173,7 +173,8 @@ METHOD(join)
     struct list items;
     struct buf text = {0};
     int result = value_items(c, a->values[0], &items);
-    if (a->values[0].kind == VALUE_UNDEFINED) /* Python's str takes it for no iterable */
+    if (a->values[0].kind ==
+        VALUE_UNDEFINED) /* str.join is Python's, not Jinja2's: to it an undefined value is no iterable */
         return value_fail_undefined(c, a->values[0]);
     for (size_t i = 0; result == 0 && i < items.count; i++) {
         result = need_string(c, items.items[i]);
@@ -296,7 +297,8 @@ static const struct method methods[] = {
     {"values", {{NULL}, 0}, OF_DICT, method_values},
 };
 
-/* What Python has, too: a template that asks for it must not take it for missing. */
+/* Methods that Python has and this has not. A template that asks whether there is one must not be told that
+ * there is none. */
 static const struct {
     const char *name;
     int of;

@@ -11,7 +11,7 @@
 
 static struct node *parse_signed(struct parser *p);
 
-/* A node with one or two operands; takes them in. */
+/* A node with one or two operands, which count for its depth. */
 static struct node *make(struct parser *p, enum node_kind kind, int symbol, struct node *a, struct node *b)
 {
     struct node *n = a ? parser_node(p, kind) : NULL;
@@ -89,7 +89,7 @@ static struct node *parse_name(struct parser *p)
     return n;
 }
 
-/* Strings beside each other are one. */
+/* "a" "b" is "ab", as in Python. */
 static struct node *parse_string(struct parser *p)
 {
     struct node *n = parse_constant(p, p->at->value);
@@ -150,7 +150,7 @@ static struct node *parse_dict(struct parser *p)
     return n && parse_items(p, n, '}', parse_entry) == 0 ? n : NULL;
 }
 
-/* Where a tuple without brackets ends. */
+/* Whether a tuple without brackets ends here: "{{ 1, }}", "{% for a, b in x %}", "f((1,))". */
 static bool tuple_ends(const struct parser *p)
 {
     return p->at->kind == TOKEN_OUTPUT_END || p->at->kind == TOKEN_BLOCK_END || at_operator(p, ')');

@@ -20,7 +20,7 @@ struct lexer {
     struct err *e;
 };
 
-/* One kind of line break; none at the very end. */
+/* Line breaks become LF; one at the very end is dropped (Jinja2 without keep_trailing_newline). */
 static int normalize(struct lexer *l, const char *text, size_t length)
 {
     char *out = arena_alloc(l->arena, length + 1);
@@ -72,7 +72,8 @@ static size_t skip_space(const struct lexer *l, size_t at)
 
 /* ---- between tags ---- */
 
-/* White space alone from the line's beginning to the end of the text, which starts at l->at: from where. */
+/* lstrip_blocks: where the text `s`, which starts at l->at, ends when a last line of white space alone is
+ * taken off it. */
 static size_t strip_line(const struct lexer *l, struct string s)
 {
     size_t begin = s.length;
@@ -295,7 +296,7 @@ static int lex_string(struct lexer *l)
     return 0;
 }
 
-/* Brackets belong together, and a tag cannot end within them. */
+/* Keeps the brackets that are open: each is closed by its own kind, and no tag ends within them. */
 static int balance(struct lexer *l, char c)
 {
     static const char opening[] = "([{", closing[] = ")]}";
@@ -348,7 +349,7 @@ static int lex_name(struct lexer *l)
     return 0;
 }
 
-/* The end of a tag here; "+" is a sign of blocks alone. */
+/* Whether the tag ends here. "+%}" is an end, "+}}" is not: there it is an operator. */
 static bool tag_ends(const struct lexer *l, bool block, char *sign, size_t *end)
 {
     if (l->nesting)

@@ -18,7 +18,7 @@ struct node *parser_node(struct parser *p, enum node_kind kind)
 
 void parser_add(struct node *parent, struct node **list, struct node *child)
 {
-    /* The last one is found by way of the parent: bodies can be long. */
+    /* The parent remembers the last of its list, since bodies can be too long to walk through each time. */
     if (*list)
         parent->d->next = child;
     else

@@ -1,4 +1,4 @@
-/* Why a template cannot be compiled. */
+/* Says why a template cannot be compiled. Any thread. */
 #pragma once
 #include "core/base/err.h"
 

@@ -1,4 +1,4 @@
-/* Arguments of a call against what is called. */
+/* Checks the arguments of a call against what is called, when both are known. Any thread. */
 #pragma once
 #include "core/template/syntax/node.h"
 

@@ -40,7 +40,8 @@ int loop_next(struct loop *l, struct value *out)
     return 1;
 }
 
-/* How many there are in all; the filter then looks at all that are left. */
+/* How many items there are in all. To know that, the filter has to look at all that are left; what it lets
+ * through is kept, so that it looks at none of them twice. */
 static int count(struct context *c, struct loop *l, int64_t *out)
 {
     if (l->accepts) {

@@ -29,14 +29,14 @@ static bool power(int64_t base, int64_t exponent, int64_t *out)
         *out = exponent == 0 ? 1 : base == -1 && exponent % 2 == 0 ? 1 : base;
         return true;
     }
-    for (; exponent > 0; exponent--) /* ends by 64: the result grows each time */
+    for (; exponent > 0; exponent--) /* |base| >= 2: it overflows within 64 rounds */
         if (__builtin_mul_overflow(result, base, &result))
             return false;
     *out = result;
     return true;
 }
 
-/* Rounded down, as in Python; false: does not fit. */
+/* Both rounded towards minus infinity, as in Python; false: the quotient does not fit. */
 static bool divide(int64_t a, int64_t b, int64_t *quotient, int64_t *rest)
 {
     if (b == -1) {
@@ -348,7 +348,9 @@ static int slice_range(struct context *c, const struct value bounds[3], size_t s
         return context_fail(c, "a slice needs integers, not %s", value_kind_name(bounds[2]));
     if (step == 0)
         return context_fail(c, "the step of a slice is 0");
-    if (step < -count - 1) /* one item at most, as with any step beyond */
+    /* A larger step takes one item at most, as this one does, which can be added to a place without overflow.
+     */
+    if (step < -count - 1)
         step = -count - 1;
     int64_t low = step < 0 ? -1 : 0, high = step < 0 ? count - 1 : count;
     if (slice_bound(c, bounds[0], count, low, high, step < 0 ? high : low, &start) != 0 ||

@@ -125,7 +125,7 @@ static bool parts_words(uint32_t code)
     return string_is_space(code) || (code < 0x80 && strchr("-([{<", (int)code) && code);
 }
 
-/* The characters of the upper case; how many. */
+/* Fills `out` with the upper case of a character; returns how many characters that is. */
 static size_t upper(uint32_t code, uint32_t out[UPPER_MAX])
 {
     size_t count = 0;
@@ -140,8 +140,8 @@ static size_t upper(uint32_t code, uint32_t out[UPPER_MAX])
     return 1;
 }
 
-/* 0: not known here. The lower case of a capital sigma depends on its word; str.title has a case of its own.
- */
+/* The character in another case: how many it becomes, or 0 where that is not known here. The lower case of a
+ * capital sigma depends on the word around it, that of U+0130 has two characters. */
 static size_t change(uint32_t code, bool begins, enum string_case to, uint32_t out[UPPER_MAX])
 {
     bool upper_case = to == STRING_UPPER || (to == STRING_WORDS && begins);

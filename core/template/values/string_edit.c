@@ -52,7 +52,8 @@ int string_replace(struct context *c, struct string s, struct string old, struct
 
 /* ---- splitting ---- */
 
-/* Pieces while they are found; at the end they become a list. */
+/* How many pieces there will be is not known: they are collected in a buffer, which take_pieces turns into a
+ * list. */
 static int add_piece(struct context *c, struct buf *pieces, const char *data, size_t length)
 {
     struct value v = value_string((struct string){data, length});
@@ -96,7 +97,7 @@ static int split_from_right(struct context *c, struct string s, struct string se
     return add_piece(c, pieces, s.data, end);
 }
 
-/* At white space: words. */
+/* Cuts at white space, of which none stays at the ends of a piece, as Python does without a separator. */
 static int split_words(struct context *c, struct string s, int64_t max, struct buf *pieces)
 {
     const struct string none = {0};
@@ -105,7 +106,7 @@ static int split_words(struct context *c, struct string s, int64_t max, struct b
         while (max != 0 && end < s.length && !string_has(none, s.data + end, utf8_size(s.data[end])))
             end += utf8_size(s.data[end]);
         if (max == 0)
-            end = s.length; /* the rest, as it stands at its end */
+            end = s.length; /* no cuts left: the rest, with the white space at its end */
         if (add_piece(c, pieces, s.data, end) != 0)
             return -1;
         s = string_strip((struct string){s.data + end, s.length - end}, none, STRING_LEFT);

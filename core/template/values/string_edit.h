@@ -1,5 +1,5 @@
-/* New strings from strings, in the arena of a rendering: Python's str.replace, split, rsplit and splitlines.
- */
+/* New strings from strings, in the arena of a rendering: what Python's replace, split, rsplit and splitlines
+ * make of a str. */
 #pragma once
 #include "core/template/values/value.h"
 

@@ -123,7 +123,7 @@ static int same_kind_equal(struct context *c, struct value a, struct value b, bo
     case VALUE_DICT:
         return dicts_equal(c, a.dict, b.dict, out);
     default:
-        *out = a.list == b.list; /* the same object */
+        *out = a.list == b.list; /* loops, macros, functions and views are equal to themselves alone */
         return 0;
     }
 }

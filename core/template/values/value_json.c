@@ -17,7 +17,7 @@ static int from_array(struct context *c, const json_t *json, struct value *out)
     return 0;
 }
 
-/* Its keys differ from each other already. */
+/* JSON was parsed with its keys checked to differ, so that none has to be looked for before it is added. */
 static int from_object(struct context *c, const json_t *json, struct value *out)
 {
     const char *key;
@@ -142,7 +142,7 @@ static int write_list(struct context *c, const struct list *l, const struct json
     return new_line(c, style, level, out) != 0 ? -1 : context_append(c, out, "]", 1);
 }
 
-/* Keys become strings. */
+/* Like json.dumps, which writes keys that are numbers, booleans or None as strings. */
 static int write_key(struct context *c, struct value key, const struct json_style *style, struct buf *out)
 {
     if (key.kind == VALUE_STRING)

@@ -18,7 +18,7 @@ int value_print_float(struct context *c, double d, struct buf *out)
         snprintf(text, sizeof text, "%.*e", digits - 1, d);
     while (strtod(text, NULL) != d && digits++ < 17);
     int exponent = atoi(strchr(text, 'e') + 1);
-    if (exponent >= -4 && exponent < 16) /* otherwise it stands there already */
+    if (exponent >= -4 && exponent < 16) /* Python writes these without an exponent */
         snprintf(text, sizeof text, "%.*f", digits - 1 > exponent ? digits - 1 - exponent : 1, d);
     return buf_append_string(out, text) == 0 ? 0 : err_memory(c->e);
 }

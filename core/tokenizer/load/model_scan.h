@@ -27,8 +27,7 @@ MUST_USE int model_scan_vocab(struct span vocab,
                               int (*each)(void *arg, const char *key, size_t length, int64_t id,
                                           struct err *e),
                               void *arg, struct err *e);
-/* Calls `each` for every pair, written ["a", "b"] or "a b"; a line "#version…" of a merges.txt is left out.
- */
+/* Calls `each` for every pair, written ["a", "b"] or "a b"; a line "#version" of a merges.txt is left out. */
 MUST_USE int model_scan_merges(struct span merges,
                                int (*each)(void *arg, struct span left, struct span right, struct err *e),
                                void *arg, struct err *e);

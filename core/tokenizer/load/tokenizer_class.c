@@ -47,8 +47,7 @@ static bool is_llama(const json_t *config, const json_t *model, const struct buf
            !memmem(file->data, file->length, byte_level, sizeof byte_level - 1);
 }
 
-/* Both of the two kinds of prefix are one space before the text, or before every stretch between added
- * tokens. */
+/* One space is put in front of the text, or with `legacy` in front of every stretch between added tokens. */
 static json_t *pre_tokenizer(const json_t *config, bool prefix)
 {
     const char *scheme = !prefix ? "never" : truth(json_object_get(config, "legacy")) ? "always" : "first";
@@ -69,7 +68,7 @@ static json_t *decoder(bool prefix)
     return steps ? json_pack("{s:s, s:o}", "type", "Sequence", "decoders", steps) : NULL;
 }
 
-/* The model has the file's tokens and the class's ways. */
+/* The vocabulary and the merges are the file's; how they are applied is the class's. */
 static json_t *model_of(const json_t *json)
 {
     json_t *model = json_copy(json_object_get(json, "model"));
@@ -84,14 +83,15 @@ static json_t *model_of(const json_t *json)
     return model;
 }
 
-/* What is null and what is not there are the same. */
+/* A component that is null means the same as one that is absent. */
 static bool same(const json_t *a, const json_t *b)
 {
     bool none_a = !a || json_is_null(a), none_b = !b || json_is_null(b);
     return none_a || none_b ? none_a == none_b : json_equal((json_t *)a, (json_t *)b);
 }
 
-/* The unknown token counts only where a byte has no token. */
+/* Whether the class makes another pipeline than the file has. The unknown token is not looked at: with byte
+ * fallback it is needed only where a byte has no token. */
 static bool differs(const json_t *json, const json_t *components)
 {
     static const char *const ways[] = {"fuse_unk", "byte_fallback", "ignore_merges"};

@@ -217,7 +217,7 @@ static int load_postprocessor(void *arg, json_t *component, int depth, struct er
                                   load_postprocessor, arg, e);
     if (strcmp(type, "TemplateProcessing") == 0)
         return load_template(arg, component, e);
-    if (strcmp(type, "ByteLevel") == 0) /* only moves offsets, which nobody asks for */
+    if (strcmp(type, "ByteLevel") == 0) /* changes offsets into the text alone, which are not kept here */
         return component_check(component, "post_processor ByteLevel", byte_level, e);
     return component_refuse_type("post_processor", type, e);
 }

@@ -1,5 +1,4 @@
-/* The archive format: what is written is read again, in pieces of any size, and what is damaged is refused.
- */
+/* The archive format: what is written is read again, in pieces of any size; what is damaged is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

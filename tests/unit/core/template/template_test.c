@@ -1,5 +1,4 @@
-/* Chat templates: what jinja2 made of the same (tests/fixtures/templates), what is refused, and the bounds.
- */
+/* Chat templates: what jinja2 made of them (tests/fixtures/templates), what is refused, and the bounds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,4 @@
-/* Tokenizers against what Hugging Face `tokenizers` gave (tests/fixtures/tokenizers), and against bad input.
- */
+/* Tokenizers against what Hugging Face `tokenizers` gave (tests/fixtures/tokenizers), and bad input. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
