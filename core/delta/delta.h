@@ -10,18 +10,20 @@ struct model;
 struct delta;
 
 /* A part with its values, in *out. */
-int delta_source_part(const struct delta_source *s, size_t index, struct delta_part *out, struct err *e);
+MUST_USE int delta_source_part(const struct delta_source *s, size_t index, struct delta_part *out,
+                               struct err *e);
 
 /* Copies what it needs from the source. Norms of DoRA are taken of the base as it is served: of packed
  * weights, where it has them. Error: "adapter_not_finite" where scale * B overflows or a row of DoRA is zero;
  * "cpu_unsupported" as linear_check; "out_of_memory"; those of the source's reading. */
-int delta_new(struct delta **out, const struct model *m, const struct delta_source *s, struct err *e);
+MUST_USE int delta_new(struct delta **out, const struct model *m, const struct delta_source *s,
+                       struct err *e);
 
 /* The sum of scales[i] * deltas[i], exact: ranks stand one behind the other. One delta may be there several
  * times, scales may be negative. Errors: "adapter_unsupported_feature" where one has DoRA or replaces
  * tensors, which do not add up; "adapter_rank_too_large"; "adapter_not_finite"; "out_of_memory". */
-int delta_combine(struct delta **out, const struct model *m, struct delta *const *deltas, const float *scales,
-                  size_t count, struct err *e);
+MUST_USE int delta_combine(struct delta **out, const struct model *m, struct delta *const *deltas,
+                           const float *scales, size_t count, struct err *e);
 
 struct delta *delta_ref(struct delta *d); /* NULL gives NULL */
 void delta_unref(struct delta *d);        /* NULL is fine */

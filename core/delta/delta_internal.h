@@ -71,8 +71,8 @@ struct delta_kinds {
     bool replaced, rows, magnitudes;
 };
 /* An empty delta with `bytes` of zeroed memory. */
-int delta_allocate(struct delta **out, const struct model *m, size_t bytes, struct delta_kinds kinds,
-                   struct err *e);
+MUST_USE int delta_allocate(struct delta **out, const struct model *m, size_t bytes, struct delta_kinds kinds,
+                            struct err *e);
 /* Once nobody refers to it. NULL is fine. */
 void delta_release(struct delta *d);
 /* The next `bytes` of the memory, from *at on, aligned for vectors; a walk with no delta finds the size. */
@@ -84,12 +84,12 @@ float delta_get(const struct delta *d, const void *numbers, size_t index);
 struct lowrank delta_place(const struct delta *d, bool bf16, const struct site *s, int rank, size_t *at);
 /* The source's rows: the room that they take, and their places filled. */
 void delta_rows_size(const struct model *m, const struct delta_source *s, size_t *at);
-int delta_rows_fill(struct delta *d, const struct model *m, const struct delta_source *s, size_t *at,
-                    struct err *e);
+MUST_USE int delta_rows_fill(struct delta *d, const struct model *m, const struct delta_source *s, size_t *at,
+                             struct err *e);
 /* Where A[r][k] is. */
 size_t delta_a_at(const struct site *s, int rank, int r, int k);
 
 /* Factors m / ||W + scale B A|| of a part's rows into `out` [rows of the part]. W is the base's as it is
  * served, or the delta's where it replaces it. */
-int delta_dora(const struct model *m, const struct delta *d, const struct delta_part *p, float *out,
-               struct err *e);
+MUST_USE int delta_dora(const struct model *m, const struct delta *d, const struct delta_part *p, float *out,
+                        struct err *e);

@@ -13,8 +13,8 @@ struct forward;
 
 /* Scratch for steps of up to `batch_tokens` tokens of which up to `logit_rows` want logits. `kv`: of this
  * model's shape; NULL for a numeric model. Borrows model, pool and cache. */
-int forward_new(struct forward **out, const struct model *m, struct pool *pool, struct kvcache *kv,
-                int batch_tokens, int logit_rows, struct err *e);
+MUST_USE int forward_new(struct forward **out, const struct model *m, struct pool *pool, struct kvcache *kv,
+                         int batch_tokens, int logit_rows, struct err *e);
 void forward_free(struct forward *f); /* NULL is fine */
 /* Computes all tokens, writes their keys and values to the cache, and returns the logits of the wanted rows,
  * in order: [wanted, vocab_size], valid until the next step. Tokens of one sequence stand in ascending

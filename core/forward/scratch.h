@@ -52,5 +52,5 @@ static inline struct worker scratch_worker(const struct forward *f, int index, i
 }
 
 /* Takes the memory that model, pool and promises ask for. On failure, scratch_fini frees what there is. */
-int scratch_init(struct forward *f, struct err *e);
+MUST_USE int scratch_init(struct forward *f, struct err *e);
 void scratch_fini(struct forward *f);

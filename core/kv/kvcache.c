@@ -1,5 +1,6 @@
 #include "core/kv/kvcache.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "core/system/hugepage.h"
@@ -80,6 +81,7 @@ bool kvcache_reserve(struct kvcache *k, struct kv_sequence *s, int tokens)
         return false;
     while (s->page_count < wanted) {
         int32_t page = k->free_list[--k->free_count];
+        assert(k->references[page] == 0);
         k->references[page] = 1;
         s->pages[s->page_count++] = page;
     }
@@ -88,6 +90,7 @@ bool kvcache_reserve(struct kvcache *k, struct kv_sequence *s, int tokens)
 
 bool kvcache_share(struct kvcache *k, struct kv_sequence *s, const int32_t *pages, int count)
 {
+    assert(s->page_count == 0);
     if (count == 0)
         return true;
     if (!grow(s, count))
@@ -107,13 +110,22 @@ void kvcache_release(struct kvcache *k, struct kv_sequence *s)
     s->pages = NULL;
 }
 
+/* What is given or counted was taken, and by somebody. */
+static void check_held(const struct kvcache *k, int32_t page)
+{
+    assert(page >= 0 && page < k->pages);
+    assert(k->references[page] > 0 && k->free_count < k->pages);
+}
+
 void kvcache_page_ref(struct kvcache *k, int32_t page)
 {
+    check_held(k, page);
     k->references[page]++;
 }
 
 void kvcache_page_unref(struct kvcache *k, int32_t page)
 {
+    check_held(k, page);
     if (--k->references[page] == 0)
         k->free_list[k->free_count++] = page;
 }

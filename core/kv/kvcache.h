@@ -26,15 +26,15 @@ struct kv_sequence { /* zero-initialize */
 
 size_t kvcache_page_bytes(const struct kv_shape *s); /* of all layers */
 /* As many pages as `bytes` hold, at least one. */
-int kvcache_new(struct kvcache **out, const struct kv_shape *s, size_t bytes, struct err *e);
+MUST_USE int kvcache_new(struct kvcache **out, const struct kv_shape *s, size_t bytes, struct err *e);
 void kvcache_free(struct kvcache *k);
 int kvcache_pages(const struct kvcache *k);
 int kvcache_pages_free(const struct kvcache *k);
 /* Make room for `tokens` tokens in all. False, with nothing changed, when there are not enough free pages. */
-bool kvcache_reserve(struct kvcache *k, struct kv_sequence *s, int tokens);
+MUST_USE bool kvcache_reserve(struct kvcache *k, struct kv_sequence *s, int tokens);
 /* Begin a sequence with pages that are full already; each gets a reference more. The sequence is empty
  * before. */
-bool kvcache_share(struct kvcache *k, struct kv_sequence *s, const int32_t *pages, int count);
+MUST_USE bool kvcache_share(struct kvcache *k, struct kv_sequence *s, const int32_t *pages, int count);
 void kvcache_release(struct kvcache *k, struct kv_sequence *s);
 void kvcache_page_ref(struct kvcache *k, int32_t page);
 void kvcache_page_unref(struct kvcache *k, int32_t page);

@@ -1,24 +1,26 @@
 #include "core/kv/prefix.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { NONE = -1 };
+#include <sys/queue.h>
 
 /* One per KV page: a page is in the cache at most once. */
 struct entry {
     uint8_t key[SHA256_BYTES];
     bool used;
-    int32_t next_in_bucket;
-    int32_t newer, older; /* by last use */
+    LIST_ENTRY(entry) same_bucket;
+    TAILQ_ENTRY(entry) by_use;
 };
+
+LIST_HEAD(bucket, entry);
 
 struct prefix {
     struct kvcache *kv;
-    struct entry *entries; /* owned, [pages of the KV cache] */
-    int32_t *buckets;      /* owned, [bucket_mask + 1] */
+    struct entry *entries;  /* owned, [pages of the KV cache] */
+    struct bucket *buckets; /* owned, [bucket_mask + 1] */
     uint32_t bucket_mask;
-    int32_t newest, oldest;
+    TAILQ_HEAD(uses, entry) uses; /* the least recently used first */
     int count;
 };
 
@@ -30,70 +32,55 @@ int prefix_new(struct prefix **out, struct kvcache *kv, struct err *e)
     uint32_t buckets = 1;
     while (buckets < (uint32_t)kvcache_pages(kv))
         buckets *= 2;
-    *p = (struct prefix){.kv = kv, .bucket_mask = buckets - 1, .newest = NONE, .oldest = NONE};
+    *p = (struct prefix){.kv = kv, .bucket_mask = buckets - 1};
+    TAILQ_INIT(&p->uses);
     p->entries = calloc((size_t)kvcache_pages(kv), sizeof *p->entries);
-    p->buckets = malloc(buckets * sizeof *p->buckets);
+    p->buckets = calloc(buckets, sizeof *p->buckets); /* zeros are empty lists */
     if (!p->entries || !p->buckets) {
-        free(p->entries);
-        free(p->buckets);
-        free(p);
+        prefix_free(p);
         return err_memory(e);
     }
-    for (uint32_t i = 0; i < buckets; i++)
-        p->buckets[i] = NONE;
     *out = p;
     return 0;
 }
 
-static int32_t *bucket_of(const struct prefix *p, const uint8_t *key)
+static int32_t page_of(const struct prefix *p, const struct entry *entry)
+{
+    return (int32_t)(entry - p->entries);
+}
+
+static struct bucket *bucket_of(const struct prefix *p, const uint8_t *key)
 {
     uint32_t hash;
     memcpy(&hash, key, sizeof hash);
     return &p->buckets[hash & p->bucket_mask];
 }
 
-static int32_t find(const struct prefix *p, const uint8_t *key)
+static struct entry *find(const struct prefix *p, const uint8_t *key)
 {
-    int32_t page = *bucket_of(p, key);
-    while (page != NONE && memcmp(p->entries[page].key, key, SHA256_BYTES) != 0)
-        page = p->entries[page].next_in_bucket;
-    return page;
+    struct entry *entry;
+    LIST_FOREACH(entry, bucket_of(p, key), same_bucket)
+        if (memcmp(entry->key, key, SHA256_BYTES) == 0)
+            break;
+    return entry;
 }
 
-static void list_remove(struct prefix *p, int32_t page)
+static void forget(struct prefix *p, struct entry *entry)
 {
-    struct entry *e = &p->entries[page];
-    *(e->newer == NONE ? &p->newest : &p->entries[e->newer].older) = e->older;
-    *(e->older == NONE ? &p->oldest : &p->entries[e->older].newer) = e->newer;
-}
-
-static void list_add_newest(struct prefix *p, int32_t page)
-{
-    struct entry *e = &p->entries[page];
-    e->newer = NONE;
-    e->older = p->newest;
-    *(p->newest == NONE ? &p->oldest : &p->entries[p->newest].newer) = page;
-    p->newest = page;
-}
-
-static void forget(struct prefix *p, int32_t page)
-{
-    int32_t *link = bucket_of(p, p->entries[page].key);
-    while (*link != page)
-        link = &p->entries[*link].next_in_bucket;
-    *link = p->entries[page].next_in_bucket;
-    list_remove(p, page);
-    p->entries[page].used = false;
+    assert(entry->used && p->count > 0);
+    LIST_REMOVE(entry, same_bucket);
+    TAILQ_REMOVE(&p->uses, entry, by_use);
+    entry->used = false;
     p->count--;
-    kvcache_page_unref(p->kv, page);
+    kvcache_page_unref(p->kv, page_of(p, entry));
 }
 
 void prefix_free(struct prefix *p)
 {
     if (!p)
         return;
-    while (p->newest != NONE)
-        forget(p, p->newest);
+    while (!TAILQ_EMPTY(&p->uses))
+        forget(p, TAILQ_FIRST(&p->uses));
     free(p->entries);
     free(p->buckets);
     free(p);
@@ -121,28 +108,27 @@ int prefix_match(struct prefix *p, struct prefix_chain *chain, const int32_t *to
     int count = 0;
     for (; chain->pages < page_limit; count++) {
         next_key(chain, tokens, key);
-        int32_t page = find(p, key);
-        if (page == NONE)
+        const struct entry *entry = find(p, key);
+        if (!entry)
             break;
-        pages[count] = page;
+        pages[count] = page_of(p, entry);
         advance(chain, key);
     }
     for (int i = count - 1; i >= 0; i--) { /* the end of a chain goes before its beginning */
-        list_remove(p, pages[i]);
-        list_add_newest(p, pages[i]);
+        TAILQ_REMOVE(&p->uses, &p->entries[pages[i]], by_use);
+        TAILQ_INSERT_TAIL(&p->uses, &p->entries[pages[i]], by_use);
     }
     return count;
 }
 
 static void add(struct prefix *p, int32_t page, const uint8_t key[SHA256_BYTES])
 {
-    struct entry *e = &p->entries[page];
-    int32_t *bucket = bucket_of(p, key);
-    memcpy(e->key, key, SHA256_BYTES);
-    e->used = true;
-    e->next_in_bucket = *bucket;
-    *bucket = page;
-    list_add_newest(p, page);
+    struct entry *entry = &p->entries[page];
+    assert(!entry->used && kvcache_page_references(p->kv, page) > 0);
+    memcpy(entry->key, key, SHA256_BYTES);
+    entry->used = true;
+    LIST_INSERT_HEAD(bucket_of(p, key), entry, same_bucket);
+    TAILQ_INSERT_TAIL(&p->uses, entry, by_use);
     kvcache_page_ref(p->kv, page);
     p->count++;
 }
@@ -154,7 +140,7 @@ void prefix_keep(struct prefix *p, struct prefix_chain *chain, const int32_t *to
     while (chain->pages < count) {
         int32_t page = pages[chain->pages];
         next_key(chain, tokens, key);
-        if (find(p, key) == NONE && !p->entries[page].used)
+        if (!find(p, key) && !p->entries[page].used)
             add(p, page, key);
         advance(chain, key);
     }
@@ -162,12 +148,11 @@ void prefix_keep(struct prefix *p, struct prefix_chain *chain, const int32_t *to
 
 void prefix_make_room(struct prefix *p, int count)
 {
-    int32_t page = p->oldest;
-    while (page != NONE && kvcache_pages_free(p->kv) < count) {
-        int32_t newer = p->entries[page].newer;
-        if (kvcache_page_references(p->kv, page) == 1)
-            forget(p, page);
-        page = newer;
+    for (struct entry *entry = TAILQ_FIRST(&p->uses), *newer; entry && kvcache_pages_free(p->kv) < count;
+         entry = newer) {
+        newer = TAILQ_NEXT(entry, by_use);
+        if (kvcache_page_references(p->kv, page_of(p, entry)) == 1)
+            forget(p, entry);
     }
 }
 

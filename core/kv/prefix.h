@@ -19,7 +19,7 @@ struct prefix_chain {
     int pages; /* behind the root */
 };
 
-int prefix_new(struct prefix **out, struct kvcache *kv, struct err *e);
+MUST_USE int prefix_new(struct prefix **out, struct kvcache *kv, struct err *e);
 void prefix_free(struct prefix *p); /* gives its references back; NULL is fine */
 
 /* Walk along the first `page_limit` pages of `tokens` as far as they are cached; `pages` [page_limit]

@@ -31,4 +31,4 @@ struct config {
 };
 
 /* Errors: "model_malformed", "model_unsupported", "io_error". */
-int config_read(struct config *out, const char *directory, struct err *e);
+MUST_USE int config_read(struct config *out, const char *directory, struct err *e);

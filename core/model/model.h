@@ -14,7 +14,8 @@ struct model;
 /* Open a Hugging Face directory. What the config switches on and this code does not have is refused by field
  * and value (code "model_unsupported"); damaged files are "model_malformed" or "safetensors_malformed"; more
  * context than there is, "context_too_long". */
-int model_open(struct model **out, const char *directory, const struct model_options *o, struct err *e);
+MUST_USE int model_open(struct model **out, const char *directory, const struct model_options *o,
+                        struct err *e);
 void model_close(struct model *m);
 const struct model_info *model_info(const struct model *m);
 /* What the model's makers would have where a request says nothing about sampling. */

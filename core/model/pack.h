@@ -13,5 +13,5 @@ struct pack;
 
 /* Fill `packed` of every linear layer that the model has. A cache that cannot be written is no error: the
  * block is then in private memory, and info.packed_state says why. Errors: "out_of_memory", "io_error". */
-int pack_model(struct model *m, const struct model_options *o, struct pool *pool, struct err *e);
+MUST_USE int pack_model(struct model *m, const struct model_options *o, struct pool *pool, struct err *e);
 void pack_free(struct pack *p); /* NULL is fine */

@@ -92,7 +92,8 @@ struct delta *fixture_named_delta(const struct model *m, const char *model, cons
         parts[i] = fixture_named_delta(m, model, json_object_get(part, "adapter"), e);
         assert_non_null(parts[i]);
     }
-    delta_combine(&d, m, parts, scales, count, e);
+    if (delta_combine(&d, m, parts, scales, count, e) != 0)
+        d = NULL;
     for (size_t i = 0; i < count; i++)
         delta_unref(parts[i]);
     return d;

@@ -48,8 +48,8 @@ static void free_part(struct part *p)
 static struct delta *new_delta(const struct model *m, const struct delta_part *p, struct err *e)
 {
     struct delta *d = NULL;
-    delta_new(&d, m, &(struct delta_source){.parts = p, .count = 1}, e);
-    return d;
+    const struct delta_source source = {.parts = p, .count = 1};
+    return delta_new(&d, m, &source, e) == 0 ? d : NULL;
 }
 
 static struct model *open_model(const char *name, enum precision precision)
