@@ -1,6 +1,7 @@
 #include "core/model/model.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,24 +47,50 @@ static int fill_frequencies(struct model *m, struct err *e)
 
 /* ---- info ---- */
 
-/* All that decides what the model computes. */
+/* A line of the fingerprint's text. What is as in a plain network has none, so that a feature which is new
+ * here changes the fingerprints of those bases alone that have it: versions are stored with them. */
+static void add_number(struct sha256 *hash, const char *name, double value, double plain)
+{
+    char line[128];
+    int length = snprintf(line, sizeof line, "%s %.17g\n", name, value);
+    if (value != plain)
+        sha256_update(hash, line, (size_t)length);
+}
+
+static void add_windows(struct sha256 *hash, const struct config *c)
+{
+    add_number(hash, "window", c->window, 0);
+    for (int i = 0; c->window && i < c->layers; i++)
+        add_number(hash, "slides", i, c->slides[i] ? -1 : i);
+}
+
+/* All that decides what the model computes: SHA-256 of a text with a line for each number of the config, and
+ * the digest of the weights behind it. docs/internals/engine.md has it, too. */
 static void fill_fingerprint(const struct model *m, const uint8_t weights[SHA256_BYTES],
                              uint8_t out[SHA256_BYTES])
 {
     const struct config *c = &m->config;
-    const char *family = c->family->name;
-    const int sizes[] = {c->hidden,       c->layers, c->heads,   c->kv_heads, c->head_dim,   c->window,
-                         c->intermediate, c->vocab,  c->context, c->tied,     c->rope.llama3};
-    const double numbers[] = {(double)c->eps,           c->rope.theta,
-                              c->rope.factor,           c->rope.low_freq_factor,
-                              c->rope.high_freq_factor, c->rope.original_context};
     struct sha256 hash;
     sha256_init(&hash);
+    sha256_update(&hash, c->family->name, strlen(c->family->name) + 1);
+    add_number(&hash, "hidden", c->hidden, 0);
+    add_number(&hash, "layers", c->layers, 0);
+    add_number(&hash, "heads", c->heads, 0);
+    add_number(&hash, "kv_heads", c->kv_heads, 0);
+    add_number(&hash, "head_dim", c->head_dim, 0);
+    add_number(&hash, "intermediate", c->intermediate, 0);
+    add_number(&hash, "vocab", c->vocab, 0);
+    add_number(&hash, "context", c->context, 0);
+    add_number(&hash, "tied", c->tied, 0);
+    add_number(&hash, "eps", (double)c->eps, 0);
+    add_number(&hash, "theta", c->rope.theta, 0);
+    add_number(&hash, "llama3", c->rope.llama3, 0);
+    add_number(&hash, "factor", c->rope.factor, 0);
+    add_number(&hash, "low_freq_factor", c->rope.low_freq_factor, 0);
+    add_number(&hash, "high_freq_factor", c->rope.high_freq_factor, 0);
+    add_number(&hash, "original_context", c->rope.original_context, 0);
+    add_windows(&hash, c);
     sha256_update(&hash, weights, SHA256_BYTES);
-    sha256_update(&hash, family, strlen(family));
-    sha256_update(&hash, sizes, sizeof sizes);
-    sha256_update(&hash, c->slides, c->window ? sizeof c->slides : 0);
-    sha256_update(&hash, numbers, sizeof numbers);
     sha256_final(&hash, out);
 }
 

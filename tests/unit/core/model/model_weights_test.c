@@ -650,6 +650,28 @@ static void the_fingerprint_knows_config_and_weights(void **state)
     scratch_remove(directory);
 }
 
+/* Versions are stored with the fingerprint of the base that they were proved on: what a base is called here,
+ * it is called in every later release. */
+static void the_fingerprint_stays(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *fingerprint;
+    } bases[] = {
+        {"llama", "34c4218cd7eda8d562d7e711fabd6724f09eaf2549f667189bbc061e7519ad33"},
+        {"mistral-window", "a35d09d6efe2ede62cee71664b172308e118a74f9437b889a435283de4e3c09e"},
+        {"gpt2", "eee9374937fc411847c29f0e5be1a9ec806a5a51a8850c43fc75b0794b62a658"},
+        {"mlp", "eae8d84b7141850527ed07b8a8167fb5b4043db374a88e61ebe709e279daec68"},
+    };
+    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
+        uint8_t found[SHA256_BYTES];
+        char hex[SHA256_HEX + 1];
+        fingerprint_of(fixture_path("models/%s", bases[i].model), found);
+        hex_encode(found, SHA256_BYTES, hex);
+        assert_string_equal(hex, bases[i].fingerprint);
+    }
+}
+
 /* Spread over other files, it is the same base. */
 static void the_fingerprint_knows_no_files(void **state)
 {
@@ -765,6 +787,7 @@ int main(void)
         cmocka_unit_test(other_files_are_explained),
         cmocka_unit_test(the_fingerprint_knows_config_and_weights),
         cmocka_unit_test(the_fingerprint_knows_no_files),
+        cmocka_unit_test(the_fingerprint_stays),
         cmocka_unit_test(every_byte_counts),
         cmocka_unit_test(a_model_outlives_its_files),
     };
