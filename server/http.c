@@ -29,7 +29,6 @@ enum {
      * the kernel when the connection ends, with what was in it. */
     CONNECTION_MEMORY = (32 << 10) + 1,
     INACTIVITY_S = 60,
-    INLINE_BODY_MAX = 16 << 10, /* larger JSON is parsed on a job thread */
     SWALLOW_MAX = 1 << 20, /* what is read and dropped so that a refused client can keep its connection */
     EXCESS_MAX = 64 << 20, /* what is dropped of a body of unknown length after its refusal */
     STREAM_BLOCK = 16 << 10,
@@ -195,21 +194,25 @@ static bool suspend_if_pending(struct request *r)
     return pending;
 }
 
-static void call_handler(struct request *r)
+/* Where the route's place says. */
+static int start_handler(struct request *r, struct err *e)
 {
     const struct route *route = r->match.route;
-    struct jobs *jobs = route->place == PLACE_DISK ? r->server->disk_jobs
-                        : route->place == PLACE_TEXT && r->body.length > INLINE_BODY_MAX
-                            ? r->server->text_jobs
-                            : NULL;
-    r->handled = true;
-    if (!jobs) {
+    if (route->place == PLACE_TEXT)
+        return request_take_turn(r, route->handler, e);
+    if (route->place == PLACE_HTTP)
         route->handler(r);
-    } else if (request_defer(r, jobs, route->handler) != 0) {
-        struct err e;
-        err_set(&e, "overloaded", "too much work of this kind is waiting");
+    else if (request_defer(r, r->server->disk_jobs, route->handler) != 0)
+        return err_set(e, "overloaded", "too much work of this kind is waiting");
+    return 0;
+}
+
+static void call_handler(struct request *r)
+{
+    struct err e;
+    r->handled = true;
+    if (start_handler(r, &e) != 0)
         reply_error(r, &e);
-    }
 }
 
 /* Did the library understand what another program would read differently? */

@@ -12,9 +12,10 @@
 #include "server/base/log.h"
 #include "server/base/memory.h"
 #include "server/accounting/ratelimit.h"
+#include "server/accounting/turns.h"
 #include "server/wire/connections.h"
 
-enum { TEXT_THREADS = 2, DISK_THREADS = UPLOADS_MAX + 2, JOBS_WAITING_MAX = 256 };
+enum { TEXT_THREADS = 3, DISK_THREADS = UPLOADS_MAX + 2, JOBS_WAITING_MAX = 256 };
 enum { QUEUE_MAX = 1024, QUEUE_TENANT_MAX = 256, BROKEN_LOGGED_MAX = 100 };
 #define MIB (UINT64_C(1) << 20)
 
@@ -196,6 +197,15 @@ static int open_engine(struct server *s, struct err *e)
     return engine_new(&s->engine, s->model, &s->engine_options, e);
 }
 
+static int open_turns(struct server *s, struct err *e)
+{
+    struct turns_options options = {.name = "text",
+                                    .threads = TEXT_THREADS,
+                                    .waiting_max = QUEUE_MAX,
+                                    .waiting_tenant_max = QUEUE_TENANT_MAX};
+    return turns_new(&s->turns, &options, e);
+}
+
 static int write_usage(void *registry, const struct usage_row *rows, size_t count, struct err *e)
 {
     return registry_usage_add(registry, rows, count, e);
@@ -208,8 +218,7 @@ int server_open(struct server *s, struct err *e)
         return -1;
     s->loader = (struct version_loader){s->registry, s->model};
     if (version_loader_cache(&s->cache, &s->loader, s->config.adapter_bytes, e) != 0 ||
-        jobs_new(&s->text_jobs, "text", TEXT_THREADS, JOBS_WAITING_MAX, e) != 0 ||
-        jobs_new(&s->disk_jobs, "disk", DISK_THREADS, JOBS_WAITING_MAX, e) != 0)
+        open_turns(s, e) != 0 || jobs_new(&s->disk_jobs, "disk", DISK_THREADS, JOBS_WAITING_MAX, e) != 0)
         return -1;
     if (ratelimit_new(&s->ratelimit, e) != 0 || usage_new(&s->usage, write_usage, s->registry, e) != 0)
         return -1;
@@ -224,7 +233,7 @@ int server_open(struct server *s, struct err *e)
 void server_close(struct server *s)
 {
     struct err e;
-    jobs_free(s->text_jobs);
+    turns_free(s->turns);
     jobs_free(s->disk_jobs);
     if (s->cache)
         cache_free(s->cache);

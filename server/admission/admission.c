@@ -43,8 +43,8 @@ static void answer_preflight(struct request *r)
 
 static int take_route(struct request *r, struct err *e)
 {
-    static const struct route preflight = {
-        "OPTIONS", "*", ROLE_NONE, BODY_NONE, PLACE_HTTP, QUERY_ALL, 0, answer_preflight};
+    static const struct route preflight = {"OPTIONS",  "*",       ROLE_NONE, BODY_NONE,
+                                           PLACE_HTTP, QUERY_ALL, 0,         answer_preflight};
     if (!r->cors.preflight)
         return find_route(r, e);
     r->match.route = &preflight;

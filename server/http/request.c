@@ -8,6 +8,7 @@
 #include "core/system/clock.h"
 #include "core/base/hex.h"
 #include "core/base/sha256.h"
+#include "server/accounting/turns.h"
 #include "server/base/fields.h"
 #include "server/wire/connections.h"
 
@@ -187,21 +188,46 @@ static void run_deferred(void *arg)
     request_unref(d.r);
 }
 
-int request_defer(struct request *r, struct jobs *jobs, void (*work)(struct request *r))
+static struct deferred *deferred_new(struct request *r, void (*work)(struct request *r))
 {
     struct deferred *d = malloc(sizeof *d);
     if (!d)
-        return -1;
+        return NULL;
     *d = (struct deferred){r, work};
     request_hold(r);
-    if (jobs_submit(jobs, run_deferred, d) == 0)
-        return 0;
-    pthread_mutex_lock(&r->lock);
-    r->pending = false;
-    pthread_mutex_unlock(&r->lock);
-    request_unref(r);
+    return d;
+}
+
+/* Nobody took it. */
+static int deferred_drop(struct deferred *d)
+{
+    pthread_mutex_lock(&d->r->lock);
+    d->r->pending = false;
+    pthread_mutex_unlock(&d->r->lock);
+    request_unref(d->r);
     free(d);
     return -1;
+}
+
+int request_defer(struct request *r, struct jobs *jobs, void (*work)(struct request *r))
+{
+    struct deferred *d = deferred_new(r, work);
+    if (!d)
+        return -1;
+    return jobs_submit(jobs, run_deferred, d) == 0 ? 0 : deferred_drop(d);
+}
+
+int request_take_turn(struct request *r, void (*work)(struct request *r), struct err *e)
+{
+    struct deferred *d = deferred_new(r, work);
+    int64_t weight = r->tenant.number ? r->tenant.quota.of[QUOTA_WEIGHT] : QUOTA_UNSET;
+    if (!d)
+        return err_memory(e);
+    if (weight == QUOTA_UNSET)
+        weight = ENGINE_WEIGHT_DEFAULT;
+    if (turns_submit(r->server->turns, r->tenant.number, (int)weight, run_deferred, d, e) == 0)
+        return 0;
+    return deferred_drop(d);
 }
 
 /* ---- whose things ---- */

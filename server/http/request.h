@@ -119,6 +119,10 @@ bool request_cancelled(struct request *r);
  * request on. -1: the queue is full, nothing happened. */
 int request_defer(struct request *r, struct jobs *jobs, void (*work)(struct request *r));
 
+/* The same on a thread for text, when it is the turn of the request's tenant. "tenant_queue_full",
+ * "queue_full", "out_of_memory": nothing happened. */
+int request_take_turn(struct request *r, void (*work)(struct request *r), struct err *e);
+
 /* Fills r->tenant, whose things are meant: the key's tenant, or what an admin named in the body (`named`, may
  * be NULL) or the query. Admission did where the headers say it; a body takes time, in which a tenant may be
  * deleted and its id pass to another. Errors: "tenant_required", "tenant_conflict", "forbidden",

@@ -11,8 +11,8 @@
 struct request;
 
 enum route_body { BODY_NONE, BODY_JSON, BODY_FORM };
-/* Where the handler runs: at once on the HTTP thread; there only while the body is small; on a thread that
- * may block on the disk. */
+/* Where the handler runs: at once on the HTTP thread; on a thread for text, in fair turns of the tenants; on
+ * a thread that may block on the disk. */
 enum route_place { PLACE_HTTP, PLACE_TEXT, PLACE_DISK };
 enum { ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 144 };
 

@@ -20,6 +20,7 @@ enum { BODY_MEMORY_MAX = 256 << 20, BODY_MEMORY_TENANT_MAX = 64 << 20 };
 
 struct connections;
 struct route;
+struct turns;
 struct ratelimit;
 struct usage;
 
@@ -36,7 +37,7 @@ struct server {
     struct cache *cache;
     struct engine *engine;
     struct engine_options engine_options;
-    struct jobs *text_jobs; /* parsing and tokenizing what is large */
+    struct turns *turns;    /* parsing, templates, tokens: what takes time and no disk */
     struct jobs *disk_jobs; /* the registry's writers, uploads */
     struct connections *connections;
     struct ratelimit *ratelimit; /* what each tenant has under way */

@@ -119,10 +119,8 @@ void inference_lease(struct inference *q,
         lease_next(q);
         return;
     }
-    if (request_defer(q->r, q->r->server->text_jobs, begin) == 0)
-        return;
-    err_set(&e, "overloaded", "too much work of this kind is waiting");
-    ready(q, NULL, &e);
+    if (request_take_turn(q->r, begin, &e) != 0)
+        ready(q, NULL, &e);
 }
 
 void inference_lease_release(struct inference *q)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/accounting/turns.h"
 #include "server/base/log.h"
 #include "server/base/process.h"
 #include "server/http/reply.h"
@@ -15,6 +16,7 @@ struct look {
     struct cache_stats cache;
     struct registry_stats registry;
     struct process process;
+    struct turns_stats turns;
     const struct histogram *queue_us, *first_token_us, *next_token_us;
     const struct histogram *step_us, *step_tokens, *step_sequences, *load_us;
     uint64_t usage[USAGE_KINDS], started_us;
@@ -181,6 +183,9 @@ static const struct metric metrics[] = {
     {"adapterd_connections_max", GAUGE, "Connections that may be open.", NUMBER(connections_max)},
     {"adapterd_connections_total", COUNTER, "Connections accepted.", NUMBER(connections_total)},
     {"adapterd_log_lines_dropped_total", COUNTER, "Log lines that nobody read in time.", NUMBER(log_dropped)},
+    {"adapterd_text_waiting", GAUGE, "Requests that wait for their tenant's turn to be parsed and tokenized.",
+     NUMBER(turns.waiting)},
+    {"adapterd_text_waiting_max", GAUGE, "Of these, as many as may wait.", NUMBER(turns.waiting_max)},
     {"adapterd_uploads_active", GAUGE, "Uploads under way.", NUMBER(uploads)},
     {"adapterd_uploads_max", GAUGE, "Uploads that may be under way.", NUMBER(uploads_max)},
     {"adapterd_upload_bytes_total", COUNTER, "Bytes of upload forms received.", NUMBER(upload_bytes)},
@@ -297,6 +302,7 @@ static void look(struct server *s, struct look *l)
     cache_stats(s->cache, &l->cache);
     registry_stats(s->registry, &l->registry);
     process_look(&l->process);
+    turns_look(s->turns, &l->turns);
 }
 
 int metrics_print(struct server *s, struct buf *out)

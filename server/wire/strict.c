@@ -94,6 +94,9 @@ static int read_name(struct strict *s, unsigned char c)
         return expect(s, is_token(c), NAME, "the name of a header is not a token");
     }
     s->name[s->name_length < STRICT_TEXT_BYTES ? s->name_length : STRICT_TEXT_BYTES] = '\0';
+    /* Of all values these alone, which tell nothing of anybody. */
+    s->kept = !s->trailer &&
+              (strcasecmp(s->name, "Content-Length") == 0 || strcasecmp(s->name, "Transfer-Encoding") == 0);
     return VALUE;
 }
 
@@ -105,7 +108,7 @@ static int read_value(struct strict *s, unsigned char c)
         return problem(
             s, c ? "the value of a header holds a control character, or its line ends in a bare line feed"
                  : "the value of a header holds a NUL");
-    if (s->value_length == 0 && (c == ' ' || c == '\t'))
+    if (!s->kept || (s->value_length == 0 && (c == ' ' || c == '\t')))
         return VALUE;
     if (s->value_length < STRICT_TEXT_BYTES)
         s->value[s->value_length] = (char)c;
@@ -128,7 +131,7 @@ static void trim_value(struct strict *s)
 static int end_value(struct strict *s)
 {
     bool length = strcasecmp(s->name, "Content-Length") == 0;
-    if (s->trailer || (!length && strcasecmp(s->name, "Transfer-Encoding") != 0))
+    if (!s->kept)
         return LINE;
     trim_value(s);
     if (length) {

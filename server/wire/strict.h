@@ -22,7 +22,7 @@ struct strict {
     char name[STRICT_TEXT_BYTES + 1], value[STRICT_TEXT_BYTES + 1]; /* as far as they matter */
     size_t name_length, value_length;                               /* as they are */
     int lengths, codings, digits;
-    bool unclear, trailer;
+    bool kept, unclear, trailer;
 };
 
 /* Begins as zeros. What the library is to see of these bytes takes their place, and is no longer; returns how

@@ -619,7 +619,7 @@ def test_errors_of_every_kind(daemon, acme):
     refused(acme.post(COMPLETIONS, b"{"), 400, "invalid_json")
     refused(acme.post(COMPLETIONS, b"x" * (1 << 20) + b"x"), 413, "body_too_large")
     refused(acme.request("POST", CHAT, b"a=b", {"Content-Type": "text/plain"}), 415, "unsupported_media_type")
-    assert set(acme.get("/embeddings").json["error"]) == {"code", "message"}, "the daemon's own routes have its own form"
+    assert set(acme.get("/embeddings").json["error"]) == {"code", "message", "hint"}, "the daemon's own routes have its own form"
 
 
 def test_quotas_and_usage_count_as_those_of_infer(daemon):
