@@ -229,7 +229,7 @@ static void equals_plain(void **state)
 static void equals_plain_in_tiles(void **state)
 {
     const struct qgemm_kernels *k = *state;
-    static const int tokens[] = {31, 32, 33, 47, 48, 79}, cols[] = {64, 512, 576, 1100};
+    static const int tokens[] = {31, 32, 33, 47, 48, 79}, cols[] = {64, 512, 576, 1100, 1472};
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
         for (size_t j = 0; j < sizeof cols / sizeof *cols; j++) {
             check_size(k, R16_INT8, 80, cols[j], tokens[i]);

@@ -132,14 +132,6 @@ static inline __attribute__((always_inline)) void mix(const struct attention_til
     }
 }
 
-static float largest_of(simd v)
-{
-    float largest = v[0];
-    for (int i = 1; i < SIMD_LANES; i++)
-        largest = v[i] > largest ? v[i] : largest;
-    return largest;
-}
-
 /* A larger score has come: the sums so far weigh less. */
 static void rescale(const struct attention_tile *t, int index, float largest)
 {
@@ -166,7 +158,7 @@ static void soften(const struct attention_tile *t, int index, struct attention_s
     top = v[0];
     for (int i = 1; i < PARTS; i++)
         top = simd_max(top, v[i]);
-    float largest = largest_of(top);
+    float largest = simd_largest(top);
     if (largest > t->largest[index])
         rescale(t, index, largest);
     for (int i = 0; i < PARTS; i++) {

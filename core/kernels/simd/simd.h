@@ -119,6 +119,25 @@ static inline float simd_sum(simd_eight v)
     return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
 
+static inline simd_eight simd_eight_max(simd_eight a, simd_eight b)
+{
+    typedef int32_t ints __attribute__((vector_size(32)));
+    ints more = a > b;
+    return (simd_eight)((more & (ints)a) | (~more & (ints)b));
+}
+
+/* Of all lanes; what it is with NaN among them, nobody may rely on. */
+static inline float simd_largest(simd v)
+{
+    simd_eight m = simd_part(v, 0);
+    for (int i = 1; i < SIMD_EIGHTS; i++)
+        m = simd_eight_max(m, simd_part(v, i));
+    m = simd_eight_max(m, __builtin_shufflevector(m, m, 4, 5, 6, 7, 0, 1, 2, 3));
+    m = simd_eight_max(m, __builtin_shufflevector(m, m, 2, 3, 0, 1, 6, 7, 4, 5));
+    m = simd_eight_max(m, __builtin_shufflevector(m, m, 1, 0, 3, 2, 5, 4, 7, 6));
+    return m[0];
+}
+
 /* e^x within about 2 units in the last place; 0 below -87.3, infinity above 88.3; NaN stays NaN.
  * x = n ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor polynomial of degree 7, e^x = 2^n e^r. */
 static inline simd simd_exp(simd x)

@@ -92,6 +92,29 @@ static void make_ready(struct stretch *s, const struct packed *w, int panel, int
     }
 }
 
+/* The weights that are made ready next, asked for while others are multiplied. */
+struct ahead {
+    const uint8_t *from; /* of the first panel */
+    size_t panel_bytes;
+    int lines, count, at; /* of a panel; of all; so many were asked for */
+};
+
+static struct ahead look_ahead(const struct packed *w, int panel, int panels, int first, int count)
+{
+    int lines = r16_group(w->bits) * R16_ROWS * (int)w->bits / 8 / R16_LINE;
+    size_t bytes = r16_panel_bytes(w->bits, w->cols_padded);
+    const uint8_t *from = w->q + (size_t)panel * bytes + (size_t)(first * lines) * R16_LINE;
+    return (struct ahead){from, bytes, count * lines, count * lines * panels, 0};
+}
+
+static void ask_for_weights(struct ahead *a, int count)
+{
+    for (; count > 0 && a->at < a->count; count--, a->at++)
+        _mm_prefetch(a->from + (size_t)(a->at / a->lines) * a->panel_bytes +
+                         (size_t)(a->at % a->lines) * R16_LINE,
+                     _MM_HINT_T1);
+}
+
 /* One panel's stretch by 16 tokens. */
 struct job {
     const int8_t *q;       /* of the first token, at the stretch's first k */
@@ -201,17 +224,18 @@ static inline __attribute__((always_inline)) void multiply_tile(const enum qgemm
         _mm512_storeu_ps(j->y + (size_t)t * j->stride, total[t]);
 }
 
-/* All whole tiles of tokens by the groups [first, first + count) of some panels. */
+/* All tokens, whole tiles of them, by the groups [first, first + count) of some panels. */
 static inline __attribute__((always_inline)) void pass_by(const enum qgemm_bits bits, struct stretch *s,
                                                           int panels, int first, int count,
                                                           const struct activation *x, int tokens, float *y,
-                                                          int stride)
+                                                          int stride, struct ahead *ahead)
 {
     size_t cols = (size_t)x->cols_padded, x_groups = cols / R16_K;
     const int8_t *q = x->q + first * r16_group(bits);
-    for (int t = 0; t + TOKENS <= tokens; t += TOKENS)
+    int share = ahead->count * TOKENS / (tokens * panels) + 1;
+    for (int t = 0; t < tokens; t += TOKENS)
         for (int i = 0; i < panels; i++) {
-            int next = t + 2 * TOKENS <= tokens ? t + TOKENS : 0;
+            int next = t + TOKENS < tokens ? t + TOKENS : 0;
             struct job j = {.q = q + (size_t)t * cols,
                             .ahead = q + (size_t)(next + i * ROWS_AHEAD) * cols,
                             .weights = s->weights[i],
@@ -225,6 +249,7 @@ static inline __attribute__((always_inline)) void pass_by(const enum qgemm_bits 
                 multiply_tile(bits, &j, s, count, true);
             else
                 multiply_tile(bits, &j, s, count, false);
+            ask_for_weights(ahead, share);
         }
 }
 
@@ -234,17 +259,21 @@ static inline __attribute__((always_inline)) void multiply_tiles(const enum qgem
                                                                  float *y, int stride)
 {
     struct stretch s __attribute__((uninitialized));
-    int groups = w->cols_padded / r16_group(bits), most = STRETCH_K / r16_group(bits);
-    int stretches = (groups + most - 1) / most;
+    /* Stretches of about the same length; each begins where a scale of the tokens begins. */
+    const int unit = R16_K / r16_group(bits), units = w->cols_padded / R16_K;
+    const int stretches = (w->cols_padded + STRETCH_K - 1) / STRETCH_K;
     configure();
     for (int panel = begin; panel < end; panel += PANELS) {
-        int panels = end - panel < PANELS ? end - panel : PANELS;
-        for (int i = 0; i < stretches; i++) {
-            /* of about the same length; int4 begins at an even group, where a scale of the tokens begins */
-            int first = groups / 2 * i / stretches * 2,
-                last = i + 1 < stretches ? groups / 2 * (i + 1) / stretches * 2 : groups;
+        int panels = end - panel < PANELS ? end - panel : PANELS, after = w->panels - panel - panels;
+        for (int i = 0, first = 0, last; i < stretches; i++, first = last) {
+            last = units * (i + 1) / stretches * unit;
+            struct ahead ahead =
+                i + 1 < stretches
+                    ? look_ahead(w, panel, panels, last, last - first)
+                    : look_ahead(w, panel + panels, after < PANELS ? after : PANELS, 0, last - first);
             make_ready(&s, w, panel, panels, first, last - first);
-            pass_by(bits, &s, panels, first, last - first, x, tokens, y + (panel - begin) * R16_ROWS, stride);
+            pass_by(bits, &s, panels, first, last - first, x, tokens, y + (panel - begin) * R16_ROWS, stride,
+                    &ahead);
         }
     }
 }
@@ -283,6 +312,6 @@ static void multiply_int4(const struct packed *w, int begin, int end, const stru
 }
 
 const struct qgemm_kernels qgemm_amx = {.pack_row = qgemm_pack_row_avx2,
-                                        .quantize = qgemm_quantize_avx2,
+                                        .quantize = qgemm_quantize_avx512,
                                         .multiply_int8 = multiply_int8,
                                         .multiply_int4 = multiply_int4};

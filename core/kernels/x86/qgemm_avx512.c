@@ -5,6 +5,7 @@
 
 #define VARIANT qgemm_avx512
 #define SHIFT 4
+#define QUANTIZE qgemm_quantize_avx512
 #define TOKENS 6
 typedef __m512i ints;
 typedef __m512 floats;

@@ -5,6 +5,7 @@
 
 #define VARIANT qgemm_avxvnni
 #define SHIFT 3
+#define QUANTIZE qgemm_quantize_avx2
 #define TOKENS 4
 typedef __m256i ints;
 typedef __m256 floats;

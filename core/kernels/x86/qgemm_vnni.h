@@ -1,9 +1,13 @@
-/* Products by VNNI, whose instruction multiplies unsigned by signed bytes and adds them in fours. Written
- * once for registers of every width. A file that includes this defines first VARIANT, SHIFT the name of what
- * this gives; log2 of the rows in a register TOKENS                            whose sums, for PARTS
- * registers of rows each, fit into registers; 6 at most ints, floats                      the registers load,
- * all, low, high, dot         a line's part; one number in all lanes; nibbles; the instruction halves,
- * add_group, store          a part's scales; total + integers * (scale * number); to memory */
+/* Products by VNNI, whose instruction multiplies unsigned by signed bytes and adds them in fours: written
+ * once for registers of every width. A file that includes this defines first
+ *
+ *   VARIANT, QUANTIZE         the name of what this gives; how it quantizes activations
+ *   SHIFT, TOKENS             log2 of the rows in a register; tokens whose sums fit into registers, at most 6
+ *   ints, floats              the registers
+ *   load, all, low, high      part of a line; one number in all lanes; the nibbles
+ *   dot                       the instruction
+ *   halves, zero              a part's scales
+ *   add_group, store          total + integers * (scale * number); to memory */
 #pragma once
 #include <string.h>
 
@@ -175,6 +179,6 @@ static void multiply_int4(const struct packed *w, int begin, int end, const stru
 }
 
 const struct qgemm_kernels VARIANT = {.pack_row = qgemm_pack_row_avx2,
-                                      .quantize = qgemm_quantize_avx2,
+                                      .quantize = QUANTIZE,
                                       .multiply_int8 = multiply_int8,
                                       .multiply_int4 = multiply_int4};

@@ -23,3 +23,4 @@ void qgemm_multiply_wide_avx2(const struct packed *w, int begin, int end, const 
                               int tokens, float *y, int stride);
 void qgemm_pack_row_avx2(const struct packed *p, int row, const float *x);
 void qgemm_quantize_avx2(const float *x, int cols, int8_t *q, float *scale, int32_t *sum);
+void qgemm_quantize_avx512(const float *x, int cols, int8_t *q, float *scale, int32_t *sum);
