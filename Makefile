@@ -41,7 +41,7 @@ LDFLAGS_ALL := -pthread -pie -Wl,-z,relro,-z,now,-z,noexecstack $(LINK_CET) -Wl,
 LIBRARIES := libmicrohttpd jansson sqlite3 libpcre2-8 libutf8proc nettle openblas libcurl
 
 # Whatever compiles needs the packages; these goals do not, or install them first.
-NOT_COMPILING := run compilers test test-asan test-tsan docker-test deps clean format format-check
+NOT_COMPILING := run compilers test test-asan test-tsan fuzz docker-test deps clean format format-check
 ifneq ($(filter-out $(NOT_COMPILING),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell command -v $(CC) >/dev/null && pkg-config --exists $(LIBRARIES) 2>/dev/null && echo yes),yes)
 $(error packages are missing: run `make deps` as root (scripts/deps.sh lists them))
@@ -233,6 +233,7 @@ FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(patsubst tests/fuzz/%_fuzz.c,%,$(filter %_fuzz.c,$(FUZZ_SRC)))
 fuzz:
+	@scripts/deps.sh build fuzz
 	@$(MAKE) --no-print-directory CC="$(FUZZ_CC)" BUILD=build-fuzz SANITIZE=address,undefined,fuzzer-no-link LIBFUZZER=1 fuzzers
 	@PYTHON=$(PYTHON) tests/fuzz/run.sh build-fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 .PHONY: fuzz

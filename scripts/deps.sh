@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that what building, running and testing need is there; installs Debian packages where it is not.
 #
-#   scripts/deps.sh SET...      SET: build, run, test, ci, docker
+#   scripts/deps.sh SET...      SET: build, run, test, ci, fuzz, docker
 #
 # Asks for the things themselves (a program, a library that pkg-config finds, a Python module), not for packages, so
 # that any system that has them will do. Quick, and changes nothing, when all is there. Installs only as root, with
@@ -29,6 +29,8 @@ run command curl curl
 test library cmocka libcmocka-dev
 test python pytest python3-pytest
 ci command clang clang
+fuzz command clang clang
+fuzz runtime fuzzer libclang-rt-dev
 docker command docker docker.io
 docker command dockerd docker.io
 docker command debootstrap debootstrap
@@ -40,6 +42,7 @@ present() { # kind, what
     command) command -v "$2" >/dev/null || [ -x "/usr/sbin/$2" ] ;;
     header) [ -e "/usr/include/$2" ] || [ -e /usr/include/*-linux-*/"$2" ] ;;
     library) command -v pkg-config >/dev/null && pkg-config --exists "$2" ;;
+    runtime) command -v clang >/dev/null && [ -e "$(clang --print-runtime-dir)/libclang_rt.$2-$(uname -m).a" ] ;;
     python) [ -x "$PYTHON" ] && "$PYTHON" -c "import $2" 2>/dev/null ;;
     esac
 }

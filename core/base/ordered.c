@@ -1,5 +1,6 @@
 #include "core/base/ordered.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,8 @@ void ordered_fini(struct ordered *s)
     *s = (struct ordered){0};
 }
 
-bool ordered_find(const struct ordered *s, const char *text, size_t *place)
+/* Whether it is there; *place: where it is, or where it would go. */
+static bool find(const struct ordered *s, const char *text, size_t *place)
 {
     size_t low = 0, high = s->count;
     while (low < high) {
@@ -31,13 +33,13 @@ bool ordered_find(const struct ordered *s, const char *text, size_t *place)
 void *ordered_get(const struct ordered *s, const char *text)
 {
     size_t place;
-    return ordered_find(s, text, &place) ? s->items[place] : NULL;
+    return find(s, text, &place) ? s->items[place] : NULL;
 }
 
 size_t ordered_after(const struct ordered *s, const char *text)
 {
     size_t place = 0;
-    if (text && ordered_find(s, text, &place))
+    if (text && find(s, text, &place))
         place++;
     return place;
 }
@@ -58,7 +60,7 @@ int ordered_reserve(struct ordered *s, struct err *e)
 void ordered_add(struct ordered *s, void *item)
 {
     size_t place;
-    ordered_find(s, item, &place);
+    find(s, item, &place);
     memmove(s->items + place + 1, s->items + place, (s->count - place) * sizeof *s->items);
     s->items[place] = item;
     s->count++;
@@ -67,7 +69,7 @@ void ordered_add(struct ordered *s, void *item)
 void ordered_remove(struct ordered *s, const void *item)
 {
     size_t place;
-    if (!ordered_find(s, item, &place))
+    if (!find(s, item, &place))
         return;
     s->count--;
     memmove(s->items + place, s->items + place + 1, (s->count - place) * sizeof *s->items);

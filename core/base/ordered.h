@@ -1,7 +1,6 @@
 /* Pointers in the order of the NUL-terminated text that each item begins with. Owns the array, not the items.
  * The caller locks. */
 #pragma once
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/base/err.h"
@@ -12,8 +11,6 @@ struct ordered { /* zero-initialize */
 };
 
 void ordered_fini(struct ordered *s);
-/* The item's place, or the place where it would go. */
-bool ordered_find(const struct ordered *s, const char *text, size_t *place);
 void *ordered_get(const struct ordered *s, const char *text); /* NULL: not there */
 /* Place of the first item behind `text`; 0 for NULL. */
 size_t ordered_after(const struct ordered *s, const char *text);
