@@ -135,6 +135,26 @@ def chat_configs():
     yield dump({"chat_template": [{"name": "default", "template": "{{ messages }}"}, {"name": "tools", "template": ""}]})
 
 
+# ---- what answers have to be ----
+
+GRAMMARS = [
+    'root ::= "a" [b-z]* | (x "\\n"){2,} #c\nx ::= [^"\\x00-\\x1f]+\n', 'root ::= "(" root? ")" | .',
+]
+
+
+def grammars():
+    sys.path.insert(0, os.path.join(HERE, "..", "e2e", "inference"))
+    import schemas
+    for seed in range(40):
+        schema = dump(schemas.Maker(seed).whole()[0])
+        if len(schema) < 1500:
+            yield b"s" + schema
+    yield from (b"g" + text.encode() for text in GRAMMARS)
+    for pattern in [*schemas.PATTERNS, "(a|b)*?c{2,3}", "[^\\d\\w-]+\\u0041"]:
+        yield b"r" + pattern.encode()
+        yield b"p\x02\x08" + pattern.encode()
+
+
 # ---- what comes over the wire ----
 
 def archives():
@@ -159,6 +179,7 @@ SOURCES = {
     "tokenizer_text": texts,
     "template": templates,
     "chat_config": chat_configs,
+    "grammar": grammars,
     "multipart": lambda: [FORM.encode()],
     "tar": archives,
 }

@@ -21,6 +21,7 @@ dictionary() { # target
     adapter_config) echo adapter ;;
     model_config) echo model ;;
     chat_config) echo json ;;
+    grammar) echo schema ;;
     *) echo "$1" ;;
     esac
 }

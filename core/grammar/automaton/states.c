@@ -314,10 +314,11 @@ int32_t states_start(struct states *s)
 static void follow(struct states *s, struct place p, uint8_t byte)
 {
     const struct automaton_state *a = &s->automaton->states[p.state];
-    const struct automaton_edge *edge = s->automaton->edges + a->a;
-    for (int i = 0; i < a->b; i++)
-        if (edge[i].low <= byte && byte <= edge[i].high)
-            close_over(s, edge[i].to, p.calls);
+    for (int i = 0; i < a->b; i++) {
+        const struct automaton_edge *edge = &s->automaton->edges[a->a + i];
+        if (edge->low <= byte && byte <= edge->high)
+            close_over(s, edge->to, p.calls);
+    }
 }
 
 int32_t states_compute(struct states *s, int32_t state, uint8_t byte)
@@ -369,6 +370,7 @@ int states_new(struct states **out, const struct automaton *a, struct err *e)
     s->inside = in;
     s->bytes = sizeof *s + sizeof *in;
     if (!grow(s, (void **)&in->calls, sizeof *in->calls, 0, &in->call_capacity) ||
+        !grow(s, (void **)&in->places, sizeof *in->places, 0, &in->place_capacity) ||
         add_set(s, (struct states_set){0}) != STATES_DEAD) {
         states_free(s);
         return err_memory(e);

@@ -27,7 +27,7 @@ static int spelled(struct grammar *g, const struct grammar *plain, int node)
 
 /* ---- with lengths: a rule for each state of the expression and each number of characters read ---- */
 
-enum state_kind { CHARS, SPLIT, END };
+enum state_kind { CHARS, SPLIT, END, NOTHING };
 
 struct state {
     enum state_kind kind;
@@ -68,20 +68,19 @@ static int add_state(struct counting *c, enum state_kind kind, int a, int b)
 static int build(struct counting *c, int node, int next)
 {
     const struct grammar_node *n = &c->plain->nodes[node];
-    const int *children = c->plain->children + n->first;
     if (next < 0 || n->kind == GRAMMAR_TEXT)
         return next;
     if (n->kind == GRAMMAR_CHARS)
         return add_state(c, CHARS, json_chars(c->g, c->plain->ranges + n->first, (size_t)n->count), next);
     if (n->kind == GRAMMAR_ALL) {
         for (int i = n->count; i-- > 0;)
-            next = build(c, children[i], next);
+            next = build(c, c->plain->children[n->first + i], next);
         return next;
     }
     if (n->kind == GRAMMAR_ANY) {
-        int state = n->count > 0 ? build(c, children[0], next) : -1;
+        int state = n->count > 0 ? build(c, c->plain->children[n->first], next) : add_state(c, NOTHING, 0, 0);
         for (int i = 1; i < n->count && state >= 0; i++)
-            state = add_state(c, SPLIT, state, build(c, children[i], next));
+            state = add_state(c, SPLIT, state, build(c, c->plain->children[n->first + i], next));
         return state;
     }
     int state = next;
@@ -127,7 +126,7 @@ static int body(struct counting *c, int state, int read)
         return GRAMMAR_ANY_OF(c->g, call(c, s.a, read), call(c, s.b, read));
     if (s.kind == END)
         return read >= c->min ? grammar_empty(c->g) : grammar_any(c->g, NULL, 0);
-    if (c->max >= 0 && read == c->max)
+    if (s.kind == NOTHING || (c->max >= 0 && read == c->max))
         return grammar_any(c->g, NULL, 0);
     int behind = read + 1 < c->lengths ? read + 1 : read; /* without a limit, enough is enough */
     return GRAMMAR_ALL_OF(c->g, s.a, call(c, s.b, behind));

@@ -151,6 +151,7 @@ static void search_in_a_json_string(void **state)
         {"^[a-z]+$", 2, -1, {"ab", "abcdefgh"}, {"a", "a1"}},
         {"b", 2, 3, {"ab", "b\\n", "abc"}, {"b", "abcd", "aaa"}},
         {"^(a?b?)*$", 3, 3, {"aab", "bbb"}, {"ab", "aabb", "abc"}},
+        {"^(ba|)*c{0,2}$", 2, 4, {"ba", "bac", "cc", "baba"}, {"c", "", "babac", "abc"}},
         {"^(ab|c)*$", 3, 4, {"abc", "cab", "ccc", "abab"}, {"ab", "ababc", "aba"}},
         {"^\\uD83D\\uDE00$", 1, 1, {"\xf0\x9f\x98\x80"}, {"a"}},
     };
