@@ -45,17 +45,16 @@ static int parse_stream_options(struct inference *q, const json_t *body, struct 
     return field_bool(options, "include_usage", &q->openai.usage_wanted, e) < 0 ? -1 : 0;
 }
 
-/* How others say that a number is not set: no limit, no filter, any seed. */
-static void drop_minus_one(json_t *body, const char *name)
-{
-    const json_t *value = json_object_get(body, name);
-    if (json_is_integer(value) && json_integer_value(value) == -1)
-        json_object_del(body, name);
-}
-
 static bool is_minus_one(const json_t *value)
 {
     return json_is_integer(value) && json_integer_value(value) == -1;
+}
+
+/* How others say that a number is not set: no limit, any seed. */
+static void drop_minus_one(json_t *body, const char *name)
+{
+    if (is_minus_one(json_object_get(body, name)))
+        json_object_del(body, name);
 }
 
 static int parse_choices(struct inference *q, const json_t *body, struct err *e)
@@ -71,13 +70,26 @@ static int parse_choices(struct inference *q, const json_t *body, struct err *e)
     return err_param(e, "best_of");
 }
 
+/* Those of the model's makers, where they have any. */
+static struct inference_defaults defaults_of(const struct inference *q, int64_t max_tokens)
+{
+    const struct generation *g = model_generation(q->r->server->model);
+    return (struct inference_defaults){.max_tokens = max_tokens,
+                                       .temperature = generation_or(g->temperature, 1),
+                                       .top_p = generation_or(g->top_p, 1),
+                                       .min_p = generation_or(g->min_p, 0),
+                                       .top_k = (int64_t)generation_or(g->top_k, 0),
+                                       .repetition_penalty = generation_or(g->repetition_penalty, 1)};
+}
+
 static int parse_common(struct inference *q, json_t *body, int64_t max_tokens, struct err *e)
 {
-    const struct inference_defaults defaults = {
-        .max_tokens = max_tokens, .temperature = 1, .top_p = 1, .repetition_penalty = 1};
+    const struct inference_defaults defaults = defaults_of(q, max_tokens);
     q->openai.created_s = clock_unix_ms() / 1000;
-    drop_minus_one(body, "top_k");
     drop_minus_one(body, "seed");
+    if (is_minus_one(json_object_get(body, "top_k")) && /* no filter */
+        json_object_set_new(body, "top_k", json_integer(0)) != 0)
+        return err_memory(e);
     if (request_body_tenant(q->r, body, e) != 0 || parse_model(q, body, e) != 0 ||
         inference_parse_sampling(q, body, &defaults, e) != 0 || parse_choices(q, body, e) != 0 ||
         parse_user(q, body, e) != 0)

@@ -186,6 +186,44 @@ def test_biases(acme, path, start):
     assert not set(tokens) & set(banned)
 
 
+# ---- defaults of the model ----
+
+def with_generation(tmp_path, **said):
+    path = tmp_path / "model"
+    path.mkdir()
+    for name in os.listdir(model_path("demo")):
+        if name != "generation_config.json":
+            os.symlink(os.path.join(model_path("demo"), name), path / name)
+    (path / "generation_config.json").write_text(json.dumps(said))
+    return path
+
+
+@pytest.mark.parametrize("said", [{"do_sample": True, "top_k": 1}, {"do_sample": False, "temperature": 0.9}, {"temperature": 0, "max_new_tokens": 1},
+                                  {"do_sample": True, "top_p": 0.5, "temperature": 1.5, "repetition_penalty": 1.3, "min_p": 0.01}])
+def test_defaults_of_the_model(start, tmp_path, said):
+    """They are as good as fields of a request; what a request says itself wins; /infer has its own."""
+    tenant = start(with_generation(tmp_path, **said)).tenant("acme")
+    given = {k: v for k, v in said.items() if k not in ("do_sample", "max_new_tokens")}
+    if said.get("do_sample") is False:
+        given = {"temperature": 0}
+    explicit = {"temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "repetition_penalty": 1, **given}
+    other = {"temperature": 1.1, "top_k": -1, "top_p": 1, "min_p": 0, "repetition_penalty": 1}
+    for path, body in ROUTES:
+        for seed in range(3):
+            fields = {**body, "seed": seed, "ignore_eos": True}
+            by_infer = good(tenant.infer(**fields, **explicit))["text"]
+            assert text_of(good(tenant.post(path, fields))["choices"][0]) == by_infer
+            assert text_of(good(tenant.post(path, {**fields, **dict.fromkeys(explicit)}))["choices"][0]) == by_infer
+            own = good(tenant.infer(**fields, **{**other, "top_k": 0}))["text"]
+            assert text_of(good(tenant.post(path, {**fields, **other}))["choices"][0]) == own
+        assert good(tenant.infer(**fields))["text"] == good(tenant.infer(**fields, temperature=0))["text"]
+
+
+def test_defaults_of_the_model_may_be_left_alone(start, tmp_path):
+    tenant = start(with_generation(tmp_path, do_sample=True, top_k=1), None, "--generation-config", "off").tenant("acme")
+    assert len({text_of(good(tenant.post(COMPLETIONS, {**HELLO, "seed": seed}))["choices"][0]) for seed in range(5)}) > 1
+
+
 # ---- the end ----
 
 def a_run_that_ends(tenant, **more):
