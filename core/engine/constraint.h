@@ -1,6 +1,6 @@
 /* What a text has to be, as the engine sees it: which tokens may come next, and that one came. Whoever hands
- * a constraint in fills the functions; the engine knows no grammars. Used by the engine's thread alone, from
- * engine_submit on; the engine frees it. */
+ * a constraint in fills the functions; the engine knows no grammars. Used by the engine's thread alone once
+ * it was submitted; the engine frees it. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

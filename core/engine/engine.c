@@ -30,19 +30,22 @@ static int check_queue_locked(const struct engine *g, uint32_t tenant, int count
     return 0;
 }
 
-static void enter_locked(struct engine *g, struct sequence *q, uint64_t *id)
+/* From here on the caller's constraint is the sequence's. */
+static void enter_locked(struct engine *g, struct sequence *q, const struct engine_request *r, uint64_t *id)
 {
     q->id = *id = ++g->next_id;
+    q->request.sampling.constraint = r->sampling.constraint;
     LIST_INSERT_HEAD(&g->live, q, live);
 }
 
-static void enqueue_locked(struct engine *g, struct submitted *new, uint64_t *ids)
+static void enqueue_locked(struct engine *g, struct submitted *new, const struct engine_request *r,
+                           uint64_t *ids)
 {
     struct sequence *q, *f;
     STAILQ_FOREACH(q, new, submitted) {
-        enter_locked(g, q, ids++);
+        enter_locked(g, q, r++, ids++);
         TAILQ_FOREACH(f, &q->followers, follower)
-            enter_locked(g, f, ids++);
+            enter_locked(g, f, r++, ids++);
     }
     STAILQ_CONCAT(&g->submitted, new);
     pthread_cond_signal(&g->wake);
@@ -90,7 +93,7 @@ int engine_submit_all(struct engine *g, const struct engine_request *r, int coun
         pthread_mutex_lock(&g->lock);
         result = check_queue_locked(g, r->tenant, count, e);
         if (result == 0)
-            enqueue_locked(g, &new, ids);
+            enqueue_locked(g, &new, r, ids);
         pthread_mutex_unlock(&g->lock);
     }
     free_sequences(&new);

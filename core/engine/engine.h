@@ -15,7 +15,8 @@ int engine_new(struct engine **out, const struct model *m, const struct engine_o
 void engine_free(struct engine *g);
 
 /* Errors: "queue_full" (whole), "tenant_queue_full", "prompt_too_long", "prompt_empty", "token_out_of_range",
- * "engine_stopped", "out_of_memory". After an error no callback is called. */
+ * "engine_stopped", "out_of_memory". After an error no callback is called, and constraints are the caller's
+ * still. */
 int engine_submit(struct engine *g, const struct engine_request *r, uint64_t *id, struct err *e);
 /* All of one tenant's `count` requests or none; `ids` [count]. One that follows starts when the prompt of the
  * request before it was computed (or cannot be any more) and shares its pages, so that several answers to one

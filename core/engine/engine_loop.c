@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/system/clock.h"
+#include "core/engine/constraint.h"
 #include "core/engine/engine_private.h"
 #include "core/engine/logprobs.h"
 
@@ -75,7 +76,7 @@ static void leave(struct engine *g, struct sequence *q)
         replace_leader(g, q);
 }
 
-static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
+static void end(struct engine *g, struct sequence *q, enum engine_finish how, const struct err *error)
 {
     uint64_t now = clock_us();
     uint64_t admitted = q->admitted_us ? q->admitted_us : now,
@@ -84,7 +85,8 @@ static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
                                .queue_ms = (double)(admitted - q->submitted_us) / 1000.0,
                                .prefill_ms = (double)(prefilled - admitted) / 1000.0,
                                .decode_ms = (double)(now - prefilled) / 1000.0,
-                               .cached_tokens = q->cached_tokens};
+                               .cached_tokens = q->cached_tokens,
+                               .error = error};
     leave(g, q);
     pthread_mutex_lock(&g->lock);
     LIST_REMOVE(q, live);
@@ -92,6 +94,16 @@ static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
     pthread_mutex_unlock(&g->lock);
     q->request.on_done(q->request.arg, &done);
     sequence_free(q);
+}
+
+static void finish(struct engine *g, struct sequence *q, enum engine_finish how)
+{
+    end(g, q, how, NULL);
+}
+
+static void fail(struct engine *g, struct sequence *q, const struct err *e)
+{
+    end(g, q, ENGINE_FAILED, e);
 }
 
 /* ---- tokens ---- */
@@ -104,13 +116,42 @@ static bool is_end_token(const struct sequence *q, int32_t token)
     return false;
 }
 
-static int32_t choose_token(struct engine *g, struct sequence *q, const float *logits)
+/* What is allowed to come: false where nothing is, and the sequence is gone. */
+static bool ask_constraint(struct engine *g, struct sequence *q, struct constraint_mask *mask)
+{
+    struct constraint *c = q->request.sampling.constraint;
+    struct err e;
+    if (!c)
+        return true;
+    if (c->mask(c, mask, &e) != 0)
+        fail(g, q, &e);
+    else if (mask->ends_only)
+        finish(g, q, ENGINE_STOP);
+    else
+        return true;
+    return false;
+}
+
+/* False: the token does not fit after all, and the sequence is gone. */
+static bool tell_constraint(struct engine *g, struct sequence *q, int32_t token)
+{
+    struct constraint *c = q->request.sampling.constraint;
+    struct err e;
+    if (!c || c->accept(c, token, &e) == 0)
+        return true;
+    fail(g, q, &e);
+    return false;
+}
+
+static int32_t choose_token(struct engine *g, struct sequence *q, const float *logits,
+                            const uint64_t *allowed)
 {
     const struct processors_history history = {.tokens = q->request.tokens,
                                                .prompt = q->prompt_tokens,
                                                .answered = q->new_tokens,
                                                .ends = q->ends,
-                                               .end_count = q->end_count};
+                                               .end_count = q->end_count,
+                                               .allowed = allowed};
     return sampler_next(&q->sampler, &g->scratch, &q->request.sampling, &history, logits);
 }
 
@@ -118,11 +159,16 @@ static int32_t choose_token(struct engine *g, struct sequence *q, const float *l
 static void emit_token(struct engine *g, struct sequence *q, const float *logits)
 {
     const struct sampling *how = &q->request.sampling;
-    struct engine_token t = {.token = choose_token(g, q, logits)};
+    struct constraint_mask mask = {0};
+    if (!ask_constraint(g, q, &mask))
+        return;
+    struct engine_token t = {.token = choose_token(g, q, logits, mask.bits)};
     if (is_end_token(q, t.token)) {
         finish(g, q, ENGINE_STOP);
         return;
     }
+    if (!tell_constraint(g, q, t.token))
+        return;
     if (how->logprobs >= 0)
         logprobs_fill(logits, g->info->vocab_size, how->logprobs, &t);
     ((int32_t *)q->request.tokens)[q->prompt_tokens + q->new_tokens] = t.token;

@@ -8,15 +8,18 @@
 #include "core/engine/sampling.h"
 
 struct delta;
+struct err;
 
 enum { ENGINE_WEIGHT_DEFAULT = 100, ENGINE_WEIGHT_MAX = 1000 };
 
-enum engine_finish { ENGINE_STOP, ENGINE_LENGTH, ENGINE_CANCELLED, ENGINE_FAILED /* out of memory */ };
+enum engine_finish { ENGINE_STOP, ENGINE_LENGTH, ENGINE_CANCELLED, ENGINE_FAILED };
 
 struct engine_done {
     enum engine_finish finish;
     double queue_ms, prefill_ms, decode_ms;
     int cached_tokens; /* prompt tokens that were not computed again */
+    const struct err
+        *error; /* ENGINE_FAILED: what the constraint said, until on_done returns; NULL: out of memory */
 };
 
 struct engine_request {

@@ -21,24 +21,11 @@ static bool known(const struct work *w, int32_t token)
     return token >= 0 && token < w->vocab_size;
 }
 
-/* ---- biases ---- */
-
-static bool biases_wanted(const struct sampling *how)
-{
-    return how->bias_count > 0;
-}
-
-static void add_biases(const struct work *w)
-{
-    for (int i = 0; i < w->how->bias_count; i++)
-        if (known(w, w->how->biases[i].token))
-            w->logits[w->how->biases[i].token] += w->how->biases[i].bias;
-}
-
 /* ---- repetition: Keskar et al., "CTRL", 2019 ---- */
 
-static bool repetition_wanted(const struct sampling *how)
+static bool repetition_wanted(const struct sampling *how, const struct processors_history *h)
 {
+    (void)h;
     return how->repetition_penalty > 0 && how->repetition_penalty != 1;
 }
 
@@ -62,8 +49,9 @@ static void penalize_repetition(const struct work *w)
 
 /* ---- frequency and presence ---- */
 
-static bool frequency_wanted(const struct sampling *how)
+static bool frequency_wanted(const struct sampling *how, const struct processors_history *h)
 {
+    (void)h;
     return how->frequency_penalty != 0 || how->presence_penalty != 0;
 }
 
@@ -83,40 +71,69 @@ static void penalize_frequency(const struct work *w)
     }
 }
 
+/* ---- biases ---- */
+
+static bool biases_wanted(const struct sampling *how, const struct processors_history *h)
+{
+    (void)h;
+    return how->bias_count > 0;
+}
+
+static void add_biases(const struct work *w)
+{
+    for (int i = 0; i < w->how->bias_count; i++)
+        if (known(w, w->how->biases[i].token))
+            w->logits[w->how->biases[i].token] += w->how->biases[i].bias;
+}
+
 /* ---- a shortest answer ---- */
 
-static bool minimum_wanted(const struct sampling *how)
+static bool minimum_wanted(const struct sampling *how, const struct processors_history *h)
 {
-    return how->min_tokens > 0;
+    return h->answered < how->min_tokens;
 }
 
 static void bar_ends(const struct work *w)
 {
-    if (w->history->answered >= w->how->min_tokens)
-        return;
     for (int i = 0; i < w->history->end_count; i++)
         if (known(w, w->history->ends[i]))
             w->logits[w->history->ends[i]] = -INFINITY;
 }
 
+/* ---- constraints ---- */
+
+static bool constraint_wanted(const struct sampling *how, const struct processors_history *h)
+{
+    (void)how;
+    return h->allowed != NULL;
+}
+
+static void bar_others(const struct work *w)
+{
+    for (int i = 0; i < w->vocab_size; i++)
+        if (!(w->history->allowed[i / 64] >> (i % 64) & 1))
+            w->logits[i] = -INFINITY;
+}
+
 /* ---- all of them ---- */
 
 static const struct {
-    bool (*wanted)(const struct sampling *how);
+    bool (*wanted)(const struct sampling *how, const struct processors_history *h);
     void (*apply)(const struct work *w);
 } processors[] = {
     {repetition_wanted, penalize_repetition},
     {frequency_wanted, penalize_frequency},
     {biases_wanted, add_biases},
     {minimum_wanted, bar_ends},
+    {constraint_wanted, bar_others},
 };
 
 enum { PROCESSORS = sizeof processors / sizeof *processors };
 
-bool processors_wanted(const struct sampling *how)
+bool processors_wanted(const struct sampling *how, const struct processors_history *h)
 {
     for (int i = 0; i < PROCESSORS; i++)
-        if (processors[i].wanted(how))
+        if (processors[i].wanted(how, h))
             return true;
     return false;
 }
@@ -127,6 +144,6 @@ void processors_apply(const struct sampling *how, const struct processors_histor
     const struct work w = {how, h, logits, counts, vocab_size};
     assert(h->answered >= 0 && h->prompt >= 0);
     for (int i = 0; i < PROCESSORS; i++)
-        if (processors[i].wanted(how))
+        if (processors[i].wanted(how, h))
             processors[i].apply(&w);
 }

@@ -1,6 +1,6 @@
-/* What a request changes in the model's logits before a token is chosen from them, in this order: biases,
- * the penalty of repetition, those of frequency and presence, end tokens that may not come yet. Each does
- * what the processor of that name does in transformers (frequency and presence: in vLLM).
+/* What a request changes in the model's logits before a token is chosen from them, in this order: the penalty
+ * of repetition as in transformers, those of frequency and presence as in vLLM, biases; then end tokens that
+ * may not come yet, and what a constraint does not allow, cannot come.
  *
  * A function of its arguments alone: what was said before is read from the sequence each time, so that a
  * sequence that began again goes on with the same bits, and nothing is kept for each that waits. */
@@ -13,10 +13,12 @@ struct processors_history {
     int prompt, answered;
     const int32_t *ends; /* [end_count] */
     int end_count;
+    const uint64_t
+        *allowed; /* [vocab_size] bits, the lowest of a word first: what may come; NULL: anything */
 };
 
-/* Does anything of `how` change logits, now or later? */
-bool processors_wanted(const struct sampling *how);
+/* Is there anything to change? */
+bool processors_wanted(const struct sampling *how, const struct processors_history *h);
 /* Change `logits` [vocab_size] in place. `counts` [vocab_size] is scratch: zeros before and after. */
 void processors_apply(const struct sampling *how, const struct processors_history *h, float *logits,
                       uint32_t *counts, int vocab_size);

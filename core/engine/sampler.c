@@ -153,7 +153,7 @@ static int32_t choose(struct sampler *s, struct sampler_candidate *c, const stru
 int32_t sampler_next(struct sampler *s, struct sampler_scratch *w, const struct sampling *how,
                      const struct processors_history *h, const float *logits)
 {
-    if (processors_wanted(how)) {
+    if (processors_wanted(how, h)) {
         memcpy(w->logits, logits, (size_t)w->vocab_size * sizeof *logits);
         processors_apply(how, h, w->logits, w->counts, w->vocab_size);
         logits = w->logits;

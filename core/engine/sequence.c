@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/system/clock.h"
+#include "core/engine/constraint.h"
 #include "core/engine/engine_private.h"
 
 enum { INPUT_ROWS_MAX = 1 << 20 };
@@ -11,6 +12,8 @@ void sequence_free(struct sequence *q)
 {
     if (!q)
         return;
+    if (q->request.sampling.constraint)
+        q->request.sampling.constraint->free(q->request.sampling.constraint);
     free(q->ends);
     free((void *)q->request.sampling.biases);
     delta_unref(q->request.delta);
@@ -55,6 +58,7 @@ static int copy_request(const struct engine *g, struct sequence *q, const struct
     q->request.tokens = tokens;
     q->request.input = input;
     q->request.sampling.biases = NULL;
+    q->request.sampling.constraint = NULL; /* until it is submitted */
     q->request.delta = delta_ref(r->delta);
     if (!tokens || !input)
         return err_memory(e);
@@ -73,7 +77,8 @@ static int copy_request(const struct engine *g, struct sequence *q, const struct
 static int copy_sampling(const struct engine *g, struct sequence *q, const struct sampling *how,
                          struct err *e)
 {
-    int eos = how->ignore_eos ? 0 : g->info->eos_count;
+    /* A text that has to be something has to end, too. */
+    int eos = how->ignore_eos && !how->constraint ? 0 : g->info->eos_count;
     size_t biases = (size_t)how->bias_count, stops = (size_t)how->stop_token_count;
     struct sampling_bias *bias = malloc((biases + 1) * sizeof *bias);
     q->request.sampling.biases = bias;

@@ -145,6 +145,16 @@ static bool numeric_finite(const struct inference *q)
     return true;
 }
 
+static void note_failure(struct inference_choice *c)
+{
+    c->failed = true;
+    if (c->result.error)
+        c->error = *c->result.error;
+    else
+        err_memory(&c->error);
+    c->result.error = NULL; /* the engine's */
+}
+
 /* Runs can end without an answer, and end well and have no good one. */
 static void check_result(struct inference_choice *c)
 {
@@ -152,7 +162,7 @@ static void check_result(struct inference_choice *c)
     if (c->failed)
         return;
     if (c->result.finish == ENGINE_FAILED)
-        c->failed = err_memory(&c->error) != 0;
+        note_failure(c);
     else if (q->numeric && c->result.finish != ENGINE_CANCELLED && !numeric_finite(q))
         c->failed =
             err_set(&c->error, "output_not_finite", "an output for this input is not a finite number") != 0;

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "core/engine/constraint.h"
 #include "tests/golden/fixture.h"
 
 enum { PROMPT = 75, TOKENS = 24, EOS = 2, ANSWERS = 8 };
@@ -266,6 +267,125 @@ static void a_shortest_answer_is_kept(void **state)
     engine_free(g);
 }
 
+/* ---- constraints ---- */
+
+/* A text of `length` tokens, each three more than the one before or that plus one; then nothing but an end.
+ */
+struct steps {
+    struct constraint c;
+    uint64_t bits[5];
+    int32_t next;
+    int at, length, fail_at; /* -1: never */
+    atomic_int *freed;
+};
+
+static int steps_mask(struct constraint *c, struct constraint_mask *out, struct err *e)
+{
+    struct steps *s = (struct steps *)c;
+    memset(s->bits, 0, sizeof s->bits);
+    if (s->at == s->fail_at)
+        return err_set(e, "grammar_stuck", "no token leads on");
+    if (s->at == s->length)
+        s->bits[EOS / 64] |= UINT64_C(1) << EOS % 64;
+    for (int32_t t = s->next; s->at < s->length && t < s->next + 2; t++)
+        s->bits[t / 64] |= UINT64_C(1) << t % 64;
+    *out = (struct constraint_mask){
+        .bits = s->bits, .count = s->at == s->length ? 1 : 2, .ends_only = s->at == s->length};
+    return 0;
+}
+
+static int steps_accept(struct constraint *c, int32_t token, struct err *e)
+{
+    struct steps *s = (struct steps *)c;
+    if (token != s->next && token != s->next + 1)
+        return err_set(e, "token_not_allowed", "not this one");
+    s->next = token + 3;
+    s->at++;
+    return 0;
+}
+
+static void steps_free(struct constraint *c)
+{
+    atomic_fetch_add(((struct steps *)c)->freed, 1);
+    free(c);
+}
+
+static struct constraint *make_steps(int length, int fail_at, atomic_int *freed)
+{
+    struct steps *s = calloc(1, sizeof *s);
+    *s = (struct steps){.c = {.mask = steps_mask, .accept = steps_accept, .free = steps_free},
+                        .next = 10,
+                        .length = length,
+                        .fail_at = fail_at,
+                        .freed = freed};
+    return &s->c;
+}
+
+/* The end comes where the text is complete, also where end tokens are ignored; nothing else is reported. */
+static void a_constraint_is_kept_to_its_end(void **state)
+{
+    (void)state;
+    struct engine *g = open_engine(&ordinary);
+    for (int length = 0; length < TOKENS + 3; length++)
+        for (int greedy = 0; greedy < 2; greedy++) {
+            struct answer a;
+            atomic_int freed = 0;
+            struct engine_request r = request_for(&a, (uint64_t)length);
+            r.sampling.temperature = (float)greedy;
+            r.sampling.min_tokens = length % 3 ? 0 : TOKENS;
+            r.sampling.constraint = make_steps(length, -1, &freed);
+            run(g, &r);
+            assert_int_equal(a.count, length < TOKENS ? length : TOKENS);
+            assert_int_equal(a.done.finish, length < TOKENS ? ENGINE_STOP : ENGINE_LENGTH);
+            for (int i = 0; i < a.count; i++)
+                assert_in_range(a.tokens[i] - (i ? a.tokens[i - 1] : 7), 3, 4);
+            for (int i = 0; !atomic_load(&freed) && i < 1000; i++)
+                usleep(1000);
+            assert_int_equal(atomic_load(&freed), 1);
+        }
+    assert_idle(g);
+    engine_free(g);
+}
+
+static void a_constraint_that_gets_stuck_fails_the_run(void **state)
+{
+    (void)state;
+    struct engine *g = open_engine(&ordinary);
+    for (int at = 0; at < 4; at++) {
+        struct answer a;
+        atomic_int freed = 0;
+        struct engine_request r = request_for(&a, 1);
+        r.sampling.constraint = make_steps(TOKENS, at, &freed);
+        run(g, &r);
+        assert_int_equal(a.done.finish, ENGINE_FAILED);
+        assert_int_equal(a.count, at);
+    }
+    engine_free(g);
+}
+
+static void who_is_refused_keeps_the_constraint(void **state)
+{
+    (void)state;
+    struct engine_options o = ordinary;
+    o.queue_max = 1;
+    struct engine *g = open_engine(&o);
+    atomic_int freed = 0;
+    struct answer a[2];
+    struct engine_request r[2] = {request_for(&a[0], 1), request_for(&a[1], 2)};
+    uint64_t ids[2];
+    struct err e;
+    for (int i = 0; i < 2; i++)
+        r[i].sampling.constraint = make_steps(4, -1, &freed);
+    assert_int_equal(engine_submit_all(g, r, 2, ids, &e), -1);
+    r[1].token_count = 0;
+    assert_int_equal(engine_submit_all(g, r, 2, ids, &e), -1);
+    assert_int_equal(atomic_load(&freed), 0);
+    r[1].sampling.constraint->free(r[1].sampling.constraint);
+    run(g, &r[0]);
+    engine_free(g);
+    assert_int_equal(atomic_load(&freed), 2);
+}
+
 /* ---- in a crowd ---- */
 
 /* Penalties read what a sequence said: the same alone, in a crowd, and when it had to begin again. */
@@ -330,6 +450,9 @@ int main(void)
         cmocka_unit_test(all_are_taken_or_none),
         cmocka_unit_test(stop_tokens_end_a_run_unseen),
         cmocka_unit_test(a_shortest_answer_is_kept),
+        cmocka_unit_test(a_constraint_is_kept_to_its_end),
+        cmocka_unit_test(a_constraint_that_gets_stuck_fails_the_run),
+        cmocka_unit_test(who_is_refused_keeps_the_constraint),
         cmocka_unit_test(penalties_do_not_see_the_crowd),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);

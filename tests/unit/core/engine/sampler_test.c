@@ -383,7 +383,7 @@ static void penalties_are_those_of_the_formulas(void **state)
             wanted -= cases[i].presence * (float)(in_answer > 0);
             assert_float_equal(found[t], wanted, 1e-6);
         }
-        assert_int_equal(processors_wanted(&how), i >= 2);
+        assert_int_equal(processors_wanted(&how, &history), i >= 2);
     }
 }
 
@@ -400,14 +400,14 @@ static void repetition_works_on_both_sides_of_zero(void **state)
         assert_true(logits[t] == 0 ? found[t] == 0 : found[t] < logits[t]);
 }
 
-static void biases_come_before_penalties(void **state)
+static void biases_come_after_penalties(void **state)
 {
     (void)state;
     static const struct sampling_bias biases[] = {{6, -4}, {0, 100}, {4, -100}, {VOCAB, 5}, {-1, 5}};
     struct sampling how = {.biases = biases, .bias_count = 5, .repetition_penalty = 2};
     float found[VOCAB];
     change(&how, &history, found);
-    assert_float_equal(found[6], (3 - 4) * 2, 1e-6); /* below zero by the bias: multiplied */
+    assert_float_equal(found[6], 3.0 / 2 - 4, 1e-6);
     assert_float_equal(found[0], 100.5, 1e-6);
     assert_float_equal(found[4], -108, 1e-6);
     assert_float_equal(found[1], -1, 0);
@@ -428,6 +428,25 @@ static void ends_wait_for_the_shortest_answer(void **state)
         change(&how, &h, found);
         for (int t = 0; t < VOCAB; t++)
             assert_true((t == 6 || t == 10) && answered < 4 ? found[t] == -INFINITY : found[t] == logits[t]);
+    }
+}
+
+static void a_constraint_bars_the_others(void **state)
+{
+    (void)state;
+    static const struct sampling_bias biases[] = {{4, 100}, {6, 100}};
+    struct sampling how = {.biases = biases, .bias_count = 2};
+    for (uint64_t allowed = 1; allowed < 1 << VOCAB; allowed += 37) {
+        struct processors_history h = history;
+        float found[VOCAB];
+        h.allowed = &allowed;
+        assert_true(processors_wanted(&(struct sampling){0}, &h));
+        change(&how, &h, found);
+        for (int t = 0; t < VOCAB; t++)
+            assert_true((allowed >> t & 1) ? found[t] >= logits[t] : found[t] == -INFINITY);
+        how.temperature = (float)(allowed % 3);
+        how.top_p = 1;
+        assert_true(allowed >> next_after(&how, &h, logits, VOCAB) & 1);
     }
 }
 
@@ -481,8 +500,9 @@ int main(void)
         cmocka_unit_test(extreme_temperatures),
         cmocka_unit_test(penalties_are_those_of_the_formulas),
         cmocka_unit_test(repetition_works_on_both_sides_of_zero),
-        cmocka_unit_test(biases_come_before_penalties),
+        cmocka_unit_test(biases_come_after_penalties),
         cmocka_unit_test(ends_wait_for_the_shortest_answer),
+        cmocka_unit_test(a_constraint_bars_the_others),
         cmocka_unit_test(ids_beyond_the_vocabulary_are_skipped),
         cmocka_unit_test(the_choice_follows_the_processors),
     };
