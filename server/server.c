@@ -1,3 +1,4 @@
+#include "server/structured/grammars.h"
 #include "server/http/server.h"
 
 #include <limits.h>
@@ -108,7 +109,9 @@ int server_open_model(struct server *s, struct err *e)
     if (s->info->numeric)
         return 0;
     if (tokenizer_open(&s->tokenizer, s->config.model, s->config.tokenizer, e) != 0 ||
-        chat_open(&s->chat, s->config.model, e) != 0)
+        chat_open(&s->chat, s->config.model, e) != 0 ||
+        grammars_new(&s->grammars, s->tokenizer, s->info->vocab_size, s->info->eos,
+                     (size_t)s->info->eos_count, e) != 0)
         return -1;
     if (chat_problem(s->chat))
         log_message("info", "no chats: %s", chat_problem(s->chat));
@@ -247,6 +250,7 @@ void server_close(struct server *s)
     if (s->tokenizer)
         tokenizer_close(s->tokenizer);
     chat_close(s->chat);
+    grammars_free(s->grammars);
     if (s->model)
         model_close(s->model);
     upload_slots_fini(&s->uploads);

@@ -19,6 +19,7 @@
 enum { BODY_MEMORY_MAX = 256 << 20, BODY_MEMORY_TENANT_MAX = 64 << 20 };
 
 struct connections;
+struct grammars;
 struct route;
 struct turns;
 struct ratelimit;
@@ -30,6 +31,7 @@ struct server {
     const struct model_info *info;
     struct tokenizer *tokenizer; /* NULL for a numeric model */
     struct chat *chat;           /* NULL for a numeric model */
+    struct grammars *grammars;   /* NULL for a numeric model */
     char model_name[128];
     int64_t model_created_s; /* since 1970: when its config.json was written */
     struct registry *registry;

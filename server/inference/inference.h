@@ -14,6 +14,7 @@
 #include "core/engine/engine.h"
 #include "server/inference/output.h"
 #include "server/http/request.h"
+#include "server/structured/grammars.h"
 
 enum {
     INFERENCE_MAX_TOKENS_DEFAULT = 128,
@@ -109,7 +110,13 @@ struct inference {
     struct inference_prompt *prompts; /* owned, [prompt_count]; none for numeric models */
     int prompt_count;
     int choices_each; /* answers to each prompt */
-    float *rows;      /* numeric models: [row_count, input_size]; owned */
+    struct {          /* what the answer has to be */
+        enum grammars_kind kind;
+        json_t *value;       /* owned reference; NULL: the kind says all */
+        const char *field;   /* that asked for it; static */
+        struct guide *guide; /* owned reference, once compiled */
+    } structure;
+    float *rows; /* numeric models: [row_count, input_size]; owned */
     size_t row_count;
 
     /* Of the lease; whoever carries it on. */
@@ -181,6 +188,13 @@ struct inference_prompt *inference_add_prompt(struct inference *q, struct err *e
 /* One prompt more: what the chat template makes of the body's "messages", with its chat_template_kwargs,
  * tools, documents, add_generation_prompt, continue_final_message, add_special_tokens. */
 int inference_parse_messages(struct inference *q, json_t *body, struct err *e);
+/* What the answer has to be: response_format, grammar, regex, choice. */
+int inference_parse_structure(struct inference *q, const json_t *body, struct err *e);
+/* The same by a field of another name; at most one of all. "field_conflict", "input_unsupported"; what is no
+ * list of strings is "invalid_type". */
+int inference_want(struct inference *q, const char *field, enum grammars_kind kind, const json_t *value,
+                   struct err *e);
+int inference_want_choice(struct inference *q, const char *field, const json_t *list, struct err *e);
 /* New references; NULL when memory ran out. */
 json_t *inference_answer_token_text(const struct inference *q, int32_t token);
 json_t *inference_answer_number(double value); /* null for what JSON cannot say */
@@ -207,10 +221,17 @@ int64_t inference_prompt_tokens(const struct inference *q);
 int64_t inference_answer_tokens(const struct inference *q);
 int64_t inference_cached_tokens(const struct inference *q);
 
+/* ---- the grammar ---- */
+
+/* Where one was asked for. Takes a while. Errors: those of grammars_compile, with the field. */
+int inference_compile_structure(struct inference *q, struct err *e);
+void inference_structure_fini(struct inference *q);
+
 /* ---- the adapters ---- */
 int inference_resolve(struct inference *q, struct err *e);
-/* Calls `ready` exactly once, on this or another thread: with the delta (NULL: bare base; q owns it), or with
- * the error: those of cache_lease and delta_combine, "loader_busy", "overloaded". */
+/* Calls `ready` exactly once, on this or another thread, with the grammar compiled: with the delta (NULL:
+ * bare base; q owns it), or with the error: those of inference_compile_structure, cache_lease and
+ * delta_combine, "loader_busy", "overloaded". */
 void inference_lease(struct inference *q,
                      void (*ready)(struct inference *q, struct delta *delta, const struct err *e));
 /* The engine has what it needs: adapters may go when it is done, however slowly the answer is read. */

@@ -320,6 +320,22 @@ static struct engine_request request_of(const struct inference_choice *c, struct
     return request;
 }
 
+/* One text each. */
+static int constrain(const struct inference *q, struct engine_request *requests, struct err *e)
+{
+    for (int i = 0; q->structure.guide && i < q->choice_count; i++)
+        if (grammars_constrain(q->structure.guide, &requests[i].sampling.constraint, e) != 0)
+            return -1;
+    return 0;
+}
+
+static void free_constraints(const struct inference *q, struct engine_request *requests)
+{
+    for (int i = 0; i < q->choice_count; i++)
+        if (requests[i].sampling.constraint)
+            requests[i].sampling.constraint->free(requests[i].sampling.constraint);
+}
+
 static int submit(struct inference *q, struct delta *delta, struct engine_request *requests, uint64_t *ids,
                   struct err *e)
 {
@@ -328,8 +344,11 @@ static int submit(struct inference *q, struct delta *delta, struct engine_reques
     for (int i = 0; i < q->choice_count; i++)
         requests[i] = request_of(&q->choices[i], delta, root);
     q->running = q->choice_count; /* before the first can be done */
-    if (engine_submit_all(q->r->server->engine, requests, q->choice_count, ids, e) != 0)
+    if (constrain(q, requests, e) != 0 ||
+        engine_submit_all(q->r->server->engine, requests, q->choice_count, ids, e) != 0) {
+        free_constraints(q, requests);
         return -1;
+    }
     limits_submitted(q->r);
     pthread_mutex_lock(&q->r->lock);
     for (int i = 0; i < q->choice_count; i++)

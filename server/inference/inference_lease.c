@@ -104,9 +104,15 @@ static void lease_next(struct inference *q)
         cache_lease(q->r->server->cache, q->parts[q->leased].version, on_leased, q);
 }
 
+/* On a job thread: compiling a grammar and adding adapters up take a while. */
 static void begin(struct request *r)
 {
-    lease_next(r->task);
+    struct inference *q = r->task;
+    struct err e;
+    if (q->structure.kind != GRAMMARS_NONE && inference_compile_structure(q, &e) != 0)
+        q->ready(q, NULL, &e);
+    else
+        lease_next(q);
 }
 
 void inference_lease(struct inference *q,
@@ -115,7 +121,7 @@ void inference_lease(struct inference *q,
     struct err e;
     q->ready = ready;
     q->lease_began_ms = clock_ms();
-    if (!q->listed) {
+    if (!q->listed && q->structure.kind == GRAMMARS_NONE) {
         lease_next(q);
         return;
     }

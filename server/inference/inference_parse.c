@@ -15,7 +15,7 @@ static const char *const known[] = {
     "documents", "add_generation_prompt", "continue_final_message",
     /* the choice of tokens */
     "temperature", "top_p", "top_k", "min_p", "seed", "repetition_penalty", "frequency_penalty",
-    "presence_penalty", "logit_bias",
+    "presence_penalty", "logit_bias", "response_format", "grammar", "regex", "choice",
     /* the end */
     "max_tokens", "min_tokens", "stop", "stop_token_ids", "ignore_eos",
     /* the answer */
@@ -219,7 +219,8 @@ int inference_parse(struct inference *q, json_t *body, struct err *e)
         .max_tokens = INFERENCE_MAX_TOKENS_DEFAULT, .top_p = 1, .repetition_penalty = 1};
     if (fields_known(body, known, e) != 0 || request_body_tenant(q->r, body, e) != 0 ||
         parse_adapter(q, body, e) != 0 || inference_parse_sampling(q, body, &defaults, e) != 0 ||
-        parse_logprobs(q, body, e) != 0 || parse_affinity(q, body, e) < 0)
+        inference_parse_structure(q, body, e) != 0 || parse_logprobs(q, body, e) != 0 ||
+        parse_affinity(q, body, e) < 0)
         return -1;
     if (parse_content(q, body, e) != 0)
         return -1;

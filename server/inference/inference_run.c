@@ -15,6 +15,7 @@ void inference_free(void *arg)
 {
     struct inference *q = arg;
     inference_lease_fini(q);
+    inference_structure_fini(q);
     inference_choices_fini(q);
     buf_fini(&q->event);
     free(q->rows);

@@ -18,12 +18,15 @@ enum {
     OPENAI_BOTH = 3,
     OPENAI_MESSAGE = 4,
     OPENAI_PART = 8, /* of a message's content */
-    OPENAI_STREAM_OPTIONS = 16
+    OPENAI_STREAM_OPTIONS = 16,
+    OPENAI_STRUCTURED = 32 /* structured_outputs */
 };
 /* Refuses what is not known or not done there; takes away what is null or changes nothing. "unknown_field",
  * "unsupported_value" */
 int openai_fields_check(json_t *object, unsigned where, struct err *e);
 
+/* inference_parse_structure, and the same by the names that others have for it. */
+int openai_parse_structure(struct inference *q, const json_t *body, struct err *e);
 int openai_parse_completions(struct inference *q, json_t *body, struct err *e);
 int openai_parse_chat(struct inference *q, json_t *body, struct err *e);
 /* "model" names an adapter, or the base where no adapter has its name. "model_not_found" */

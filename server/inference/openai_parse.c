@@ -91,8 +91,8 @@ static int parse_common(struct inference *q, json_t *body, int64_t max_tokens, s
         json_object_set_new(body, "top_k", json_integer(0)) != 0)
         return err_memory(e);
     if (request_body_tenant(q->r, body, e) != 0 || parse_model(q, body, e) != 0 ||
-        inference_parse_sampling(q, body, &defaults, e) != 0 || parse_choices(q, body, e) != 0 ||
-        parse_user(q, body, e) != 0)
+        inference_parse_sampling(q, body, &defaults, e) != 0 || openai_parse_structure(q, body, e) != 0 ||
+        parse_choices(q, body, e) != 0 || parse_user(q, body, e) != 0)
         return -1;
     return parse_stream_options(q, body, e);
 }

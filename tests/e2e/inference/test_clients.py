@@ -441,3 +441,117 @@ def test_values_that_change_nothing(acme, path, start, where):
             assert good(acme.post(path, {**body, name: value}))["choices"] == wanted
         answer = acme.post(path, {**body, name: {"other": 1}})
         assert (answer.status, answer.json["error"]["code"], answer.json["error"]["param"]) == (400, "unsupported_value", name)
+
+
+# ---- what an answer has to be ----
+
+SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}, "n": {"type": "integer", "minimum": 0, "maximum": 99}}, "required": ["ok", "n"],
+          "additionalProperties": False}
+GBNF = 'root ::= "yes" | "no" | number\nnumber ::= [1-9] [0-9]?'
+
+
+def is_answer(text):
+    found = json.loads(text)
+    assert set(found) == {"ok", "n"} and isinstance(found["ok"], bool) and 0 <= found["n"] <= 99
+
+
+def is_object(text):
+    assert isinstance(json.loads(text), dict)
+
+
+def matches(pattern):
+    def check(text):
+        assert re.fullmatch(pattern, text), text
+    return check
+
+
+EVERYWHERE = [
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA, "strict": True}}}, is_answer),
+    ({"response_format": {"type": "json_object", "schema": SCHEMA}}, is_answer),
+    ({"grammar": GBNF}, matches("yes|no|[1-9][0-9]?")),
+    ({"regex": "[a-c]{3}-[0-9]+x"}, matches("[a-c]{3}-[0-9]+x")),
+    ({"choice": ["red", "green", "a blue one"]}, matches("red|green|a blue one")),
+]
+BY_OTHER_NAMES = [
+    ({"json_schema": SCHEMA}, is_answer), ({"guided_json": SCHEMA}, is_answer), ({"guided_json": json.dumps(SCHEMA)}, is_answer),
+    ({"guided_grammar": GBNF}, matches("yes|no|[1-9][0-9]?")), ({"guided_regex": "x{2,4}"}, matches("x{2,4}")),
+    ({"guided_choice": ["left", "right"]}, matches("left|right")),
+    ({"structured_outputs": {"json": SCHEMA}}, is_answer), ({"structured_outputs": {"regex": "x{2,4}", "disable_fallback": True}}, matches("x{2,4}")),
+    ({"structured_outputs": {"choice": ["left", "right"], "json": None}}, matches("left|right")),
+    ({"structured_outputs": {"grammar": GBNF}}, matches("yes|no|[1-9][0-9]?")),
+]
+
+
+@pytest.mark.parametrize("fields, check", EVERYWHERE + BY_OTHER_NAMES)
+def test_an_answer_is_what_it_has_to_be(acme, fields, check):
+    for path, start in ROUTES + ([("/infer", HELLO)] if (fields, check) in EVERYWHERE else []):
+        for more in ({"temperature": 0}, {"temperature": 1.5, "seed": 3}, {"temperature": 1, "seed": 5, "ignore_eos": True}):
+            body = {**start, "max_tokens": 400, **fields, **more}
+            answer = good(acme.post(path, body))
+            choice = answer if path == "/infer" else answer["choices"][0]
+            if choice["finish_reason"] == "stop":
+                check(text_of(choice))
+                events = [data for _, data in acme.events(path, **body)]
+                pieces = [d.get("text", "") if path == "/infer" else "".join(c.get("text") or c.get("delta", {}).get("content", "")
+                                                                            for c in d["choices"]) for d in events[:-1]]
+                assert "".join(pieces) == text_of(choice)
+
+
+def test_any_object(acme):
+    ended = 0
+    for seed in range(10):
+        answer = good(acme.post(CHAT, {**TALK, "max_tokens": 200, "seed": seed, "response_format": {"type": "json_object"}}))["choices"][0]
+        assert text_of(answer).lstrip(" \n\t")[:1] in ("{", "")
+        if answer["finish_reason"] == "stop":
+            is_object(text_of(answer))
+            ended += 1
+    assert ended > 0
+
+
+def test_several_answers_are_each_what_they_have_to_be(acme):
+    body = {"prompt": PROMPTS[:2], "n": 4, "max_tokens": 300, "temperature": 1.5, "seed": 1, "choice": ["one", "two", "three hundred", "four"]}
+    whole = good(acme.post(COMPLETIONS, {**body, "model": "voice", "logprobs": 1}))
+    assert {c["text"] for c in whole["choices"]} <= set(body["choice"]) and len({c["text"] for c in whole["choices"]}) > 1
+    assert all(c["finish_reason"] == "stop" for c in whole["choices"])
+    alone = [good(acme.post(COMPLETIONS, {**body, "model": "voice", "prompt": p, "n": 1, "seed": 1 + i}))["choices"][0]["text"]
+             for p in PROMPTS[:2] for i in range(4)]
+    assert [c["text"] for c in whole["choices"]] == alone
+
+
+@pytest.mark.parametrize("fields, code, param", [
+    ({"response_format": "json"}, "invalid_type", "response_format"),
+    ({"response_format": {"type": "xml"}}, "unsupported_value", "response_format"),
+    ({"response_format": {"type": "json_schema"}}, "missing_field", "response_format"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}, "missing_field", "response_format"),
+    ({"response_format": {"type": "json_object", "bogus": 1}}, "unknown_field", "bogus"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}}}, "schema_invalid", None),
+    ({"grammar": "root ::= ("}, "grammar_malformed", None),
+    ({"grammar": "root ::= other"}, None, None),
+    ({"grammar": 5}, "invalid_type", "grammar"),
+    ({"regex": "(a"}, "regex_malformed", None),
+    ({"regex": r"\ba"}, "regex_unsupported", None),
+    ({"choice": []}, "choice_malformed", "choice"),
+    ({"choice": ["a", 5]}, "invalid_type", "choice"),
+    ({"choice": "a"}, "invalid_type", "choice"),
+    ({"choice": ["a"], "regex": "a"}, "field_conflict", None),
+    ({"response_format": {"type": "json_object"}, "grammar": GBNF}, "field_conflict", None),
+])
+def test_what_no_answer_can_be(acme, fields, code, param):
+    for path, start in [*ROUTES, ("/infer", HELLO)]:
+        for stream in ({}, {"stream": True}):
+            answer = acme.post(path, {**start, **fields, **stream})
+            assert answer.status == 400 and code in (None, answer.json["error"]["code"]), answer
+            assert param in (None, answer.json["error"]["param"]) and answer.json["error"]["param"], answer
+
+
+def test_what_no_answer_can_be_by_other_names(acme):
+    for fields, code in (({"guided_json": "{"}, "schema_invalid"), ({"guided_choice": "a"}, "invalid_type"), ({"structured_outputs": []}, "invalid_type"),
+                         ({"structured_outputs": {"json_object": 1}}, "invalid_type"), ({"structured_outputs": {"structural_tag": "x"}}, "unknown_field"),
+                         ({"guided_regex": "a", "guided_choice": ["a"]}, "field_conflict"), ({"guided_grammar": {}}, "invalid_type")):
+        answer = acme.post(CHAT, {**TALK, **fields})
+        assert (answer.status, answer.json["error"]["code"]) == (400, code), answer
+
+
+def test_models_of_numbers_have_no_grammar(mlp, tenant):
+    answer = tenant.infer(input=[0] * 8, regex="a")
+    assert (answer.status, answer.code) == (400, "input_unsupported")

@@ -1,0 +1,35 @@
+/* What answers have to be, as requests ask for it: schemas, grammars, expressions and choices, compiled once
+ * and kept by their content for those that ask the same again. Any thread compiles; that takes a while, so
+ * not the HTTP thread. Constraints are for the engine's thread, once they are made. */
+#pragma once
+#include <jansson.h>
+
+#include "core/base/err.h"
+#include "core/engine/constraint.h"
+#include "core/grammar/tokens/guide.h"
+#include "core/tokenizer/tokenizer.h"
+
+enum { GRAMMARS_KEPT = 16 };
+
+enum grammars_kind {
+    GRAMMARS_NONE,
+    GRAMMARS_OBJECT, /* any JSON object; no value */
+    GRAMMARS_SCHEMA, /* a JSON Schema */
+    GRAMMARS_GBNF,   /* a string */
+    GRAMMARS_REGEX,  /* a string */
+    GRAMMARS_CHOICE  /* an array of strings */
+};
+
+struct grammars;
+/* For the tokens of a model: `vocab_size` logits, of which `ends` end an answer. Borrows the tokenizer; its
+ * tokens are read when they are needed first. */
+MUST_USE int grammars_new(struct grammars **out, const struct tokenizer *t, int vocab_size,
+                          const int32_t *ends, size_t end_count, struct err *e);
+void grammars_free(struct grammars *g); /* NULL is fine; nobody compiles or is constrained any more */
+
+/* *out: a new reference. Errors: those of json_schema.h, gbnf.h, regex.h, choice.h and automaton_compile,
+ * "out_of_memory". */
+MUST_USE int grammars_compile(struct grammars *g, enum grammars_kind kind, const json_t *value,
+                              struct guide **out, struct err *e);
+/* One answer's text under a guide. Error: "out_of_memory". */
+MUST_USE int grammars_constrain(struct guide *guide, struct constraint **out, struct err *e);
