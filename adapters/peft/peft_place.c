@@ -1,7 +1,9 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "adapters/peft/peft_stages.h"
+#include "core/system/file.h"
 
 enum { PATH_BYTES = 256 };
 
@@ -31,6 +33,8 @@ static const struct ending {
     {".lora_embedding_B", "", PEFT_ROLE_B, .named = true, .embedding = true},
     {".lora_magnitude_vector", "", PEFT_ROLE_MAGNITUDE, .named = false},
     {".lora_magnitude_vector", ".weight", PEFT_ROLE_MAGNITUDE, .named = true},
+    {".original_module", ".weight", PEFT_ROLE_ORIGINAL, .leaf = "weight"},
+    {".modules_to_save", ".weight", PEFT_ROLE_COPY, .leaf = "weight"},
     {".original_module", ".bias", PEFT_ROLE_COPY, .leaf = "bias"},
     {".modules_to_save", ".bias", PEFT_ROLE_COPY, .leaf = "bias"},
     {".token_adapter", ".trainable_tokens_delta", PEFT_ROLE_ROWS, .leaf = "weight"},
@@ -92,9 +96,15 @@ static bool is_targeted(const struct peft_load *l, int site)
     return site >= 0 && l->targets[site].targeted;
 }
 
+/* Embedding and head, which PEFT adds to a file by itself where it takes them for changed. */
+static bool adds_itself(const struct peft_load *l, const struct slot *s)
+{
+    enum site_kind kind = s->site < 0 ? SITE_KINDS : l->sites[s->site].kind;
+    return kind == SITE_LM_HEAD || kind == SITE_EMBEDDING;
+}
+
 /* Which of the base's tensors may come with a file: those of modules_to_save; biases, where `bias` has them,
- * under either name (before PEFT 0.6 a target's had no base_layer); the embedding and the head, which PEFT
- * adds by itself. */
+ * under either name (before PEFT 0.6 a target's had no base_layer); the embedding and the head. */
 static bool takes_slot(const struct peft_load *l, int slot, const struct ending *n)
 {
     bool base_layer = n->base_layer, has_rows = l->rows[slot].indices != NULL;
@@ -108,15 +118,17 @@ static bool takes_slot(const struct peft_load *l, int slot, const struct ending 
         return !base_layer;
     if (strcmp(s->leaf, "bias") == 0)
         return l->config.bias == PEFT_BIAS_ALL || (l->config.bias == PEFT_BIAS_TARGETS && targeted);
-    enum site_kind kind = s->site < 0 ? SITE_KINDS : l->sites[s->site].kind;
-    return kind == SITE_LM_HEAD || kind == SITE_EMBEDDING;
+    return adds_itself(l, s);
 }
 
 /* With bias = "all" PEFT saves every bias that it finds: of a saved module also the one of the module before
- * training, and its own a second time. On loading neither is used. */
+ * training, and its own a second time. The same of the weights of embedding and head where it adds these by
+ * itself. On loading neither is used. */
 static bool takes_copy(const struct peft_load *l, int slot)
 {
-    return l->saved[slot] && l->config.bias == PEFT_BIAS_ALL;
+    const struct slot *s = &l->slots[slot];
+    bool bias = strcmp(s->leaf, "bias") == 0;
+    return l->saved[slot] && (bias ? l->config.bias == PEFT_BIAS_ALL : adds_itself(l, s));
 }
 
 static bool takes_site(const struct peft_load *l, int site, const struct ending *n)
@@ -143,6 +155,7 @@ static bool takes(const struct peft_load *l, int index, const struct ending *n, 
     case PEFT_ROLE_BASE:
         return takes_slot(l, index, n);
     case PEFT_ROLE_COPY:
+    case PEFT_ROLE_ORIGINAL:
         return takes_copy(l, index);
     default:
         return takes_site(l, index, n);
@@ -227,6 +240,29 @@ static const struct tensor **place_of(struct peft_load *l, struct peft_place pla
     return place.role == PEFT_ROLE_A ? &s->a : place.role == PEFT_ROLE_B ? &s->b : &s->magnitude;
 }
 
+static bool is_unused(struct peft_place place)
+{
+    return place.role == PEFT_ROLE_COPY || place.role == PEFT_ROLE_ORIGINAL;
+}
+
+/* Where PEFT adds embedding and head by itself, a magnitude is there under both of its names. 1, 0, or -1
+ * with an error. */
+static int is_same(const struct peft_load *l, const struct tensor *t, const struct tensor *other,
+                   struct err *e)
+{
+    if (t->dtype != other->dtype || t->dimensions != 1 || other->dimensions != 1 || t->bytes != other->bytes)
+        return 0;
+    char *bytes = malloc(2 * t->bytes + 1);
+    if (!bytes)
+        return err_memory(e);
+    int result = -1;
+    if (file_pread(l->weights_fd, bytes, t->bytes, t->offset, e) == 0 &&
+        file_pread(l->weights_fd, bytes + t->bytes, t->bytes, other->offset, e) == 0)
+        result = memcmp(bytes, bytes + t->bytes, t->bytes) == 0;
+    free(bytes);
+    return result;
+}
+
 static int place_tensors(struct peft_load *l, struct err *e)
 {
     const struct tensor *named = NULL;
@@ -236,9 +272,16 @@ static int place_tensors(struct peft_load *l, struct err *e)
         struct peft_place place;
         if (peft_place_find(l, t, &place, e) != 0 || check_name(t, place, &named, &named_place, e) != 0)
             return -1;
-        if (place.role == PEFT_ROLE_COPY)
+        if (is_unused(place)) {
+            l->has_copies = true;
             continue;
+        }
         const struct tensor **found = place_of(l, place);
+        int same = *found && place.role == PEFT_ROLE_MAGNITUDE ? is_same(l, *found, t, e) : 0;
+        if (same < 0)
+            return -1;
+        if (same)
+            continue;
         if (*found)
             return refuse(t, "adapter_unexpected_tensor", "the same tensor is there under another name", NULL,
                           e);
@@ -343,18 +386,18 @@ static int check_rows_shape(const struct peft_load *l, const struct tensor *t, i
 /* A copy is of a bias or of rows. */
 static int check_copies(const struct peft_load *l, struct err *e)
 {
-    if (l->config.bias != PEFT_BIAS_ALL && !l->config.tokens)
-        return 0; /* there are none */
+    if (!l->has_copies)
+        return 0;
     for (size_t i = 0; i < safetensors_count(l->weights); i++) {
         const struct tensor *t = safetensors_at(l->weights, i);
         struct peft_place place;
         if (peft_place_find(l, t, &place, e) != 0)
             return -1;
-        if (place.role != PEFT_ROLE_COPY)
+        if (!is_unused(place))
             continue;
         const struct slot *s = &l->slots[place.index];
-        if ((s->cols ? check_rows_shape(l, t, place.index, e)
-                     : check_shape(t, s->rows, 0, "as in the base", e)) != 0)
+        if ((l->rows[place.index].indices ? check_rows_shape(l, t, place.index, e)
+                                          : check_shape(t, s->rows, s->cols, "as in the base", e)) != 0)
             return -1;
     }
     return 0;

@@ -71,6 +71,7 @@ struct peft_load {
     int64_t parameters;            /* of what replaces the base's */
     uint8_t version[SHA256_BYTES]; /* zeros of what was stored */
     struct safetensors *weights;   /* the result's */
+    bool has_copies;               /* tensors that are not used */
     int weights_fd;                /* the result's */
     struct peft *result;           /* owned until it is handed over */
     bool stored, allow_no_effect;  /* the options */
@@ -121,8 +122,9 @@ enum peft_role {
     PEFT_ROLE_B,
     PEFT_ROLE_MAGNITUDE,
     PEFT_ROLE_BASE,
-    PEFT_ROLE_ROWS, /* of a slot */
-    PEFT_ROLE_COPY, /* of a slot, which PEFT saves beside it and does not use */
+    PEFT_ROLE_ROWS,     /* of a slot */
+    PEFT_ROLE_COPY,     /* of a slot, which PEFT saves beside it and does not use */
+    PEFT_ROLE_ORIGINAL, /* the same of a saved slot, as it was before training */
 };
 struct peft_place {
     enum peft_role role;

@@ -172,6 +172,50 @@ static int scan_copy(struct peft_load *l, const struct tensor *t, struct err *e)
     return l->stored ? 0 : scan_tensor(l, t, NULL, &largest, ignored, e);
 }
 
+/* The base's own beside a saved one. Where lm_head and the embedding are one matrix, PEFT loads it into the
+ * other one, too, unless that is saved as well. */
+static int scan_original(struct peft_load *l, struct peft_place place, const struct tensor *t, struct err *e)
+{
+    int other = peft_tied_partner(l, place.index);
+    size_t count = (size_t)tensor_elements(t);
+    uint8_t ignored[SHA256_BYTES];
+    double largest = 0;
+    bool differs = false;
+    if (l->stored || other < 0 || l->saved[other])
+        return scan_copy(l, t, e);
+    float *values = malloc(count * sizeof *values);
+    if (!values)
+        return err_memory(e);
+    int result = scan_tensor(l, t, values, &largest, ignored, e);
+    if (result == 0)
+        result = compare_base(l->model, place.index, 0, values, count, &differs, e);
+    free(values);
+    if (result != 0 || !differs)
+        return result;
+    return err_set(e, "adapter_unsupported_feature",
+                   "tensor %s is another matrix than this base has, and %s is not saved", t->name,
+                   l->slots[other].path);
+}
+
+static int scan_one(struct peft_load *l, struct peft_place place, const struct tensor *t,
+                    struct sha256 *version, struct err *e)
+{
+    switch (place.role) {
+    case PEFT_ROLE_BASE:
+        return read_slot(l, place, version, e);
+    case PEFT_ROLE_ROWS:
+        return read_rows(l, place, version, e);
+    case PEFT_ROLE_COPY:
+        return scan_copy(l, t, e);
+    case PEFT_ROLE_ORIGINAL:
+        return scan_original(l, place, t, e);
+    case PEFT_ROLE_MAGNITUDE: /* or what is the same under another name */
+        return t == l->site_found[place.index].magnitude ? scan_site(l, place, t, version, e) : 0;
+    default:
+        return scan_site(l, place, t, version, e);
+    }
+}
+
 /* Goes through every tensor in order of name. */
 static int scan_tensors(struct peft_load *l, struct sha256 *version, struct err *e)
 {
@@ -180,10 +224,7 @@ static int scan_tensors(struct peft_load *l, struct sha256 *version, struct err 
         struct peft_place place;
         if (peft_place_find(l, t, &place, e) != 0)
             return -1;
-        if ((place.role == PEFT_ROLE_BASE   ? read_slot(l, place, version, e)
-             : place.role == PEFT_ROLE_ROWS ? read_rows(l, place, version, e)
-             : place.role == PEFT_ROLE_COPY ? scan_copy(l, t, e)
-                                            : scan_site(l, place, t, version, e)) != 0)
+        if (scan_one(l, place, t, version, e) != 0)
             return -1;
     }
     return 0;

@@ -116,3 +116,41 @@ def test_rows_do_not_add_up(daemons):
     assert tenant.upload(os.path.join(FIXTURES, "adapters", "llama", "tokens-both"), name="tokens").status == 201
     answer = tenant.infer(adapter=[{"adapter": "plain"}, {"adapter": "tokens"}], tokens=[1, 2], max_tokens=1)
     assert (answer.status, answer.code) == (422, "adapter_unsupported_feature"), answer
+
+
+def with_tensors(directory, extra):
+    """The weights of an adapter with further F32 tensors: name -> (shape, bytes), or the name of one that is there."""
+    raw = read(os.path.join(directory, "adapter_model.safetensors"))
+    length = struct.unpack("<Q", raw[:8])[0]
+    header, data = json.loads(raw[8 : 8 + length]), raw[8 + length :]
+    for name, value in extra.items():
+        if isinstance(value, str):
+            begin, end = header[value]["data_offsets"]
+            value = header[value]["shape"], data[begin:end]
+        header[name] = {"dtype": "F32", "shape": value[0], "data_offsets": [len(data), len(data) + len(value[1])]}
+        data += value[1]
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+HEAD = "base_model.model.lm_head"
+
+
+@pytest.mark.parametrize("model, name, extra, code", [
+    # What PEFT writes of a base whose vocabulary has grown: the saved matrix three times, or a magnitude twice.
+    ("llama", "save-head", {".modules_to_save.weight": ".weight", ".original_module.weight": ([320, 64], bytes(81920))}, None),
+    ("llama", "save-head", {".modules_to_save.weight": ([64, 320], bytes(81920))}, "adapter_shape_mismatch"),
+    ("llama", "save-head", {".original_module.weight": ([320, 64], b"\xff" * 81920)}, "adapter_not_finite"),
+    ("llama", "lm-head", {".original_module.weight": ([320, 64], bytes(81920))}, "adapter_unexpected_tensor"),
+    # On a tied base PEFT loads the original into the embedding, too.
+    ("qwen2", "tied-save-head", {".modules_to_save.weight": ".weight"}, None),
+    ("qwen2", "tied-save-head", {".original_module.weight": ([320, 64], bytes(81920))}, "adapter_unsupported_feature"),
+])
+def test_copies_beside_what_is_saved(daemons, model, name, extra, code):
+    tenant, directory = daemons(model), os.path.join(FIXTURES, "adapters", model, name)
+    extra = {HEAD + ending: HEAD + value if isinstance(value, str) else value for ending, value in extra.items()}
+    config = read(os.path.join(directory, "adapter_config.json"))
+    answer = tenant.upload(name="copies", config=config, weights=with_tensors(directory, extra))
+    assert answer.code == code, answer
+    if not code:
+        assert answer.json["version"] == tenant.upload(directory, name="copies").json["version"]
