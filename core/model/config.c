@@ -8,7 +8,7 @@
 #include "core/format/json_file.h"
 
 enum { CONFIG_BYTES_MAX = 1 << 20 };
-enum { WINDOW_DEFAULT = 4096, WINDOW_LAYERS_DEFAULT = 28 }; /* of transformers */
+enum { WINDOW_LAYERS_DEFAULT = 28 }; /* of transformers */
 
 /* ---- reading fields ---- */
 
@@ -117,9 +117,17 @@ static int check_switches(const json_t *root, struct err *e)
         if (!is_off)
             return unsupported(off[i], value, e);
     }
-    const json_t *scaled = json_object_get(root, "scale_attn_weights");
-    if (!absent(scaled) && !json_is_true(scaled))
-        return unsupported("scale_attn_weights", scaled, e);
+    return 0;
+}
+
+/* What the family has anyway cannot be switched off. */
+static int check_always(const json_t *root, const struct family *f, struct err *e)
+{
+    for (size_t i = 0; i < sizeof f->always / sizeof *f->always && f->always[i]; i++) {
+        const json_t *value = json_object_get(root, f->always[i]);
+        if (!absent(value) && !json_is_true(value))
+            return unsupported(f->always[i], value, e);
+    }
     return 0;
 }
 
@@ -133,7 +141,7 @@ static bool in_list(const char *name, const char *const *list, size_t count)
 
 /* A field that nobody here knows and that switches something on. Numbers and words may pass: they have no
  * "off". */
-static int check_unknown(const json_t *root, struct err *e)
+static int check_unknown(const json_t *root, const struct family *f, struct err *e)
 {
     static const char *const known[] = {
         "architectures",
@@ -164,12 +172,16 @@ static int check_unknown(const json_t *root, struct err *e)
         "pad_token_id",
         "_attn_implementation_autoset",
     };
+    size_t always = 0;
     const char *field;
     json_t *value;
+    while (always < sizeof f->always / sizeof *f->always && f->always[always])
+        always++;
     json_object_foreach((json_t *)root, field, value)
     {
         bool on = json_is_true(value) || json_object_size(value) > 0 || json_array_size(value) > 0;
-        if (on && !in_list(field, known, sizeof known / sizeof *known)) {
+        if (on && !in_list(field, known, sizeof known / sizeof *known) &&
+            !in_list(field, f->always, always)) {
             unsupported(field, value, e);
             return err_hint(e, "This field is not known here and may change what the model computes.");
         }
@@ -200,7 +212,7 @@ static int read_window_fields(const json_t *root, const struct config *c, struct
     if (!absent(first) && !json_is_integer(first))
         return malformed("max_window_layers", "an integer", e);
     bool chosen = c->family->window == WINDOW_CHOSEN;
-    *out = (struct window){.length = length ? json_integer_value(length) : WINDOW_DEFAULT,
+    *out = (struct window){.length = length ? json_integer_value(length) : c->family->window_default,
                            .is_said = !absent(length),
                            .first = !chosen         ? 0
                                     : absent(first) ? WINDOW_LAYERS_DEFAULT
@@ -441,8 +453,9 @@ static int read_biases(const json_t *root, struct config *c, struct err *e)
 static int read_decoder(const json_t *root, struct config *c, struct err *e)
 {
     if (check_architecture(root, c->family, e) != 0 || check_switches(root, e) != 0 ||
-        check_unknown(root, e) != 0 || read_activation(root, c->family, e) != 0 ||
-        read_biases(root, c, e) != 0 || read_shapes(root, c, e) != 0 || read_window(root, c, e) != 0)
+        check_always(root, c->family, e) != 0 || check_unknown(root, c->family, e) != 0 ||
+        read_activation(root, c->family, e) != 0 || read_biases(root, c, e) != 0 ||
+        read_shapes(root, c, e) != 0 || read_window(root, c, e) != 0)
         return -1;
     if (!c->family->learned_positions && read_rope(root, &c->rope, e) != 0)
         return -1;
@@ -467,7 +480,7 @@ static int read_mlp(const json_t *root, struct config *c, struct err *e)
     if (!absent(activation) &&
         (!json_is_string(activation) || strcmp(json_string_value(activation), "relu") != 0))
         return unsupported("activation", activation, e);
-    return check_unknown(root, e);
+    return check_unknown(root, c->family, e);
 }
 
 static int read_family(const json_t *root, struct config *c, struct err *e)

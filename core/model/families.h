@@ -29,6 +29,8 @@ struct family {
     bool qk_norm;                              /* RMS norm of each head's q and k before the rotation */
     bool gated;                                /* down(silu(gate) * up); otherwise down(gelu_tanh(up)) */
     enum window_rule window;
+    int window_default;    /* where the field is left out; 0: none */
+    const char *always[4]; /* config fields of what it has anyway: true, or left out */
     /* config fields */
     const char *field_hidden, *field_layers, *field_heads, *field_intermediate, *field_context, *field_eps,
         *field_activation;
