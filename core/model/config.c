@@ -218,8 +218,8 @@ static int read_window_fields(const json_t *root, const struct config *c, struct
                                     : absent(first) ? WINDOW_LAYERS_DEFAULT
                                                     : json_integer_value(first),
                            .types = json_object_get(root, "layer_types")};
-    out->is_on =
-        !json_is_null(length) && (c->family->window == WINDOW_EVERY || (chosen && json_is_true(use)));
+    out->is_on = (length ? !json_is_null(length) : c->family->window_default > 0) &&
+                 (c->family->window == WINDOW_EVERY || (chosen && json_is_true(use)));
     if (out->is_on && out->length < 1)
         return unsupported("sliding_window", length, e);
     return 0;

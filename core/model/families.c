@@ -3,15 +3,19 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ROTARY_NAMES                                                                                      \
+/* What families have in common, to be put together; a field stands in one of them or in the entry. */
+#define ROTARY                                                                                            \
     .prefix = "model.", .embed = "embed_tokens", .layer_prefix = "layers.", .final_norm = "norm",         \
     .attention_norm = "input_layernorm", .mlp_norm = "post_attention_layernorm", .q = "self_attn.q_proj", \
-    .k = "self_attn.k_proj", .v = "self_attn.v_proj", .o = "self_attn.o_proj", .gate = "mlp.gate_proj",   \
-    .up = "mlp.up_proj", .down = "mlp.down_proj", .field_hidden = "hidden_size",                          \
-    .field_layers = "num_hidden_layers", .field_heads = "num_attention_heads",                            \
-    .field_intermediate = "intermediate_size", .field_context = "max_position_embeddings",                \
-    .field_eps = "rms_norm_eps", .field_activation = "hidden_act", .activations = {"silu", "swish"},      \
-    .gated = true, .eps_default = 1e-6, .lora_targets = {"q_proj", "v_proj"}
+    .k = "self_attn.k_proj", .v = "self_attn.v_proj", .o = "self_attn.o_proj",                            \
+    .field_hidden = "hidden_size", .field_layers = "num_hidden_layers",                                   \
+    .field_heads = "num_attention_heads", .field_intermediate = "intermediate_size",                      \
+    .field_context = "max_position_embeddings", .field_activation = "hidden_act"
+#define LORA_Q_V .lora_targets = {"q_proj", "v_proj"}
+#define RMS_NORM .field_eps = "rms_norm_eps", .eps_default = 1e-6
+#define SILU_GATED                                                                        \
+    .gated = true, .gate = "mlp.gate_proj", .up = "mlp.up_proj", .down = "mlp.down_proj", \
+    .activations = {"silu", "swish"}
 
 static const struct family families[] = {
     {.name = "llama",
@@ -21,7 +25,10 @@ static const struct family families[] = {
      .mlp_bias_field = true,
      .gguf = "llama",
      .gguf_permuted = true,
-     ROTARY_NAMES},
+     ROTARY,
+     RMS_NORM,
+     SILU_GATED,
+     LORA_Q_V},
     {.name = "mistral",
      .architecture = "MistralForCausalLM",
      .bare_architecture = "MistralModel",
@@ -30,7 +37,10 @@ static const struct family families[] = {
      .window_default = 4096,
      .gguf = "llama", /* converters call it that */
      .gguf_permuted = true,
-     ROTARY_NAMES},
+     ROTARY,
+     RMS_NORM,
+     SILU_GATED,
+     LORA_Q_V},
     {.name = "qwen2",
      .architecture = "Qwen2ForCausalLM",
      .bare_architecture = "Qwen2Model",
@@ -39,7 +49,10 @@ static const struct family families[] = {
      .gguf = "qwen2",
      .kv_heads_default = 32,
      .qkv_bias = true,
-     ROTARY_NAMES},
+     ROTARY,
+     RMS_NORM,
+     SILU_GATED,
+     LORA_Q_V},
     {.name = "qwen3",
      .architecture = "Qwen3ForCausalLM",
      .bare_architecture = "Qwen3Model",
@@ -52,7 +65,27 @@ static const struct family families[] = {
      .qk_norm = true,
      .q_norm = "self_attn.q_norm",
      .k_norm = "self_attn.k_norm",
-     ROTARY_NAMES},
+     ROTARY,
+     RMS_NORM,
+     SILU_GATED,
+     LORA_Q_V},
+    {.name = "starcoder2",
+     .architecture = "Starcoder2ForCausalLM",
+     .bare_architecture = "Starcoder2Model",
+     .always = {"use_bias"},
+     .window = WINDOW_EVERY,
+     .kv_heads_default = 2,
+     .layer_norm = true,
+     .qkv_bias = true,
+     .o_bias = true,
+     .mlp_bias = true,
+     .tied_default = true,
+     .field_eps = "norm_epsilon",
+     .eps_default = 1e-5,
+     .up = "mlp.c_fc",
+     .down = "mlp.c_proj",
+     .activations = {"gelu_pytorch_tanh"},
+     ROTARY},
     {.name = "gpt2",
      .architecture = "GPT2LMHeadModel",
      .bare_architecture = "GPT2Model",

@@ -162,8 +162,8 @@ static void check_mlp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        MODEL("llama"),          MODEL("llama3-rope"), MODEL("mistral"),
-        MODEL("mistral-window"), MODEL("qwen2"),       MODEL("qwen2-window"),
-        MODEL("qwen3"),          MODEL("gpt2"),        cmocka_unit_test(check_mlp)};
+        MODEL("llama"),      MODEL("llama3-rope"),       MODEL("mistral"), MODEL("mistral-window"),
+        MODEL("qwen2"),      MODEL("qwen2-window"),      MODEL("qwen3"),   MODEL("gpt2"),
+        MODEL("starcoder2"), cmocka_unit_test(check_mlp)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,7 @@ static const struct subject subjects[] = {
                         "tied-save-embed", "tied-save-head", "tied-lora", "tokens-tied-head"}),
     IN_EVERY_PRECISION("qwen2-window", {"r8-all"}),
     IN_EVERY_PRECISION("qwen3", {"r8-all"}),
+    IN_EVERY_PRECISION("starcoder2", {"r8-all", "save-norms"}),
     IN_EVERY_PRECISION("gpt2", {"r8-conv1d", "r4-attn", "wte"}),
 };
 

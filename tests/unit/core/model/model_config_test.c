@@ -27,6 +27,7 @@ static const struct {
     {"qwen3", "{\"model_type\": \"qwen3\", " ROTARY "}"},
     {"gpt2", "{\"model_type\": \"gpt2\", \"n_embd\": 64, \"n_layer\": 3, \"n_head\": 4, \"n_positions\": 256,"
              "\"vocab_size\": 320}"},
+    {"starcoder2", "{\"model_type\": \"starcoder2\", " ROTARY "}"},
     {"mlp", "{\"model_type\": \"mlp\", \"layer_sizes\": [16, 128, 64, 10]}"},
 };
 
@@ -224,6 +225,8 @@ static const struct {
 } windows[] = {
     {"llama", "{\"sliding_window\": 16}", 0, NULL}, /* the family has none */
     {"mistral", "{\"sliding_window\": null}", 0, NULL},
+    {"starcoder2", "{\"use_bias\": true}", 0, NULL}, /* none by default */
+    {"starcoder2", "{\"sliding_window\": 24, \"norm_epsilon\": 1e-05}", 24, "sss"},
     {"mistral", "{\"sliding_window\": 255}", 255, "sss"},
     {"mistral", "{\"sliding_window\": 256}", 0, NULL}, /* the context is no longer */
     {"mistral", "{\"sliding_window\": \"-\"}", 0, NULL},
@@ -306,6 +309,9 @@ static const struct {
     {"gpt2", "{\"activation_function\": \"gelu\"}", "model_unsupported", "activation_function"},
     {"gpt2", "{\"activation_function\": \"relu\"}", "model_unsupported", "activation_function"},
     {"gpt2", "{\"scale_attn_weights\": false}", "model_unsupported", "scale_attn_weights"},
+    {"starcoder2", "{\"use_bias\": false}", "model_unsupported", "use_bias"},
+    {"starcoder2", "{\"hidden_act\": \"gelu\"}", "model_unsupported", "hidden_act"},
+    {"llama", "{\"use_bias\": true}", "model_unsupported", "use_bias"},
     {"gpt2", "{\"scale_attn_by_inverse_layer_idx\": true}", "model_unsupported",
      "scale_attn_by_inverse_layer_idx"},
     {"gpt2", "{\"reorder_and_upcast_attn\": true}", "model_unsupported", "reorder_and_upcast_attn"},
