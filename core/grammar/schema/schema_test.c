@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/grammar/json/json_pattern.h"
 #include "core/grammar/schema/schema_keywords.h"
 
 static enum schema_verdict worse(enum schema_verdict a, enum schema_verdict b)
@@ -127,6 +128,32 @@ static enum schema_verdict test_members(const json_t *schema, const json_t *valu
     return v;
 }
 
+static enum schema_verdict test_pattern(const json_t *pattern, const json_t *value)
+{
+    struct err ignored;
+    const char *text = json_string_value(value);
+    if (!json_is_string(pattern) || strlen(text) != json_string_length(value))
+        return SCHEMA_UNKNOWN;
+    int matches = json_pattern_matches(json_string_value(pattern), text, &ignored);
+    return matches < 0 ? SCHEMA_UNKNOWN : truth(matches);
+}
+
+/* By prefixItems or a list of items, and by what the others have to be. */
+static enum schema_verdict test_items(const json_t *schema, const json_t *value)
+{
+    const json_t *first = json_object_get(schema, "prefixItems"), *others = json_object_get(schema, "items");
+    if (json_is_array(others)) {
+        first = others;
+        others = json_object_get(schema, "additionalItems");
+    }
+    enum schema_verdict v = SCHEMA_VALID;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *of = i < json_array_size(first) ? json_array_get(first, i) : others;
+        v = of ? worse(v, schema_test(of, json_array_get(value, i))) : v;
+    }
+    return v;
+}
+
 static enum schema_verdict test_keyword(const json_t *schema, const char *name, const json_t *bound,
                                         const json_t *value)
 {
@@ -142,6 +169,13 @@ static enum schema_verdict test_keyword(const json_t *schema, const char *name, 
         return test_required(bound, value);
     if (strcmp(name, "properties") == 0 || strcmp(name, "additionalProperties") == 0)
         return test_members(schema, value);
+    if (strcmp(name, "pattern") == 0)
+        return test_pattern(bound, value);
+    if (strcmp(name, "uniqueItems") == 0)
+        return json_is_true(bound) ? SCHEMA_UNKNOWN : SCHEMA_VALID;
+    if (strcmp(name, "prefixItems") == 0 || strcmp(name, "items") == 0 ||
+        strcmp(name, "additionalItems") == 0)
+        return test_items(schema, value);
     return SCHEMA_UNKNOWN;
 }
 

@@ -208,6 +208,10 @@ static void texts_match_as_the_schema_says(void **state)
          {"{}", "{\"a\":1,\"b\":2}"},
          {"{\"c\":1}", "{\"a\":\"\"}"}},
         {"{\"propertyNames\": {\"maxLength\": 2}, \"type\": \"object\"}", {"{\"ab\":1}"}, {"{\"abc\":1}"}},
+        {"{\"enum\": [\"ab\", \"b\", \"c\", 1, [1], [\"x\"]], \"pattern\": \"b\", \"items\": {\"type\": "
+         "\"integer\"}}",
+         {"\"ab\"", "\"b\"", "1", "[1]"},
+         {"\"c\"", "[\"x\"]"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check(&cases[i]);
@@ -308,6 +312,10 @@ static void any_object(void **state)
     assert_true(matching_whole(a, "{\"a\": [1, {\"b\": null}]}", 23));
     assert_false(matching_whole(a, "[]", 2));
     assert_false(matching_whole(a, "{} ", 3));
+    char deep[3000];
+    memset(deep, '[', sizeof deep);
+    memcpy(deep, "{\"a\":", 5);
+    assert_in_range(matching_prefix(a, deep, sizeof deep), 500, 520);
     automaton_unref(a);
 }
 
