@@ -225,7 +225,11 @@ disconnects: all
 	@ADAPTERD_DISCONNECTS=$(or $(N),10000) $(promise)
 drains: all
 	@ADAPTERD_DRAINS=$(or $(N),500) $(promise)
-.PHONY: crowds fairness disconnects drains
+# Answers of the demo under N JSON schemas at random, from SEED on.
+schemas: all
+	@ADAPTERD_SCHEMAS=$(or $(N),1000) ADAPTERD_SCHEMAS_SEED=$(or $(SEED),1) ADAPTERD_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 \
+		$(PYTHON) -m pytest -q -s --color=no tests/e2e/inference/test_schemas.py -k random
+.PHONY: crowds fairness disconnects drains schemas
 
 # Every target for FUZZ_SECONDS under AddressSanitizer and UndefinedBehaviorSanitizer, or only FUZZ_TARGETS; what is found
 # on the way is kept in build-fuzz/fuzz/found and begun with the next time.

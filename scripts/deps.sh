@@ -28,6 +28,7 @@ build library libcurl libcurl4-openssl-dev
 run command curl curl
 test library cmocka libcmocka-dev
 test python pytest python3-pytest
+test python jsonschema python3-jsonschema
 ci command clang clang
 fuzz command clang clang
 fuzz runtime fuzzer libclang-rt-dev

@@ -39,6 +39,7 @@ static const struct {
     {"schema_unsupported", 400},
     {"schema_invalid", 400},
     {"schema_too_large", 400},
+    {"schema_unsatisfiable", 400},
     {"grammar_malformed", 400},
     {"grammar_too_large", 400},
     {"grammar_too_deep", 400},

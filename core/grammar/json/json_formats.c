@@ -12,7 +12,8 @@
 #define TIME \
     "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 
-#define LABEL "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+/* A little shorter than they may be, so that four of them are no longer than a name may be: 253. */
+#define LABEL "[A-Za-z0-9](?:[A-Za-z0-9-]{0,60}[A-Za-z0-9])?"
 #define HOSTNAME LABEL "(?:\\." LABEL "){0,3}"
 #define ATOM "[A-Za-z0-9_+-]{1,20}"
 
