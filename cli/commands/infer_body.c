@@ -125,23 +125,85 @@ static int set_number(json_t *body, const struct args *a, const char *option, co
     return given ? set(body, name, json_real(value), e) : 0;
 }
 
-static int set_stops(json_t *body, const struct args *a, struct err *e)
+/* An option that may be repeated, as a list. */
+static int set_list(json_t *body, const struct args *a, const char *option, const char *name, struct err *e)
 {
-    json_t *list = args_get(a, "--stop") ? json_array() : NULL;
-    if (!args_get(a, "--stop"))
+    json_t *list = args_get(a, option) ? json_array() : NULL;
+    if (!args_get(a, option))
         return 0;
-    if (set(body, "stop", list, e) != 0)
+    if (set(body, name, list, e) != 0)
         return -1;
     for (size_t i = 0; i < a->given_count; i++) {
-        if (strcmp(a->given[i].option->name, "--stop") != 0)
+        if (strcmp(a->given[i].option->name, option) != 0)
             continue;
         json_t *text = json_string(a->given[i].value[0]);
         if (!text)
-            return err_set(e, "usage", "--stop is not UTF-8 text");
+            return err_set(e, "usage", "%s is not UTF-8 text", option);
         if (json_array_append_new(list, text) != 0)
             return err_memory(e);
     }
     return 0;
+}
+
+/* ---- what the answer has to be ---- */
+
+static int set_schema(json_t *body, const char *path, struct err *e)
+{
+    json_error_t error;
+    if (!path)
+        return 0;
+    json_t *schema = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    if (!schema)
+        return err_set(e, "usage", "%s, line %d: %s", path, error.line, error.text);
+    return set(body, "response_format",
+               json_pack("{s:s, s:{s:o}}", "type", "json_schema", "json_schema", "schema", schema), e);
+}
+
+static int set_grammar(json_t *body, const char *path, struct err *e)
+{
+    struct buf text = {0};
+    int result = path ? file_read(path, INFER_PROMPT_BYTES_MAX, &text, e) : 0;
+    if (path && result == 0)
+        result = set_text(body, "grammar", text.data ? text.data : "", text.length, path, e);
+    buf_fini(&text);
+    return result;
+}
+
+static int set_structure(json_t *body, const struct args *a, struct err *e)
+{
+    const char *regex = args_get(a, "--regex");
+    if (set_schema(body, args_get(a, "--schema"), e) != 0 ||
+        set_grammar(body, args_get(a, "--grammar"), e) != 0 ||
+        (regex && set_text(body, "regex", regex, strlen(regex), "--regex", e) != 0))
+        return -1;
+    return set_list(body, a, "--choice", "choice", e);
+}
+
+/* ---- what the template is given ---- */
+
+static int set_template(json_t *body, const struct args *a, struct err *e)
+{
+    const char *text = args_get(a, "--template-kwargs");
+    json_t *variables = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    if (text && !json_is_object(variables)) {
+        json_decref(variables);
+        return err_set(e, "usage", "--template-kwargs must be a JSON object");
+    }
+    if (variables && set(body, "chat_template_kwargs", variables, e) != 0)
+        return -1;
+    return args_get(a, "--continue") ? set(body, "continue_final_message", json_true(), e) : 0;
+}
+
+/* ---- how tokens are chosen ---- */
+
+static int set_penalties(json_t *body, const struct args *a, struct err *e)
+{
+    if (set_number(body, a, "--repetition-penalty", "repetition_penalty", e) != 0 ||
+        set_number(body, a, "--frequency-penalty", "frequency_penalty", e) != 0 ||
+        set_number(body, a, "--presence-penalty", "presence_penalty", e) != 0 ||
+        set_integer(body, a, "--min-tokens", "min_tokens", e) != 0)
+        return -1;
+    return args_get(a, "--show-special") ? set(body, "skip_special_tokens", json_false(), e) : 0;
 }
 
 static int set_sampling(json_t *body, const struct args *a, struct err *e)
@@ -152,7 +214,7 @@ static int set_sampling(json_t *body, const struct args *a, struct err *e)
         set_number(body, a, "--temperature", "temperature", e) != 0 ||
         set_number(body, a, "--top-p", "top_p", e) != 0 || set_number(body, a, "--min-p", "min_p", e) != 0)
         return -1;
-    return set_stops(body, a, e);
+    return set_penalties(body, a, e) == 0 ? set_list(body, a, "--stop", "stop", e) : -1;
 }
 
 int infer_body_new(json_t **out, const struct args *a, struct err *e)
@@ -160,7 +222,8 @@ int infer_body_new(json_t **out, const struct args *a, struct err *e)
     json_t *body = json_object();
     if (!body)
         return err_memory(e);
-    if (set_adapter(body, a, e) != 0 || set_sampling(body, a, e) != 0 || set_question(body, a, e) != 0) {
+    if (set_adapter(body, a, e) != 0 || set_sampling(body, a, e) != 0 || set_template(body, a, e) != 0 ||
+        set_structure(body, a, e) != 0 || set_question(body, a, e) != 0) {
         json_decref(body);
         return -1;
     }

@@ -350,6 +350,38 @@ def test_sampling_options_reach_the_daemon(daemon, ctl, masked):
     assert re.search(r"^TOKEN +LOGPROB +TEXT$", table, re.M) and len(table.splitlines()) == 5
 
 
+def test_what_the_answer_has_to_be(daemon, ctl, masked, tmp_path):
+    def run(*arguments):
+        return good(ctl(daemon, "infer", "--base", "--prompt", "x", "--max-tokens", 300, *arguments, key=masked)).rstrip("\n")
+
+    (tmp_path / "schema").write_text('{"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"], "additionalProperties": false}')
+    (tmp_path / "grammar").write_text('root ::= "a" [bc] "d"')
+    assert isinstance(json.loads(run("--schema", tmp_path / "schema"))["a"], bool)
+    assert run("--grammar", tmp_path / "grammar") in ("abd", "acd")
+    assert run("--regex", "x{3}y") == "xxxy"
+    assert run("--choice", "left", "--choice", "right") in ("left", "right")
+    refused(ctl(daemon, "infer", "--prompt", "x", "--regex", "(", key=masked), "regex_malformed")
+    refused(ctl(daemon, "infer", "--prompt", "x", "--regex", "a", "--choice", "b", key=masked), "field_conflict")
+    (tmp_path / "broken").write_text("{")
+    for option, value in (("--schema", tmp_path / "broken"), ("--schema", "/nonexistent"), ("--template-kwargs", "[]"), ("--template-kwargs", "{")):
+        assert ctl(daemon, "infer", "--prompt", "x", option, value, key=masked).status == 2
+    refused(ctl(daemon, "infer", "--prompt", "x", "--grammar", "/nonexistent", key=masked), "io_error")
+
+
+def test_what_is_less_likely_and_what_a_template_is_given(daemon, ctl, masked):
+    def run(*arguments):
+        return json.loads(good(ctl(daemon, "--json", "infer", "--base", "--max-tokens", 40, *arguments, key=masked)))
+
+    plain = run("--prompt", "Hello")
+    for option, value in (("--repetition-penalty", 5), ("--frequency-penalty", 2), ("--presence-penalty", 2)):
+        assert run("--prompt", "Hello", option, value)["tokens"] != plain["tokens"]
+    assert len(run("--prompt", "Hello", "--min-tokens", 40)["tokens"]) == 40
+    chat = ["--message", "user", MESSAGE, "--message", "assistant", "Thank"]
+    assert run(*chat, "--continue")["usage"]["prompt_tokens"] < run(*chat)["usage"]["prompt_tokens"]
+    assert run(*chat, "--template-kwargs", '{"add_generation_prompt": false}')["usage"]["prompt_tokens"] < run(*chat)["usage"]["prompt_tokens"]
+    assert "<|" in run(*chat, "--template-kwargs", '{"add_generation_prompt": false}', "--show-special")["text"]
+
+
 def test_refused_inference(daemon, ctl, masked):
     refused(ctl(daemon, "infer", "--adapter", "nope", "--prompt", "x", key=masked), "adapter_not_found")
     refused(ctl(daemon, "infer", "--prompt", "x", "--top-p", "7", key=masked), "out_of_range")

@@ -155,6 +155,81 @@ static void contents_are_put_in_as_they_are(void **state)
     chat_close(chat);
 }
 
+/* ---- as the caller wants it ---- */
+
+/* The prompt of the messages "Hi" and `content`, or the code of the error; the messages stay as they are. */
+static char *render_with(const char *template, const char *content, const char *variables, bool continued)
+{
+    struct err e;
+    struct chat *chat;
+    struct buf out = {0};
+    json_t *messages = json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "Hi", "role",
+                                 "assistant", "content", content);
+    json_t *before = json_deep_copy(messages), *more = variables ? json_loads(variables, 0, NULL) : NULL;
+    assert_int_equal(open_folder(template, NULL, NULL, &chat, &e), 0);
+    assert_int_equal(buf_append_string(&out, "kept"), 0);
+    int result = chat_render_with(chat, messages, more, continued, &out, &e);
+    assert_true(json_equal(messages, before));
+    char *text = strdup(result == 0 ? out.data + strlen("kept") : e.code);
+    buf_fini(&out);
+    json_decref(messages);
+    json_decref(before);
+    json_decref(more);
+    chat_close(chat);
+    return text;
+}
+
+static void expect_with(const char *template, const char *content, const char *variables, bool continued,
+                        const char *expected)
+{
+    char *found = render_with(template, content, variables, continued);
+    assert_string_equal(found, expected);
+    free(found);
+}
+
+/* As render_jinja_template of transformers 5.24 has it with continue_final_message. */
+static void a_message_is_continued_where_it_ends(void **state)
+{
+    (void)state;
+    static const char plain[] = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}";
+    static const char trimmed[] =
+        "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}";
+    static const char spaced[] =
+        "{% for m in messages %}<{{ m.role }}> {{ m.content | trim }} </>{% endfor %}";
+    static const char cut[] = "{% for m in messages %}{{ m.content.split('!')[0] }};{% endfor %}";
+    static const char others[] = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}";
+    static const struct {
+        const char *template, *content, *expected;
+    } cases[] = {
+        {plain, "It is", "<user>Hi</><assistant>It is"},
+        {plain, "It is \n", "<user>Hi</><assistant>It is \n"},
+        {plain, " It", "<user>Hi</><assistant> It"},
+        {plain, "", "<user>Hi</><assistant>"},
+        {trimmed, "It is \n", "<user>Hi</><assistant>It is"},
+        {trimmed, "  ", "<user>Hi</><assistant>"},
+        {spaced, "It is \n", "<user> Hi </><assistant> It is \n"},
+        {spaced, "  ", "<user> Hi </><assistant> "},
+        {cut, "It is", "Hi;It is"},
+        {cut, "a!b", "chat_template_failed"},
+        {others, "It is", "chat_template_failed"},
+        {"{{ raise_exception('no') }}", "It is", "chat_refused"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        expect_with(cases[i].template, cases[i].content, NULL, true, cases[i].expected);
+}
+
+static void variables_come_before_those_of_the_model(void **state)
+{
+    (void)state;
+    static const char show[] =
+        "{{ add_generation_prompt }} {{ tools is none }} {{ x is defined and x }} {{ bos_token }}";
+    expect_with(show, "", NULL, false, "True True False ");
+    expect_with(show, "", "{}", false, "True True False ");
+    expect_with(show, "", "{\"x\": {\"a\": [1, null]}, \"bos_token\": \"<s>\"}", false,
+                "True True {'a': [1, None]} <s>");
+    expect_with(show, "", "{\"add_generation_prompt\": false, \"tools\": []}", false, "False False False ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +238,8 @@ int main(void)
         cmocka_unit_test(special_tokens_are_variables),
         cmocka_unit_test(a_damaged_configuration_is_an_error),
         cmocka_unit_test(contents_are_put_in_as_they_are),
+        cmocka_unit_test(a_message_is_continued_where_it_ends),
+        cmocka_unit_test(variables_come_before_those_of_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
