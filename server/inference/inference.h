@@ -107,6 +107,7 @@ struct inference {
     struct sampling_bias *biases; /* owned */
     int32_t stop_tokens[SAMPLING_STOP_TOKENS_MAX];
     struct stops stops;
+    bool stops_special;               /* some have special tokens in them, beside other text */
     struct inference_prompt *prompts; /* owned, [prompt_count]; none for numeric models */
     int prompt_count;
     int choices_each; /* answers to each prompt */

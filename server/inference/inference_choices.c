@@ -228,6 +228,7 @@ static void prepare_choice(struct inference *q, int index)
                                          .least_tokens = q->sampling.min_tokens,
                                          .continued = c->prompt && is_continued(q, c->prompt),
                                          .show_special = q->show_special,
+                                         .find_special = q->stops_special && !q->show_special,
                                          .want_logprobs = q->sampling.logprobs >= 0});
 }
 

@@ -151,12 +151,22 @@ static int parse_stop_tokens(struct inference *q, const json_t *body, struct err
     return result;
 }
 
-/* A special token has no text in the answer in which it could be found: it stops as a token. */
+/* A special token has no text in the answer in which it could be found. One that is a whole stop string stops
+ * as a token; for those that are a part of one the text is searched with them. */
 static int add_stop_special(struct inference *q, const char *text, size_t length, struct err *e)
 {
     const struct tokenizer *t = q->r->server->tokenizer;
-    int32_t token = t && strlen(text) == length ? tokenizer_find(t, text) : -1;
-    return token >= 0 && tokenizer_is_special(t, token) ? add_stop_token(q, "stop", token, e) : 0;
+    struct token_list ids = {0};
+    int result = t ? tokenizer_encode(t, text, length, false, &ids, e) : 0;
+    bool special = false;
+    for (size_t i = 0; i < ids.count; i++)
+        special = special || tokenizer_is_special(t, ids.ids[i]);
+    if (result == 0 && special && ids.count == 1)
+        result = add_stop_token(q, "stop", ids.ids[0], e);
+    else
+        q->stops_special = q->stops_special || special;
+    token_list_fini(&ids);
+    return result;
 }
 
 static int parse_stop_string(struct inference *q, const json_t *value, struct err *e)

@@ -13,13 +13,20 @@ void output_init(struct output *o, const struct tokenizer *t, const struct outpu
         detokenizer_init(&o->detokenizer, t, !options->show_special);
         o->detokenizer.started = options->continued;
     }
+    if (t && options->find_special) {
+        detokenizer_init(&o->special_detokenizer, t, false);
+        o->special_detokenizer.started = options->continued;
+    }
 }
 
 void output_fini(struct output *o)
 {
     if (o->detokenizer.tokenizer)
         detokenizer_fini(&o->detokenizer);
+    if (o->special_detokenizer.tokenizer)
+        detokenizer_fini(&o->special_detokenizer);
     buf_fini(&o->text);
+    buf_fini(&o->special);
     free(o->tokens);
     free(o->logprobs);
     *o = (struct output){0};
@@ -44,25 +51,52 @@ static int grow(struct output *o, struct err *e)
     return 0;
 }
 
-/* A stop string begins at `cut`: what begins there or later is not part of the answer. */
+/* ---- what is searched ---- */
+
+static const struct buf *searchable(const struct output *o)
+{
+    return o->options.find_special ? &o->special : &o->text;
+}
+
+/* The place in the text of a place in what is searched; within a special token, where it would be. */
+static size_t shown_at(const struct output *o, size_t place)
+{
+    size_t i = o->token_count, end = o->text.length;
+    if (!o->options.find_special)
+        return place;
+    for (; i > 0 && o->tokens[i - 1].search > place; i--)
+        end = o->tokens[i - 1].begin;
+    size_t at = i > 0 ? o->tokens[i - 1].begin + (place - o->tokens[i - 1].search) : 0;
+    return at < end ? at : end;
+}
+
+/* ---- what is shown ---- */
+
+/* A stop string begins at `cut` of what is searched: what begins there or later is not part of the answer. */
 static void cut_at(struct output *o, size_t cut)
 {
+    size_t end = shown_at(o, cut);
     o->cut = true;
-    o->text.length = cut;
-    o->text.data[cut] = '\0';
-    while (o->token_count && o->tokens[o->token_count - 1].begin >= cut)
+    o->text.length = end > o->text_ready ? end : o->text_ready;
+    if (o->text.data)
+        o->text.data[o->text.length] = '\0';
+    while (o->token_count && o->tokens[o->token_count - 1].search >= cut)
         o->token_count--;
-    o->text_ready = cut;
+    o->text_ready = o->text.length;
     o->tokens_ready = o->token_count;
 }
 
 static void release(struct output *o)
 {
     const struct stops *stops = o->options.stops;
-    o->text_ready = o->text.length - stops_hold(stops, o->text.data, o->text.length);
+    const struct buf *searched = searchable(o);
+    size_t ready = searched->length - stops_hold(stops, searched->data, searched->length);
+    size_t shown = shown_at(o, ready);
+    if (shown > o->text_ready)
+        o->text_ready = shown;
     if (stops->count == 0)
         o->tokens_ready = o->token_count;
-    while (o->tokens_ready < o->token_count && o->tokens[o->tokens_ready].begin < o->text_ready)
+    while (o->tokens_ready < o->token_count && o->tokens[o->tokens_ready].search < ready)
         o->tokens_ready++;
 }
 
@@ -70,12 +104,13 @@ static void release(struct output *o)
 static void settle(struct output *o)
 {
     size_t cut;
+    const struct buf *text = searchable(o);
     bool early = o->token_count < (size_t)o->options.least_tokens;
-    if (!early && stops_find(o->options.stops, o->text.data, o->text.length, o->searched, &cut)) {
+    if (!early && stops_find(o->options.stops, text->data, text->length, o->searched, &cut)) {
         cut_at(o, cut);
         return;
     }
-    o->searched = o->text.length;
+    o->searched = text->length;
     release(o);
 }
 
@@ -85,7 +120,7 @@ static int add_token(struct output *o, const struct engine_token *t, struct err 
         return -1;
     if (o->options.want_logprobs)
         o->logprobs[o->token_count] = *t;
-    o->tokens[o->token_count++] = (struct output_token){t->token, o->text.length};
+    o->tokens[o->token_count++] = (struct output_token){t->token, o->text.length, searchable(o)->length};
     return 0;
 }
 
@@ -104,6 +139,8 @@ int output_push(struct output *o, const struct engine_token *t, bool *more, stru
 {
     if (add_token(o, t, e) != 0 || detokenizer_push(&o->detokenizer, t->token, &o->text, e) != 0)
         return -1;
+    if (o->options.find_special && detokenizer_push(&o->special_detokenizer, t->token, &o->special, e) != 0)
+        return -1;
     settle(o);
     *more = !o->cut;
     return 0;
@@ -114,6 +151,8 @@ int output_finish(struct output *o, struct err *e)
     if (o->cut)
         return 0;
     if (o->detokenizer.tokenizer && detokenizer_finish(&o->detokenizer, &o->text, e) != 0)
+        return -1;
+    if (o->options.find_special && detokenizer_finish(&o->special_detokenizer, &o->special, e) != 0)
         return -1;
     settle(o);
     if (!o->cut) {

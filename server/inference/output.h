@@ -15,7 +15,8 @@
 
 struct output_token {
     int32_t id;
-    size_t begin; /* length of the text before it */
+    size_t begin;  /* length of the text before it */
+    size_t search; /* and of what is searched for stop strings */
 };
 
 struct output_options {
@@ -23,18 +24,21 @@ struct output_options {
     int least_tokens;          /* no stop string ends the text before that many */
     bool continued;            /* the prompt ended in ordinary text: a first word keeps its leading space */
     bool show_special;         /* special tokens are a part of the text */
+    bool find_special;         /* they are not, but stop strings have some in them */
     bool want_logprobs;
 };
 
 struct output {
     struct output_options options;
     struct detokenizer detokenizer;
-    struct buf text;               /* whole characters only */
+    struct buf text;    /* whole characters only */
+    struct buf special; /* the same with special tokens, where they are to be found */
+    struct detokenizer special_detokenizer;
     struct output_token *tokens;   /* owned */
     struct engine_token *logprobs; /* owned; NULL unless asked for; as many as tokens */
     size_t token_count, token_capacity;
     size_t text_ready, tokens_ready; /* may be shown */
-    size_t searched;                 /* text before this holds no stop string */
+    size_t searched;                 /* what is searched holds no stop string before this */
     bool cut;                        /* a stop string was found, text and tokens end before it */
 };
 

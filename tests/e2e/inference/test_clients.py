@@ -281,8 +281,28 @@ def test_special_tokens_stop_and_show_where_they_are_asked_for(acme):
     events = [data for _, data in acme.events("/infer", **body, stop="<|im_start|>")]
     assert events[-1] == "[DONE]" and events[-2]["finish_reason"] == "stop" and events[-2]["tokens"] == []
     assert good(acme.post(COMPLETIONS, {**body, "stop": "<|im_start|>"}))["choices"][0]["finish_reason"] == "stop"
-    # One that is a part of a stop string is text, which a hidden token has not.
     assert good(acme.infer(**body, stop="<|im_start|>!"))["finish_reason"] == "length"
+
+
+def test_stop_strings_that_have_special_tokens_in_them(acme):
+    """Found in the text as it would be shown, cut out of the text as it is."""
+    found = 0
+    for seed in range(60):
+        body = {"prompt": "Hello", "temperature": 100, "seed": seed, "max_tokens": 150, "ignore_eos": True}
+        shown = good(acme.infer(**body, skip_special_tokens=False))["text"]
+        for at in [m.start() for m in re.finditer(r"<\|im_\w+\|>[ -~]{2}", shown)][:2]:
+            end = shown.index(">", at) + 1
+            for stop in (shown[at:end + 2], shown[max(0, at - 2):end], shown[max(0, at - 1):end + 1]):
+                if "�" in shown[max(0, at - 3):end + 2]:  # half a character before it
+                    continue
+                answer = good(acme.infer(**body, stop=["never said", stop]))
+                assert answer["finish_reason"] == "stop"
+                wanted = shown[:shown.index(stop)]
+                assert answer["text"] == re.sub(r"<\|[^|]*\|>", "", wanted)
+                pieces = [d for _, d in acme.events("/infer", **body, stop=["never said", stop])][:-1]
+                assert "".join(d["text"] for d in pieces) == answer["text"] and sum((d["tokens"] for d in pieces), []) == answer["tokens"]
+                found += 1
+    assert found > 5
 
 
 @pytest.mark.parametrize("path, start", ROUTES)
