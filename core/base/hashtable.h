@@ -21,7 +21,7 @@ struct hashtable {
 /* The item that holds `link` as `member`; NULL for NULL. */
 #define HASHTABLE_ITEM(link, type, member) ((type *)hashtable_item((link), offsetof(type, member)))
 
-int hashtable_init(struct hashtable *t, struct err *e);
+MUST_USE int hashtable_init(struct hashtable *t, struct err *e);
 void hashtable_fini(struct hashtable *t); /* the items are the caller's */
 /* Where memory for more buckets is missing, the chains grow longer instead. */
 void hashtable_add(struct hashtable *t, struct hashtable_link *link, uint64_t hash);

@@ -15,6 +15,6 @@ void *ordered_get(const struct ordered *s, const char *text); /* NULL: not there
 /* Place of the first item behind `text`; 0 for NULL. */
 size_t ordered_after(const struct ordered *s, const char *text);
 /* Room for one more, so that the next ordered_add cannot fail. */
-int ordered_reserve(struct ordered *s, struct err *e);
+MUST_USE int ordered_reserve(struct ordered *s, struct err *e);
 void ordered_add(struct ordered *s, void *item); /* room is reserved, the text is new */
 void ordered_remove(struct ordered *s, const void *item);

@@ -5,7 +5,7 @@
 
 struct jobs;
 
-int jobs_new(struct jobs **out, const char *name, int threads, int queue_max, struct err *e);
+MUST_USE int jobs_new(struct jobs **out, const char *name, int threads, int queue_max, struct err *e);
 /* Runs what is queued, then ends. NULL is fine. */
 void jobs_free(struct jobs *j);
 /* 0, or -1 when the queue is full: `run` is not called then. */

@@ -10,7 +10,7 @@ struct pool;
 
 /* `threads` workers in all, the caller among them; 0: as many as the process may use (affinity mask, cgroup
  * quota). */
-int pool_new(struct pool **out, int threads, struct err *e);
+MUST_USE int pool_new(struct pool **out, int threads, struct err *e);
 void pool_free(struct pool *p); /* NULL is fine */
 int pool_threads(const struct pool *p);
 void pool_run(struct pool *p, void (*work)(void *arg, int worker, int workers), void *arg);

@@ -26,5 +26,5 @@ MUST_USE int chat_render(const struct chat *c, const json_t *messages, struct bu
  * that it has anyway: `add_generation_prompt` false leaves the assistant's turn closed. `continued`: the
  * prompt ends where the content of the last message does, as with transformers' continue_final_message; one
  * that the template does not write is "chat_template_failed". */
-int chat_render_with(const struct chat *c, json_t *messages, const json_t *variables, bool continued,
-                     struct buf *out, struct err *e);
+MUST_USE int chat_render_with(const struct chat *c, json_t *messages, const json_t *variables, bool continued,
+                              struct buf *out, struct err *e);
