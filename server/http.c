@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,8 +22,6 @@
 enum {
     HTTP_THREADS = 2,
     HTTP_STACK_BYTES = 2 << 20, /* jansson: one frame per level of nesting */
-    CONNECTIONS_MAX = 4096,
-    DESCRIPTORS_RESERVED = 256, /* for files, blobs, lingering connections */
     /* Headers and buffers of one connection; bounds the headers. Above 32 KiB libmicrohttpd gives it back to
      * the kernel when the connection ends, with what was in it. */
     CONNECTION_MEMORY = (32 << 10) + 1,
@@ -274,6 +271,8 @@ static enum MHD_Result begin(struct request *r, const char *method, const char *
     int result = r->reply.close ? -1 : admission_check(r, r->connection, version, &e);
     r->body_clock_us = clock_us();
     request_body_deadline(r);
+    if (r->caller.role != ROLE_NONE)
+        connections_known(r->server->connections, r->peer);
     if (result != 0)
         return refuse(r, &e);
     if (r->match.route->body == BODY_FORM && upload_form_begin(r, r->connection, &e) != 0)
@@ -359,6 +358,17 @@ static struct connection *peer_of(struct MHD_Connection *connection)
     return info ? info->socket_context : NULL;
 }
 
+static struct connection *add_connection(struct http *h, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *socket =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *from =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return socket
+               ? connections_add(h->server->connections, socket->connect_fd, from ? from->client_addr : NULL)
+               : NULL;
+}
+
 static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -367,9 +377,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
     atomic_fetch_add(&h->server->connection_count, started ? 1 : -1);
     if (started) {
         counters_add(&h->server->counters.connections, 1);
-        const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *context = info ? connections_add(h->server->connections, info->connect_fd) : NULL;
+        *context = add_connection(h, connection);
     } else if (*context) {
         connections_remove(h->server->connections, *context);
         *context = NULL;
@@ -431,22 +439,6 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
 
 /* ---- start and stop ---- */
 
-static unsigned allowed_connections(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return CONNECTIONS_MAX / 4;
-    if (limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-        getrlimit(RLIMIT_NOFILE, &limit);
-    }
-    if (limit.rlim_cur >= CONNECTIONS_MAX + DESCRIPTORS_RESERVED)
-        return CONNECTIONS_MAX;
-    return limit.rlim_cur > 2 * DESCRIPTORS_RESERVED ? (unsigned)limit.rlim_cur - DESCRIPTORS_RESERVED
-                                                     : (unsigned)limit.rlim_cur / 2;
-}
-
 int http_start(struct http **out, struct server *s, int fd, struct err *e)
 {
     struct http *h = calloc(1, sizeof *h);
@@ -456,15 +448,15 @@ int http_start(struct http **out, struct server *s, int fd, struct err *e)
     }
     h->server = s;
     h->listen_fd = fd;
-    s->connection_limit = allowed_connections();
     h->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, access_handler, h,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
         MHD_OPTION_THREAD_STACK_SIZE, (size_t)HTTP_STACK_BYTES, MHD_OPTION_CONNECTION_LIMIT,
-        s->connection_limit, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_S, MHD_OPTION_STRICT_FOR_CLIENT, FRAMING_IS_OURS,
-        MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
+        (unsigned)(s->connection_limit + CONNECTIONS_SPARE), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_S,
+        MHD_OPTION_STRICT_FOR_CLIENT, FRAMING_IS_OURS, MHD_OPTION_URI_LOG_CALLBACK, on_uri, h,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+        MHD_OPTION_END);
     if (!h->daemon) {
         err_errno(e, "cannot start the HTTP server");
         close(fd);

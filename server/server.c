@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "core/system/clock.h"
@@ -17,6 +18,8 @@
 #include "server/wire/connections.h"
 
 enum { TEXT_THREADS = 3, DISK_THREADS = UPLOADS_MAX + 2, JOBS_WAITING_MAX = 256 };
+/* Descriptors for files, blobs, lingering connections. */
+enum { DESCRIPTORS_RESERVED = 256 + CONNECTIONS_SPARE, CONNECTIONS_FEW = 1024 };
 enum { QUEUE_MAX = 1024, QUEUE_TENANT_MAX = 256, BROKEN_LOGGED_MAX = 100 };
 #define MIB (UINT64_C(1) << 20)
 
@@ -200,6 +203,36 @@ static int open_engine(struct server *s, struct err *e)
     return engine_new(&s->engine, s->model, &s->engine_options, e);
 }
 
+/* As many as the descriptors that the process may have allow, less what files and closing connections take.
+ */
+static int allowed_connections(int wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return CONNECTIONS_FEW;
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur >= (rlim_t)wanted + DESCRIPTORS_RESERVED)
+        return wanted;
+    return limit.rlim_cur > 2 * DESCRIPTORS_RESERVED ? (int)limit.rlim_cur - DESCRIPTORS_RESERVED
+                                                     : (int)limit.rlim_cur / 2;
+}
+
+static int open_connections(struct server *s, struct err *e)
+{
+    int wanted = s->config.connections, share = s->config.connections_address;
+    s->connection_limit = allowed_connections(wanted);
+    if (s->connection_limit < wanted)
+        log_message("warning", "%d connections instead of %d: the process may not have more descriptors",
+                    s->connection_limit, wanted);
+    struct connections_options options = {.max = s->connection_limit,
+                                          .address_max = share < 0 ? s->connection_limit / 4 : share};
+    return connections_new(&s->connections, &options, e);
+}
+
 static int open_turns(struct server *s, struct err *e)
 {
     struct turns_options options = {.name = "text",
@@ -225,7 +258,7 @@ int server_open(struct server *s, struct err *e)
         return -1;
     if (ratelimit_new(&s->ratelimit, e) != 0 || usage_new(&s->usage, write_usage, s->registry, e) != 0)
         return -1;
-    if (connections_new(&s->connections, e) != 0)
+    if (open_connections(s, e) != 0)
         return -1;
     prefetch_pinned(s);
     return 0;

@@ -28,6 +28,8 @@ enum option {
     OPTION_NO_AUTH,
     OPTION_METRICS_OPEN,
     OPTION_CORS_ORIGIN,
+    OPTION_CONNECTIONS,
+    OPTION_CONNECTIONS_ADDRESS,
     OPTION_LOG_FORMAT,
     OPTION_CONFIG,
     OPTION_CHECK,
@@ -59,6 +61,9 @@ static const struct {
     [OPTION_NO_AUTH] = {"no-auth", "ADAPTERD_NO_AUTH", true, "false"},
     [OPTION_METRICS_OPEN] = {"metrics-open", "ADAPTERD_METRICS_OPEN", true, "false"},
     [OPTION_CORS_ORIGIN] = {"cors-origin", "ADAPTERD_CORS_ORIGIN", false, NULL},
+    [OPTION_CONNECTIONS] = {"connections", "ADAPTERD_CONNECTIONS", false, NULL},
+    [OPTION_CONNECTIONS_ADDRESS] = {"connections-per-address", "ADAPTERD_CONNECTIONS_PER_ADDRESS", false,
+                                    NULL},
     [OPTION_LOG_FORMAT] = {"log-format", "ADAPTERD_LOG_FORMAT", false, "text"},
     [OPTION_CONFIG] = {"config", "ADAPTERD_CONFIG", false, NULL},
     [OPTION_CHECK] = {"check", "ADAPTERD_CHECK", true, "false"},
@@ -96,6 +101,8 @@ const char *config_help(void)
            "  --metrics-open          GET /metrics needs no key\n"
            "  --cors-origin ORIGIN    web pages that may ask: http://host:port, or * for all; again for "
            "more\n"
+           "  --connections N         open connections at most, 16..32768 (4096, if so many files may be)\n"
+           "  --connections-per-address N   of these, without a key from one address; 0: any (a quarter)\n"
            "  --log-format text|json  log lines on standard error (text)\n"
            "  --config FILE           lines of `name = value` with the names above\n"
            "  --check                 check configuration and model, print a summary, exit\n"
@@ -441,6 +448,8 @@ static void take_text(struct values *v, enum option o, char **out)
 static int take_values(struct config *c, struct values *v, struct err *e)
 {
     c->max_batch = CONFIG_MAX_BATCH_DEFAULT;
+    c->connections = CONFIG_CONNECTIONS_DEFAULT;
+    c->connections_address = -1;
     if (take_switch(v, OPTION_HELP, &c->help, e) != 0 || take_switch(v, OPTION_VERSION, &c->version, e) != 0)
         return -1;
     if (c->help || c->version)
@@ -450,6 +459,8 @@ static int take_values(struct config *c, struct values *v, struct err *e)
         take_switch(v, OPTION_METRICS_OPEN, &c->metrics_open, e) != 0 ||
         take_int(v, OPTION_THREADS, 0, 1024, &c->threads, e) != 0 ||
         take_int(v, OPTION_MAX_BATCH, 1, 4096, &c->max_batch, e) != 0 ||
+        take_int(v, OPTION_CONNECTIONS, 16, CONFIG_CONNECTIONS_MAX, &c->connections, e) != 0 ||
+        take_int(v, OPTION_CONNECTIONS_ADDRESS, 0, CONFIG_CONNECTIONS_MAX, &c->connections_address, e) != 0 ||
         take_int(v, OPTION_CONTEXT, 1, MODEL_CONTEXT_MAX, &c->context, e) != 0 ||
         check_model_name(v, e) != 0 || take_generation_config(c, v, e) != 0 ||
         check_origins(v, c->no_auth, e) != 0 || take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||

@@ -24,6 +24,8 @@ struct config {
     int context;                      /* tokens of one sequence at most; 0: what the model has */
     bool no_generation;               /* sampling defaults of the model are not used */
     int threads;                      /* 0: as many as the process may use */
+    int connections;                  /* open at most */
+    int connections_address;          /* of these without a key, from one address; -1: a quarter, 0: any */
     int max_batch;                    /* sequences that run at the same time */
     uint64_t kv_bytes, adapter_bytes; /* 0: from the machine's memory */
     bool no_auth, metrics_open, log_json, check, help, version;
@@ -33,7 +35,9 @@ enum {
     CONFIG_FILE_BYTES_MAX = 64 << 10,
     CONFIG_MAX_BATCH_DEFAULT = 64,
     CONFIG_MODEL_NAME_MAX = 100,
-    CONFIG_ORIGIN_BYTES_MAX = 255
+    CONFIG_ORIGIN_BYTES_MAX = 255,
+    CONFIG_CONNECTIONS_DEFAULT = 4096,
+    CONFIG_CONNECTIONS_MAX = 32768
 };
 
 /* `environment` is a NULL-terminated list of NAME=value. Error code "usage": what is wrong, in one line. */

@@ -51,7 +51,7 @@ struct server {
     atomic_bool draining;
     atomic_int active;           /* requests between their headers and the end of their answer */
     atomic_int connection_count; /* open */
-    unsigned connection_limit;
+    int connection_limit;
     atomic_int suspended; /* connections that wait for other threads */
     struct upload_slots uploads;
     atomic_uint_least64_t body_bytes; /* JSON bodies in memory, BODY_MEMORY_MAX at most */

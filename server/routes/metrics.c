@@ -9,6 +9,7 @@
 #include "server/base/log.h"
 #include "server/base/process.h"
 #include "server/http/reply.h"
+#include "server/wire/connections.h"
 
 /* All that has no labels, as of one moment. */
 struct look {
@@ -20,7 +21,7 @@ struct look {
     const struct histogram *queue_us, *first_token_us, *next_token_us;
     const struct histogram *step_us, *step_tokens, *step_sequences, *load_us;
     uint64_t usage[USAGE_KINDS], started_us;
-    uint64_t connections_total, log_dropped, upload_bytes, combined_bytes;
+    uint64_t connections_total, crowded_out, log_dropped, upload_bytes, combined_bytes;
     int active, uploads, uploads_max, connections, connections_max, running_max, waiting_max, kv_used;
     bool draining, storage_failed;
 };
@@ -182,6 +183,8 @@ static const struct metric metrics[] = {
     {"adapterd_connections", GAUGE, "Open connections.", NUMBER(connections)},
     {"adapterd_connections_max", GAUGE, "Connections that may be open.", NUMBER(connections_max)},
     {"adapterd_connections_total", COUNTER, "Connections accepted.", NUMBER(connections_total)},
+    {"adapterd_connections_crowded_out_total", COUNTER,
+     "Idle connections closed because there were too many.", NUMBER(crowded_out)},
     {"adapterd_log_lines_dropped_total", COUNTER, "Log lines that nobody read in time.", NUMBER(log_dropped)},
     {"adapterd_text_waiting", GAUGE, "Requests that wait for their tenant's turn to be parsed and tokenized.",
      NUMBER(turns.waiting)},
@@ -283,6 +286,7 @@ static void look(struct server *s, struct look *l)
                        .load_us = cache_load_times(s->cache),
                        .started_us = (uint64_t)s->started_ms * 1000,
                        .connections_total = read_counter(&c->connections),
+                       .crowded_out = connections_crowded_out(s->connections),
                        .log_dropped = log_dropped(),
                        .upload_bytes = read_counter(&c->upload_bytes),
                        .combined_bytes = atomic_load(&s->combined_bytes),
@@ -290,7 +294,7 @@ static void look(struct server *s, struct look *l)
                        .uploads = upload_slots_used(&s->uploads),
                        .uploads_max = UPLOADS_MAX,
                        .connections = atomic_load(&s->connection_count),
-                       .connections_max = (int)s->connection_limit,
+                       .connections_max = s->connection_limit,
                        .running_max = s->engine_options.sequences_max,
                        .waiting_max = s->engine_options.queue_max,
                        .draining = atomic_load(&s->draining),

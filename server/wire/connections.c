@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/system/clock.h"
+#include "server/wire/places.h"
 #include "server/wire/receive.h"
 
 enum { EVENTS = 64, DRAIN_BYTES = 64 << 10, DRAIN_ROUNDS = 16 };
@@ -18,6 +20,7 @@ enum { EVENTS = 64, DRAIN_BYTES = 64 << 10, DRAIN_ROUNDS = 16 };
 
 struct connection {
     TAILQ_ENTRY(connection) link;
+    struct place place;
     const struct connection_user *user; /* NULL: it is idle */
     void *arg;                          /* not referenced: detached before its connection lets it go */
     struct strict strict; /* what came of it, and how many requests of that are known to the user */
@@ -39,7 +42,8 @@ struct connections {
     pthread_t thread;
     int epoll;
     TAILQ_HEAD(, connection) all;
-    uint64_t serials;
+    struct places places;
+    uint64_t serials, crowded_out;
     struct lingering lingers[LINGERS_MAX];
     atomic_bool stopping;
     char drain[DRAIN_BYTES];
@@ -159,7 +163,18 @@ static void *run(void *arg)
 
 /* ---- connections ---- */
 
-struct connection *connections_add(struct connections *c, int fd)
+/* libmicrohttpd finds it closed, and gives its place back. */
+static void make_room_locked(struct connections *c, const struct connection *newcomer)
+{
+    struct place *crowded = places_crowded(&c->places, &newcomer->place);
+    if (!crowded)
+        return;
+    struct connection *x = (struct connection *)((char *)crowded - offsetof(struct connection, place));
+    shutdown(x->fd, SHUT_RDWR);
+    c->crowded_out++;
+}
+
+struct connection *connections_add(struct connections *c, int fd, const struct sockaddr *from)
 {
     struct connection *x = calloc(1, sizeof *x);
     if (!x)
@@ -171,6 +186,8 @@ struct connection *connections_add(struct connections *c, int fd)
     TAILQ_INSERT_HEAD(&c->all, x, link);
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.u64 = x->serial};
     int result = epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &event);
+    places_take(&c->places, &x->place, from);
+    make_room_locked(c, x);
     pthread_mutex_unlock(&c->lock);
     if (result == 0 && receive_watch(fd, &x->strict) == 0)
         return x;
@@ -184,6 +201,7 @@ void connections_remove(struct connections *c, struct connection *x)
     pthread_mutex_lock(&c->lock);
     epoll_ctl(c->epoll, EPOLL_CTL_DEL, x->fd, NULL);
     TAILQ_REMOVE(&c->all, x, link);
+    places_give(&c->places, &x->place);
     pthread_mutex_unlock(&c->lock);
     free(x);
 }
@@ -194,9 +212,25 @@ void connections_attach(struct connections *c, struct connection *x, const struc
     pthread_mutex_lock(&c->lock);
     x->user = user;
     x->arg = arg;
+    places_set_idle(&c->places, &x->place, !user);
     if (x->gone_us)
         leave_locked(x);
     pthread_mutex_unlock(&c->lock);
+}
+
+void connections_known(struct connections *c, struct connection *x)
+{
+    pthread_mutex_lock(&c->lock);
+    places_set_known(&c->places, &x->place);
+    pthread_mutex_unlock(&c->lock);
+}
+
+uint64_t connections_crowded_out(struct connections *c)
+{
+    pthread_mutex_lock(&c->lock);
+    uint64_t count = c->crowded_out;
+    pthread_mutex_unlock(&c->lock);
+    return count;
 }
 
 void connections_deadline(struct connection *x, uint64_t at_us)
@@ -251,11 +285,15 @@ void connections_cut_all(struct connections *c)
     pthread_mutex_unlock(&c->lock);
 }
 
-int connections_new(struct connections **out, struct err *e)
+int connections_new(struct connections **out, const struct connections_options *options, struct err *e)
 {
     struct connections *c = calloc(1, sizeof *c);
     if (!c)
         return err_memory(e);
+    if (places_init(&c->places, options->max, options->address_max, e) != 0) {
+        free(c);
+        return -1;
+    }
     for (int i = 0; i < LINGERS_MAX; i++)
         c->lingers[i].fd = -1;
     TAILQ_INIT(&c->all);
@@ -265,6 +303,7 @@ int connections_new(struct connections **out, struct err *e)
         err_errno(e, "cannot look after connections");
         if (c->epoll >= 0)
             close(c->epoll);
+        places_fini(&c->places);
         free(c);
         return -1;
     }
@@ -283,6 +322,7 @@ void connections_free(struct connections *c)
         if (c->lingers[i].fd >= 0)
             close(c->lingers[i].fd);
     close(c->epoll);
+    places_fini(&c->places);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }

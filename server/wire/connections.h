@@ -17,6 +17,7 @@ struct connection_user {
 };
 
 enum {
+    CONNECTIONS_SPARE = 64, /* more than the limit, for those that are being closed */
     CONNECTIONS_TICK_MS = 50,
     DEADLINE_HEADERS_MS = 5000, /* from accept, or from a later request line, to the end of the headers */
     DEADLINE_BODY_MS = 10000,   /* and one second per BODY_RATE_MIN bytes that came */
@@ -30,11 +31,23 @@ enum {
     LINGERS_MAX = 64
 };
 
-int connections_new(struct connections **out, struct err *e);
+struct connections_options {
+    int max, address_max; /* places.h */
+};
+
+MUST_USE int connections_new(struct connections **out, const struct connections_options *options,
+                             struct err *e);
 void connections_free(struct connections *c);
 
-/* A connection was accepted: look after its socket. NULL when memory ran out. */
-struct connection *connections_add(struct connections *c, int fd);
+struct sockaddr;
+
+/* A connection was accepted: look after its socket. Where there are too many, one that is idle is closed.
+ * NULL when memory ran out. */
+struct connection *connections_add(struct connections *c, int fd, const struct sockaddr *from);
+/* It has shown a key that is good. */
+void connections_known(struct connections *c, struct connection *x);
+/* How many were closed because there were too many. */
+uint64_t connections_crowded_out(struct connections *c);
 /* It is about to be closed. */
 void connections_remove(struct connections *c, struct connection *x);
 /* Who the connection is busy for from now on; NULL: nobody. `left` is called at once where its client already

@@ -1,12 +1,14 @@
-"""One tenant that floods the daemon with text to read: others are served as if it were not there."""
+"""One who floods the daemon, with text to read or with connections: others are served as if it were not there."""
 import contextlib
+import http.client
 import json
+import re
 import threading
 import time
 
 import pytest
 
-from client import SCALE
+from client import SCALE, eventually
 from wire import Wire
 
 LONG = "Where is my parcel? " * 20_000  # 400 kB
@@ -99,3 +101,74 @@ def test_what_waits_to_be_read_is_bounded(daemon, tenants):
     refused = [answer for answer in answers if answer.status != 200]
     assert {(answer.status, answer.code, answer.headers["Retry-After"]) for answer in refused} <= {(429, "tenant_queue_full", "1")}
     assert 0 < len(refused) < len(answers)
+
+
+# ---- connections ----
+
+def opened(closing, daemon, count, key=None):
+    """So many connections; with a key, each is used at once."""
+    wires = []
+    for _ in range(count):
+        wires.append(closing.enter_context(Wire(daemon)))
+        if key:
+            wires[-1].request("GET", "/v1/models", key=key)
+            assert wires[-1].answer().status == 200
+    return wires
+
+
+def are_open(wires):
+    """Which of them answer; the others were closed."""
+    found = []
+    for wire in wires:
+        try:
+            wire.request("GET", "/healthz")
+            found.append(wire.answer().status == 200)
+        except (OSError, http.client.HTTPException):
+            found.append(False)
+    return found
+
+
+def test_idle_strangers_shut_nobody_out(start):
+    d = start("mlp", None, "--connections", "128", "--connections-per-address", "0")
+    acme = d.tenant("acme")
+    with contextlib.ExitStack() as closing:
+        mine = opened(closing, d, 10, acme.key)
+        strangers = opened(closing, d, 300)
+        for _ in range(20):
+            assert acme.get("/adapters").status == 200
+        eventually(lambda: sum(not wire.silent(0) for wire in strangers) >= 180)
+        assert are_open(mine) == 10 * [True]
+        assert are_open(strangers)[-50:] == 50 * [True], "those that came last are there"
+        assert int(re.search(r"^adapterd_connections_crowded_out_total (\d+)$", d.client().get("/metrics").body.decode(), re.M).group(1)) >= 180
+
+
+def test_idle_connections_with_a_key_make_room_for_new_ones(start):
+    d = start("mlp", None, "--connections", "64")
+    acme, other = d.tenant("acme"), d.tenant("other")
+    with contextlib.ExitStack() as closing:
+        first = opened(closing, d, 100, acme.key)
+        assert other.get("/adapters").status == 200
+        eventually(lambda: sum(not wire.silent(0) for wire in first) >= 36)
+        assert are_open(first[-20:]) == 20 * [True]
+
+
+def test_an_address_has_its_share_of_strangers(start):
+    d = start("mlp", None, "--connections-per-address", "20")
+    acme = d.tenant("acme")
+    with contextlib.ExitStack() as closing:
+        mine = opened(closing, d, 40, acme.key)
+        strangers = opened(closing, d, 60)
+        eventually(lambda: sum(not wire.silent(0) for wire in strangers) == 40)
+        assert all(not wire.silent(0) for wire in strangers[:40])
+        assert are_open(strangers[40:]) == 20 * [True] and are_open(mine) == 40 * [True]
+
+
+def test_who_is_busy_is_not_closed(start):
+    d = start("demo", None, "--connections", "32", "--threads", "1")
+    acme = d.tenant("acme")
+    with contextlib.ExitStack() as closing:
+        stream = closing.enter_context(Wire(d))
+        stream.request("POST", "/infer", {"prompt": "Hello", "max_tokens": 400, "ignore_eos": True, "stream": True}, acme.key)
+        response = stream.head()
+        opened(closing, d, 200)
+        assert response.status == 200 and response.read().endswith(b"data: [DONE]\n\n")
