@@ -4,15 +4,22 @@
 #include "adapters/peft/peft.h"
 #include "tests/fuzz/fuzz.h"
 
+#define ADAPTER(NAME) "tests/fixtures/adapters/llama/" NAME "/adapter_model.safetensors"
+static const char *const weights[] = {ADAPTER("r4-qv"), ADAPTER("tokens-both"), ADAPTER("dora")};
+enum { COUNT = sizeof weights / sizeof *weights };
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static int weights = -1;
+    static int fds[COUNT];
     struct peft *p;
     struct err e;
-    if (weights < 0)
-        weights = open("tests/fixtures/adapters/llama/r4-qv/adapter_model.safetensors", O_RDONLY | O_CLOEXEC);
-    fuzz_check(weights >= 0);
-    if (peft_load(&p, fuzz_base(), fuzz_file(data, size), weights, 0, &e) == 0)
-        peft_free(p);
+    int fd = fuzz_file(data, size);
+    for (int i = 0; i < COUNT; i++) {
+        if (fds[i] == 0)
+            fds[i] = open(weights[i], O_RDONLY | O_CLOEXEC);
+        fuzz_check(fds[i] > 0);
+        if (peft_load(&p, fuzz_base(), fd, fds[i], 0, &e) == 0)
+            peft_free(p);
+    }
     return 0;
 }

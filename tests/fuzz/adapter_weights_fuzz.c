@@ -4,15 +4,22 @@
 #include "adapters/peft/peft.h"
 #include "tests/fuzz/fuzz.h"
 
+#define ADAPTER(NAME) "tests/fixtures/adapters/llama/" NAME "/adapter_config.json"
+static const char *const configs[] = {ADAPTER("r4-qv"), ADAPTER("tokens-both"), ADAPTER("dora")};
+enum { COUNT = sizeof configs / sizeof *configs };
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static int config = -1;
+    static int fds[COUNT];
     struct peft *p;
     struct err e;
-    if (config < 0)
-        config = open("tests/fixtures/adapters/llama/r4-qv/adapter_config.json", O_RDONLY | O_CLOEXEC);
-    fuzz_check(config >= 0);
-    if (peft_load(&p, fuzz_base(), config, fuzz_file(data, size), 0, &e) == 0)
-        peft_free(p);
+    int fd = fuzz_file(data, size);
+    for (int i = 0; i < COUNT; i++) {
+        if (fds[i] == 0)
+            fds[i] = open(configs[i], O_RDONLY | O_CLOEXEC);
+        fuzz_check(fds[i] > 0);
+        if (peft_load(&p, fuzz_base(), fds[i], fd, 0, &e) == 0)
+            peft_free(p);
+    }
     return 0;
 }
