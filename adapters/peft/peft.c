@@ -39,12 +39,10 @@ struct peft {
 
 static int64_t site_elements(const struct peft_site *s)
 {
-    return tensor_elements(s->a) + tensor_elements(s->b) + (s->magnitude ? tensor_elements(s->magnitude) : 0);
-}
-
-static int read_plain(int fd, const struct tensor *t, float *out, struct err *e)
-{
-    return safetensors_read(fd, t, out, 0, e);
+    int64_t count = 0;
+    for (int v = 0; v < DELTA_VALUES; v++)
+        count += s->tensors[v] ? tensor_elements(s->tensors[v]) : 0;
+    return count;
 }
 
 /* A part's values, in the room that there is for one. */
@@ -52,15 +50,16 @@ static int read_part(void *arg, struct delta_part *part, struct err *e)
 {
     const struct peft *p = arg;
     const struct peft_site *s = &p->sites[part->site];
-    float *a = p->values, *b = a + tensor_elements(s->a), *magnitude = b + tensor_elements(s->b);
-    int (*read)(int, const struct tensor *, float *, struct err *) = s->turned ? peft_tied_read : read_plain;
-    if (read(p->weights_fd, s->a, a, e) != 0 || read(p->weights_fd, s->b, b, e) != 0)
-        return -1;
-    if (part->dora && read_plain(p->weights_fd, s->magnitude, magnitude, e) != 0)
-        return -1;
-    part->a = a;
-    part->b = b;
-    part->magnitude = part->dora ? magnitude : NULL;
+    float *next = p->values;
+    for (int v = 0; v < DELTA_VALUES; v++) {
+        const struct tensor *t = s->tensors[v];
+        bool turned = s->turned && (v == DELTA_A || v == DELTA_B);
+        if (t && (turned ? peft_tied_read(p->weights_fd, t, next, e)
+                         : safetensors_read(p->weights_fd, t, next, 0, e)) != 0)
+            return -1;
+        part->values[v] = t ? next : NULL;
+        next += t ? tensor_elements(t) : 0;
+    }
     return 0;
 }
 
@@ -71,24 +70,33 @@ static int check_products(const struct peft_load *l, struct err *e)
 {
     for (size_t i = 0; i < l->site_count; i++) {
         const struct peft_site *s = &l->site_found[i];
-        double scaled = fabs(l->targets[i].scale) * s->b_max,
-               product = scaled * s->a_max * l->targets[i].rank;
+        double scaled = fabs(l->targets[i].scale) * s->largest[DELTA_B],
+               product = scaled * s->largest[DELTA_A] * l->targets[i].rank;
         if (!l->targets[i].targeted || (scaled <= FLT_MAX && product <= FLT_MAX))
             continue;
         return err_set(
             e, "adapter_not_finite",
             "module %s: scale * lora_B * lora_A can reach %.3g, more than f32 holds (largest magnitudes: "
             "A %.3g, B %.3g; scale %.3g)",
-            l->sites[i].path, fmax(product, scaled), s->a_max, s->b_max, l->targets[i].scale);
+            l->sites[i].path, fmax(product, scaled), s->largest[DELTA_A], s->largest[DELTA_B],
+            l->targets[i].scale);
     }
     return 0;
+}
+
+/* Products need both factors; what comes behind the magnitude is added by itself. */
+static bool changes_site(const struct peft_site *s)
+{
+    double largest = s->largest[DELTA_A] > 0 ? s->largest[DELTA_B] : 0;
+    for (int v = DELTA_MAGNITUDE + 1; v < DELTA_VALUES; v++)
+        largest = fmax(largest, s->largest[v]);
+    return largest > 0;
 }
 
 static bool has_effect(const struct peft_load *l)
 {
     for (size_t i = 0; i < l->site_count; i++)
-        if (l->targets[i].targeted && l->targets[i].scale != 0 && l->site_found[i].a_max > 0 &&
-            l->site_found[i].b_max > 0)
+        if (l->targets[i].targeted && l->targets[i].scale != 0 && changes_site(&l->site_found[i]))
             return true;
     for (size_t i = 0; i < l->slot_count; i++)
         if (l->rows[i].differs)

@@ -15,24 +15,24 @@ static int refuse(const struct tensor *t, const char *code, const char *why, con
 
 /* ---- names: every tensor of the file has one place, or the upload is refused ---- */
 
-/* What stands behind the module's path: `text`, and `leaf` behind that. Between the two some files have the
+/* What stands behind the module's path: `text`, and `after` behind that. Between the two some files have the
  * adapter's name, as in PEFT's memory: "lora_A.default.weight". Tried in this order: the last ones are
  * endings of others. */
 static const struct ending {
     const char *text, *after;
-    enum peft_role role;
+    int role;           /* as of struct peft_place */
     const char *leaf;   /* of PEFT_ROLE_BASE */
     bool named;         /* may have the adapter's name */
     bool embedding;     /* of A and B: an embedding's */
     bool base_layer;    /* of a module that is a target */
     bool token_adapter; /* of a module of which rows are trained */
 } endings[] = {
-    {".lora_A", ".weight", PEFT_ROLE_A, .named = true},
-    {".lora_B", ".weight", PEFT_ROLE_B, .named = true},
-    {".lora_embedding_A", "", PEFT_ROLE_A, .named = true, .embedding = true},
-    {".lora_embedding_B", "", PEFT_ROLE_B, .named = true, .embedding = true},
-    {".lora_magnitude_vector", "", PEFT_ROLE_MAGNITUDE, .named = false},
-    {".lora_magnitude_vector", ".weight", PEFT_ROLE_MAGNITUDE, .named = true},
+    {".lora_A", ".weight", DELTA_A, .named = true},
+    {".lora_B", ".weight", DELTA_B, .named = true},
+    {".lora_embedding_A", "", DELTA_A, .named = true, .embedding = true},
+    {".lora_embedding_B", "", DELTA_B, .named = true, .embedding = true},
+    {".lora_magnitude_vector", "", DELTA_MAGNITUDE, .named = false},
+    {".lora_magnitude_vector", ".weight", DELTA_MAGNITUDE, .named = true},
     {".original_module", ".weight", PEFT_ROLE_ORIGINAL, .leaf = "weight"},
     {".modules_to_save", ".weight", PEFT_ROLE_COPY, .leaf = "weight"},
     {".original_module", ".bias", PEFT_ROLE_COPY, .leaf = "bias"},
@@ -135,14 +135,14 @@ static bool takes_site(const struct peft_load *l, int site, const struct ending 
 {
     if (!is_targeted(l, site))
         return false;
-    if (n->role == PEFT_ROLE_MAGNITUDE)
+    if (n->role == DELTA_MAGNITUDE)
         return l->config.dora;
     return n->embedding == (l->sites[site].kind == SITE_EMBEDDING);
 }
 
 /* Has the tensor a place at this site or slot, and as what? Rows of lm_head that follow the embedding's are a
  * copy. */
-static bool takes(const struct peft_load *l, int index, const struct ending *n, enum peft_role *role)
+static bool takes(const struct peft_load *l, int index, const struct ending *n, int *role)
 {
     *role = n->role;
     if (index < 0)
@@ -172,7 +172,7 @@ static int refuse_module(const struct peft_load *l, const struct tensor *t, cons
     if (n->role == PEFT_ROLE_ROWS || n->token_adapter)
         return refuse(t, code, "trainable_token_indices of adapter_config.json does not name this module",
                       NULL, e);
-    if (n->role == PEFT_ROLE_MAGNITUDE && !l->config.dora)
+    if (n->role == DELTA_MAGNITUDE && !l->config.dora)
         return refuse(t, code, "it is a magnitude of DoRA, and adapter_config.json has not use_dora = true",
                       NULL, e);
     if (!n->leaf && !is_targeted(l, model_find_site(l->model, path)))
@@ -236,8 +236,7 @@ static const struct tensor **place_of(struct peft_load *l, struct peft_place pla
         return &l->slot_found[place.index].tensor;
     if (place.role == PEFT_ROLE_ROWS)
         return &l->rows[place.index].tensor;
-    struct peft_site *s = &l->site_found[place.index];
-    return place.role == PEFT_ROLE_A ? &s->a : place.role == PEFT_ROLE_B ? &s->b : &s->magnitude;
+    return &l->site_found[place.index].tensors[place.role];
 }
 
 static bool is_unused(struct peft_place place)
@@ -277,7 +276,7 @@ static int place_tensors(struct peft_load *l, struct err *e)
             continue;
         }
         const struct tensor **found = place_of(l, place);
-        int same = *found && place.role == PEFT_ROLE_MAGNITUDE ? is_same(l, *found, t, e) : 0;
+        int same = *found && place.role == DELTA_MAGNITUDE ? is_same(l, *found, t, e) : 0;
         if (same < 0)
             return -1;
         if (same)

@@ -27,11 +27,16 @@ struct peft_tied {
     bool targets; /* both are targets, lm_head's A and B being the embedding's B and A turned */
 };
 
-/* One site's tensors and what was found in them. */
+/* One site's tensors, also by enum delta_value, and what was found in them. */
 struct peft_site {
-    const struct tensor *a, *b, *magnitude;
-    bool turned;         /* a and b are the tied embedding's B and A */
-    double a_max, b_max; /* largest magnitudes; 0 of what was stored */
+    union {
+        struct {
+            const struct tensor *a, *b, *magnitude;
+        };
+        const struct tensor *tensors[DELTA_VALUES];
+    };
+    double largest[DELTA_VALUES]; /* magnitudes of their numbers; 0 of what was stored */
+    bool turned;                  /* a and b are the tied embedding's B and A */
 };
 
 /* The file's tensor in the place of one of the base's. */
@@ -116,18 +121,16 @@ int peft_tied_read(int fd, const struct tensor *t, float *out, struct err *e);
 
 /* ---- what each tensor of the file is ---- */
 
-/* The index is a site's, or from PEFT_ROLE_BASE on a slot's. */
+/* First the values of a site, by enum delta_value. The index is a site's, or from PEFT_ROLE_BASE on a slot's.
+ */
 enum peft_role {
-    PEFT_ROLE_A,
-    PEFT_ROLE_B,
-    PEFT_ROLE_MAGNITUDE,
-    PEFT_ROLE_BASE,
+    PEFT_ROLE_BASE = DELTA_VALUES,
     PEFT_ROLE_ROWS,     /* of a slot */
     PEFT_ROLE_COPY,     /* of a slot, which PEFT saves beside it and does not use */
     PEFT_ROLE_ORIGINAL, /* the same of a saved slot, as it was before training */
 };
 struct peft_place {
-    enum peft_role role;
+    int role; /* enum delta_value or enum peft_role */
     int index;
     int name_at,
         name_length; /* the adapter's name in the tensor's, with its dot; of length 0: there is none */

@@ -83,8 +83,8 @@ int peft_tied_check(struct peft_load *l, struct err *e)
     struct peft_site *turned = embedding->turned ? embedding : head,
                      *other = turned == head ? embedding : head;
     if (turned->turned) {
-        turned->a_max = other->b_max;
-        turned->b_max = other->a_max;
+        turned->largest[DELTA_A] = other->largest[DELTA_B];
+        turned->largest[DELTA_B] = other->largest[DELTA_A];
         return 0;
     }
     int same = is_turned(l, head->a, embedding->b, e);

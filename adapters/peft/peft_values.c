@@ -119,13 +119,9 @@ static int scan_site(struct peft_load *l, struct peft_place place, const struct 
 {
     struct peft_site *s = &l->site_found[place.index];
     uint8_t digest[SHA256_BYTES];
-    double ignored = 0;
-    double *largest = place.role == PEFT_ROLE_A   ? &s->a_max
-                      : place.role == PEFT_ROLE_B ? &s->b_max
-                                                  : &ignored;
     if (l->stored)
         return 0;
-    if (scan_tensor(l, t, NULL, largest, digest, e) != 0)
+    if (scan_tensor(l, t, NULL, &s->largest[place.role], digest, e) != 0)
         return -1;
     add_tensor(version, t, place, digest);
     return 0;
@@ -209,10 +205,8 @@ static int scan_one(struct peft_load *l, struct peft_place place, const struct t
         return scan_copy(l, t, e);
     case PEFT_ROLE_ORIGINAL:
         return scan_original(l, place, t, e);
-    case PEFT_ROLE_MAGNITUDE: /* or what is the same under another name */
-        return t == l->site_found[place.index].magnitude ? scan_site(l, place, t, version, e) : 0;
-    default:
-        return scan_site(l, place, t, version, e);
+    default: /* or what is the same under another name */
+        return t == l->site_found[place.index].tensors[place.role] ? scan_site(l, place, t, version, e) : 0;
     }
 }
 

@@ -101,7 +101,7 @@ static bool fill_b(const struct delta *d, const struct site *s, const struct low
 static bool fill_part(struct delta *d, const struct site *s, const struct delta_part *p, size_t *at)
 {
     const struct lowrank l = delta_place(d, d->bf16, s, p->rank, at);
-    d->sites[p->site] = l;
+    d->sites[p->site].lowrank = l;
     return fill_a(d, s, &l, p->a) && fill_b(d, s, &l, p->b, p->scale, delta_magnitude(d, p->site));
 }
 
@@ -128,7 +128,8 @@ static int fill_parts(struct delta *d, const struct model *m, const struct delta
             float *factor = delta_carve(d, at, (size_t)site->out * sizeof *factor);
             if (delta_dora(m, d, &p, factor, e) != 0)
                 return -1;
-            d->magnitude[p.site] = factor;
+            d->sites[p.site].magnitude = factor;
+            d->dora = true;
         }
         if (!fill_part(d, site, &p, at))
             return err_set(e, "adapter_not_finite", "%.200s: A, or scale %g times B, is not finite",
@@ -154,10 +155,8 @@ static size_t source_bytes(const struct model *m, const struct delta_source *s, 
     for (size_t i = 0; i < s->count; i++) {
         const struct site *site = &sites[s->parts[i].site];
         delta_place(NULL, bf16, site, s->parts[i].rank, &at);
-        if (s->parts[i].dora) {
+        if (s->parts[i].dora)
             delta_carve(NULL, &at, (size_t)site->out * sizeof(float));
-            kinds->magnitudes = true;
-        }
     }
     delta_rows_size(m, s, &at);
     return at;

@@ -13,7 +13,7 @@ static int rank_at(const struct parts *p, size_t site)
 {
     int rank = 0;
     for (size_t i = 0; i < p->count; i++)
-        rank += p->deltas[i]->sites[site].rank;
+        rank += p->deltas[i]->sites[site].lowrank.rank;
     return rank;
 }
 
@@ -22,10 +22,10 @@ static int check(const struct model *m, const struct parts *p, struct err *e)
     size_t sites;
     const struct site *all = model_sites(m, &sites);
     for (size_t i = 0; i < p->count; i++)
-        if (p->deltas[i]->magnitude || p->deltas[i]->replaced || p->deltas[i]->rows)
+        if (p->deltas[i]->dora || p->deltas[i]->replaced || p->deltas[i]->rows)
             return err_set(e, "adapter_unsupported_feature",
                            "adapter %zu of the list %s, which cannot be combined", i + 1,
-                           p->deltas[i]->magnitude ? "uses DoRA" : "replaces tensors of the base");
+                           p->deltas[i]->dora ? "uses DoRA" : "replaces tensors of the base");
     for (size_t site = 0; site < sites; site++)
         if (rank_at(p, site) > DELTA_RANK_MAX)
             return err_set(e, "adapter_rank_too_large",
@@ -74,10 +74,10 @@ static int fill_site(struct delta *d, const struct parts *p, const struct site *
     int rank = rank_at(p, site), first = 0;
     if (rank == 0)
         return 0;
-    d->sites[site] = delta_place(d, d->bf16, s, rank, at);
+    d->sites[site].lowrank = delta_place(d, d->bf16, s, rank, at);
     for (size_t i = 0; i < p->count; i++) {
-        const struct lowrank *from = &p->deltas[i]->sites[site];
-        if (!copy_part(d, p->deltas[i], s, from, &d->sites[site], first, p->scales[i]))
+        const struct lowrank *from = &p->deltas[i]->sites[site].lowrank;
+        if (!copy_part(d, p->deltas[i], s, from, &d->sites[site].lowrank, first, p->scales[i]))
             return err_set(e, "adapter_not_finite", "%.200s: B times scale %g is not finite", s->path,
                            (double)p->scales[i]);
         first += from->rank;
@@ -98,7 +98,7 @@ int delta_combine(struct delta **out, const struct model *m, struct delta *const
         if (rank_at(&p, site) > 0)
             delta_place(NULL, model_info(m)->precision != PRECISION_EXACT, &all[site], rank_at(&p, site),
                         &bytes);
-    if (delta_allocate(&d, m, bytes, (struct delta_kinds){false, false, false}, e) != 0)
+    if (delta_allocate(&d, m, bytes, (struct delta_kinds){false, false}, e) != 0)
         return -1;
     for (size_t site = 0; site < sites; site++)
         if (fill_site(d, &p, &all[site], site, &at, e) != 0) {

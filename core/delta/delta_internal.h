@@ -16,30 +16,35 @@ struct own_rows {
     struct matrix values; /* no data: there are none */
 };
 
+/* What is done to one site. */
+struct delta_site {
+    struct lowrank lowrank; /* rank 0: it is not changed. An embedding's A is [in, rank] */
+    const float *magnitude; /* of DoRA: [out] factors of W's rows; else NULL */
+};
+
 struct delta {
     atomic_int references;
     size_t bytes;
-    bool bf16;               /* otherwise f32: the precision of the model decides */
-    bool replaces_layer;     /* one of the replaced is a linear layer's weight */
-    struct lowrank *sites;   /* owned, one per site of the model; rank 0: not changed. An embedding's A is
-                              * [in, rank] */
-    const float **magnitude; /* owned, [sites], or NULL; of DoRA: [out] factors of W's rows, else NULL */
-    struct matrix *replaced; /* owned, [slots], or NULL; no data: the base's. Vectors are f32 */
-    struct own_rows *rows;   /* owned, [slots], or NULL */
-    char *memory;            /* owned: all numbers */
+    bool bf16;                /* otherwise f32: the precision of the model decides */
+    bool replaces_layer;      /* one of the replaced is a linear layer's weight */
+    bool dora;                /* a site has magnitudes */
+    struct delta_site *sites; /* owned, one per site of the model */
+    struct matrix *replaced;  /* owned, [slots], or NULL; no data: the base's. Vectors are f32 */
+    struct own_rows *rows;    /* owned, [slots], or NULL */
+    char *memory;             /* owned: all numbers */
     size_t memory_bytes;
 };
 
 /* The delta's part of a site, or NULL where it changes nothing. `d` may be NULL. */
 static inline const struct lowrank *delta_at(const struct delta *d, int site)
 {
-    return d && d->sites[site].rank > 0 ? &d->sites[site] : NULL;
+    return d && d->sites[site].lowrank.rank > 0 ? &d->sites[site].lowrank : NULL;
 }
 
 /* Factors of the rows of W, or NULL. */
 static inline const float *delta_magnitude(const struct delta *d, int site)
 {
-    return d && d->magnitude ? d->magnitude[site] : NULL;
+    return d ? d->sites[site].magnitude : NULL;
 }
 
 /* The matrix in the place of the base's, or NULL. */
@@ -66,9 +71,9 @@ static inline const float *delta_vector(const struct delta *d, int slot, const f
     return own ? own->data : base;
 }
 
-/* What a delta has beside low-rank parts. */
+/* What a delta has beside what is done to sites. */
 struct delta_kinds {
-    bool replaced, rows, magnitudes;
+    bool replaced, rows;
 };
 /* An empty delta with `bytes` of zeroed memory. */
 MUST_USE int delta_allocate(struct delta **out, const struct model *m, size_t bytes, struct delta_kinds kinds,

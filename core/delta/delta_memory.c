@@ -30,13 +30,9 @@ int delta_allocate(struct delta **out, const struct model *m, size_t bytes, stru
         d->replaced = calloc(slots, sizeof *d->replaced);
     if (kinds.rows)
         d->rows = calloc(slots, sizeof *d->rows);
-    if (kinds.magnitudes)
-        d->magnitude = calloc(sites, sizeof *d->magnitude);
-    d->bytes += (kinds.replaced ? slots * sizeof *d->replaced : 0) +
-                (kinds.rows ? slots * sizeof *d->rows : 0) +
-                (kinds.magnitudes ? sites * sizeof *d->magnitude : 0);
-    bool complete = d->sites && d->memory && (d->replaced || !kinds.replaced) && (d->rows || !kinds.rows) &&
-                    (d->magnitude || !kinds.magnitudes);
+    d->bytes +=
+        (kinds.replaced ? slots * sizeof *d->replaced : 0) + (kinds.rows ? slots * sizeof *d->rows : 0);
+    bool complete = d->sites && d->memory && (d->replaced || !kinds.replaced) && (d->rows || !kinds.rows);
     if (complete) {
         *out = d;
         return 0;
@@ -85,7 +81,6 @@ void delta_release(struct delta *d)
     if (!d)
         return;
     free(d->sites);
-    free(d->magnitude);
     free(d->replaced);
     free(d->rows);
     hugepage_free(d->memory, d->memory_bytes);

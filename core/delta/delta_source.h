@@ -8,16 +8,24 @@
 
 enum { DELTA_RANK_MAX = 1024 };
 
+/* The numbers of a part. */
+enum delta_value { DELTA_A, DELTA_B, DELTA_MAGNITUDE, DELTA_VALUES };
+
 struct delta_part {
     int site;    /* index into model_sites, each at most once */
     int rank;    /* 1..DELTA_RANK_MAX */
     float scale; /* alpha / r, or alpha / sqrt(r) */
     bool dora;   /* it has magnitudes */
-    /* Where its source reads: NULL until then. */
-    const float *a;         /* [rank, in] */
-    const float *b;         /* [out, rank] */
-    const float *magnitude; /* [out] of DoRA: the norm that each row of W + scale B A is brought to (Liu et
-                               al. 2024) */
+    /* Where its source reads: NULL until then. Also by enum delta_value. */
+    union {
+        struct {
+            const float *a;         /* [rank, in] */
+            const float *b;         /* [out, rank] */
+            const float *magnitude; /* [out] of DoRA: the norm that each row of W + scale B A is brought to
+                                       (Liu et al. 2024) */
+        };
+        const float *values[DELTA_VALUES];
+    };
 };
 
 /* A tensor in the place of the base's. Several slots may have the same values. */
