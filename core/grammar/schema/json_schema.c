@@ -59,29 +59,38 @@ static int literal(struct schema *s, const json_t *value)
     return node;
 }
 
+/* The values of the list that the keywords of `rest` allow. */
+static int allowed(struct schema *s, const json_t *rest, const json_t *values, const char *keyword,
+                   const struct schema_place *at)
+{
+    struct grammar_list list = {0};
+    size_t i;
+    json_t *value;
+    json_array_foreach((json_t *)values, i, value)
+    {
+        enum schema_verdict v = schema_test(rest, value);
+        if (v == SCHEMA_UNKNOWN)
+            schema_unsupported(s, at, keyword, "stands beside keywords that its values cannot be tried by");
+        else if (v == SCHEMA_VALID)
+            grammar_list_add(s->grammar, &list, literal(s, value));
+    }
+    return grammar_list_any(s->grammar, &list);
+}
+
 static int listed(struct schema *s, const json_t *schema, const json_t *values, const char *keyword,
                   const struct schema_place *at)
 {
-    size_t count = json_array_size(values), kept = 0;
     if (!json_is_array(values))
         return schema_invalid(s, at, keyword, "is an array of values");
-    if (count > SCHEMA_ENUM_MAX)
+    if (json_array_size(values) > SCHEMA_ENUM_MAX)
         return schema_unsupported(s, at, keyword, "has too many values");
-    int *nodes = malloc((count + 1) * sizeof *nodes), result = 0;
-    if (!nodes)
+    json_t *rest = json_copy((json_t *)schema);
+    if (!rest)
         return schema_no_memory(s);
-    for (size_t i = 0; i < count && !s->failed; i++) {
-        enum schema_verdict v = schema_test(schema, json_array_get(values, i));
-        if (v == SCHEMA_UNKNOWN)
-            result = schema_unsupported(s, at, keyword,
-                                        "stands beside keywords that its values cannot be tried by");
-        else if (v == SCHEMA_VALID)
-            nodes[kept++] = literal(s, json_array_get(values, i));
-    }
-    if (result == 0)
-        result = grammar_any(s->grammar, nodes, kept);
-    free(nodes);
-    return result;
+    json_object_del(rest, keyword);
+    int node = allowed(s, rest, values, keyword, at);
+    json_decref(rest);
+    return node;
 }
 
 static int constant(struct schema *s, const json_t *schema, const json_t *value,
@@ -202,23 +211,30 @@ static const struct grammar_wording wording = {
     .recursive_code = "schema_unsupported",
 };
 
-int json_schema_grammar(struct grammar *g, const json_t *schema, struct err *e)
+int json_schema_value(struct grammar *g, const json_t *schema, struct err *e)
 {
     struct schema s = {.grammar = g, .rules.grammar = g, .root = schema, .e = e, .value = value};
-    g->wording = &wording;
+    struct schema_place at = {0};
+    int node = GRAMMAR_BAD;
     s.references = json_object();
     s.made = json_array();
     if (s.references && s.made) {
-        struct schema_place at = {0};
-        int root = grammar_rule(g, "root", 4);
-        grammar_define(g, root, value(&s, schema, &at));
+        node = value(&s, schema, &at);
         define_references(&s);
     } else {
         schema_no_memory(&s);
     }
     json_decref(s.references);
     json_decref(s.made);
-    return s.failed ? -1 : grammar_check(g, e);
+    return s.failed || grammar_check(g, e) != 0 ? GRAMMAR_BAD : node;
+}
+
+int json_schema_grammar(struct grammar *g, const json_t *schema, struct err *e)
+{
+    int root = grammar_rule(g, "root", 4), node = json_schema_value(g, schema, e);
+    g->wording = &wording;
+    grammar_define(g, root, node);
+    return node == GRAMMAR_BAD ? -1 : 0;
 }
 
 int json_schema_any_object(struct grammar *g, struct err *e)

@@ -12,5 +12,8 @@
  * those of grammar_check. That no value is valid ("schema_unsatisfiable"), or a $ref goes round in circles,
  * is told when the grammar is compiled. */
 MUST_USE int json_schema_grammar(struct grammar *g, const json_t *schema, struct err *e);
+/* A node for the values, in a grammar that has more than them, such as a call of a tool around its arguments.
+ * GRAMMAR_BAD: the errors above. */
+int json_schema_value(struct grammar *g, const json_t *schema, struct err *e);
 /* Any JSON object. */
 MUST_USE int json_schema_any_object(struct grammar *g, struct err *e);

@@ -22,9 +22,9 @@ static int add_text(struct reading *r, int32_t id)
     buf_clear(&r->twice);
     if (tokenizer_bytes(r->tokenizer, id, &r->alone, r->e) != 0)
         return -1;
-    const char *text = r->alone.data;
+    const char *text = r->alone.data ? r->alone.data : "";
     size_t length = r->alone.length;
-    if (length > 0 && utf8_valid(text, length)) {
+    if (utf8_valid(text, length)) {
         if (tokenizer_decode(r->tokenizer, pair, 2, false, &r->twice, r->e) != 0)
             return -1;
         if (r->twice.length > length && memcmp(r->twice.data, text, length) == 0) {

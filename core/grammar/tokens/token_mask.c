@@ -3,7 +3,15 @@
 #include <limits.h>
 #include <string.h>
 
+/* What a state costs that is looked at first: itself, and its places. */
+static int state_work(const struct states *s, int32_t state)
+{
+    return 8 + s->sets[state].count;
+}
+
 /* ---- plain characters ---- */
+
+enum { PLAIN_STATES = 12 /* that lie within a plain character */ };
 
 /* Do the bytes low..high, and then those of a character's end, all lead from `state` to `to` (NONE: to one
  * state that becomes *to)? -1: out of memory. */
@@ -83,11 +91,13 @@ static int is_closed(struct states *s, int32_t state)
     return s->sets[state].plain == CLOSED;
 }
 
-/* How many plain characters may follow, whichever they are; INT_MAX: without end; -1: out of memory. */
-static int plain_run(struct states *s, int32_t state)
+/* How many plain characters may follow, whichever they are; INT_MAX: without end; -1: out of memory. Fewer,
+ * where looking further would be too much work: that is added to *work. */
+static int plain_run(struct states *s, int32_t state, int *work)
 {
     int run = 0;
-    for (; run < TOKEN_PLAIN_MAX; run++) {
+    for (; run < TOKEN_PLAIN_MAX && *work <= TOKEN_MASK_WORK / 2; run++) {
+        *work += PLAIN_STATES * state_work(s, state);
         int32_t next = plain_next(s, state);
         if (next == STATES_NONE)
             return -1;
@@ -119,7 +129,7 @@ static void pay(struct walk *w, int32_t state)
     if (set->walk == w->states->walk)
         return;
     set->walk = w->states->walk;
-    w->work += 8 + set->count;
+    w->work += state_work(w->states, state);
 }
 
 static void offer(struct walk *w, int32_t first, int32_t end)
@@ -180,7 +190,7 @@ static int walk_tree(struct walk *w, const struct token_tree *tree, int32_t stat
 
 static int fill_inside(struct walk *w, const struct token_trie *t, int32_t state)
 {
-    int run = plain_run(w->states, state);
+    int run = plain_run(w->states, state, &w->work);
     if (run < 0)
         return -1;
     bool all = run >= t->plain_chars;

@@ -10,7 +10,7 @@ enum {
     /* New states and their places that one mask looks at. Beyond that, only tokens of one byte are offered:
      * still texts of the grammar, and any of them can be written. It depends on the state alone, not on what
      * is known already. */
-    TOKEN_MASK_WORK = 1 << 16,
+    TOKEN_MASK_WORK = 10 << 10,
 };
 
 /* mask [words] becomes the tokens. `at_start`: of the text's first token. 0, or -1: out of memory. */
