@@ -771,6 +771,35 @@ static void a_model_outlives_its_files(void **state)
     }
 }
 
+/* What changes while it is read may be neither the old model nor the new one; links and permissions are no
+ * change. */
+static void a_change_while_reading_is_seen(void **state)
+{
+    (void)state;
+    struct list l = llama_list(true);
+    char *directory = new_llama(false), path[300], other[300];
+    write_weights(directory, "model.safetensors", l.entries, l.count, 0);
+    snprintf(path, sizeof path, "%s/model.safetensors", directory);
+    snprintf(other, sizeof other, "%s/other", directory);
+    const struct timespec long_ago[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    for (int changed = 0; changed < 2; changed++) {
+        struct weights *w = NULL;
+        struct err e = {0};
+        assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+        assert_int_equal(weights_open(&w, directory, &e), 0);
+        assert_int_equal(chmod(path, 0600), 0);
+        assert_int_equal(link(path, other), 0);
+        if (changed)
+            change_byte(path, 2000);
+        assert_int_equal(weights_seal(w, &e), changed ? -1 : 0);
+        if (changed)
+            assert_string_equal(e.code, "io_error");
+        weights_close(w);
+        unlink(other);
+    }
+    scratch_remove(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -790,6 +819,7 @@ int main(void)
         cmocka_unit_test(the_fingerprint_stays),
         cmocka_unit_test(every_byte_counts),
         cmocka_unit_test(a_model_outlives_its_files),
+        cmocka_unit_test(a_change_while_reading_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
