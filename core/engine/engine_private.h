@@ -67,8 +67,8 @@ struct engine {
 };
 
 /* A copy of what belongs to the caller, checked. Errors: those of engine_submit about the request. */
-int sequence_new(const struct engine *g, const struct engine_request *r, struct sequence **out,
-                 struct err *e);
+MUST_USE int sequence_new(const struct engine *g, const struct engine_request *r, struct sequence **out,
+                          struct err *e);
 void sequence_free(struct sequence *q); /* NULL is fine */
 
 void *engine_main(void *engine); /* the engine thread, until `stopping` */

@@ -21,7 +21,7 @@ struct sampler {    /* of one sequence */
     uint64_t state; /* of the random generator (SplitMix64): at first the seed */
 };
 
-int sampler_scratch_init(struct sampler_scratch *w, int vocab_size, struct err *e);
+MUST_USE int sampler_scratch_init(struct sampler_scratch *w, int vocab_size, struct err *e);
 void sampler_scratch_fini(struct sampler_scratch *w);
 
 /* The processors, then temperature, top_k, top_p and min_p, each over what the one before left; at

@@ -71,7 +71,7 @@ struct scheduler {
 void scheduler_init(struct scheduler *s, const struct scheduler_limits *limits, struct kvcache *kv,
                     struct prefix *prefix);
 /* 0, or -1: out of memory. */
-int scheduler_add(struct scheduler *s, struct schedulable *q);
+MUST_USE int scheduler_add(struct scheduler *s, struct schedulable *q);
 /* Admit the next in turn; NULL when nobody waits or the next one does not fit now. */
 struct schedulable *scheduler_admit(struct scheduler *s);
 /* The next in turn does not fit: the newest running sequence of the tenant with the most places per weight,

@@ -162,8 +162,8 @@ void inference_free(void *inference); /* with all that it owns; a request's task
 void inference_run(struct request *r, const struct inference_dialect *dialect);
 
 /* ---- the dialect of POST /infer ---- */
-int inference_parse(struct inference *q, json_t *body, struct err *e);
-int inference_answer(const struct inference *q, json_t **out, struct err *e);
+MUST_USE int inference_parse(struct inference *q, json_t *body, struct err *e);
+MUST_USE int inference_answer(const struct inference *q, json_t **out, struct err *e);
 int inference_answer_event(struct inference *q, struct inference_choice *c, bool last);
 int inference_answer_last_event(struct inference *q);
 
@@ -176,26 +176,27 @@ struct inference_defaults {
 };
 /* temperature, top_p, top_k, min_p, seed, max_tokens, min_tokens, stop, stop_token_ids, the penalties,
  * logit_bias, ignore_eos, skip_special_tokens, stream; no log-probabilities. */
-int inference_parse_sampling(struct inference *q, const json_t *body, const struct inference_defaults *d,
-                             struct err *e);
+MUST_USE int inference_parse_sampling(struct inference *q, const json_t *body,
+                                      const struct inference_defaults *d, struct err *e);
 /* One adapter more, by its name; there is room for it. "adapter_not_found" */
-int inference_parse_reference(struct inference *q, const char *name, size_t length, double scale,
-                              struct err *e);
+MUST_USE int inference_parse_reference(struct inference *q, const char *name, size_t length, double scale,
+                                       struct err *e);
 /* One prompt more: a text, with the special tokens that the tokenizer adds unless the body has
  * "add_special_tokens": false. */
-int inference_parse_prompt(struct inference *q, const json_t *body, const json_t *text, struct err *e);
+MUST_USE int inference_parse_prompt(struct inference *q, const json_t *body, const json_t *text,
+                                    struct err *e);
 /* One prompt more, empty; NULL: out of memory. Pointers to the others end here. */
 struct inference_prompt *inference_add_prompt(struct inference *q, struct err *e);
 /* One prompt more: what the chat template makes of the body's "messages", with its chat_template_kwargs,
  * tools, documents, add_generation_prompt, continue_final_message, add_special_tokens. */
-int inference_parse_messages(struct inference *q, json_t *body, struct err *e);
+MUST_USE int inference_parse_messages(struct inference *q, json_t *body, struct err *e);
 /* What the answer has to be: response_format, grammar, regex, choice. */
-int inference_parse_structure(struct inference *q, const json_t *body, struct err *e);
+MUST_USE int inference_parse_structure(struct inference *q, const json_t *body, struct err *e);
 /* The same by a field of another name; at most one of all. "field_conflict", "input_unsupported"; what is no
  * list of strings is "invalid_type". */
-int inference_want(struct inference *q, const char *field, enum grammars_kind kind, const json_t *value,
-                   struct err *e);
-int inference_want_choice(struct inference *q, const char *field, const json_t *list, struct err *e);
+MUST_USE int inference_want(struct inference *q, const char *field, enum grammars_kind kind,
+                            const json_t *value, struct err *e);
+MUST_USE int inference_want_choice(struct inference *q, const char *field, const json_t *list, struct err *e);
 /* New references; NULL when memory ran out. */
 json_t *inference_answer_token_text(const struct inference *q, int32_t token);
 json_t *inference_answer_number(double value); /* null for what JSON cannot say */
@@ -205,10 +206,10 @@ int inference_answer_add_event(struct inference *q, json_t *data);
 /* ---- the runs of the model ---- */
 
 /* Room for all answers. */
-int inference_choices_prepare(struct inference *q, struct err *e);
+MUST_USE int inference_choices_prepare(struct inference *q, struct err *e);
 /* Errors of engine_submit. Afterwards q->running goes to 0, and then one reference to the request is given
  * up. */
-int inference_choices_submit(struct inference *q, struct delta *delta, struct err *e);
+MUST_USE int inference_choices_submit(struct inference *q, struct delta *delta, struct err *e);
 void inference_choices_cancel(struct inference *q);
 /* They will not be submitted: as if they had been cancelled. */
 void inference_choices_abandon(struct inference *q);
@@ -225,11 +226,11 @@ int64_t inference_cached_tokens(const struct inference *q);
 /* ---- the grammar ---- */
 
 /* Where one was asked for. Takes a while. Errors: those of grammars_compile, with the field. */
-int inference_compile_structure(struct inference *q, struct err *e);
+MUST_USE int inference_compile_structure(struct inference *q, struct err *e);
 void inference_structure_fini(struct inference *q);
 
 /* ---- the adapters ---- */
-int inference_resolve(struct inference *q, struct err *e);
+MUST_USE int inference_resolve(struct inference *q, struct err *e);
 /* Calls `ready` exactly once, on this or another thread, with the grammar compiled: with the delta (NULL:
  * bare base; q owns it), or with the error: those of inference_compile_structure, cache_lease and
  * delta_combine, "loader_busy", "overloaded". */

@@ -23,19 +23,19 @@ enum {
 };
 /* Refuses what is not known or not done there; takes away what is null or changes nothing. "unknown_field",
  * "unsupported_value" */
-int openai_fields_check(json_t *object, unsigned where, struct err *e);
+MUST_USE int openai_fields_check(json_t *object, unsigned where, struct err *e);
 
 /* inference_parse_structure, and the same by the names that others have for it. */
-int openai_parse_structure(struct inference *q, const json_t *body, struct err *e);
-int openai_parse_completions(struct inference *q, json_t *body, struct err *e);
-int openai_parse_chat(struct inference *q, json_t *body, struct err *e);
+MUST_USE int openai_parse_structure(struct inference *q, const json_t *body, struct err *e);
+MUST_USE int openai_parse_completions(struct inference *q, json_t *body, struct err *e);
+MUST_USE int openai_parse_chat(struct inference *q, json_t *body, struct err *e);
 /* "model" names an adapter, or the base where no adapter has its name. "model_not_found" */
-int openai_resolve(struct inference *q, struct err *e);
+MUST_USE int openai_resolve(struct inference *q, struct err *e);
 
-int openai_answer_completions(const struct inference *q, json_t **out, struct err *e);
+MUST_USE int openai_answer_completions(const struct inference *q, json_t **out, struct err *e);
 int openai_answer_completions_event(struct inference *q, struct inference_choice *c, bool last);
 int openai_answer_completions_last_event(struct inference *q);
-int openai_answer_chat(const struct inference *q, json_t **out, struct err *e);
+MUST_USE int openai_answer_chat(const struct inference *q, json_t **out, struct err *e);
 int openai_answer_chat_event(struct inference *q, struct inference_choice *c, bool last);
 int openai_answer_chat_last_event(struct inference *q);
 /* Is the prompt a part of the answer's text that is still to come? */

@@ -220,7 +220,8 @@ static long long longest_prompt(const struct inference *q)
 }
 
 /* Under the names that OpenAI's clients act upon: they shorten the history where the context is said to be
- * exceeded, and find both numbers in the message. */
+ * exceeded. Some look at the code, some for words in the message ("maximum context length", "prompt is too
+ * long") and for both numbers. */
 static void translate(const struct inference *q, const char *field, struct err *e)
 {
     struct engine_stats stats;
@@ -228,8 +229,8 @@ static void translate(const struct inference *q, const char *field, struct err *
         return;
     engine_stats(q->r->server->engine, &stats);
     err_set(e, "context_length_exceeded",
-            "This model's maximum context length is %d tokens. However, your %s resulted in %lld tokens. "
-            "Please reduce the length of the %s.",
+            "This model's maximum context length is %d tokens. However, your %s resulted in %lld tokens: the "
+            "prompt is too long. Please reduce the length of the %s.",
             stats.context_length, field, longest_prompt(q), field);
     err_param(e, field);
 }

@@ -45,11 +45,11 @@ struct output {
 /* `t` NULL: for tests of output_append. */
 void output_init(struct output *o, const struct tokenizer *t, const struct output_options *options);
 /* One more token. *more is false when a stop string was found. */
-int output_push(struct output *o, const struct engine_token *t, bool *more, struct err *e);
+MUST_USE int output_push(struct output *o, const struct engine_token *t, bool *more, struct err *e);
 /* The run is over: everything that is not cut may be shown. */
-int output_finish(struct output *o, struct err *e);
+MUST_USE int output_finish(struct output *o, struct err *e);
 void output_fini(struct output *o);
 
 /* output_push for tests: the `length` bytes of text that token `t` adds are given, no tokenizer is asked. */
-int output_append(struct output *o, const struct engine_token *t, const char *text, size_t length,
-                  struct err *e);
+MUST_USE int output_append(struct output *o, const struct engine_token *t, const char *text, size_t length,
+                           struct err *e);

@@ -591,6 +591,13 @@ def test_every_field_is_documented():
     assert len(fields) > 40 and {name for name in fields if not re.search(rf"\b{name}\b", section)} == set()
 
 
+def test_clients_recognize_a_context_that_is_exceeded(acme):
+    """By the code, or by the words that one or the other looks for."""
+    for path, body, param in ((COMPLETIONS, {"model": "mask", "prompt": 2000 * [20]}, "prompt"), (CHAT, {"messages": 400 * PARCEL}, "messages")):
+        refused(acme.post(path, body), 400, "context_length_exceeded", param, "maximum context length is 1024 tokens", "prompt is too long")
+    assert acme.infer(tokens=2000 * [20]).code == "prompt_too_long"
+
+
 def test_a_refusal_says_what_may_be_sent_and_what_was(acme):
     refused(acme.post(COMPLETIONS, {**HELLO, "mirostat": 2}), 400, "unsupported_value", "mirostat", '"mirostat" may only be 0, found 2')
     refused(acme.post(CHAT, {**TALK, "tool_choice": "required"}), 400, "unsupported_value", "tool_choice", '"none", "auto"', '"required"')

@@ -213,7 +213,8 @@ static void queues_are_bounded(void **state)
     for (int i = 0; i < 7; i++) {
         struct err e = {.code = ""};
         client_prepare(&c[i + 1], (int)cases[i].tenant, 3, 2);
-        engine_submit(g, &c[i + 1].request, &c[i + 1].id, &e);
+        int result = engine_submit(g, &c[i + 1].request, &c[i + 1].id, &e);
+        assert_int_equal(result, *cases[i].code ? -1 : 0);
         assert_string_equal(e.code, cases[i].code);
     }
     struct engine_stats s;

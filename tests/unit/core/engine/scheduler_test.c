@@ -27,6 +27,11 @@ static struct schedulable make(uint32_t tenant, int prompt, int pages)
         .tenant = tenant, .prompt_tokens = prompt, .reserve_tokens = pages * KV_PAGE_TOKENS};
 }
 
+static void add(struct scheduler *s, struct schedulable *q)
+{
+    assert_int_equal(scheduler_add(s, q), 0);
+}
+
 /* ---- admission ---- */
 
 /* Tenants of the requests in the order they came, and the order they are admitted in. Where nothing was
@@ -117,12 +122,12 @@ static void nobody_overtakes_who_waits_for_pages(void **state)
     struct schedulable running = make(1, 1, 6), large = make(2, 1, 5), small = make(3, 1, 1),
                        behind = make(2, 1, 1);
     scheduler_init(&s, &wide, kv, NULL);
-    scheduler_add(&s, &running);
+    add(&s, &running);
     assert_ptr_equal(scheduler_admit(&s), &running);
     assert_int_equal(kvcache_pages_free(kv), 4);
-    scheduler_add(&s, &large);
-    scheduler_add(&s, &small);
-    scheduler_add(&s, &behind);
+    add(&s, &large);
+    add(&s, &small);
+    add(&s, &behind);
     for (int i = 0; i < 5; i++)
         assert_null(scheduler_admit(&s)); /* the small one would fit, but it is not its turn */
     assert_int_equal(kvcache_pages_free(kv), 4);
@@ -148,11 +153,11 @@ static void a_waiting_one_can_leave(void **state)
     struct scheduler s;
     struct schedulable a = make(1, 1, 4), b = make(2, 1, 3), c = make(2, 1, 1), d = make(3, 1, 1);
     scheduler_init(&s, &wide, kv, NULL);
-    scheduler_add(&s, &a);
+    add(&s, &a);
     scheduler_admit(&s);
-    scheduler_add(&s, &b);
-    scheduler_add(&s, &c);
-    scheduler_add(&s, &d);
+    add(&s, &b);
+    add(&s, &c);
+    add(&s, &d);
     assert_null(scheduler_admit(&s));
     scheduler_remove(&s, &b);
     assert_int_equal(s.waiting, 2);
@@ -207,12 +212,12 @@ static void places_are_given_up(void **state)
             q[k] = make((uint32_t)tenant, 1, 0);
             q[k].weight = tenant == cases[i].next ? cases[i].weight : 100;
             q[k].extra_cost = strchr(cases[i].ahead, tenant) ? 1000 : 0;
-            scheduler_add(&s, &q[k]);
+            add(&s, &q[k]);
             assert_ptr_equal(scheduler_admit(&s), &q[k]);
         }
         scheduler_plan(&s, 1000);
         one.weight = cases[i].weight;
-        scheduler_add(&s, &one);
+        add(&s, &one);
         assert_null(scheduler_admit(&s));
         const struct schedulable *victim = scheduler_overserved(&s);
         int found = victim ? (int)(victim - q) : -1;
@@ -237,14 +242,14 @@ static void who_was_put_back_goes_on(void **state)
     struct schedulable a[3] = {make(1, 40, 2), make(1, 40, 2), make(1, 40, 2)}, b = make(2, 5, 1);
     scheduler_init(&s, &limits, kv, NULL);
     for (int i = 0; i < 3; i++)
-        scheduler_add(&s, &a[i]);
+        add(&s, &a[i]);
     assert_ptr_equal(scheduler_admit(&s), &a[0]);
     assert_ptr_equal(scheduler_admit(&s), &a[1]);
     assert_int_equal(scheduler_plan(&s, 100), 80);
     a[0].computed = a[1].computed = 40;
     assert_int_equal(scheduler_plan(&s, 100), 2);
     a[0].computed = a[1].computed = 41;
-    scheduler_add(&s, &b);
+    add(&s, &b);
     assert_null(scheduler_admit(&s));
     assert_ptr_equal(scheduler_overserved(&s), &a[1]);
     a[1].prompt_tokens = 42; /* the second of its new tokens is not computed yet */
@@ -365,7 +370,7 @@ static void plans_keep_to_the_budgets(void **state)
                                         .prompt_tokens = c->q[k].prompt,
                                         .computed = c->q[k].computed,
                                         .wants_all_logits = c->q[k].all_logits};
-            scheduler_add(&s, &q[k]);
+            add(&s, &q[k]);
             scheduler_admit(&s);
             sum += c->q[k].planned;
         }
@@ -407,7 +412,7 @@ static void prompts_go_by_counter(void **state)
                 *one = make(t, cases[i].prompt[t], 0);
                 one->extra_cost = k == 0 ? cases[i].cost[t] : 0;
                 one->computed = k == 0 ? 0 : cases[i].prompt[t]; /* the others decode */
-                scheduler_add(&s, one);
+                add(&s, one);
             }
         while (scheduler_admit(&s))
             continue;
