@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -123,7 +124,15 @@ static bool wait_stop(struct server *s, const sigset_t *set, long ms)
 /* Until it is stopped, or the registry cannot promise any more that what it acknowledges is on disk. */
 static int serve(struct server *s, const sigset_t *signals)
 {
+    bool told = false;
     while (!wait_stop(s, signals, 500)) {
+        registry_look(s->registry);
+        if (registry_replaced(s->registry) && !told) {
+            told = true;
+            log_message("error", "registry.db was removed, replaced or changed by another program: no change "
+                                 "is accepted until "
+                                 "a restart; adapterctl backup saves what is held");
+        }
         if (!registry_failed(s->registry))
             continue;
         log_message("error",
@@ -150,7 +159,7 @@ static int announce(struct server *s, const char *url, const char *path, struct 
 {
     char line[LISTEN_URL_BYTES + 1];
     snprintf(line, sizeof line, "%s\n", url);
-    if (file_replace(path, line, strlen(line), 0644, e) != 0)
+    if (file_replace(path, line, strlen(line), 0600, e) != 0)
         return -1;
     report(s);
     printf("listening on %s\n", url);
@@ -221,6 +230,7 @@ int main(int argc, char **argv)
     static struct server server;
     struct err e;
     quit_on_signals();
+    umask(077); /* what the data directory holds is nobody else's business */
     server.started_ms = clock_unix_ms();
     set_routes(&server);
     json_object_seed(0);

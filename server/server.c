@@ -16,6 +16,7 @@
 #include "server/accounting/ratelimit.h"
 #include "server/accounting/turns.h"
 #include "server/wire/connections.h"
+#include "server/other_base.h"
 
 enum { TEXT_THREADS = 3, DISK_THREADS = UPLOADS_MAX + 2, JOBS_WAITING_MAX = 256 };
 /* Descriptors for files, blobs, lingering connections. */
@@ -176,6 +177,11 @@ static int open_registry(struct server *s, struct err *e)
     registry_stats(s->registry, &stats);
     log_message("info", "data in %s: %zu tenants, %zu adapters, %zu versions, %zu of them broken",
                 s->config.data, stats.tenants, stats.adapters, stats.versions, stats.broken);
+    if (stats.swept_blobs)
+        log_message("info", "%zu files that no version needs were moved to %s/quarantine", stats.swept_blobs,
+                    s->config.data);
+    if (stats.recovered_blobs)
+        log_message("info", "%zu files came back from %s/quarantine", stats.recovered_blobs, s->config.data);
     log_broken(s->registry);
     return result;
 }
@@ -250,7 +256,7 @@ static int write_usage(void *registry, const struct usage_row *rows, size_t coun
 int server_open(struct server *s, struct err *e)
 {
     upload_slots_init(&s->uploads);
-    if (open_registry(s, e) != 0 || open_engine(s, e) != 0)
+    if (open_registry(s, e) != 0 || open_engine(s, e) != 0 || other_base_settle(s, e) != 0)
         return -1;
     s->loader = (struct version_loader){s->registry, s->model};
     if (version_loader_cache(&s->cache, &s->loader, s->config.adapter_bytes, e) != 0 ||

@@ -38,13 +38,31 @@ static int make_directory(const char *data_directory, const char *name, struct e
     return fd;
 }
 
-static int make_shelves(int shelves_fd, struct err *e)
+static bool is_directory(int parent, const char *name)
+{
+    struct stat status;
+    return fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* Where something else stands in its place, that goes to the quarantine. */
+static int make_shelf(struct blobs *b, const char *shelf, struct err *e)
+{
+    if (mkdirat(b->shelves_fd, shelf, 0700) == 0 || is_directory(b->shelves_fd, shelf))
+        return 0;
+    if (quarantine_take(&b->quarantine, b->shelves_fd, shelf, e) != 0)
+        return -1;
+    return mkdirat(b->shelves_fd, shelf, 0700) == 0
+               ? 0
+               : err_errno(e, "cannot make directory blobs/sha256/%s", shelf);
+}
+
+static int make_shelves(struct blobs *b, struct err *e)
 {
     for (int i = 0; i < SHELVES; i++) {
         char shelf[SHELF_BYTES];
         snprintf(shelf, sizeof shelf, "%02x", (unsigned)i & 0xff);
-        if (mkdirat(shelves_fd, shelf, 0700) != 0 && errno != EEXIST)
-            return err_errno(e, "cannot make directory blobs/sha256/%s", shelf);
+        if (make_shelf(b, shelf, e) != 0)
+            return -1;
     }
     return 0;
 }
@@ -82,12 +100,12 @@ static int sync_directories(const struct blobs *b, const char *data_directory, s
 
 int blobs_open(struct blobs *b, const char *data_directory, struct err *e)
 {
-    struct blobs made = {.temporary_fd = -1, .shelves_fd = -1};
+    struct blobs made = {.temporary_fd = -1, .shelves_fd = -1, .quarantine = {-1}};
     made.temporary_fd = make_directory(data_directory, "tmp", e);
     if (made.temporary_fd >= 0)
         made.shelves_fd = make_directory(data_directory, "blobs/sha256", e);
-    if (made.shelves_fd < 0 || make_shelves(made.shelves_fd, e) != 0 ||
-        sync_directories(&made, data_directory, e) != 0) {
+    if (made.shelves_fd < 0 || quarantine_open(&made.quarantine, data_directory, e) != 0 ||
+        make_shelves(&made, e) != 0 || sync_directories(&made, data_directory, e) != 0) {
         blobs_close(&made);
         return -1;
     }
@@ -101,7 +119,8 @@ void blobs_close(struct blobs *b)
         close(b->temporary_fd);
     if (b->shelves_fd >= 0)
         close(b->shelves_fd);
-    *b = (struct blobs){.temporary_fd = -1, .shelves_fd = -1};
+    quarantine_close(&b->quarantine);
+    *b = (struct blobs){.temporary_fd = -1, .shelves_fd = -1, .quarantine = {-1}};
 }
 
 /* ---- temporary files ---- */
@@ -122,10 +141,34 @@ void blobs_discard(struct blobs *b, const char *name)
 
 /* ---- blobs ---- */
 
+/* What keeps a file from its place: a shelf that is gone or is none, or something in the place that a rename
+ * cannot replace. */
+static int clear_place(struct blobs *b, const char *digest, const char *path, struct err *e)
+{
+    const char shelf[SHELF_BYTES] = {digest[0], digest[1], '\0'};
+    if (make_shelf(b, shelf, e) != 0)
+        return -1;
+    if (fsync(b->shelves_fd) != 0)
+        return err_errno(e, "cannot sync directory blobs/sha256");
+    int fd = is_directory(b->shelves_fd, path) ? open_directory(b->shelves_fd, shelf, e) : -1;
+    if (fd < 0)
+        return 0;
+    int result = quarantine_take(&b->quarantine, fd, digest, e);
+    close(fd);
+    return result;
+}
+
 int blobs_put(struct blobs *b, const char *temporary, const char *digest, struct err *e)
 {
     char path[PATH_BYTES];
     blob_path(digest, path);
+    if (renameat(b->temporary_fd, temporary, b->shelves_fd, path) == 0)
+        return 0;
+    if (errno != EISDIR && errno != ENOENT && errno != ENOTDIR && errno != ENOTEMPTY && errno != EEXIST &&
+        errno != ELOOP)
+        return err_errno(e, "cannot move an upload to blobs/sha256/%s", path);
+    if (clear_place(b, digest, path, e) != 0)
+        return -1;
     if (renameat(b->temporary_fd, temporary, b->shelves_fd, path) != 0)
         return err_errno(e, "cannot move an upload to blobs/sha256/%s", path);
     return 0;
@@ -170,6 +213,9 @@ int blobs_open_blob(struct blobs *b, const char *digest, uint64_t bytes, struct 
     int fd = openat(b->shelves_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno == ENOENT)
         return err_set(e, "adapter_broken", "blob %s is missing", digest);
+    if (fd < 0 && (errno == ELOOP || errno == ENXIO || errno == ENOTDIR))
+        return err_set(e, "adapter_broken", "something that is no file stands in the place of blob %s",
+                       digest);
     if (fd < 0)
         return err_errno(e, "cannot open blob %s", digest);
     if (fstat(fd, &status) == 0 && is_whole(&status, bytes))
@@ -181,9 +227,21 @@ int blobs_open_blob(struct blobs *b, const char *digest, uint64_t bytes, struct 
 
 /* ---- sweeping ---- */
 
-/* Calls `keep` for every entry but "." and ".."; those that it does not keep are removed. */
-static int sweep_directory(int fd, int (*keep)(void *arg, const char *name, bool *out, struct err *e),
-                           void *arg, size_t *removed, struct err *e)
+static int remove_entry(struct quarantine *q, int directory_fd, const char *name, size_t *removed,
+                        struct err *e)
+{
+    if (q && quarantine_take(q, directory_fd, name, e) != 0)
+        return -1;
+    if (q || unlinkat(directory_fd, name, 0) == 0)
+        ++*removed;
+    return 0;
+}
+
+/* Calls `keep` for every entry but "." and ".."; those that it does not keep are removed, or go to the
+ * quarantine. */
+static int sweep_directory(int fd, struct quarantine *q,
+                           int (*keep)(void *arg, const char *name, bool *out, struct err *e), void *arg,
+                           size_t *removed, struct err *e)
 {
     DIR *directory = fdopendir(fd);
     if (!directory) {
@@ -197,8 +255,8 @@ static int sweep_directory(int fd, int (*keep)(void *arg, const char *name, bool
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         result = keep ? keep(arg, entry->d_name, &kept, e) : 0;
-        if (result == 0 && !kept && unlinkat(dirfd(directory), entry->d_name, 0) == 0)
-            ++*removed;
+        if (result == 0 && !kept)
+            result = remove_entry(q, dirfd(directory), entry->d_name, removed, e);
     }
     if (result == 0 && errno != 0)
         result = err_errno(e, "cannot list a directory of the data directory");
@@ -209,7 +267,7 @@ static int sweep_directory(int fd, int (*keep)(void *arg, const char *name, bool
 int blobs_sweep_temporaries(struct blobs *b, size_t *removed, struct err *e)
 {
     int fd = open_directory(b->temporary_fd, ".", e);
-    return fd >= 0 ? sweep_directory(fd, NULL, NULL, removed, e) : -1;
+    return fd >= 0 ? sweep_directory(fd, NULL, NULL, NULL, removed, e) : -1;
 }
 
 struct sweep {
@@ -228,18 +286,30 @@ static int keep_blob(void *arg, const char *name, bool *out, struct err *e)
     return s->used(s->arg, name, out, e);
 }
 
-int blobs_sweep(struct blobs *b, int (*used)(void *arg, const char *digest, bool *out, struct err *e),
-                void *arg, size_t *removed, struct err *e)
+int blobs_sweep(struct blobs *b, bool keep,
+                int (*used)(void *arg, const char *digest, bool *out, struct err *e), void *arg,
+                size_t *removed, struct err *e)
 {
     for (int i = 0; i < SHELVES; i++) {
         char shelf[SHELF_BYTES];
         snprintf(shelf, sizeof shelf, "%02x", (unsigned)i & 0xff);
         struct sweep s = {shelf, used, arg};
         int fd = open_directory(b->shelves_fd, shelf, e);
-        if (fd < 0 || sweep_directory(fd, keep_blob, &s, removed, e) != 0)
+        if (fd < 0 || sweep_directory(fd, keep ? &b->quarantine : NULL, keep_blob, &s, removed, e) != 0)
             return -1;
     }
     return 0;
+}
+
+bool blobs_recover(struct blobs *b, const char *digest, uint64_t bytes)
+{
+    struct err ignored; /* what cannot be brought back is missing */
+    char shelf[SHELF_BYTES] = {digest[0], digest[1], '\0'};
+    int fd = open_directory(b->shelves_fd, shelf, &ignored);
+    bool found = fd >= 0 && quarantine_give(&b->quarantine, digest, bytes, fd) && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return found;
 }
 
 /* ---- looking ---- */
@@ -266,7 +336,7 @@ int blobs_visit(struct blobs *b, int (*visit)(void *arg, const char *shelf, cons
         snprintf(shelf, sizeof shelf, "%02x", (unsigned)i & 0xff);
         struct visitor v = {shelf, visit, arg};
         int fd = open_directory(b->shelves_fd, shelf, e);
-        if (fd < 0 || sweep_directory(fd, visit_entry, &v, &removed, e) != 0)
+        if (fd < 0 || sweep_directory(fd, NULL, visit_entry, &v, &removed, e) != 0)
             return -1;
     }
     return 0;

@@ -62,7 +62,8 @@ static int copy_locked(struct backup *b, const char *path, struct err *e)
     if (gc_hold(r, e) != 0)
         return -1;
     b->held = true;
-    if (audit_start(r, e) != 0 || store_copy(r->store, path, e) != 0)
+    /* Where nothing can be written any more, a copy of what is held is the only one. */
+    if ((!store_replaced(r->store) && audit_start(r, e) != 0) || store_copy(r->store, path, e) != 0)
         return -1;
     return catalog_visit_versions(&r->catalog, visit_version, b, e);
 }

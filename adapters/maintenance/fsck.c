@@ -1,6 +1,7 @@
 #include "adapters/maintenance/fsck.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "adapters/registry/registry_private.h"
@@ -131,6 +132,10 @@ static int look_locked(struct fsck *f, struct err *e)
 {
     static const struct store_visitor visitor = {check_tenant, check_key, check_adapter, check_version};
     struct err damage;
+    if (store_replaced(f->registry->store))
+        report(f, FSCK_DATABASE, NULL,
+               "registry.db was removed, replaced or changed by another program while the daemon runs; "
+               "changes are refused");
     if (store_check(f->registry->store, &damage) != 0)
         report(f, FSCK_DATABASE, NULL, damage.message);
     else if (store_load(f->registry->store, &visitor, f, &damage) != 0)
@@ -192,7 +197,8 @@ static int check_file(void *arg, const char *shelf, const char *name, struct err
         gc_blob_used(f->registry, name, &used, e) != 0)
         return -1;
     snprintf(message, sizeof message,
-             "blobs/sha256/%s/%s: no version needs this file; the next start removes it", shelf, name);
+             "blobs/sha256/%s/%s: no version needs this file; the next start moves it to the quarantine",
+             shelf, name);
     if (!used)
         report(f, FSCK_ORPHAN, NULL, message);
     return 0;
@@ -204,6 +210,24 @@ static int check_files_locked(struct fsck *f, struct err *e)
     if (f->registry->holds > 1 || f->registry->sweep_due)
         return 0;
     return blobs_visit(&f->registry->blobs, check_file, f, e);
+}
+
+/* What waits there is no problem, but whoever misses something looks here. */
+static int look_at_quarantine_locked(struct fsck *f, struct err *e)
+{
+    struct quarantine *q = &f->registry->blobs.quarantine;
+    struct quarantine_file *files;
+    size_t count;
+    if (quarantine_expire(q, e) != 0 || quarantine_list(q, &files, &count, e) != 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        f->report.quarantined_bytes += files[i].bytes;
+        if (f->handler->quarantined)
+            f->handler->quarantined(f->handler->arg, &files[i]);
+    }
+    f->report.quarantined = count;
+    free(files);
+    return 0;
 }
 
 /* ---- all of it ---- */
@@ -232,6 +256,8 @@ int fsck_run(struct registry *r, const struct fsck_handler *h, struct fsck_repor
         result = check_blobs(&f, e);
     if (result == 0)
         result = locked(&f, check_files_locked, e);
+    if (result == 0)
+        result = locked(&f, look_at_quarantine_locked, e);
     gc_release(r);
     for (size_t i = 0; i < f.blobs.count; i++)
         version_unref(f.blobs.items[i].version);

@@ -2,14 +2,15 @@
  * every blob's SHA-256 against its name, and files that no row needs. Marks the versions of damaged blobs
  * broken; removes and repairs nothing. Reads all the data: job threads. */
 #pragma once
+#include "adapters/blobs/quarantine.h"
 #include "adapters/registry/registry.h"
 
 enum fsck_kind {
-    FSCK_DATABASE,   /* the file is damaged */
+    FSCK_DATABASE,   /* the file is damaged, or not the one any more that the daemon has open */
     FSCK_MISMATCH,   /* a row and the memory differ */
     FSCK_BROKEN,     /* a version whose blob is missing or damaged; it is not served */
     FSCK_UNREADABLE, /* the disk could not read a version's blob */
-    FSCK_ORPHAN,     /* a file that no row needs; the next start removes it */
+    FSCK_ORPHAN,     /* a file that no row needs; the next start moves it to the quarantine */
 };
 
 struct fsck_problem { /* borrowed until the callback returns */
@@ -21,12 +22,15 @@ struct fsck_problem { /* borrowed until the callback returns */
 struct fsck_report {
     size_t versions, blobs, problems;
     uint64_t bytes;
+    size_t quarantined; /* files in the quarantine, after those went whose time is over */
+    uint64_t quarantined_bytes;
 };
 
-/* Calls `found` for each problem; `stop` is asked between blobs, and true ends the check with
- * "shutting_down". */
+/* Calls `found` for each problem, and `quarantined` (NULL: not wanted) for each file in the quarantine, which
+ * is none; `stop` is asked between blobs, and true ends the check with "shutting_down". */
 struct fsck_handler {
     void (*found)(void *arg, const struct fsck_problem *p);
+    void (*quarantined)(void *arg, const struct quarantine_file *f);
     bool (*stop)(void *arg);
     void *arg;
 };

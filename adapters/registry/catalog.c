@@ -235,6 +235,14 @@ static size_t broken_of(const struct adapter *a)
     return broken;
 }
 
+static size_t other_base_of(const struct adapter *a)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < a->count; i++)
+        count += a->versions[i]->other_base;
+    return count;
+}
+
 static uint64_t bytes_of(const struct version *v)
 {
     return v->config_bytes + v->weights_bytes;
@@ -266,6 +274,7 @@ static void uncount_adapter(struct catalog *m, struct adapter *a)
     m->counts.adapters--;
     m->counts.versions -= a->count;
     m->counts.broken -= broken_of(a);
+    m->counts.other_base -= other_base_of(a);
 }
 
 void catalog_remove_tenant(struct catalog *m, struct tenant *t)
@@ -337,6 +346,7 @@ void catalog_add_adapter(struct catalog *m, struct tenant *t, struct adapter *a)
     m->counts.adapters++;
     m->counts.versions += a->count;
     m->counts.broken += broken_of(a);
+    m->counts.other_base += other_base_of(a);
     set_pinned(m, a, a->metadata.pinned);
     catalog_unlock(m);
 }
@@ -373,6 +383,7 @@ void catalog_remove_version(struct catalog *m, struct adapter *a, const struct v
     a->tenant->bytes -= bytes_of(v);
     m->counts.versions--;
     m->counts.broken -= v->broken;
+    m->counts.other_base -= v->other_base;
     catalog_unlock(m);
     version_unref(v);
 }
@@ -389,6 +400,7 @@ static void change_version(struct catalog *m, struct adapter *a, const struct ca
         m->counts.versions++;
     } else {
         m->counts.broken -= c->before->broken;
+        m->counts.other_base -= c->before->other_base;
         a->tenant->bytes -= bytes_of(c->before);
     }
     a->tenant->bytes += bytes_of(c->after);
@@ -398,6 +410,7 @@ static void change_version(struct catalog *m, struct adapter *a, const struct ca
     if (c->after->canary)
         a->canary = c->after;
     m->counts.broken += c->after->broken;
+    m->counts.other_base += c->after->other_base;
 }
 
 void catalog_change_versions(struct catalog *m, struct adapter *a, const struct catalog_change *changes,

@@ -50,7 +50,7 @@ struct adapter {
 };
 
 struct catalog_counts {
-    size_t tenants, keys, adapters, versions, broken;
+    size_t tenants, keys, adapters, versions, broken, other_base;
 };
 
 struct catalog {

@@ -78,6 +78,23 @@ const struct version *find_version(const struct adapter *a, const char *referenc
     return found;
 }
 
+int find_usable(const struct version *v, struct err *e)
+{
+    if (v->broken) {
+        err_set(e, "adapter_broken", "version %.12s of adapter \"%s\" is damaged on disk", v->digest,
+                v->name);
+        return err_hint(e, "upload the same files again");
+    }
+    if (v->other_base) {
+        err_set(e, "adapter_base_changed",
+                "version %.12s of adapter \"%s\" was proved on another base than the one that is served",
+                v->digest, v->name);
+        return err_hint(
+            e, "serve that base again, upload the same files again, or start once with --accept-base");
+    }
+    return 0;
+}
+
 int find_expected(const struct adapter *a, struct version_expected *expected, struct err *e)
 {
     const struct version *active = adapter_active(a);

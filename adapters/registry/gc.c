@@ -127,12 +127,10 @@ static int blob_used(void *arg, const char *digest, bool *out, struct err *e)
 void gc_release(struct registry *r)
 {
     size_t removed = 0;
-    struct err ignored; /* what stays behind is swept by the next start */
+    struct err e;
     pthread_mutex_lock(&r->writer);
     bool due = --r->holds == 0 && r->sweep_due && !atomic_load(&r->failed);
-    if (due) {
-        r->sweep_due = false;
-        (void)blobs_sweep(&r->blobs, blob_used, r, &removed, &ignored);
-    }
+    if (due) /* what could not be swept is due with the next one, or the next start */
+        r->sweep_due = blobs_sweep(&r->blobs, false, blob_used, r, &removed, &e) != 0;
     writer_end(r);
 }

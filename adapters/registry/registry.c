@@ -1,3 +1,4 @@
+#include "adapters/blobs/modes.h"
 #include "adapters/registry/registry.h"
 
 #include <errno.h>
@@ -104,6 +105,16 @@ static int load_adapter(void *arg, const struct store_adapter *row, struct err *
     return 0;
 }
 
+/* What a damaged or older database once left unnamed is in the quarantine. */
+static bool present(struct registry *r, const char *blob, uint64_t bytes)
+{
+    if (blobs_present(&r->blobs, blob, bytes))
+        return true;
+    bool recovered = blobs_recover(&r->blobs, blob, bytes);
+    r->recovered_blobs += recovered;
+    return recovered;
+}
+
 static int load_version(void *arg, const struct store_version *row, struct err *e)
 {
     struct registry *r = arg;
@@ -113,8 +124,8 @@ static int load_version(void *arg, const struct store_version *row, struct err *
         return orphan("versions", e);
     struct version values = row->values;
     strcpy(values.tenant_id, t->id);
-    values.broken = !blobs_present(&r->blobs, values.config_blob, values.config_bytes) ||
-                    !blobs_present(&r->blobs, values.weights_blob, values.weights_bytes);
+    values.broken = !present(r, values.config_blob, values.config_bytes) ||
+                    !present(r, values.weights_blob, values.weights_bytes);
     struct version *v = catalog_reserve_version(&r->catalog, a, e) == 0 ? version_new(&values) : NULL;
     if (!v)
         return err_memory(e);
@@ -142,7 +153,7 @@ static int sweep(struct registry *r, bool created, struct err *e)
 {
     if (blobs_sweep_temporaries(&r->blobs, &r->swept_temporaries, e) != 0)
         return -1;
-    return blobs_sweep(&r->blobs, created ? refuse_blob : blob_used, r, &r->swept_blobs, e);
+    return blobs_sweep(&r->blobs, true, created ? refuse_blob : blob_used, r, &r->swept_blobs, e);
 }
 
 /* What a restore that was interrupted leaves is not a registry with nothing in it. */
@@ -164,11 +175,13 @@ static int open_parts(struct registry *r, const char *data_directory, struct err
 {
     static const struct store_visitor loader = {load_tenant, load_key, load_adapter, load_version};
     bool created = false;
-    if (take_lock(r, data_directory, e) != 0 || refuse_partial(data_directory, e) != 0 ||
-        blobs_open(&r->blobs, data_directory, e) != 0 || open_store(r, data_directory, &created, e) != 0 ||
-        sweep(r, created, e) != 0)
+    if (take_lock(r, data_directory, e) != 0 || modes_tighten(data_directory, e) != 0 ||
+        refuse_partial(data_directory, e) != 0 || blobs_open(&r->blobs, data_directory, e) != 0 ||
+        open_store(r, data_directory, &created, e) != 0 || sweep(r, created, e) != 0)
         return -1;
-    return store_load(r->store, &loader, r, e) == 0 ? gc_start(r, e) : -1;
+    if (store_load(r->store, &loader, r, e) != 0 || quarantine_expire(&r->blobs.quarantine, e) != 0)
+        return -1;
+    return gc_start(r, e);
 }
 
 int registry_open(struct registry **out, const char *data_directory, struct err *e)
@@ -187,7 +200,7 @@ int registry_open(struct registry **out, const char *data_directory, struct err 
         free(r);
         return -1;
     }
-    r->lock_fd = r->blobs.temporary_fd = r->blobs.shelves_fd = -1;
+    r->lock_fd = r->blobs.temporary_fd = r->blobs.shelves_fd = r->blobs.quarantine.fd = -1;
     pthread_mutex_init(&r->writer, NULL);
     pthread_mutex_init(&r->used_lock, NULL);
     r->directory = strdup(data_directory);
@@ -216,6 +229,21 @@ void registry_close(struct registry *r)
     free(r);
 }
 
+void registry_look(struct registry *r)
+{
+    /* A writer looks, too, and while it writes the file is between two states. */
+    if (pthread_mutex_trylock(&r->writer) != 0)
+        return;
+    if (store_replaced(r->store))
+        atomic_store(&r->replaced, true);
+    pthread_mutex_unlock(&r->writer);
+}
+
+bool registry_replaced(const struct registry *r)
+{
+    return atomic_load(&r->replaced);
+}
+
 bool registry_failed(const struct registry *r)
 {
     return atomic_load(&r->failed);
@@ -232,7 +260,9 @@ void registry_stats(struct registry *r, struct registry_stats *out)
                                    .adapters = counts.adapters,
                                    .versions = counts.versions,
                                    .broken = counts.broken,
+                                   .other_base = counts.other_base,
                                    .pinned = pinned,
                                    .swept_temporaries = r->swept_temporaries,
-                                   .swept_blobs = r->swept_blobs};
+                                   .swept_blobs = r->swept_blobs,
+                                   .recovered_blobs = r->recovered_blobs};
 }

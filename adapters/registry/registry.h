@@ -21,7 +21,8 @@ struct registry;
 /* Opens or creates DATA (lock file, database, migrations, blobs), sweeps what no row refers to, marks
  * versions whose blobs are missing or have the wrong size as broken. Errors: "data_locked" (another daemon),
  * "registry_newer", "registry_malformed" (damaged, or another program's file), "registry_missing" (blobs
- * without their database), "storage_failed", "storage_full", "io_error". */
+ * without their database), "storage_failed", "storage_full", "io_error". Nothing is swept before the database
+ * was checked, and what is swept goes to the quarantine (adapters/blobs/quarantine.h). */
 MUST_USE int registry_open(struct registry **out, const char *data_directory, struct err *e);
 void registry_close(struct registry *r); /* NULL is fine; nobody else uses it any more */
 
@@ -29,15 +30,39 @@ void registry_close(struct registry *r); /* NULL is fine; nobody else uses it an
  * daemon should stop and start again; nothing that was acknowledged is lost. Never waits. */
 bool registry_failed(const struct registry *r);
 
+/* Look whether somebody removed, replaced or wrote to the database's file, unless a writer is at work: now
+ * and then. */
+void registry_look(struct registry *r);
+/* Somebody did: changes are refused with "registry_replaced" until a restart; the rest goes on. Never waits.
+ */
+bool registry_replaced(const struct registry *r);
+
 struct registry_stats {
     size_t tenants, keys, adapters, versions, broken;
-    size_t pinned;                         /* adapters */
-    size_t swept_temporaries, swept_blobs; /* files that opening removed */
+    size_t other_base;        /* versions that were proved on another base than the one that is served */
+    size_t pinned;            /* adapters */
+    size_t swept_temporaries; /* files that opening removed */
+    size_t swept_blobs;       /* that it moved to the quarantine */
+    size_t recovered_blobs;   /* and that it brought back from there */
 };
 void registry_stats(struct registry *r, struct registry_stats *out);
 /* At most `limit` versions that cannot be served, for the log; references are the caller's. Walks over
  * everything. */
 size_t registry_broken(struct registry *r, size_t limit, const struct version **out);
+
+/* ---- the base ---- */
+/* The base that is served, before anybody is: versions of which it is not known on which they were proved are
+ * taken as proved on it (how many), those that were proved on another (how many) are refused with
+ * "adapter_base_changed" from now on. What is published is proved on this one. Without a call no base is
+ * known, and none is compared. */
+MUST_USE int registry_set_base(struct registry *r, const uint8_t fingerprint[SHA256_BYTES], size_t *adopted,
+                               size_t *others, struct err *e);
+/* At most `limit` versions of other bases; references are the caller's. */
+size_t registry_other_base(struct registry *r, size_t limit, const struct version **out);
+/* This version was proved on the base that is served, with this result, and a sample (NULL: it has none): it
+ * can be served. */
+MUST_USE int registry_accept_base(struct registry *r, const struct version *v, double proof_max,
+                                  double proof_mean, const struct version_proof *sample, struct err *e);
 
 /* ---- tenants ---- */
 /* `change` may be NULL. "tenant_exists" */
@@ -201,5 +226,7 @@ MUST_USE int registry_version_proof(struct registry *r, const struct version *v,
  * too: a reference keeps the files. */
 MUST_USE int registry_open_blobs(struct registry *r, const struct version *v, int *config_fd, int *weights_fd,
                                  struct err *e);
+/* Are both there, and of their size? Where not, the version is refused from now on ("adapter_broken"). */
+MUST_USE int registry_check_files(struct registry *r, const struct version *v, struct err *e);
 /* A blob turned out to be damaged: refuse this version from now on. False: it is not there any more. */
 bool registry_mark_broken(struct registry *r, const struct version *v);

@@ -67,7 +67,8 @@ static int place_of(const struct version *canary, const struct asker *k)
 static const struct version *find_named(const struct adapter *a, const struct asker *k, struct err *e)
 {
     const struct version *active = find_active(a, e), *canary = a->canary;
-    bool taken = active && canary && !canary->broken && k->request && place_of(canary, k) < canary->canary;
+    bool usable = canary && !canary->broken && !canary->other_base;
+    bool taken = active && usable && k->request && place_of(canary, k) < canary->canary;
     return taken ? canary : active;
 }
 
@@ -83,13 +84,7 @@ static const struct version *find_served(const struct registry *r, uint32_t tena
         return NULL;
     }
     const struct version *v = prefix ? find_version(a, prefix, e) : find_named(a, k, e);
-    if (v && v->broken) {
-        err_set(e, "adapter_broken", "version %.12s of adapter \"%s\" is damaged on disk", v->digest,
-                v->name);
-        err_hint(e, "upload the same files again");
-        return NULL;
-    }
-    return v;
+    return v && find_usable(v, e) == 0 ? v : NULL;
 }
 
 static int resolve(struct registry *r, uint32_t tenant, const char *reference, const struct asker *k,
@@ -181,11 +176,22 @@ int registry_adapter_versions(struct registry *r, uint32_t tenant, const char *n
     return a ? 0 : -1;
 }
 
-static size_t take_broken(const struct adapter *a, size_t limit, const struct version **out)
+static bool is_broken(const struct version *v)
+{
+    return v->broken;
+}
+
+static bool is_of_other_base(const struct version *v)
+{
+    return v->other_base;
+}
+
+static size_t take(const struct adapter *a, bool (*wanted)(const struct version *v), size_t limit,
+                   const struct version **out)
 {
     size_t n = 0;
     for (size_t i = 0; i < a->count && n < limit; i++) {
-        if (a->versions[i]->broken) {
+        if (wanted(a->versions[i])) {
             version_ref(a->versions[i]);
             out[n++] = a->versions[i];
         }
@@ -193,17 +199,28 @@ static size_t take_broken(const struct adapter *a, size_t limit, const struct ve
     return n;
 }
 
-size_t registry_broken(struct registry *r, size_t limit, const struct version **out)
+static size_t take_all(struct registry *r, bool (*wanted)(const struct version *v), size_t limit,
+                       const struct version **out)
 {
     size_t n = 0;
     catalog_read_lock(&r->catalog);
     for (size_t i = 0; i < r->catalog.tenants.count; i++) {
         const struct tenant *t = r->catalog.tenants.items[i];
         for (size_t j = 0; j < t->adapters.count; j++)
-            n += take_broken(t->adapters.items[j], limit - n, out + n);
+            n += take(t->adapters.items[j], wanted, limit - n, out + n);
     }
     catalog_unlock(&r->catalog);
     return n;
+}
+
+size_t registry_broken(struct registry *r, size_t limit, const struct version **out)
+{
+    return take_all(r, is_broken, limit, out);
+}
+
+size_t registry_other_base(struct registry *r, size_t limit, const struct version **out)
+{
+    return take_all(r, is_of_other_base, limit, out);
 }
 
 /* ---- changes of what is there ---- */
@@ -255,6 +272,17 @@ int registry_open_blobs(struct registry *r, const struct version *v, int *config
     *config_fd = config;
     *weights_fd = weights;
     return 0;
+}
+
+/* By their names: a pipe in the place of one would be waited for. */
+int registry_check_files(struct registry *r, const struct version *v, struct err *e)
+{
+    if (blobs_present(&r->blobs, v->config_blob, v->config_bytes) &&
+        blobs_present(&r->blobs, v->weights_blob, v->weights_bytes))
+        return 0;
+    registry_mark_broken(r, v);
+    return err_set(e, "adapter_broken", "a file of version %.12s of adapter \"%s\" is missing or damaged",
+                   v->digest, v->name);
 }
 
 static bool mark_broken(struct registry *r, const struct version *v)

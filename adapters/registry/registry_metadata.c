@@ -91,9 +91,9 @@ static size_t served(const struct adapter *a, const struct version *out[2])
     const struct version *active = adapter_active(a);
     if (registry_expired(a->metadata.expires_ms))
         return 0;
-    if (active)
+    if (active && !active->other_base)
         out[count++] = active;
-    if (a->canary)
+    if (a->canary && !a->canary->other_base)
         out[count++] = a->canary;
     return count;
 }

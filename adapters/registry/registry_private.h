@@ -25,8 +25,9 @@ struct registry {
     /* Held over every change: the store, putting and removing blobs, changing the catalog. */
     pthread_mutex_t writer;
     struct store *store;
-    atomic_bool failed;
-    size_t swept_temporaries, swept_blobs;
+    char base[SHA256_HEX + 1]; /* fingerprint of the base that is served; "": not known */
+    atomic_bool failed, replaced;
+    size_t swept_temporaries, swept_blobs, recovered_blobs;
 
     /* gc.c */
     struct retired retired;
@@ -54,6 +55,8 @@ struct adapter *find_adapter(const struct registry *r, uint32_t tenant, const ch
 int find_adapter_missing(const char *name, struct err *e); /* -1 and "adapter_not_found" */
 /* A version by 4 to 64 digits, "sha256:" allowed before them. "version_not_found", "version_ambiguous" */
 const struct version *find_version(const struct adapter *a, const char *reference, struct err *e);
+/* -1 and "adapter_broken" or "adapter_base_changed" unless it can be served. */
+MUST_USE int find_usable(const struct version *v, struct err *e);
 /* -1 and "version_conflict" unless the adapter's active version is one that is expected. */
 MUST_USE int find_expected(const struct adapter *a, struct version_expected *expected, struct err *e);
 

@@ -15,7 +15,7 @@ struct publication {
     struct tenant *tenant;
     struct adapter *adapter;
     bool fresh;                     /* the adapter is not in the catalog yet */
-    const struct version *replaced; /* the same content, broken; NULL: a new version */
+    const struct version *replaced; /* the same content, which cannot be served; NULL: a new version */
     bool activated;                 /* the name means it from now on and did not before */
     const struct version
         *demoted; /* the active version until now, with its copy that is not active; or NULL */
@@ -97,10 +97,12 @@ static int write_version(struct publication *n, struct registry *r, struct err *
 {
     struct store *store = r->store;
     int64_t adapter = n->adapter->number;
-    if (!n->replaced)
-        return store_version_insert(store, adapter, n->version, e);
-    if (store_version_replace_blobs(store, adapter, n->version, e) != 0)
+    if ((n->replaced ? store_version_replace_blobs(store, adapter, n->version, e)
+                     : store_version_insert(store, adapter, n->version, e)) != 0 ||
+        store_version_proved(store, adapter, n->version, r->base, e) != 0)
         return -1;
+    if (!n->replaced)
+        return 0;
     return n->version->active ? store_version_activate(store, adapter, n->version->digest, e) : 0;
 }
 
@@ -125,7 +127,9 @@ static int publication_commit(struct publication *n, struct registry *r, const s
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    const char *more = n->replaced ? ", repaired" : n->version->active ? "" : ", not active";
+    const char *more = n->replaced          ? (n->replaced->broken ? ", repaired" : ", proved anew")
+                       : n->version->active ? ""
+                                            : ", not active";
     bool done =
         write_rows(n, r, p, e) == 0 && registry_audit_version(r, "adapter.upload", n->version, more, e) == 0;
     return store_end(r->store, done, e);
@@ -186,7 +190,7 @@ static int publish(struct registry *r, struct staged *s, const struct publish *p
     hex_encode(p->digest, SHA256_BYTES, digest);
     const struct version *present = n.adapter ? adapter_version(n.adapter, digest) : NULL;
     int result = 0;
-    if (!present || present->broken) {
+    if (!present || present->broken || present->other_base) {
         n.replaced = present;
         result = publish_new(&n, r, s, p, out, e);
         publication_fini(&n);

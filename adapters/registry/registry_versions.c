@@ -61,14 +61,6 @@ int registry_make_active(struct registry *r, struct adapter *a, const struct ver
     return 0;
 }
 
-static int check_usable(const struct version *v, struct err *e)
-{
-    if (!v->broken)
-        return 0;
-    err_set(e, "adapter_broken", "version %.12s of adapter \"%s\" is damaged on disk", v->digest, v->name);
-    return err_hint(e, "upload the same files again");
-}
-
 static int activate_named(struct registry *r, uint32_t tenant, const char *name, const char *digest,
                           const struct version **out, struct err *e)
 {
@@ -78,7 +70,7 @@ static int activate_named(struct registry *r, uint32_t tenant, const char *name,
     const struct version *v = adapter_version(a, digest);
     if (!v)
         return err_set(e, "version_not_found", "adapter \"%s\" has no version of this digest", a->name);
-    return check_usable(v, e) == 0 ? registry_make_active(r, a, v, out, e) : -1;
+    return find_usable(v, e) == 0 ? registry_make_active(r, a, v, out, e) : -1;
 }
 
 int registry_activate(struct registry *r, uint32_t tenant, const char *name, const char *digest,
@@ -159,7 +151,7 @@ static int change_canary(struct registry *r, struct adapter *a, const struct ada
                 "adapter \"%s\" has no active version that a canary could be tried against", a->name);
         return err_param(e, "canary");
     }
-    if (check_usable(v, e) != 0)
+    if (find_usable(v, e) != 0)
         return -1;
     return v->canary == c->canary_share ? 0 : swap_canary(r, a, v, c->canary_share, e);
 }
@@ -175,7 +167,7 @@ static int change_adapter(struct registry *r, struct adapter *a, const struct ad
     const struct version *active;
     if (!v)
         return c->rollback ? -1 : err_param(e, "version");
-    if (check_usable(v, e) != 0 || registry_make_active(r, a, v, &active, e) != 0)
+    if (find_usable(v, e) != 0 || registry_make_active(r, a, v, &active, e) != 0)
         return -1;
     version_unref(active);
     return 0;

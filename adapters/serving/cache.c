@@ -197,7 +197,7 @@ static size_t pending_of_tenant(const struct cache *c, uint32_t tenant)
     size_t count = 0;
     const struct entry *n;
     TAILQ_FOREACH(n, &c->pending.list, link)
-    count += n->version->tenant == tenant;
+        count += n->version->tenant == tenant;
     return count;
 }
 
@@ -326,8 +326,7 @@ void cache_put(struct cache *c, const struct version *v, struct delta *d)
 static struct entry *take_pending(struct cache *c)
 {
     struct entry *n, *next = NULL, *first = NULL;
-    TAILQ_FOREACH(n, &c->pending.list, link)
-    {
+    TAILQ_FOREACH(n, &c->pending.list, link) {
         uint32_t tenant = n->version->tenant;
         if (!first || tenant < first->version->tenant)
             first = n;
@@ -354,8 +353,7 @@ static void take_waiters(struct cache *c, struct entry *n, struct waiters *out)
 {
     const struct waiter *w;
     STAILQ_INIT(out);
-    STAILQ_FOREACH(w, &n->waiters, next)
-    {
+    STAILQ_FOREACH(w, &n->waiters, next) {
         assert(c->waiters > 0);
         c->waiters--;
     }

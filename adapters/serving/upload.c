@@ -95,6 +95,10 @@ static int accept_present(const struct job *j, const struct peft_info *info, con
     stpcpy(stpcpy(stpcpy(reference, j->upload->name), "@"), digest);
     if (registry_resolve(j->registry, j->upload->tenant, reference, &v, &ignored) != 0)
         return -1;
+    if (registry_check_files(j->registry, v, &ignored) != 0) {
+        version_unref(v);
+        return -1;
+    }
     if (!j->upload->activate || v->active) {
         *out = v;
         return 0;

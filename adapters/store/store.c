@@ -30,12 +30,22 @@ bool store_failed(const struct store *s)
     return s->database->failed;
 }
 
+bool store_replaced(struct store *s)
+{
+    struct database *d = s->database;
+    d->replaced = d->replaced || !d->methods->in_place(d);
+    return d->replaced;
+}
+
 int store_begin(struct store *s, struct err *e)
 {
-    if (!s->database->failed)
-        return s->database->methods->begin(s->database, e);
-    err_set(e, "storage_failed", "the registry is closed for changes after an earlier error of the disk");
-    return err_hint(e, "check the disk, then restart the daemon");
+    if (s->database->failed) {
+        err_set(e, "storage_failed", "the registry is closed for changes after an earlier error of the disk");
+        return err_hint(e, "check the disk, then restart the daemon");
+    }
+    if (store_replaced(s))
+        return database_replaced(e);
+    return s->database->methods->begin(s->database, e);
 }
 
 int store_end(struct store *s, bool done, struct err *e)

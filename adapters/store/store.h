@@ -49,6 +49,9 @@ struct store_version {
 MUST_USE int store_open(struct store **out, struct database *d, struct err *e);
 void store_close(struct store *s); /* NULL is fine */
 bool store_failed(const struct store *s);
+/* Did somebody remove, replace or write to the database's file? Looks at it; once true it stays so, and
+ * changes are refused with "registry_replaced". What is held can still be read and copied. */
+bool store_replaced(struct store *s);
 
 MUST_USE int store_begin(struct store *s, struct err *e);
 /* Commit what was done, or, where it was not, take it back; `e` then says why already. 0: it is on disk. -1:
@@ -123,6 +126,18 @@ MUST_USE int store_proof_set(struct store *s, int64_t adapter, const char *diges
 /* As registry_version_proof. */
 MUST_USE int store_proof_get(struct store *s, int64_t adapter, const char *digest, bool all,
                              struct version_proof *out, struct err *e);
+
+/* The version's proof, and the base ("": not known) that it is of. */
+MUST_USE int store_version_proved(struct store *s, int64_t adapter, const struct version *v, const char *base,
+                                  struct err *e);
+/* How many versions have no base, and let them have this one. */
+MUST_USE int store_base_unknown(struct store *s, size_t *count, struct err *e);
+MUST_USE int store_base_adopt(struct store *s, const char *base, struct err *e);
+/* Call back for each version of another base. */
+typedef int store_other_base_function(void *arg, uint32_t tenant, const char *adapter, const char *digest,
+                                      struct err *e);
+MUST_USE int store_base_others(struct store *s, const char *base, store_other_base_function *visit, void *arg,
+                               struct err *e);
 
 MUST_USE int store_blob_used(struct store *s, const char *blob, bool *used, struct err *e);
 

@@ -109,9 +109,10 @@ struct version {     /* immutable, reference-counted */
     int64_t parameters;
     int64_t created_ms;
     double proof_max, proof_mean;
-    bool active; /* at the time it was read */
-    int canary;  /* its share of the name's requests in hundredths of a percent; 0: it is no canary */
-    bool broken; /* a blob is missing or damaged */
+    bool active;     /* at the time it was read */
+    int canary;      /* its share of the name's requests in hundredths of a percent; 0: it is no canary */
+    bool broken;     /* a blob is missing or damaged */
+    bool other_base; /* it was proved on another base than the one that is served */
 };
 
 /* ---- changes ---- */

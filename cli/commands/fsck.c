@@ -19,6 +19,25 @@ static int print_problems(const json_t *problems, struct err *e)
     return table_print(&t, e);
 }
 
+/* Files that a start found and nothing needed: they come back by themselves where a version asks for them. */
+static int print_quarantine(const json_t *quarantine, struct err *e)
+{
+    struct table t;
+    size_t i;
+    const json_t *row, *files = json_object_get(quarantine, "files");
+    if (json_array_size(files) == 0)
+        return 0;
+    table_init(&t, "QUARANTINED|BYTES|SINCE|UNTIL");
+    json_array_foreach(files, i, row)
+    {
+        table_add_member(&t, row, "name");
+        table_add_member(&t, row, "bytes");
+        table_add_member(&t, row, "since");
+        table_add_member(&t, row, "until");
+    }
+    return table_print(&t, e);
+}
+
 static int print_report(const json_t *report, struct err *e)
 {
     char size[PRINT_BYTES_SIZE];
@@ -27,6 +46,8 @@ static int print_report(const json_t *report, struct err *e)
     print_bytes(json_number_value(json_object_get(report, "bytes")), size);
     const json_t *problems = json_object_get(report, "problems");
     if (json_array_size(problems) > 0 && print_problems(problems, e) != 0)
+        return -1;
+    if (print_quarantine(json_object_get(report, "quarantine"), e) != 0)
         return -1;
     printf("checked: %lld versions, %lld blobs, %s\n", versions, blobs, size);
     return 0;

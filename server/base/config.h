@@ -28,6 +28,7 @@ struct config {
     int connections_address;          /* of these without a key, from one address; -1: a quarter, 0: any */
     int max_batch;                    /* sequences that run at the same time */
     uint64_t kv_bytes, adapter_bytes; /* 0: from the machine's memory */
+    bool accept_base;                 /* versions of another base are proved on this one */
     bool no_auth, metrics_open, log_json, check, help, version;
 };
 

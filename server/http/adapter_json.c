@@ -85,8 +85,11 @@ json_t *adapter_json_version(const struct version *v)
     adapter_json_version_text(v, version);
     return json_pack("{s:s, s:o, s:b, s:s, s:i, s:i, s:I, s:I, s:o}", "version", version, "created",
                      adapter_json_time(v->created_ms), "active", (int)v->active, "state",
-                     v->broken ? "broken" : "ready", "rank_max", v->rank_max, "sites", v->sites, "parameters",
-                     (json_int_t)v->parameters, "bytes", (json_int_t)v->weights_bytes, "proof", proof(v));
+                     v->broken       ? "broken"
+                     : v->other_base ? "base_changed"
+                                     : "ready",
+                     "rank_max", v->rank_max, "sites", v->sites, "parameters", (json_int_t)v->parameters,
+                     "bytes", (json_int_t)v->weights_bytes, "proof", proof(v));
 }
 
 int adapter_json_add_metadata(json_t *adapter, const struct metadata *metadata)

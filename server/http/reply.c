@@ -106,7 +106,10 @@ static const struct {
     {"io_error", 500},
     {"internal_error", 500},
     {"storage_failed", 500},
+    {"registry_malformed", 500},
     {"adapter_broken", 503},
+    {"adapter_base_changed", 503},
+    {"registry_replaced", 503},
     {"queue_full", 503},
     {"loader_busy", 503},
     {"overloaded", 503},
@@ -317,12 +320,18 @@ int reply_format_error(const struct request *r, const struct err *e, struct buf 
     return format_error(r, e, NULL, out);
 }
 
+/* Does waiting help? */
+static bool mends(const char *code)
+{
+    return strcmp(code, "adapter_broken") != 0 && strcmp(code, "adapter_base_changed") != 0 &&
+           strcmp(code, "registry_replaced") != 0;
+}
+
 static void deliver_error(struct request *r, const struct err *e, json_t *more)
 {
     struct reply reply = reply_begin(r, reply_status(e->code));
     reply.content_type = "application/json";
-    bool mends = strcmp(e->code, "adapter_broken") != 0; /* by waiting */
-    if ((reply.status == 503 || reply.status == 429) && mends && !reply.retry_s)
+    if ((reply.status == 503 || reply.status == 429) && mends(e->code) && !reply.retry_s)
         reply.retry_s = 1;
     reply.challenge = reply.status == 401;
     reply.adapter_version[0] = reply.etag[0] = '\0';

@@ -253,6 +253,8 @@ static const struct metric metrics[] = {
     {"adapterd_adapters_pinned", GAUGE, "Of these, pinned.", NUMBER(registry.pinned)},
     {"adapterd_versions", GAUGE, "Versions of all adapters.", NUMBER(registry.versions)},
     {"adapterd_versions_broken", GAUGE, "Of these, with missing or damaged files.", NUMBER(registry.broken)},
+    {"adapterd_versions_other_base", GAUGE, "Of these, proved on another base than this one.",
+     NUMBER(registry.other_base)},
 
     {"process_cpu_seconds_total", COUNTER, "Processor time, user and system.", SECONDS(process.cpu_us)},
     {"process_resident_memory_bytes", GAUGE, "Memory of the process.", NUMBER(process.resident_bytes)},

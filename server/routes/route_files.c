@@ -1,10 +1,13 @@
 /* The very files of a version, as they were uploaded. Read in blocks on job threads; a reference to the
- * version keeps them until the last byte is sent, whatever is deleted meanwhile. */
+ * version keeps them until the last byte is sent, whatever is deleted meanwhile. Their bytes are hashed on
+ * the way: what its digest does not name never ends well. A small file is checked before anything of it is
+ * sent, of a large one the last block is kept back until then. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "adapters/blobs/blobs.h"
 #include "adapters/registry/registry.h"
 #include "core/system/file.h"
 #include "server/http/adapter_json.h"
@@ -12,11 +15,29 @@
 #include "server/routes/handlers.h"
 #include "server/http/reply.h"
 
+enum { CHECKED_BEFORE_BYTES = DOWNLOAD_BLOCK_BYTES };
+
 struct source {
+    struct registry *registry;
     const struct version *version; /* owned reference */
     int fd;
     uint64_t offset, bytes;
+    const char *digest; /* the version's */
+    struct sha256 hash; /* of what was read */
 };
+
+static int check_end(struct source *s, struct err *e)
+{
+    uint8_t digest[SHA256_BYTES];
+    char found[SHA256_HEX + 1];
+    sha256_final(&s->hash, digest);
+    hex_encode(digest, sizeof digest, found);
+    if (strcmp(found, s->digest) == 0)
+        return 0;
+    registry_mark_broken(s->registry, s->version);
+    return err_set(e, "adapter_broken", "blob %s is damaged: its bytes have the SHA-256 %s", s->digest,
+                   found);
+}
 
 static int read_source(void *arg, char *out, size_t max, size_t *count, struct err *e)
 {
@@ -25,7 +46,10 @@ static int read_source(void *arg, char *out, size_t max, size_t *count, struct e
     size_t length = left < max ? (size_t)left : max;
     if (file_pread(s->fd, out, length, s->offset, e) != 0)
         return -1;
+    sha256_update(&s->hash, out, length);
     s->offset += length;
+    if (length > 0 && s->offset == s->bytes && check_end(s, e) != 0)
+        return -1;
     *count = length;
     return 0;
 }
@@ -51,8 +75,18 @@ static int start(struct request *r, const struct version *v, bool weights, struc
         return -1;
     }
     close(fds[!weights]);
-    *s = (struct source){
-        .version = v, .fd = fds[weights], .bytes = weights ? v->weights_bytes : v->config_bytes};
+    *s = (struct source){.registry = r->server->registry,
+                         .version = v,
+                         .fd = fds[weights],
+                         .bytes = weights ? v->weights_bytes : v->config_bytes,
+                         .digest = weights ? v->weights_blob : v->config_blob};
+    sha256_init(&s->hash);
+    if (s->bytes <= CHECKED_BEFORE_BYTES && blobs_check(s->fd, s->bytes, s->digest, e) != 0) {
+        if (strcmp(e->code, "adapter_broken") == 0)
+            registry_mark_broken(s->registry, v);
+        close_source(s);
+        return -1;
+    }
     r->reply.stream_bytes = s->bytes;
     download_start(r, weights ? "application/octet-stream" : "application/json",
                    &(struct download_source){.read = read_source, .close = close_source, .arg = s});

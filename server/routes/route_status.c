@@ -39,8 +39,10 @@ void route_status_health(struct request *r)
 void route_status_ready(struct request *r)
 {
     bool draining = atomic_load(&r->server->draining);
+    bool replaced = registry_replaced(r->server->registry);
+    const char *status = draining ? "shutting_down" : replaced ? "registry_replaced" : "ready";
     r->reply.retry_s = draining;
-    reply_json(r, draining ? 503 : 200, json_pack("{s:s}", "status", draining ? "shutting_down" : "ready"));
+    reply_json(r, draining || replaced ? 503 : 200, json_pack("{s:s}", "status", status));
 }
 
 void route_status_version(struct request *r)

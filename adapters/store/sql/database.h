@@ -31,6 +31,9 @@ struct database_methods {
     int (*begin)(struct database *d, struct err *e);
     int (*commit)(struct database *d, struct err *e); /* 0: on disk. After an error nothing is open */
     void (*rollback)(struct database *d);
+    /* Is what the connection writes to still what will be read at the next start? Looks at the file or the
+     * server. */
+    bool (*in_place)(struct database *d);
     /* Is what is stored sound? Reads all of it. "registry_malformed" */
     int (*check)(struct database *d, struct err *e);
     /* All of it in a new file, as it is between two changes; not synced. */
@@ -51,10 +54,21 @@ enum { DATABASE_STATEMENTS_MAX = 96 }; /* that the program has */
 
 struct database { /* the beginning of a backend's own struct */
     const struct database_methods *methods;
-    bool failed; /* what is on disk and what is believed may differ */
+    bool failed;   /* what is on disk and what is believed may differ */
+    bool replaced; /* what is written would not be read again: somebody removed or changed the file */
     struct prepared {
         const char *sql; /* found by its address */
         void *statement;
     } prepared[DATABASE_STATEMENTS_MAX]; /* query.c's: made on first use */
     size_t prepared_count;
 };
+
+/* -1 and "registry_replaced" */
+static inline int database_replaced(struct err *e)
+{
+    err_set(e, "registry_replaced",
+            "the registry's database was removed, replaced or changed by another program while the daemon"
+            " runs; what is written now would be lost");
+    return err_hint(
+        e, "adapterctl backup saves what the daemon holds; then put the file back, or restore, and restart");
+}

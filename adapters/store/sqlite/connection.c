@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapters/store/sqlite/pagesum.h"
+
 static struct connection *of(struct database *d)
 {
     return (struct connection *)d;
@@ -36,9 +38,6 @@ static const char *error_code(int code)
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return "storage_busy";
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return "registry_malformed";
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
@@ -61,6 +60,12 @@ int connection_error(struct connection *c, const char *doing, struct err *e)
     int extended = sqlite3_extended_errcode(c->sqlite);
     int code = extended == SQLITE_IOERR_NOMEM ? SQLITE_NOMEM : extended & 0xff;
     c->database.failed = c->database.failed || in_doubt(code);
+    bool mismatch = code == SQLITE_IOERR && pagesum_damaged(c->sqlite);
+    if (mismatch || code == SQLITE_CORRUPT || code == SQLITE_NOTADB) {
+        err_set(e, "registry_malformed", "%s is damaged: cannot %s: %s (SQLite %d)", c->path, doing,
+                mismatch ? "the checksum of a page does not match" : sqlite3_errmsg(c->sqlite), extended);
+        return err_hint(e, CONNECTION_DAMAGED_HINT);
+    }
     err_set(e, error_code(code), "registry: cannot %s: %s (SQLite %d)", doing, sqlite3_errmsg(c->sqlite),
             extended);
     return err_hint(e, "%s", hint_for(code));
@@ -93,6 +98,13 @@ int connection_integer(struct connection *c, const char *sql, int64_t *out, stru
     return result;
 }
 
+/* `found` may have several lines. */
+static int damaged(const struct connection *c, const char *found, struct err *e)
+{
+    err_set(e, "registry_malformed", "%s is damaged: %.300s", c->path, found);
+    return err_hint(e, CONNECTION_DAMAGED_HINT);
+}
+
 int connection_check(struct connection *c, const char *pragma, struct err *e)
 {
     sqlite3_stmt *statement = NULL;
@@ -103,18 +115,44 @@ int connection_check(struct connection *c, const char *pragma, struct err *e)
     } else {
         const char *found = (const char *)sqlite3_column_text(statement, 0);
         if (!found || strcmp(found, "ok") != 0)
-            result =
-                err_set(e, "registry_malformed", "registry.db is damaged: %s", found ? found : "unreadable");
+            result = damaged(c, found ? found : "unreadable", e);
     }
     sqlite3_finalize(statement);
-    if (result != 0)
-        err_hint(e, "restore the data directory from a backup");
     return result;
 }
 
 static int check(struct database *d, struct err *e)
 {
     return connection_check(of(d), "PRAGMA integrity_check(1)", e);
+}
+
+/* ---- the file ---- */
+
+int connection_see(struct connection *c, struct err *e)
+{
+    if (stat(c->path, &c->seen) != 0)
+        return err_errno(e, "cannot look at %s", c->path);
+    c->settled = true;
+    return 0;
+}
+
+/* Does the path still name the file that is open? */
+static bool same_file(const struct connection *c)
+{
+    struct stat now;
+    return stat(c->path, &now) == 0 && now.st_dev == c->seen.st_dev && now.st_ino == c->seen.st_ino;
+}
+
+/* And has nobody else written to it? SQLite holds it and what it read of it, and would not notice. */
+static bool in_place(struct database *d)
+{
+    const struct stat *seen = &of(d)->seen;
+    struct stat now;
+    if (!of(d)->settled)
+        return same_file(of(d));
+    return stat(of(d)->path, &now) == 0 && now.st_dev == seen->st_dev && now.st_ino == seen->st_ino &&
+           now.st_size == seen->st_size && now.st_mtim.tv_sec == seen->st_mtim.tv_sec &&
+           now.st_mtim.tv_nsec == seen->st_mtim.tv_nsec;
 }
 
 /* ---- transactions ---- */
@@ -124,21 +162,37 @@ static int begin(struct database *d, struct err *e)
     return connection_execute(of(d), "BEGIN IMMEDIATE", e);
 }
 
+/* What could not be written is taken back in the file when it is read next: now, so that the file is what was
+ * seen last. */
+static void settle(struct connection *c)
+{
+    struct err ignored;
+    int64_t objects;
+    c->settled = connection_integer(c, "SELECT count(*) FROM sqlite_schema", &objects, &ignored) == 0 &&
+                 same_file(c) && connection_see(c, &ignored) == 0;
+}
+
 static void rollback(struct database *d)
 {
     /* Some errors have rolled back already. */
     if (!sqlite3_get_autocommit(of(d)->sqlite) &&
         sqlite3_exec(of(d)->sqlite, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)
         d->failed = true;
+    settle(of(d));
 }
 
+/* What went into a file that nobody will read again is not acknowledged. */
 static int commit(struct database *d, struct err *e)
 {
-    if (sqlite3_exec(of(d)->sqlite, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
-        return 0;
-    connection_error(of(d), "commit", e);
-    rollback(d);
-    return -1;
+    if (sqlite3_exec(of(d)->sqlite, "COMMIT", NULL, NULL, NULL) != SQLITE_OK) {
+        connection_error(of(d), "commit", e);
+        rollback(d);
+        return -1;
+    }
+    if (same_file(of(d)))
+        return connection_see(of(d), e);
+    d->replaced = true;
+    return database_replaced(e);
 }
 
 /* ---- statements ---- */
@@ -235,7 +289,7 @@ static int copy(struct database *d, const char *path, struct err *e)
     static const char pragmas[] = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;";
     sqlite3 *to = NULL;
     int result = -1;
-    if (sqlite3_open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
+    if (sqlite3_open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, pagesum_vfs()) != SQLITE_OK ||
         sqlite3_exec(to, pragmas, NULL, NULL, NULL) != SQLITE_OK)
         err_set(e, "io_error", "registry: cannot open %s for a copy: %s", path,
                 to ? sqlite3_errmsg(to) : "no memory");
@@ -248,6 +302,7 @@ static int copy(struct database *d, const char *path, struct err *e)
 static void close_connection(struct database *d)
 {
     sqlite3_close(of(d)->sqlite);
+    free(of(d)->path);
     free(d);
 }
 
@@ -256,6 +311,7 @@ const struct database_methods connection_methods = {
     .begin = begin,
     .commit = commit,
     .rollback = rollback,
+    .in_place = in_place,
     .check = check,
     .copy = copy,
     .prepare = prepare,

@@ -3,7 +3,6 @@ import array
 import json
 import math
 import os
-import sqlite3
 import struct
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from client import read
 from daemon import DEMO
 from fixtures import adapter
+from registry_file import edit
 from names import CONFIG, Names, weights
 
 VOICE, MASK = (os.path.join(DEMO, "adapters", name) for name in ("voice", "mask"))
@@ -107,10 +107,7 @@ def test_what_is_older_than_the_norms_has_none_until_its_proof_is_renewed(start)
     client = d.tenant("acme")
     version = client.upload(config=CONFIG, weights=weights(1), name="a").json["version"]
     d.stop()
-    db = sqlite3.connect(os.path.join(d.data, "registry.db"))
-    assert db.execute("DELETE FROM proofs").rowcount == 1
-    db.commit()
-    db.close()
+    assert edit(os.path.join(d.data, "registry.db"), "DELETE FROM proofs") == [1]
     d = start("mlp", d.data)
     proof = d.client(client.key).get(f"/adapters/a/versions/{version}").json["proof"]
     assert [proof[k] for k in ("norms", "norm_sum", "norm_count", "sample")] == 4 * [None]

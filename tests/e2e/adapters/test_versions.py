@@ -453,7 +453,7 @@ def test_adapterctl_downloads(ctl, mlp, names, tmp_path):
 
 
 def test_adapterctl_keeps_nothing_that_came_damaged(ctl, start, tmp_path):
-    """The size is right and the bytes are not: the SHA-256 tells."""
+    """The size is right and the bytes are not: the daemon sees it by their SHA-256 and sends none of them."""
     d = start("mlp")
     names = Names(d.tenant("acme"), count=1)
     for path in d.files():
@@ -463,7 +463,7 @@ def test_adapterctl_keeps_nothing_that_came_damaged(ctl, start, tmp_path):
         with open(full, "wb") as f:
             f.write(content)
     done = ctl(d, "adapters", "download", "a", tmp_path / "new", key=names.client.key)
-    assert done.status == 1 and "file_damaged" in done.err and os.listdir(tmp_path / "new") == []
+    assert done.status == 1 and "adapter_broken" in done.err and os.listdir(tmp_path / "new") == []
 
 
 

@@ -193,7 +193,7 @@ static int start(const struct history *h, const char *directory, struct buf *fou
 {
     struct registry *r = NULL;
     struct fsck_report report = {0};
-    const struct fsck_handler handler = {note_problem, never, e};
+    const struct fsck_handler handler = {.found = note_problem, .stop = never, .arg = e};
     char *data = file_join(directory, HISTORY_DATA);
     int result = data ? registry_open(&r, data, e) : err_memory(e);
     if (result == 0)

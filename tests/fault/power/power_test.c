@@ -298,7 +298,8 @@ static void every_sync_is_needed(void **state)
     assert_int_equal(missed, 0);
     assert_in_range(needed, 20, count);
     if (thorough)
-        assert_in_range(missed_in_sqlite, 0, 1);
+        assert_in_range(missed_in_sqlite, 0,
+                        2); /* one of the copy that an upgrade makes, which is not used until it is whole */
 }
 
 static int setup(void **state)

@@ -35,7 +35,7 @@ static bool stop_asked(void *arg)
 
 static int check(struct registry *r, struct found *f, struct fsck_report *report, struct err *e)
 {
-    struct fsck_handler h = {count_problem, stop_asked, f};
+    struct fsck_handler h = {.found = count_problem, .stop = stop_asked, .arg = f};
     return fsck_run(r, &h, report, e);
 }
 
