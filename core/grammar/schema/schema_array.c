@@ -9,6 +9,7 @@ struct array {
     const struct schema_place *at;
     const json_t *first, *others; /* NULL: none, anything */
     int min, max;
+    bool unique; /* which matters */
 };
 
 /* 2020-12 says prefixItems and items; before, items may be an array, and additionalItems says the rest. */
@@ -28,9 +29,10 @@ static int read_items(struct array *a)
         return -1;
     if (a->min >= GRAMMAR_REPEAT_MAX)
         return schema_unsupported(a->schema, a->at, "minItems", "is too large");
-    if (json_is_true(json_object_get(a->source, "uniqueItems")) && (a->max < 0 || a->max > 1))
-        return schema_unsupported(a->schema, a->at, "uniqueItems", "is not supported");
-    return 0;
+    a->unique = json_is_true(json_object_get(a->source, "uniqueItems")) && (a->max < 0 || a->max > 1);
+    return a->unique && a->first
+               ? schema_unsupported(a->schema, a->at, "uniqueItems", "stands beside \"prefixItems\"")
+               : 0;
 }
 
 static int item(struct array *a, const json_t *of, const char *keyword, int index)
@@ -85,6 +87,8 @@ int schema_array(struct schema *s, const json_t *schema, const struct schema_pla
         return GRAMMAR_BAD;
     if (a.max >= 0 && a.min > a.max)
         return grammar_any(s->grammar, NULL, 0);
+    if (a.unique && !json_is_false(a.others))
+        return schema_unique(s, a.others, a.min, a.max, at);
     int first = (int)json_array_size(a.first);
     if (first > 0)
         return tuple(&a, a.max >= 0 && a.max < first ? a.max : first);

@@ -23,7 +23,8 @@ class Maker:
         r = self.random
         kinds = [self.string, self.integer, self.number, self.constant, self.enum, self.plain]
         if depth < 4:
-            kinds += [self.object, self.object, self.object, self.array, self.array, self.any_of, self.one_of, self.all_of, self.several]
+            kinds += [self.object, self.object, self.object, self.array, self.array, self.any_of, self.one_of, self.all_of, self.several,
+                      self.map, self.unique]
         if self.names:
             kinds += [self.reference]
         made = r.choice(kinds)(depth)
@@ -124,6 +125,17 @@ class Maker:
         made.update(self.maybe(0.5, {"minItems": low}))
         made.update(self.maybe(0.7, {"maxItems": low + r.randint(0, 3)}))
         return made
+
+    def map(self, depth):
+        value = self.schema(depth + 2)
+        return self.random.choice([{"type": "object", "additionalProperties": value, "maxProperties": 3},
+                                   {"type": "object", "patternProperties": {"^[a-z]{1,3}$": value}, "additionalProperties": False},
+                                   {"type": "object", "propertyNames": {"pattern": "^\\d+$", "maxLength": 4}, "minProperties": 1},
+                                   {"type": "object", "propertyNames": {"enum": ["x", "y"]}, "additionalProperties": value}])
+
+    def unique(self, depth):
+        return {"type": "array", "uniqueItems": True, "items": {"enum": ["a", "b", 1, None, [1], True][:self.random.randint(1, 6)]},
+                **self.maybe(0.3, {"minItems": 1}), **self.maybe(0.3, {"maxItems": 2})}
 
     def any_of(self, depth):
         return {"anyOf": [self.schema(depth + 1) for _ in range(self.random.randint(1, 3))]}

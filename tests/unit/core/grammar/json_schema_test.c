@@ -212,6 +212,15 @@ static void texts_match_as_the_schema_says(void **state)
          "\"integer\"}}",
          {"\"ab\"", "\"b\"", "1", "[1]"},
          {"\"c\"", "[\"x\"]"}},
+        {"{\"uniqueItems\": true, \"minItems\": 1, \"items\": {\"type\": [\"string\", \"integer\"], "
+         "\"enum\": [\"a\", \"b\", 1, 1.0, null]}}",
+         {"[\"a\"]", "[\"b\", \"a\", 1]", "[1,\"b\"]"},
+         {"[]", "[\"a\",\"a\"]", "[1,\"a\",1]", "[null]"}},
+        {"{\"uniqueItems\": true, \"maxItems\": 2, \"items\": {\"$ref\": \"#/$defs/e\"}, \"$defs\": {\"e\": "
+         "{\"enum\": [1, 2, 3]}}}",
+         {"[]", "[3,1]"},
+         {"[1,2,3]", "[1,1]"}},
+        {"{\"type\": \"array\", \"uniqueItems\": true, \"maxItems\": 1}", {"[]", "[[1]]"}, {"[1,2]"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check(&cases[i]);
