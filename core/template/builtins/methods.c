@@ -240,9 +240,7 @@ METHOD(isspace)
 METHOD(get)
 {
     struct value *found;
-    if (a->values[0].kind == VALUE_LIST || a->values[0].kind == VALUE_DICT)
-        return context_fail(c, "%s cannot be a key", value_kind_name(a->values[0]));
-    if (value_find(c, self.dict, a->values[0], &found) != 0)
+    if (value_check_key(c, a->values[0]) != 0 || value_find(c, self.dict, a->values[0], &found) != 0)
         return -1;
     *out = found ? *found : argument_given(a->values[1]) ? a->values[1] : (struct value){.kind = VALUE_NONE};
     return context_work(c, self.dict->count);

@@ -447,10 +447,25 @@ static struct node *parse_binary(struct parser *p, const int operators[4],
     return n;
 }
 
+static bool is_number(const struct node *n)
+{
+    while (n->kind == NODE_SIGN)
+        n = n->a;
+    return n->kind == NODE_CONSTANT;
+}
+
+/* Jinja2 writes a template as Python and forgets the brackets around a negative number: -2 ** n is -(2 ** n)
+ * where n is a variable, and (-2) ** 2 is 4. Nobody can mean that. */
 static struct node *parse_power(struct parser *p)
 {
     static const int operators[4] = {TWO('*', '*')};
-    return parse_binary(p, operators, parse_unary);
+    struct node *n = parse_binary(p, operators, parse_unary);
+    for (const struct node *m = n; m && m->kind == NODE_BINARY && m->symbol == operators[0]; m = m->a)
+        if (m->a->kind == NODE_SIGN && is_number(m->a) && !is_number(m->b)) {
+            syntax_refuse(m->line, p->e, "a number with a sign to a power that is none is not supported");
+            return NULL;
+        }
+    return n;
 }
 
 static struct node *parse_product(struct parser *p)

@@ -260,10 +260,8 @@ static int operate_contains(struct context *c, struct value container, struct va
         return context_bytes(c, container.string.length);
     }
     if (container.kind == VALUE_DICT) {
-        if (item.kind == VALUE_LIST || item.kind == VALUE_DICT)
-            return context_fail(c, "%s cannot be a key", value_kind_name(item));
         struct value *found;
-        if (value_find(c, container.dict, item, &found) != 0)
+        if (value_check_key(c, item) != 0 || value_find(c, container.dict, item, &found) != 0)
             return -1;
         *out = found != NULL;
         return context_work(c, container.dict->count);

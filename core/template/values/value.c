@@ -268,12 +268,25 @@ static int grow(struct context *c, struct dict *d)
     return 0;
 }
 
+int value_check_key(struct context *c, struct value v)
+{
+    if (v.kind == VALUE_LIST || v.kind == VALUE_DICT)
+        return context_fail(c, "%s cannot be a key", value_kind_name(v));
+    if (v.kind != VALUE_TUPLE)
+        return 0;
+    if (context_enter(c) != 0)
+        return -1;
+    for (size_t i = 0; i < v.list->count; i++)
+        if (value_check_key(c, v.list->items[i]) != 0)
+            return -1;
+    context_leave(c);
+    return 0;
+}
+
 int value_put(struct context *c, struct dict *d, struct value key, struct value value)
 {
-    if (key.kind == VALUE_LIST || key.kind == VALUE_DICT)
-        return context_fail(c, "%s cannot be a key", value_kind_name(key));
     struct value *there;
-    if (context_work(c, d->count) != 0 || value_find(c, d, key, &there) != 0)
+    if (value_check_key(c, key) != 0 || context_work(c, d->count) != 0 || value_find(c, d, key, &there) != 0)
         return -1;
     if (there) {
         *there = value;

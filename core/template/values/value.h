@@ -98,6 +98,8 @@ MUST_USE int value_new_dict(struct context *c, enum value_kind kind, size_t capa
 /* What a dict holds: VALUE_KEYS, VALUE_VALUES or VALUE_ITEMS. */
 MUST_USE int value_new_view(struct context *c, enum value_kind kind, const struct dict *d, struct value *out);
 MUST_USE int value_put(struct context *c, struct dict *d, struct value key, struct value value);
+/* An error unless `v` can be a key: lists and dicts cannot, nor tuples with such in them. */
+MUST_USE int value_check_key(struct context *c, struct value v);
 /* *out: what the dict has under this key; NULL: there is no such key. */
 MUST_USE int value_find(struct context *c, const struct dict *d, struct value key, struct value **out);
 

@@ -96,6 +96,14 @@ static int repr_dict(struct context *c, const struct dict *d, struct buf *out)
     return context_append(c, out, "}", 1);
 }
 
+/* A string that went through "safe" is of a class of its own there, markupsafe's. */
+static int repr_safe(struct context *c, struct string s, struct buf *out)
+{
+    return context_append(c, out, "Markup(", 7) != 0 || repr_string(c, s, out) != 0
+               ? -1
+               : context_append(c, out, ")", 1);
+}
+
 static int repr(struct context *c, struct value v, struct buf *out)
 {
     const char *word = v.kind == VALUE_NONE   ? "None"
@@ -114,7 +122,7 @@ static int repr(struct context *c, struct value v, struct buf *out)
     case VALUE_FLOAT:
         return value_print_float(c, v.number, out);
     case VALUE_STRING:
-        return repr_string(c, v.string, out);
+        return v.safe ? repr_safe(c, v.string, out) : repr_string(c, v.string, out);
     case VALUE_LIST:
     case VALUE_TUPLE:
         return repr_list(c, v, out);

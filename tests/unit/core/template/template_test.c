@@ -143,6 +143,8 @@ static void what_is_not_supported_is_named_with_its_line(void **state)
         {"{{ }}", "expected an expression"},
         {"{% if a %}", "{% elif %} is missing"},
         {"{% if a %}{% endfor %}", "{% endfor %} is not supported here"},
+        {"{{ -2 ** n }}", "with a sign"},
+        {"{{ (-2) ** n ** 2 }}", "with a sign"},
         {"{% include 'x' %}", "{% include %}"},
         {"{% call f() %}{% endcall %}", "{% call %}"},
         {"{% for x in y recursive %}{% endfor %}", "recursive"},
