@@ -226,8 +226,10 @@ static int make_parts(struct peft_load *l, struct err *e)
         const struct peft_target *t = &l->targets[i];
         if (!t->targeted)
             continue;
-        p->parts[count++] = (struct delta_part){
-            .site = (int)i, .rank = t->rank, .scale = (float)t->scale, .dora = l->config.dora};
+        struct delta_part *part = &p->parts[count++];
+        *part = (struct delta_part){.site = (int)i, .rank = t->rank, .scale = (float)t->scale};
+        for (int v = 0; v < DELTA_VALUES; v++)
+            part->has[v] = l->site_found[i].tensors[v] != NULL;
         if (t->rank > p->info.rank_max)
             p->info.rank_max = t->rank;
     }

@@ -124,7 +124,7 @@ static int fill_parts(struct delta *d, const struct model *m, const struct delta
         if (delta_source_part(s, i, &p, e) != 0)
             return -1;
         const struct site *site = &sites[p.site];
-        if (p.dora) {
+        if (p.has[DELTA_MAGNITUDE]) {
             float *factor = delta_carve(d, at, (size_t)site->out * sizeof *factor);
             if (delta_dora(m, d, &p, factor, e) != 0)
                 return -1;
@@ -155,7 +155,7 @@ static size_t source_bytes(const struct model *m, const struct delta_source *s, 
     for (size_t i = 0; i < s->count; i++) {
         const struct site *site = &sites[s->parts[i].site];
         delta_place(NULL, bf16, site, s->parts[i].rank, &at);
-        if (s->parts[i].dora)
+        if (s->parts[i].has[DELTA_MAGNITUDE])
             delta_carve(NULL, &at, (size_t)site->out * sizeof(float));
     }
     delta_rows_size(m, s, &at);

@@ -12,10 +12,10 @@ enum { DELTA_RANK_MAX = 1024 };
 enum delta_value { DELTA_A, DELTA_B, DELTA_MAGNITUDE, DELTA_VALUES };
 
 struct delta_part {
-    int site;    /* index into model_sites, each at most once */
-    int rank;    /* 1..DELTA_RANK_MAX */
-    float scale; /* alpha / r, or alpha / sqrt(r) */
-    bool dora;   /* it has magnitudes */
+    int site;               /* index into model_sites, each at most once */
+    int rank;               /* 1..DELTA_RANK_MAX */
+    float scale;            /* alpha / r, or alpha / sqrt(r) */
+    bool has[DELTA_VALUES]; /* which of the values there are; A and B always */
     /* Where its source reads: NULL until then. Also by enum delta_value. */
     union {
         struct {

@@ -85,7 +85,7 @@ static void check_norms(const char *model, const char *path, enum precision prec
     struct model *m = open_model(model, precision);
     struct part p = new_part(m, path, RANK, 1);
     const struct site *s = &m->sites[p.part.site];
-    p.part.dora = true;
+    p.part.has[DELTA_MAGNITUDE] = true;
     p.part.magnitude = p.magnitude;
     struct delta *d = new_delta(m, &p.part, &e);
     assert_non_null(d);
@@ -126,7 +126,7 @@ static void a_row_of_norm_zero_is_refused(void **state)
     float *zero = calloc((size_t)slot->rows * (size_t)slot->cols, sizeof *zero);
     struct delta_replacement replaced = {model_find_slot(m, "fc2", "weight"), zero};
     struct delta *d = NULL;
-    p.part.dora = true;
+    p.part.has[DELTA_MAGNITUDE] = true;
     p.part.magnitude = p.magnitude;
     p.b[0] = 0; /* row 0 of B A */
     assert_int_equal(
@@ -350,7 +350,7 @@ static void what_does_not_add_up_is_refused(void **state)
     assert_string_equal(e.code, "adapter_rank_too_large");
     assert_int_equal(delta_combine(&sum, m, twice, (const float[]){INFINITY}, 1, &e), -1);
     assert_string_equal(e.code, "adapter_not_finite");
-    p.part.dora = true;
+    p.part.has[DELTA_MAGNITUDE] = true;
     p.part.magnitude = p.magnitude;
     struct delta *dora = new_delta(m, &p.part, &e);
     assert_int_equal(delta_combine(&sum, m, &dora, (const float[]){1}, 1, &e), -1);
