@@ -22,8 +22,8 @@ enum { HEADER_BYTES_MAX = 1 << 20 };
 struct peft {
     struct delta_source source;
     struct delta_part *parts;               /* owned, in order of site */
-    struct delta_replacement *replacements; /* owned, in order of slot */
-    struct delta_rows *rows;                /* owned, in order of slot */
+    struct delta_replacement *replacements; /* owned, in order of parameter */
+    struct delta_rows *rows;                /* owned, in order of parameter */
     void **kept; /* owned, [kept_count], and what it has: values of replaced tensors and rows */
     size_t kept_count;
     struct peft_site *sites;     /* owned, one for each of the model: its tensors */
@@ -98,7 +98,7 @@ static bool has_effect(const struct peft_load *l)
     for (size_t i = 0; i < l->site_count; i++)
         if (l->targets[i].targeted && l->targets[i].scale != 0 && changes_site(&l->site_found[i]))
             return true;
-    for (size_t i = 0; i < l->slot_count; i++)
+    for (size_t i = 0; i < l->parameter_count; i++)
         if (l->rows[i].differs)
             return true;
     return l->result->source.replacement_count > 0;
@@ -116,26 +116,27 @@ static int check_effect(const struct peft_load *l, struct err *e)
 
 /* ---- replaced tensors ---- */
 
-/* What stands in a slot at last: its own values or, of a shared matrix, its partner's; NULL: the base's. */
-static const float *final_values(const struct peft_load *l, int slot)
+/* What stands in a parameter at last: its own values or, of a shared matrix, its partner's; NULL: the base's.
+ */
+static const float *final_values(const struct peft_load *l, int parameter)
 {
-    const struct peft_slot *own = &l->slot_found[slot];
-    int other = peft_tied_partner(l, slot);
-    if (l->tied.saves && slot == l->tied.head_slot)
-        return l->slot_found[other].values; /* the same, once in memory */
+    const struct peft_parameter *own = &l->parameter_found[parameter];
+    int other = peft_tied_partner(l, parameter);
+    if (l->tied.saves && parameter == l->tied.head_parameter)
+        return l->parameter_found[other].values; /* the same, once in memory */
     if (own->tensor || other < 0 || l->saved[other])
         return own->values;
-    return l->slot_found[other].values;
+    return l->parameter_found[other].values;
 }
 
 /* A shared matrix that is given twice, and not the same. PEFT would keep the one that it loads last. Saved
  * modules are copies of their own, but with ensure_weight_tying. */
 static int check_shared(const struct peft_load *l, struct err *e)
 {
-    for (size_t i = 0; i < l->slot_count; i++) {
-        const struct peft_slot *own = &l->slot_found[i];
+    for (size_t i = 0; i < l->parameter_count; i++) {
+        const struct peft_parameter *own = &l->parameter_found[i];
         int index = own->tensor ? peft_tied_partner(l, (int)i) : -1;
-        const struct peft_slot *other = index < 0 ? NULL : &l->slot_found[index];
+        const struct peft_parameter *other = index < 0 ? NULL : &l->parameter_found[index];
         if (!other || !other->tensor || (!own->values && !other->values) ||
             (!l->tied.saves && (l->saved[i] || l->saved[index])))
             continue;
@@ -151,11 +152,11 @@ static int check_shared(const struct peft_load *l, struct err *e)
 static int make_replacements(struct peft_load *l, struct err *e)
 {
     struct peft *p = l->result;
-    p->replacements = calloc(l->slot_count + 1, sizeof *p->replacements);
+    p->replacements = calloc(l->parameter_count + 1, sizeof *p->replacements);
     if (!p->replacements)
         return err_memory(e);
     size_t count = 0;
-    for (size_t i = 0; i < l->slot_count; i++) {
+    for (size_t i = 0; i < l->parameter_count; i++) {
         const float *values = final_values(l, (int)i);
         if (values)
             p->replacements[count++] = (struct delta_replacement){(int)i, values};
@@ -168,11 +169,11 @@ static int make_replacements(struct peft_load *l, struct err *e)
 static int make_rows(struct peft_load *l, struct err *e)
 {
     struct peft *p = l->result;
-    p->rows = calloc(l->slot_count + 1, sizeof *p->rows);
+    p->rows = calloc(l->parameter_count + 1, sizeof *p->rows);
     if (!p->rows)
         return err_memory(e);
     size_t count = 0;
-    for (size_t i = 0; i < l->slot_count; i++) {
+    for (size_t i = 0; i < l->parameter_count; i++) {
         if (!l->rows[i].indices)
             continue;
         const struct peft_rows *r = &l->rows[l->rows[i].source];
@@ -273,17 +274,17 @@ static int load(struct peft_load *l, int config_fd, struct err *e)
 static int allocate(struct peft_load *l, struct err *e)
 {
     l->sites = model_sites(l->model, &l->site_count);
-    l->slots = model_slots(l->model, &l->slot_count);
+    l->parameters = model_parameters(l->model, &l->parameter_count);
     l->targets = calloc(l->site_count, sizeof *l->targets);
-    l->saved = calloc(l->slot_count, sizeof *l->saved);
-    l->slot_found = calloc(l->slot_count, sizeof *l->slot_found);
-    l->rows = calloc(l->slot_count, sizeof *l->rows);
+    l->saved = calloc(l->parameter_count, sizeof *l->saved);
+    l->parameter_found = calloc(l->parameter_count, sizeof *l->parameter_found);
+    l->rows = calloc(l->parameter_count, sizeof *l->rows);
     l->result = calloc(1, sizeof *l->result);
-    if (!l->targets || !l->saved || !l->slot_found || !l->rows || !l->result)
+    if (!l->targets || !l->saved || !l->parameter_found || !l->rows || !l->result)
         return err_memory(e);
     l->result->weights_fd = -1;
     l->warnings = &l->result->warnings;
-    l->result->kept = l->kept = calloc(PEFT_KEPT * l->slot_count, sizeof *l->kept);
+    l->result->kept = l->kept = calloc(PEFT_KEPT * l->parameter_count, sizeof *l->kept);
     l->result->sites = l->site_found = calloc(l->site_count, sizeof *l->site_found);
     return l->kept && l->site_found ? 0 : err_memory(e);
 }
@@ -300,7 +301,7 @@ static void finish(struct peft_load *l)
 {
     struct peft *p = l->result;
     p->kept_count = l->kept_count;
-    p->info.parameters += l->parameters;
+    p->info.parameters += l->elements;
     memcpy(p->info.version, l->version, SHA256_BYTES);
 }
 
@@ -315,7 +316,7 @@ int peft_load(struct peft **out, const struct model *m, int config_fd, int weigh
     peft_config_fini(&l.config);
     free(l.targets);
     free(l.saved);
-    free(l.slot_found);
+    free(l.parameter_found);
     free(l.rows);
     if (l.result)
         finish(&l);

@@ -97,7 +97,7 @@ static bool is_targeted(const struct peft_load *l, int site)
 }
 
 /* Embedding and head, which PEFT adds to a file by itself where it takes them for changed. */
-static bool adds_itself(const struct peft_load *l, const struct slot *s)
+static bool adds_itself(const struct peft_load *l, const struct parameter *s)
 {
     enum site_kind kind = s->site < 0 ? SITE_KINDS : l->sites[s->site].kind;
     return kind == SITE_LM_HEAD || kind == SITE_EMBEDDING;
@@ -105,16 +105,16 @@ static bool adds_itself(const struct peft_load *l, const struct slot *s)
 
 /* Which of the base's tensors may come with a file: those of modules_to_save; biases, where `bias` has them,
  * under either name (before PEFT 0.6 a target's had no base_layer); the embedding and the head. */
-static bool takes_slot(const struct peft_load *l, int slot, const struct ending *n)
+static bool takes_parameter(const struct peft_load *l, int parameter, const struct ending *n)
 {
-    bool base_layer = n->base_layer, has_rows = l->rows[slot].indices != NULL;
+    bool base_layer = n->base_layer, has_rows = l->rows[parameter].indices != NULL;
     if (n->token_adapter || has_rows)
         return n->token_adapter && has_rows;
-    const struct slot *s = &l->slots[slot];
+    const struct parameter *s = &l->parameters[parameter];
     bool targeted = is_targeted(l, s->site);
     if (base_layer && !targeted)
         return false;
-    if (l->saved[slot])
+    if (l->saved[parameter])
         return !base_layer;
     if (strcmp(s->leaf, "bias") == 0)
         return l->config.bias == PEFT_BIAS_ALL || (l->config.bias == PEFT_BIAS_TARGETS && targeted);
@@ -124,11 +124,11 @@ static bool takes_slot(const struct peft_load *l, int slot, const struct ending 
 /* With bias = "all" PEFT saves every bias that it finds: of a saved module also the one of the module before
  * training, and its own a second time. The same of the weights of embedding and head where it adds these by
  * itself. On loading neither is used. */
-static bool takes_copy(const struct peft_load *l, int slot)
+static bool takes_copy(const struct peft_load *l, int parameter)
 {
-    const struct slot *s = &l->slots[slot];
+    const struct parameter *s = &l->parameters[parameter];
     bool bias = strcmp(s->leaf, "bias") == 0;
-    return l->saved[slot] && (bias ? l->config.bias == PEFT_BIAS_ALL : adds_itself(l, s));
+    return l->saved[parameter] && (bias ? l->config.bias == PEFT_BIAS_ALL : adds_itself(l, s));
 }
 
 static bool takes_site(const struct peft_load *l, int site, const struct ending *n)
@@ -140,8 +140,8 @@ static bool takes_site(const struct peft_load *l, int site, const struct ending 
     return n->embedding == (l->sites[site].kind == SITE_EMBEDDING);
 }
 
-/* Has the tensor a place at this site or slot, and as what? Rows of lm_head that follow the embedding's are a
- * copy. */
+/* Has the tensor a place at this site or parameter, and as what? Rows of lm_head that follow the embedding's
+ * are a copy. */
 static bool takes(const struct peft_load *l, int index, const struct ending *n, int *role)
 {
     *role = n->role;
@@ -153,7 +153,7 @@ static bool takes(const struct peft_load *l, int index, const struct ending *n, 
             *role = PEFT_ROLE_COPY;
         return l->rows[index].indices != NULL;
     case PEFT_ROLE_BASE:
-        return takes_slot(l, index, n);
+        return takes_parameter(l, index, n);
     case PEFT_ROLE_COPY:
     case PEFT_ROLE_ORIGINAL:
         return takes_copy(l, index);
@@ -198,7 +198,7 @@ int peft_place_find(const struct peft_load *l, const struct tensor *t, struct pe
     if (!n || (n->role == PEFT_ROLE_BASE && strstr(path, ".lora_")))
         return refuse(t, "adapter_unexpected_tensor", "it is not a tensor of LoRA as PEFT names them",
                       "Save the adapter with save_pretrained of PEFT.", e);
-    int index = n->leaf ? model_find_slot(l->model, path, n->leaf) : model_find_site(l->model, path);
+    int index = n->leaf ? model_find_parameter(l->model, path, n->leaf) : model_find_site(l->model, path);
     if (!takes(l, index, n, &place.role))
         return refuse_module(l, t, path, n, e);
     place.index = index;
@@ -233,7 +233,7 @@ static int check_name(const struct tensor *t, struct peft_place place, const str
 static const struct tensor **place_of(struct peft_load *l, struct peft_place place)
 {
     if (place.role == PEFT_ROLE_BASE)
-        return &l->slot_found[place.index].tensor;
+        return &l->parameter_found[place.index].tensor;
     if (place.role == PEFT_ROLE_ROWS)
         return &l->rows[place.index].tensor;
     return &l->site_found[place.index].tensors[place.role];
@@ -317,21 +317,22 @@ static int check_sites(struct peft_load *l, struct err *e)
 }
 
 /* Does the config say that the file has this tensor? */
-static bool promises(const struct peft_load *l, size_t slot)
+static bool promises(const struct peft_load *l, size_t parameter)
 {
-    const struct slot *s = &l->slots[slot];
+    const struct parameter *s = &l->parameters[parameter];
     bool bias = strcmp(s->leaf, "bias") == 0;
-    return l->saved[slot] || (bias && l->config.bias == PEFT_BIAS_ALL) ||
+    return l->saved[parameter] || (bias && l->config.bias == PEFT_BIAS_ALL) ||
            (bias && l->config.bias == PEFT_BIAS_TARGETS && is_targeted(l, s->site));
 }
 
-static int check_slots(const struct peft_load *l, struct err *e)
+static int check_parameters(const struct peft_load *l, struct err *e)
 {
-    for (size_t i = 0; i < l->slot_count; i++) {
-        if (l->slot_found[i].tensor || !promises(l, i))
+    for (size_t i = 0; i < l->parameter_count; i++) {
+        if (l->parameter_found[i].tensor || !promises(l, i))
             continue;
         err_set(e, "adapter_missing_tensor", "tensor %s%s.%s is missing; adapter_config.json has it by %s",
-                PEFT_PREFIX, l->slots[i].path, l->slots[i].leaf, l->saved[i] ? "modules_to_save" : "bias");
+                PEFT_PREFIX, l->parameters[i].path, l->parameters[i].leaf,
+                l->saved[i] ? "modules_to_save" : "bias");
         return err_hint(
             e, "Some versions of PEFT do not save trained biases: save the adapter with a newer one.");
     }
@@ -340,14 +341,14 @@ static int check_slots(const struct peft_load *l, struct err *e)
 
 static int check_rows(const struct peft_load *l, struct err *e)
 {
-    for (size_t i = 0; i < l->slot_count; i++) {
+    for (size_t i = 0; i < l->parameter_count; i++) {
         const struct peft_rows *r = &l->rows[i];
         if (!r->indices || r->source != (int)i || r->tensor)
             continue;
         err_set(e, "adapter_missing_tensor",
                 "tensor %s%s.token_adapter.trainable_tokens_delta is missing; adapter_config.json has it by "
                 "trainable_token_indices",
-                PEFT_PREFIX, l->slots[i].path);
+                PEFT_PREFIX, l->parameters[i].path);
         return err_hint(e, "Save the adapter again with save_pretrained of PEFT.");
     }
     return 0;
@@ -376,9 +377,10 @@ static int check_site_shapes(const struct peft_site *s, const struct site *site,
     return s->magnitude ? check_shape(s->magnitude, site->out, 0, "outputs of the base's layer", e) : 0;
 }
 
-static int check_rows_shape(const struct peft_load *l, const struct tensor *t, int slot, struct err *e)
+static int check_rows_shape(const struct peft_load *l, const struct tensor *t, int parameter, struct err *e)
 {
-    return check_shape(t, (long long)json_array_size(l->rows[slot].indices), l->slots[slot].cols,
+    return check_shape(t, (long long)json_array_size(l->rows[parameter].indices),
+                       l->parameters[parameter].cols,
                        "indices of trainable_token_indices, columns of the base's matrix", e);
 }
 
@@ -394,7 +396,7 @@ static int check_copies(const struct peft_load *l, struct err *e)
             return -1;
         if (!is_unused(place))
             continue;
-        const struct slot *s = &l->slots[place.index];
+        const struct parameter *s = &l->parameters[place.index];
         if ((l->rows[place.index].indices ? check_rows_shape(l, t, place.index, e)
                                           : check_shape(t, s->rows, s->cols, "as in the base", e)) != 0)
             return -1;
@@ -408,11 +410,11 @@ static int check_shapes(const struct peft_load *l, struct err *e)
         if (l->targets[i].targeted &&
             check_site_shapes(&l->site_found[i], &l->sites[i], l->targets[i].rank, e) != 0)
             return -1;
-    for (size_t i = 0; i < l->slot_count; i++)
-        if (l->slot_found[i].tensor && check_shape(l->slot_found[i].tensor, l->slots[i].rows,
-                                                   l->slots[i].cols, "as in the base", e) != 0)
+    for (size_t i = 0; i < l->parameter_count; i++)
+        if (l->parameter_found[i].tensor && check_shape(l->parameter_found[i].tensor, l->parameters[i].rows,
+                                                        l->parameters[i].cols, "as in the base", e) != 0)
             return -1;
-    for (size_t i = 0; i < l->slot_count; i++)
+    for (size_t i = 0; i < l->parameter_count; i++)
         if (l->rows[i].tensor && check_rows_shape(l, l->rows[i].tensor, (int)i, e) != 0)
             return -1;
     return check_copies(l, e);
@@ -420,7 +422,8 @@ static int check_shapes(const struct peft_load *l, struct err *e)
 
 int peft_place_all(struct peft_load *l, struct err *e)
 {
-    if (place_tensors(l, e) != 0 || check_sites(l, e) != 0 || check_slots(l, e) != 0 || check_rows(l, e) != 0)
+    if (place_tensors(l, e) != 0 || check_sites(l, e) != 0 || check_parameters(l, e) != 0 ||
+        check_rows(l, e) != 0)
         return -1;
     return check_shapes(l, e);
 }

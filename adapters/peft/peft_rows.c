@@ -18,7 +18,7 @@ static bool ends_in(const char *path, const char *ending)
     return length >= size && strcmp(path + length - size, ending) == 0;
 }
 
-static bool is_weight(const struct slot *s)
+static bool is_weight(const struct parameter *s)
 {
     return s->site >= 0 && strcmp(s->leaf, "weight") == 0;
 }
@@ -26,7 +26,7 @@ static bool is_weight(const struct slot *s)
 /* ---- which modules ---- */
 
 /* Every index is a row of the module. */
-static int check_indices(const struct slot *s, json_t *indices, struct err *e)
+static int check_indices(const struct parameter *s, json_t *indices, struct err *e)
 {
     int rows = s->rows;
     size_t i;
@@ -43,15 +43,15 @@ static int check_indices(const struct slot *s, json_t *indices, struct err *e)
     return 0;
 }
 
-static int give_rows(struct peft_load *l, int slot, json_t *indices, struct err *e)
+static int give_rows(struct peft_load *l, int parameter, json_t *indices, struct err *e)
 {
-    const struct slot *s = &l->slots[slot];
+    const struct parameter *s = &l->parameters[parameter];
     enum site_kind kind = l->sites[s->site].kind;
     if (kind != SITE_EMBEDDING && kind != SITE_LM_HEAD)
         return refuse(e, "adapter_unsupported_feature", s->path, "is neither an embedding nor lm_head");
-    if (l->rows[slot].indices)
+    if (l->rows[parameter].indices)
         return refuse(e, "config_malformed", s->path, "is named twice");
-    l->rows[slot] = (struct peft_rows){.indices = indices, .source = slot};
+    l->rows[parameter] = (struct peft_rows){.indices = indices, .source = parameter};
     return check_indices(s, indices, e);
 }
 
@@ -59,8 +59,8 @@ static int give_rows(struct peft_load *l, int slot, json_t *indices, struct err 
 static int match_name(struct peft_load *l, const char *name, json_t *indices, struct err *e)
 {
     bool found = false;
-    for (size_t i = 0; i < l->slot_count; i++) {
-        if (!is_weight(&l->slots[i]) || !ends_in(l->slots[i].path, name))
+    for (size_t i = 0; i < l->parameter_count; i++) {
+        if (!is_weight(&l->parameters[i]) || !ends_in(l->parameters[i].path, name))
             continue;
         found = true;
         if (give_rows(l, (int)i, indices, e) != 0)
@@ -119,30 +119,30 @@ static int match_names(struct peft_load *l, bool *agree, struct err *e)
 /* A list is of the input embedding's rows. */
 static int match_list(struct peft_load *l, struct err *e)
 {
-    for (size_t i = 0; i < l->slot_count; i++)
-        if (is_weight(&l->slots[i]) && l->sites[l->slots[i].site].kind == SITE_EMBEDDING)
+    for (size_t i = 0; i < l->parameter_count; i++)
+        if (is_weight(&l->parameters[i]) && l->sites[l->parameters[i].site].kind == SITE_EMBEDDING)
             return give_rows(l, (int)i, l->config.tokens, e);
     return refuse(e, "adapter_unknown_module", "the base", "has no embedding");
 }
 
 /* ---- what else happens to these modules ---- */
 
-static int check_slot(const struct peft_load *l, int slot, struct err *e)
+static int check_parameter(const struct peft_load *l, int parameter, struct err *e)
 {
     static const char code[] = "adapter_unsupported_feature";
-    const struct slot *s = &l->slots[slot];
-    bool follows = l->rows[slot].source != slot;
-    if (l->saved[slot])
+    const struct parameter *s = &l->parameters[parameter];
+    bool follows = l->rows[parameter].source != parameter;
+    if (l->saved[parameter])
         return refuse(e, code, s->path, "is in modules_to_save, too; PEFT has it the one way or the other");
     if (l->targets[s->site].targeted && (!follows || l->config.dora))
         return refuse(e, code, s->path, "is a target of LoRA, too; PEFT does not compute that");
     return 0;
 }
 
-static int check_slots(const struct peft_load *l, struct err *e)
+static int check_parameters(const struct peft_load *l, struct err *e)
 {
-    for (size_t i = 0; i < l->slot_count; i++)
-        if (l->rows[i].indices && check_slot(l, (int)i, e) != 0)
+    for (size_t i = 0; i < l->parameter_count; i++)
+        if (l->rows[i].indices && check_parameter(l, (int)i, e) != 0)
             return -1;
     return 0;
 }
@@ -154,10 +154,10 @@ int peft_rows(struct peft_load *l, struct err *e)
         return 0;
     if ((json_is_array(l->config.tokens) ? match_list(l, e) : match_names(l, &agree, e)) != 0)
         return -1;
-    int embedding = l->tied.embedding_slot, head = l->tied.head_slot;
+    int embedding = l->tied.embedding_parameter, head = l->tied.head_parameter;
     if (embedding >= 0 && agree && l->rows[embedding].indices && !l->rows[head].indices)
         l->rows[head] = l->rows[embedding]; /* its source stays the embedding */
-    return check_slots(l, e);
+    return check_parameters(l, e);
 }
 
 /* ---- values, in order of the indices ---- */
@@ -198,10 +198,10 @@ static int sort(const struct peft_rows *r, const struct row *order, size_t count
     return (int)kept;
 }
 
-int peft_rows_sort(struct peft_load *l, int slot, const float *values, struct err *e)
+int peft_rows_sort(struct peft_load *l, int parameter, const float *values, struct err *e)
 {
-    struct peft_rows *r = &l->rows[slot];
-    size_t count = json_array_size(r->indices), cols = (size_t)l->slots[slot].cols;
+    struct peft_rows *r = &l->rows[parameter];
+    size_t count = json_array_size(r->indices), cols = (size_t)l->parameters[parameter].cols;
     struct row *order = calloc(count, sizeof *order);
     int32_t *index = calloc(count, sizeof *index);
     float *sorted = calloc(count * cols, sizeof *sorted);

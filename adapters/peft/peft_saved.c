@@ -26,15 +26,15 @@ static bool is_saved(const struct peft_names *names, const char *path, bool *mar
     return found;
 }
 
-static bool is_tied(const struct peft_load *l, int slot)
+static bool is_tied(const struct peft_load *l, int parameter)
 {
-    return l->tied.saves && (slot == l->tied.embedding_slot || slot == l->tied.head_slot);
+    return l->tied.saves && (parameter == l->tied.embedding_parameter || parameter == l->tied.head_parameter);
 }
 
-static int match_slots(struct peft_load *l, bool *marks, struct err *e)
+static int match_parameters(struct peft_load *l, bool *marks, struct err *e)
 {
-    for (size_t i = 0; i < l->slot_count; i++) {
-        const struct slot *s = &l->slots[i];
+    for (size_t i = 0; i < l->parameter_count; i++) {
+        const struct parameter *s = &l->parameters[i];
         l->saved[i] = is_saved(&l->config.saved, s->path, marks) || is_tied(l, (int)i);
         if (!l->saved[i] || s->site < 0 || !l->targets[s->site].targeted)
             continue;
@@ -60,7 +60,7 @@ int peft_saved(struct peft_load *l, struct err *e)
     bool *marks = calloc(l->config.saved.count + 1, sizeof *marks);
     if (!marks)
         return err_memory(e);
-    int result = match_slots(l, marks, e) == 0 ? warn_of_unused(l, marks, e) : -1;
+    int result = match_parameters(l, marks, e) == 0 ? warn_of_unused(l, marks, e) : -1;
     free(marks);
     return result;
 }

@@ -19,10 +19,10 @@ struct peft_target {
     double scale; /* finite as f32 */
 };
 
-/* lm_head and the embedding of a base in which they are one matrix: their sites and the slots of their
+/* lm_head and the embedding of a base in which they are one matrix: their sites and the parameters of their
  * weights; -1 elsewhere. */
 struct peft_tied {
-    int embedding, head, embedding_slot, head_slot;
+    int embedding, head, embedding_parameter, head_parameter;
     bool saves;   /* ensure_weight_tying: both are saved, with one content */
     bool targets; /* both are targets, lm_head's A and B being the embedding's B and A turned */
 };
@@ -40,7 +40,7 @@ struct peft_site {
 };
 
 /* The file's tensor in the place of one of the base's. */
-struct peft_slot {
+struct peft_parameter {
     const struct tensor *tensor; /* NULL: none */
     bool differs;                /* from the base's */
     const float *values;         /* of one that differs; the result's */
@@ -51,7 +51,8 @@ struct peft;
 /* Rows of a matrix that the file has: trainable_token_indices. */
 struct peft_rows {
     json_t *indices; /* the config's, in order of the file's rows; NULL: none */
-    int source; /* the slot whose tensor it is: its own, or the embedding's for lm_head that follows it */
+    int source; /* the parameter whose tensor it is: its own, or the embedding's for lm_head that follows it
+                 */
     const struct tensor *tensor; /* of the source */
     int count;                   /* each index once, ascending; the result's */
     const int32_t *index;
@@ -62,18 +63,18 @@ struct peft_rows {
 struct peft_load {
     const struct model *model;
     const struct site *sites;
-    const struct slot *slots;
-    size_t site_count, slot_count;
+    const struct parameter *parameters;
+    size_t site_count, parameter_count;
     struct peft_config config;
     struct peft_tied tied;
-    struct peft_target *targets;  /* owned, [site_count] */
-    bool *saved;                  /* owned, [slot_count]: modules_to_save has it */
-    struct peft_site *site_found; /* [site_count], the result's */
-    struct peft_slot *slot_found; /* owned, [slot_count] */
-    struct peft_rows *rows;       /* owned, [slot_count] */
-    void **kept; /* the result's, with room for PEFT_KEPT for each slot: memory that it keeps */
+    struct peft_target *targets;            /* owned, [site_count] */
+    bool *saved;                            /* owned, [parameter_count]: modules_to_save has it */
+    struct peft_site *site_found;           /* [site_count], the result's */
+    struct peft_parameter *parameter_found; /* owned, [parameter_count] */
+    struct peft_rows *rows;                 /* owned, [parameter_count] */
+    void **kept; /* the result's, with room for PEFT_KEPT for each parameter: memory that it keeps */
     size_t kept_count;
-    int64_t parameters;            /* of what replaces the base's */
+    int64_t elements;              /* of what replaces the base's */
     uint8_t version[SHA256_BYTES]; /* zeros of what was stored */
     struct safetensors *weights;   /* the result's */
     bool has_copies;               /* tensors that are not used */
@@ -101,16 +102,16 @@ int peft_saved(struct peft_load *l, struct err *e);
  * "adapter_unknown_module", "adapter_shape_mismatch" (an index), "adapter_unsupported_feature",
  * "config_malformed". */
 int peft_rows(struct peft_load *l, struct err *e);
-/* Put the rows that the file has for the slot, [indices, columns], into the order of their indices. Error:
- * "adapter_unsupported_feature" where one is there twice, with different values. */
-int peft_rows_sort(struct peft_load *l, int slot, const float *values, struct err *e);
+/* Put the rows that the file has for the parameter, [indices, columns], into the order of their indices.
+ * Error: "adapter_unsupported_feature" where one is there twice, with different values. */
+int peft_rows_sort(struct peft_load *l, int parameter, const float *values, struct err *e);
 
 /* ---- a base in which lm_head and the embedding are one matrix ---- */
 
 /* Fills tied, but for what the config says. */
 void peft_tied_find(struct peft_load *l);
-/* The slot that shares its matrix with this one, or -1. */
-int peft_tied_partner(const struct peft_load *l, int slot);
+/* The parameter that shares its matrix with this one, or -1. */
+int peft_tied_partner(const struct peft_load *l, int parameter);
 /* Where both are targets and the file has one side's A and B alone: they are the other's, turned. */
 void peft_tied_complete(struct peft_load *l);
 /* Where it has both: are they the same? Once their values were looked at. Error:
@@ -121,13 +122,14 @@ int peft_tied_read(int fd, const struct tensor *t, float *out, struct err *e);
 
 /* ---- what each tensor of the file is ---- */
 
-/* First the values of a site, by enum delta_value. The index is a site's, or from PEFT_ROLE_BASE on a slot's.
+/* First the values of a site, by enum delta_value. The index is a site's, or from PEFT_ROLE_BASE on a
+ * parameter's.
  */
 enum peft_role {
     PEFT_ROLE_BASE = DELTA_VALUES,
-    PEFT_ROLE_ROWS,     /* of a slot */
-    PEFT_ROLE_COPY,     /* of a slot, which PEFT saves beside it and does not use */
-    PEFT_ROLE_ORIGINAL, /* the same of a saved slot, as it was before training */
+    PEFT_ROLE_ROWS,     /* of a parameter */
+    PEFT_ROLE_COPY,     /* of a parameter, which PEFT saves beside it and does not use */
+    PEFT_ROLE_ORIGINAL, /* the same of a saved parameter, as it was before training */
 };
 struct peft_place {
     int role; /* enum delta_value or enum peft_role */

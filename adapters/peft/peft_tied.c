@@ -8,25 +8,25 @@
 void peft_tied_find(struct peft_load *l)
 {
     l->tied = (struct peft_tied){-1, -1, -1, -1, false, false};
-    for (size_t i = 0; model_is_tied(l->model) && i < l->slot_count; i++)
-        if (l->slots[i].site >= 0 && l->sites[l->slots[i].site].kind == SITE_LM_HEAD)
-            l->tied.head_slot = (int)i;
-    const char *tensor = l->tied.head_slot < 0 ? "" : l->slots[l->tied.head_slot].tensor;
-    for (size_t i = 0; i < l->slot_count; i++)
-        if (l->slots[i].site >= 0 && l->sites[l->slots[i].site].kind == SITE_EMBEDDING &&
-            strcmp(l->slots[i].tensor, tensor) == 0)
-            l->tied.embedding_slot = (int)i;
-    if (l->tied.embedding_slot < 0)
+    for (size_t i = 0; model_is_tied(l->model) && i < l->parameter_count; i++)
+        if (l->parameters[i].site >= 0 && l->sites[l->parameters[i].site].kind == SITE_LM_HEAD)
+            l->tied.head_parameter = (int)i;
+    const char *tensor = l->tied.head_parameter < 0 ? "" : l->parameters[l->tied.head_parameter].tensor;
+    for (size_t i = 0; i < l->parameter_count; i++)
+        if (l->parameters[i].site >= 0 && l->sites[l->parameters[i].site].kind == SITE_EMBEDDING &&
+            strcmp(l->parameters[i].tensor, tensor) == 0)
+            l->tied.embedding_parameter = (int)i;
+    if (l->tied.embedding_parameter < 0)
         return;
-    l->tied.embedding = l->slots[l->tied.embedding_slot].site;
-    l->tied.head = l->slots[l->tied.head_slot].site;
+    l->tied.embedding = l->parameters[l->tied.embedding_parameter].site;
+    l->tied.head = l->parameters[l->tied.head_parameter].site;
 }
 
-int peft_tied_partner(const struct peft_load *l, int slot)
+int peft_tied_partner(const struct peft_load *l, int parameter)
 {
-    return slot == l->tied.head_slot        ? l->tied.embedding_slot
-           : slot == l->tied.embedding_slot ? l->tied.head_slot
-                                            : -1;
+    return parameter == l->tied.head_parameter        ? l->tied.embedding_parameter
+           : parameter == l->tied.embedding_parameter ? l->tied.head_parameter
+                                                      : -1;
 }
 
 /* ---- one A and B for both ---- */

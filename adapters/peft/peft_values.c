@@ -76,13 +76,13 @@ static void add_tensor(struct sha256 *version, const struct tensor *t, struct pe
 }
 
 /* Sets *differs where the values are not elements [at, at + count) of the base's tensor. */
-static int compare_base(const struct model *m, int slot, size_t at, const float *values, size_t count,
+static int compare_base(const struct model *m, int parameter, size_t at, const float *values, size_t count,
                         bool *differs, struct err *e)
 {
     float base[COMPARE];
     for (size_t done = 0; done < count && !*differs; done += COMPARE) {
         size_t length = count - done < COMPARE ? count - done : COMPARE;
-        if (model_slot_values(m, slot, at + done, length, base, e) != 0)
+        if (model_parameter_values(m, parameter, at + done, length, base, e) != 0)
             return -1;
         for (size_t i = 0; i < length; i++)
             *differs |= values[done + i] != base[i];
@@ -91,9 +91,9 @@ static int compare_base(const struct model *m, int slot, size_t at, const float 
 }
 
 /* A tensor that equals the base's is dropped. */
-static int read_slot(struct peft_load *l, struct peft_place place, struct sha256 *version, struct err *e)
+static int read_parameter(struct peft_load *l, struct peft_place place, struct sha256 *version, struct err *e)
 {
-    struct peft_slot *s = &l->slot_found[place.index];
+    struct peft_parameter *s = &l->parameter_found[place.index];
     size_t count = (size_t)tensor_elements(s->tensor);
     uint8_t digest[SHA256_BYTES];
     double largest = 0;
@@ -105,7 +105,7 @@ static int read_slot(struct peft_load *l, struct peft_place place, struct sha256
         result = compare_base(l->model, place.index, 0, values, count, &s->differs, e);
     if (result == 0 && s->differs) {
         s->values = l->kept[l->kept_count++] = values;
-        l->parameters += (int64_t)count;
+        l->elements += (int64_t)count;
         add_tensor(version, s->tensor, place, digest);
     } else {
         free(values);
@@ -127,12 +127,12 @@ static int scan_site(struct peft_load *l, struct peft_place place, const struct 
     return 0;
 }
 
-static int compare_rows(struct peft_load *l, int slot, struct err *e)
+static int compare_rows(struct peft_load *l, int parameter, struct err *e)
 {
-    struct peft_rows *r = &l->rows[slot];
-    size_t cols = (size_t)l->slots[slot].cols;
+    struct peft_rows *r = &l->rows[parameter];
+    size_t cols = (size_t)l->parameters[parameter].cols;
     for (int i = 0; i < r->count && !r->differs; i++)
-        if (compare_base(l->model, slot, (size_t)r->index[i] * cols, r->values + (size_t)i * cols, cols,
+        if (compare_base(l->model, parameter, (size_t)r->index[i] * cols, r->values + (size_t)i * cols, cols,
                          &r->differs, e) != 0)
             return -1;
     return 0;
@@ -155,7 +155,7 @@ static int read_rows(struct peft_load *l, struct peft_place place, struct sha256
         result = compare_rows(l, place.index, e);
     if (result != 0)
         return -1;
-    l->parameters += (int64_t)count;
+    l->elements += (int64_t)count;
     add_tensor(version, r->tensor, place, digest);
     return 0;
 }
@@ -190,7 +190,7 @@ static int scan_original(struct peft_load *l, struct peft_place place, const str
         return result;
     return err_set(e, "adapter_unsupported_feature",
                    "tensor %s is another matrix than this base has, and %s is not saved", t->name,
-                   l->slots[other].path);
+                   l->parameters[other].path);
 }
 
 static int scan_one(struct peft_load *l, struct peft_place place, const struct tensor *t,
@@ -198,7 +198,7 @@ static int scan_one(struct peft_load *l, struct peft_place place, const struct t
 {
     switch (place.role) {
     case PEFT_ROLE_BASE:
-        return read_slot(l, place, version, e);
+        return read_parameter(l, place, version, e);
     case PEFT_ROLE_ROWS:
         return read_rows(l, place, version, e);
     case PEFT_ROLE_COPY:
@@ -259,12 +259,12 @@ static void hash_indices(json_t *indices, char hex[SHA256_HEX + 1])
 static void add_rows(const struct peft_load *l, struct sha256 *version)
 {
     char hex[SHA256_HEX + 1];
-    for (size_t i = 0; i < l->slot_count; i++) {
+    for (size_t i = 0; i < l->parameter_count; i++) {
         const struct peft_rows *r = &l->rows[i];
         if (!r->indices)
             continue;
         hash_indices(r->indices, hex);
-        add_line(version, "rows %s %s %s\n", l->slots[i].path, l->slots[r->source].path, hex);
+        add_line(version, "rows %s %s %s\n", l->parameters[i].path, l->parameters[r->source].path, hex);
     }
 }
 

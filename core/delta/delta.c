@@ -8,7 +8,7 @@
 
 /* ---- replaced tensors ---- */
 
-static size_t slot_elements(const struct slot *s)
+static size_t parameter_elements(const struct parameter *s)
 {
     return (size_t)s->rows * (size_t)(s->cols ? s->cols : 1);
 }
@@ -22,7 +22,7 @@ static const struct delta_replacement *first_of(const struct delta_source *s, si
     return &s->replacements[index];
 }
 
-static struct matrix slot_matrix(const struct slot *s, bool bf16)
+static struct matrix parameter_matrix(const struct parameter *s, bool bf16)
 {
     bool narrow = bf16 && s->cols > 0;
     return (struct matrix){.dtype = narrow ? DTYPE_BF16 : DTYPE_F32,
@@ -43,19 +43,19 @@ static int fill_replaced(struct delta *d, const struct model *m, const struct de
                          struct err *e)
 {
     size_t count;
-    const struct slot *slots = model_slots(m, &count);
+    const struct parameter *parameters = model_parameters(m, &count);
     const struct site *sites = model_sites(m, &count);
     for (size_t i = 0; i < s->replacement_count; i++) {
         const struct delta_replacement *own = &s->replacements[i], *first = first_of(s, i);
-        const struct slot *slot = &slots[own->slot];
-        struct matrix w = slot_matrix(slot, d->bf16);
-        w.data = own == first ? delta_carve(d, at, slot_elements(slot) * dtype_size(w.dtype))
-                              : d->replaced[first->slot].data;
-        if (own == first && !copy_values(d, &w, own->values, slot_elements(slot)))
-            return err_set(e, "adapter_not_finite", "%.200s.%s: a value does not fit bf16", slot->path,
-                           slot->leaf);
-        d->replaced[own->slot] = w;
-        if (slot->cols == 0 || slot->site < 0 || sites[slot->site].kind == SITE_EMBEDDING)
+        const struct parameter *parameter = &parameters[own->parameter];
+        struct matrix w = parameter_matrix(parameter, d->bf16);
+        w.data = own == first ? delta_carve(d, at, parameter_elements(parameter) * dtype_size(w.dtype))
+                              : d->replaced[first->parameter].data;
+        if (own == first && !copy_values(d, &w, own->values, parameter_elements(parameter)))
+            return err_set(e, "adapter_not_finite", "%.200s.%s: a value does not fit bf16", parameter->path,
+                           parameter->leaf);
+        d->replaced[own->parameter] = w;
+        if (parameter->cols == 0 || parameter->site < 0 || sites[parameter->site].kind == SITE_EMBEDDING)
             continue;
         d->replaces_layer = true;
         if (linear_check(&w, e) != 0)
@@ -143,14 +143,15 @@ static int fill_parts(struct delta *d, const struct model *m, const struct delta
 static size_t source_bytes(const struct model *m, const struct delta_source *s, struct delta_kinds *kinds)
 {
     size_t count, at = 0;
-    const struct slot *slots = model_slots(m, &count);
+    const struct parameter *parameters = model_parameters(m, &count);
     const struct site *sites = model_sites(m, &count);
     bool bf16 = model_info(m)->precision != PRECISION_EXACT;
     *kinds = (struct delta_kinds){.replaced = s->replacement_count > 0, .rows = s->rows_count > 0};
     for (size_t i = 0; i < s->replacement_count; i++) {
-        const struct slot *slot = &slots[s->replacements[i].slot];
+        const struct parameter *parameter = &parameters[s->replacements[i].parameter];
         if (first_of(s, i) == &s->replacements[i])
-            delta_carve(NULL, &at, slot_elements(slot) * dtype_size(slot_matrix(slot, bf16).dtype));
+            delta_carve(NULL, &at,
+                        parameter_elements(parameter) * dtype_size(parameter_matrix(parameter, bf16).dtype));
     }
     for (size_t i = 0; i < s->count; i++) {
         const struct site *site = &sites[s->parts[i].site];
@@ -198,7 +199,7 @@ size_t delta_bytes(const struct delta *d)
 
 int delta_tokens(const struct delta *d, const struct model *m, int32_t *out, int limit)
 {
-    const struct own_rows *r = delta_own_rows(d, m->embed.weight_slot);
+    const struct own_rows *r = delta_own_rows(d, m->embed.weight_parameter);
     int count = !r ? 0 : r->values.rows < limit ? r->values.rows : limit;
     for (int i = 0; i < count; i++)
         out[i] = r->index[(int64_t)i * r->values.rows / count];

@@ -22,7 +22,7 @@ static void linear_norms(const struct model *m, const struct delta *d, const str
                          double *norms)
 {
     const struct linear *l = m->site_linear[p->site];
-    const struct matrix *own = delta_matrix(d, l->weight_slot);
+    const struct matrix *own = delta_matrix(d, l->weight_parameter);
     int in = l->weight.cols;
     for (int i = 0; i < l->weight.rows; i++) {
         served_row(l, own, i, row);
@@ -38,7 +38,7 @@ static void table_norms(const struct model *m, const struct delta *d, const stru
                         double *norms)
 {
     const struct table *t = p->site == m->embed.site ? &m->embed : &m->positions;
-    const struct matrix *own = delta_matrix(d, t->weight_slot), *w = &t->weight;
+    const struct matrix *own = delta_matrix(d, t->weight_parameter), *w = &t->weight;
     memset(norms, 0, (size_t)w->cols * sizeof *norms);
     for (int k = 0; k < w->rows; k++) {
         table_row(t, own, k, row);

@@ -29,8 +29,8 @@ struct delta {
     bool replaces_layer;      /* one of the replaced is a linear layer's weight */
     bool dora;                /* a site has magnitudes */
     struct delta_site *sites; /* owned, one per site of the model */
-    struct matrix *replaced;  /* owned, [slots], or NULL; no data: the base's. Vectors are f32 */
-    struct own_rows *rows;    /* owned, [slots], or NULL */
+    struct matrix *replaced;  /* owned, [parameters], or NULL; no data: the base's. Vectors are f32 */
+    struct own_rows *rows;    /* owned, [parameters], or NULL */
     char *memory;             /* owned: all numbers */
     size_t memory_bytes;
 };
@@ -48,26 +48,26 @@ static inline const float *delta_magnitude(const struct delta *d, int site)
 }
 
 /* The matrix in the place of the base's, or NULL. */
-static inline const struct matrix *delta_matrix(const struct delta *d, int slot)
+static inline const struct matrix *delta_matrix(const struct delta *d, int parameter)
 {
-    return d && d->replaced && d->replaced[slot].data ? &d->replaced[slot] : NULL;
+    return d && d->replaced && d->replaced[parameter].data ? &d->replaced[parameter] : NULL;
 }
 
 /* The rows in the place of those of the matrix, or NULL. */
-static inline const struct own_rows *delta_own_rows(const struct delta *d, int slot)
+static inline const struct own_rows *delta_own_rows(const struct delta *d, int parameter)
 {
-    return d && d->rows && d->rows[slot].values.data ? &d->rows[slot] : NULL;
+    return d && d->rows && d->rows[parameter].values.data ? &d->rows[parameter] : NULL;
 }
 
 /* Place of the first one whose index is at least `index`. */
 int own_rows_from(const struct own_rows *r, int index);
 /* Row `index`, widened to `out`, where it is the delta's own; otherwise false. */
-bool delta_row(const struct delta *d, int slot, int index, float *out);
+bool delta_row(const struct delta *d, int parameter, int index, float *out);
 
 /* The norm or bias that counts: the delta's or the base's (NULL: there is none). */
-static inline const float *delta_vector(const struct delta *d, int slot, const float *base)
+static inline const float *delta_vector(const struct delta *d, int parameter, const float *base)
 {
-    const struct matrix *own = base ? delta_matrix(d, slot) : NULL;
+    const struct matrix *own = base ? delta_matrix(d, parameter) : NULL;
     return own ? own->data : base;
 }
 

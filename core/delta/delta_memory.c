@@ -14,9 +14,9 @@ enum { ALIGNMENT = 64 };
 int delta_allocate(struct delta **out, const struct model *m, size_t bytes, struct delta_kinds kinds,
                    struct err *e)
 {
-    size_t sites, slots;
+    size_t sites, parameters;
     model_sites(m, &sites);
-    model_slots(m, &slots);
+    model_parameters(m, &parameters);
     struct delta *d = calloc(1, sizeof *d);
     if (!d)
         return err_memory(e);
@@ -27,11 +27,11 @@ int delta_allocate(struct delta **out, const struct model *m, size_t bytes, stru
     d->memory = hugepage_new(bytes);
     d->memory_bytes = bytes;
     if (kinds.replaced)
-        d->replaced = calloc(slots, sizeof *d->replaced);
+        d->replaced = calloc(parameters, sizeof *d->replaced);
     if (kinds.rows)
-        d->rows = calloc(slots, sizeof *d->rows);
-    d->bytes +=
-        (kinds.replaced ? slots * sizeof *d->replaced : 0) + (kinds.rows ? slots * sizeof *d->rows : 0);
+        d->rows = calloc(parameters, sizeof *d->rows);
+    d->bytes += (kinds.replaced ? parameters * sizeof *d->replaced : 0) +
+                (kinds.rows ? parameters * sizeof *d->rows : 0);
     bool complete = d->sites && d->memory && (d->replaced || !kinds.replaced) && (d->rows || !kinds.rows);
     if (complete) {
         *out = d;

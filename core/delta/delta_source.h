@@ -28,18 +28,18 @@ struct delta_part {
     };
 };
 
-/* A tensor in the place of the base's. Several slots may have the same values. */
+/* A tensor in the place of the base's. Several parameters may have the same values. */
 struct delta_replacement {
-    int slot;            /* index into model_slots, each at most once */
-    const float *values; /* of the slot's shape, as stored */
+    int parameter;       /* index into model_parameters, each at most once */
+    const float *values; /* of the parameter's shape, as stored */
 };
 
 /* Rows in the place of the base's, or of what replaces the whole: of an embedding's table, or of lm_head. */
 struct delta_rows {
-    int slot; /* of the matrix, each at most once */
+    int parameter; /* of the matrix, each at most once */
     int count;
     const int32_t *index; /* [count], ascending */
-    const float *values;  /* [count, columns]. Several slots may have the same */
+    const float *values;  /* [count, columns]. Several parameters may have the same */
 };
 
 struct delta_source {

@@ -44,8 +44,8 @@ static void look_up(const struct table *table, const struct delta *delta, int in
     const float *factor = delta_magnitude(delta, table->site);
     const struct lowrank *part = delta_at(delta, table->site);
     int size = table->weight.cols;
-    if (!delta_row(delta, table->weight_slot, index, out))
-        table_row(table, delta_matrix(delta, table->weight_slot), index, out);
+    if (!delta_row(delta, table->weight_parameter, index, out))
+        table_row(table, delta_matrix(delta, table->weight_parameter), index, out);
     if (factor)
         vector_multiply(out, factor, size);
     if (!part)

@@ -7,8 +7,8 @@
 /* y = norm(x) [n->size] as the delta (NULL: the base) has it; y may be x. */
 static inline void norm_row(const struct norm *n, const struct delta *delta, const float *x, float *y)
 {
-    const float *weight = delta_vector(delta, n->weight_slot, n->weight),
-                *bias = delta_vector(delta, n->bias_slot, n->bias);
+    const float *weight = delta_vector(delta, n->weight_parameter, n->weight),
+                *bias = delta_vector(delta, n->bias_parameter, n->bias);
     if (bias)
         vector_layer_norm(y, x, weight, bias, n->eps, n->size);
     else

@@ -187,7 +187,7 @@ static void multiply_replaced(const struct product *p, const struct linear *l, i
 {
     const struct input *in = p->input;
     for (int t = 0, end; t < in->rows.count; t = end) {
-        const struct matrix *own = delta_matrix(in->rows.delta[t], l->weight_slot);
+        const struct matrix *own = delta_matrix(in->rows.delta[t], l->weight_parameter);
         end = rows_run_end(in->rows, t, in->rows.count);
         if (own)
             linear_block(own, block, row_at(in->x, t, own->cols), end - t,
@@ -198,7 +198,7 @@ static void multiply_replaced(const struct product *p, const struct linear *l, i
 static bool all_replace(const struct linear *l, struct rows rows)
 {
     for (int t = 0; t < rows.count; t++)
-        if (!delta_matrix(rows.delta[t], l->weight_slot))
+        if (!delta_matrix(rows.delta[t], l->weight_parameter))
             return false;
     return true;
 }
@@ -221,7 +221,7 @@ static void multiply(const struct forward *f, const struct product *p, int block
 static void put_own_rows(const struct product *p, int block, int t, int end, float *scratch)
 {
     const struct linear *l = p->input->linear[p->which];
-    const struct own_rows *own = delta_own_rows(p->input->rows.delta[t], l->weight_slot);
+    const struct own_rows *own = delta_own_rows(p->input->rows.delta[t], l->weight_parameter);
     int first = linear_block_row(block), last = first + linear_block_rows(&l->weight, block);
     for (int i = own ? own_rows_from(own, first) : 0; own && i < own->values.rows && own->index[i] < last;
          i++) {
@@ -239,7 +239,8 @@ static void add_delta(const struct forward *f, const struct product *p, int bloc
     const struct delta *delta = p->input->rows.delta[t];
     int first = linear_block_row(block), count = linear_block_rows(&l->weight, block);
     float *out = row_at(place(p, block), t, p->stride);
-    const float *factor = delta_magnitude(delta, l->site), *bias = delta_vector(delta, l->bias_slot, l->bias);
+    const float *factor = delta_magnitude(delta, l->site),
+                *bias = delta_vector(delta, l->bias_parameter, l->bias);
     const struct lowrank *part = delta_at(delta, l->site);
     for (int i = 0; (factor || bias) && i < end - t; i++) {
         if (factor)

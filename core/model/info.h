@@ -30,8 +30,8 @@ struct site {
     const char *path; /* module path as PEFT sees it: "model.layers.3.mlp.up_proj", "lm_head", "fc1" */
 };
 
-/* A tensor of the base that an adapter may replace as a whole. */
-struct slot {
+/* A named tensor of the base, torch's parameter: an adapter may replace it as a whole. */
+struct parameter {
     const char *path;   /* of its module: "model.layers.3.input_layernorm" */
     const char *leaf;   /* "weight" or "bias" */
     const char *tensor; /* in the base's files */

@@ -220,9 +220,9 @@ void model_close(struct model *m)
         return;
     for (size_t i = 0; i < m->site_count; i++)
         free((char *)m->sites[i].path);
-    for (size_t i = 0; i < m->slot_count; i++) {
-        free((char *)m->slots[i].path);
-        free((char *)m->slots[i].tensor);
+    for (size_t i = 0; i < m->parameter_count; i++) {
+        free((char *)m->parameters[i].path);
+        free((char *)m->parameters[i].tensor);
     }
     for (size_t i = 0; i < m->module_count; i++)
         free((char *)m->modules[i]);
@@ -230,7 +230,7 @@ void model_close(struct model *m)
         free(m->vectors[i]);
     free(m->sites);
     free(m->site_linear);
-    free(m->slots);
+    free(m->parameters);
     free(m->modules);
     free(m->vectors);
     free(m->layers);
@@ -278,24 +278,25 @@ const char *const *model_modules(const struct model *m, size_t *count)
     return m->modules;
 }
 
-const struct slot *model_slots(const struct model *m, size_t *count)
+const struct parameter *model_parameters(const struct model *m, size_t *count)
 {
-    *count = m->slot_count;
-    return m->slots;
+    *count = m->parameter_count;
+    return m->parameters;
 }
 
-int model_find_slot(const struct model *m, const char *path, const char *leaf)
+int model_find_parameter(const struct model *m, const char *path, const char *leaf)
 {
-    for (size_t i = 0; i < m->slot_count; i++)
-        if (strcmp(m->slots[i].path, path) == 0 && strcmp(m->slots[i].leaf, leaf) == 0)
+    for (size_t i = 0; i < m->parameter_count; i++)
+        if (strcmp(m->parameters[i].path, path) == 0 && strcmp(m->parameters[i].leaf, leaf) == 0)
             return (int)i;
     return -1;
 }
 
-int model_slot_values(const struct model *m, int slot, size_t at, size_t count, float *out, struct err *e)
+int model_parameter_values(const struct model *m, int parameter, size_t at, size_t count, float *out,
+                           struct err *e)
 {
     enum { RUN = 4096 };
-    const struct tensor *t = weights_find(m->weights, m->slots[slot].tensor);
+    const struct tensor *t = weights_find(m->weights, m->parameters[parameter].tensor);
     size_t size = dtype_size(t->dtype);
     char stored[RUN * sizeof(float)];
     for (size_t done = 0; done < count; done += RUN) {

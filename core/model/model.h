@@ -29,11 +29,11 @@ int model_find_site(const struct model *m, const char *path); /* index, or -1 */
  * matches target_modules against. Sites are among them. */
 const char *const *model_modules(const struct model *m, size_t *count);
 /* In the order of the network; a module's tensors stand one behind the other. */
-const struct slot *model_slots(const struct model *m, size_t *count);
-int model_find_slot(const struct model *m, const char *path, const char *leaf); /* index, or -1 */
-/* Elements [at, at + count) of a slot's tensor as the base has it, widened to `out`. Of packed weights they
- * are read from the files: error "io_error" where those have changed since the start. */
-MUST_USE int model_slot_values(const struct model *m, int slot, size_t at, size_t count, float *out,
-                               struct err *e);
+const struct parameter *model_parameters(const struct model *m, size_t *count);
+int model_find_parameter(const struct model *m, const char *path, const char *leaf); /* index, or -1 */
+/* Elements [at, at + count) of a parameter's tensor as the base has it, widened to `out`. Of packed weights
+ * they are read from the files: error "io_error" where those have changed since the start. */
+MUST_USE int model_parameter_values(const struct model *m, int parameter, size_t at, size_t count, float *out,
+                                    struct err *e);
 /* Do lm_head and the embedding share one matrix? */
 bool model_is_tied(const struct model *m);

@@ -50,26 +50,27 @@ static int add_site(struct model *m, int layer, enum site_kind kind, const char 
 
 /* A module's tensor `path.leaf`, called `tensor` in the files. w: the matrix, or NULL for a vector of `size`.
  */
-static int add_slot(struct model *m, const char *path, const char *leaf, const char *tensor, int site,
-                    const struct matrix *w, int size, int *index, struct err *e)
+static int add_parameter(struct model *m, const char *path, const char *leaf, const char *tensor, int site,
+                         const struct matrix *w, int size, int *index, struct err *e)
 {
-    if (grow((void **)&m->slots, m->slot_count, &m->slot_capacity, sizeof *m->slots, e) != 0)
+    if (grow((void **)&m->parameters, m->parameter_count, &m->parameter_capacity, sizeof *m->parameters, e) !=
+        0)
         return -1;
-    struct slot slot = {.leaf = leaf, .rows = size, .site = site};
+    struct parameter parameter = {.leaf = leaf, .rows = size, .site = site};
     if (w) {
-        slot.transposed = w->transposed;
-        slot.rows = w->transposed ? w->cols : w->rows;
-        slot.cols = w->transposed ? w->rows : w->cols;
+        parameter.transposed = w->transposed;
+        parameter.rows = w->transposed ? w->cols : w->rows;
+        parameter.cols = w->transposed ? w->rows : w->cols;
     }
-    slot.path = strdup(path);
-    slot.tensor = strdup(tensor);
-    if (!slot.path || !slot.tensor) {
-        free((char *)slot.path);
-        free((char *)slot.tensor);
+    parameter.path = strdup(path);
+    parameter.tensor = strdup(tensor);
+    if (!parameter.path || !parameter.tensor) {
+        free((char *)parameter.path);
+        free((char *)parameter.tensor);
         return err_memory(e);
     }
-    *index = (int)m->slot_count;
-    m->slots[m->slot_count++] = slot;
+    *index = (int)m->parameter_count;
+    m->parameters[m->parameter_count++] = parameter;
     return 0;
 }
 
@@ -151,13 +152,14 @@ static int load_linear(const struct place *p, enum site_kind kind, const char *n
     out->weight = (struct matrix){.rows = rows, .cols = cols, .transposed = p->m->config.family->transposed};
     if (take_matrix(p->m, weight, &out->weight, e) != 0 || add_module(p->m, path, e) != 0 ||
         add_site(p->m, p->layer, kind, path, &out->weight, &out->site, e) != 0 ||
-        add_slot(p->m, path, "weight", weight, out->site, &out->weight, 0, &out->weight_slot, e) != 0)
+        add_parameter(p->m, path, "weight", weight, out->site, &out->weight, 0, &out->weight_parameter, e) !=
+            0)
         return -1;
     if (!bias)
         return 0;
     if (take_vector(p->m, bias_name, rows, &out->bias, e) != 0)
         return -1;
-    return add_slot(p->m, path, "bias", bias_name, out->site, NULL, rows, &out->bias_slot, e);
+    return add_parameter(p->m, path, "bias", bias_name, out->site, NULL, rows, &out->bias_parameter, e);
 }
 
 static int load_norm(const struct place *p, const char *name, int size, bool bias, struct norm *out,
@@ -168,7 +170,7 @@ static int load_norm(const struct place *p, const char *name, int size, bool bia
     join(weight, p->file_prefix, name, ".weight");
     join(bias_name, p->file_prefix, name, ".bias");
     if (add_module(p->m, path, e) != 0 || take_vector(p->m, weight, size, &out->weight, e) != 0 ||
-        add_slot(p->m, path, "weight", weight, -1, NULL, size, &out->weight_slot, e) != 0)
+        add_parameter(p->m, path, "weight", weight, -1, NULL, size, &out->weight_parameter, e) != 0)
         return -1;
     out->size = size;
     out->eps = p->m->config.eps;
@@ -176,7 +178,7 @@ static int load_norm(const struct place *p, const char *name, int size, bool bia
         return 0;
     if (take_vector(p->m, bias_name, size, &out->bias, e) != 0)
         return -1;
-    return add_slot(p->m, path, "bias", bias_name, -1, NULL, size, &out->bias_slot, e);
+    return add_parameter(p->m, path, "bias", bias_name, -1, NULL, size, &out->bias_parameter, e);
 }
 
 static int load_table(const struct place *p, const char *name, const char *tensor, int rows, int cols,
@@ -190,7 +192,7 @@ static int load_table(const struct place *p, const char *name, const char *tenso
     out->weight = (struct matrix){.rows = rows, .cols = cols};
     if (add_module(p->m, path, e) != 0 || take_matrix(p->m, weight, &out->weight, e) != 0)
         return -1;
-    return add_slot(p->m, path, "weight", weight, -1, &out->weight, 0, &out->weight_slot, e);
+    return add_parameter(p->m, path, "weight", weight, -1, &out->weight, 0, &out->weight_parameter, e);
 }
 
 /* Behind all other sites: their places stay what they are. */
@@ -199,16 +201,16 @@ static int add_table_site(struct model *m, struct table *t, struct err *e)
     if (!t->weight.data)
         return 0;
     const struct matrix turned = {.rows = t->weight.cols, .cols = t->weight.rows};
-    struct slot *slot = &m->slots[t->weight_slot];
-    if (add_site(m, -1, SITE_EMBEDDING, slot->path, &turned, &t->site, e) != 0)
+    struct parameter *parameter = &m->parameters[t->weight_parameter];
+    if (add_site(m, -1, SITE_EMBEDDING, parameter->path, &turned, &t->site, e) != 0)
         return -1;
-    slot->site = t->site;
+    parameter->site = t->site;
     return 0;
 }
 
 static int keep_table(struct model *m, const struct table *t, struct err *e)
 {
-    return weights_keep(m->weights, weights_find(m->weights, m->slots[t->weight_slot].tensor), e);
+    return weights_keep(m->weights, weights_find(m->weights, m->parameters[t->weight_parameter].tensor), e);
 }
 
 /* Tables are read as stored, but for an embedding that is the head: rows come from the packed one. */
@@ -295,7 +297,7 @@ static int same_numbers(const struct model *m, const struct tensor *a, const str
 
 static const struct tensor *embedding_tensor(const struct model *m)
 {
-    return weights_find(m->weights, m->slots[m->embed.weight_slot].tensor);
+    return weights_find(m->weights, m->parameters[m->embed.weight_parameter].tensor);
 }
 
 /* Some checkpoints store the tied matrix twice. As in transformers 5, two that differ are not tied, whatever
@@ -322,8 +324,8 @@ static int load_head(struct model *m, struct err *e)
     if (find_head(m, &tensor, e) != 0 || add_module(m, "lm_head", e) != 0 ||
         add_site(m, -1, SITE_LM_HEAD, "lm_head", &m->lm_head.weight, &m->lm_head.site, e) != 0)
         return -1;
-    return add_slot(m, "lm_head", "weight", tensor, m->lm_head.site, &m->lm_head.weight, 0,
-                    &m->lm_head.weight_slot, e);
+    return add_parameter(m, "lm_head", "weight", tensor, m->lm_head.site, &m->lm_head.weight, 0,
+                         &m->lm_head.weight_parameter, e);
 }
 
 /* Buffers that old checkpoints hold beside the weights. */

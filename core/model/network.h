@@ -7,16 +7,16 @@
 #include "core/model/info.h"
 
 struct linear {
-    struct matrix weight;       /* as stored */
-    struct packed packed;       /* bits 0: none, the stored weight is multiplied */
-    const float *bias;          /* [out], or NULL */
-    int site;                   /* index into sites */
-    int weight_slot, bias_slot; /* indices into slots; of a bias that is not NULL */
+    struct matrix weight;                 /* as stored */
+    struct packed packed;                 /* bits 0: none, the stored weight is multiplied */
+    const float *bias;                    /* [out], or NULL */
+    int site;                             /* index into sites */
+    int weight_parameter, bias_parameter; /* indices into parameters; of a bias that is not NULL */
 };
 
 struct norm {
     const float *weight, *bias; /* [size]; weight NULL: no such norm; bias NULL for an RMS norm */
-    int weight_slot, bias_slot;
+    int weight_parameter, bias_parameter;
     int size;
     float eps;
 };
@@ -25,7 +25,7 @@ struct table {
     struct matrix weight; /* [rows, numbers of each] */
     const struct packed
         *packed; /* of the head, where it is the same matrix: rows are read from there; or NULL */
-    int site, weight_slot;
+    int site, weight_parameter;
 };
 
 /* A row as it is served; `own`: a delta's matrix in the table's place, or NULL. */
@@ -67,8 +67,8 @@ struct model {
     struct site *sites; /* owned, also their strings */
     size_t site_count, site_capacity;
     const struct linear **site_linear; /* owned, [site_count]; NULL for an embedding */
-    struct slot *slots;                /* owned, also their strings */
-    size_t slot_count, slot_capacity;
+    struct parameter *parameters;      /* owned, also their strings */
+    size_t parameter_count, parameter_capacity;
     const char **modules; /* owned, also the strings */
     size_t module_count, module_capacity;
     float **vectors; /* owned: norms and biases, widened */

@@ -101,7 +101,7 @@ static struct stretch rows_stretch(const struct matrix *m, int begin, int end)
 
 static const struct tensor *stored(const struct model *m, const struct linear *l)
 {
-    return weights_find(m->weights, m->slots[l->weight_slot].tensor);
+    return weights_find(m->weights, m->parameters[l->weight_parameter].tensor);
 }
 
 /* What is packed need not stay in memory beside its packed form: a few panels are brought at a time. */

@@ -407,7 +407,7 @@ static void test_targets(void **state)
         struct err e = {0};
         struct peft_load l = {.model = *targets[i].model};
         l.sites = model_sites(l.model, &l.site_count);
-        l.slots = model_slots(l.model, &l.slot_count);
+        l.parameters = model_parameters(l.model, &l.parameter_count);
         l.targets = calloc(l.site_count, sizeof *l.targets);
         int fd = open_text(targets[i].config);
         if (peft_config_init(&l.config, fd, &e) != 0 || peft_match(&l, &e) != 0)
@@ -653,7 +653,7 @@ static void test_tied_sides_that_differ(void **state)
     model_close(qwen2);
 }
 
-/* The slots that an adapter replaces, as "path.leaf;" of each. */
+/* The parameters that an adapter replaces, as "path.leaf;" of each. */
 static void check_replaced(const struct model *m, const char *adapter, const char *moved,
                            const char *expected)
 {
@@ -665,11 +665,12 @@ static void check_replaced(const struct model *m, const char *adapter, const cha
     if (!p)
         fail_msg("%s: %s: %s", adapter, e.code, e.message);
     const struct delta_source *s = peft_source(p);
-    const struct slot *slots = model_slots(m, &count);
+    const struct parameter *parameters = model_parameters(m, &count);
     struct buf text = {0};
     buf_append_string(&text, "");
     for (size_t i = 0; i < s->replacement_count; i++)
-        buf_printf(&text, "%s.%s;", slots[s->replacements[i].slot].path, slots[s->replacements[i].slot].leaf);
+        buf_printf(&text, "%s.%s;", parameters[s->replacements[i].parameter].path,
+                   parameters[s->replacements[i].parameter].leaf);
     assert_string_equal(text.data ? text.data : "", expected);
     struct delta *d;
     assert_int_equal(delta_new(&d, m, s, &e), 0);

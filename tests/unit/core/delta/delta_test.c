@@ -122,9 +122,10 @@ static void a_row_of_norm_zero_is_refused(void **state)
     struct model *m = open_model("mlp", PRECISION_EXACT);
     struct part p = new_part(m, "fc2", 1, 1);
     size_t count;
-    const struct slot *slot = &model_slots(m, &count)[model_find_slot(m, "fc2", "weight")];
-    float *zero = calloc((size_t)slot->rows * (size_t)slot->cols, sizeof *zero);
-    struct delta_replacement replaced = {model_find_slot(m, "fc2", "weight"), zero};
+    const struct parameter *parameter =
+        &model_parameters(m, &count)[model_find_parameter(m, "fc2", "weight")];
+    float *zero = calloc((size_t)parameter->rows * (size_t)parameter->cols, sizeof *zero);
+    struct delta_replacement replaced = {model_find_parameter(m, "fc2", "weight"), zero};
     struct delta *d = NULL;
     p.part.has[DELTA_MAGNITUDE] = true;
     p.part.magnitude = p.magnitude;
@@ -147,12 +148,12 @@ static struct delta *own_tensors(const struct model *m)
     size_t count;
     struct err e;
     struct delta *d = NULL;
-    const struct slot *slots = model_slots(m, &count);
+    const struct parameter *parameters = model_parameters(m, &count);
     struct delta_replacement *all = calloc(count, sizeof *all);
     for (size_t i = 0; i < count; i++) {
-        size_t size = (size_t)slots[i].rows * (size_t)(slots[i].cols ? slots[i].cols : 1);
+        size_t size = (size_t)parameters[i].rows * (size_t)(parameters[i].cols ? parameters[i].cols : 1);
         float *values = calloc(size, sizeof *values);
-        assert_int_equal(model_slot_values(m, (int)i, 0, size, values, &e), 0);
+        assert_int_equal(model_parameter_values(m, (int)i, 0, size, values, &e), 0);
         all[i] = (struct delta_replacement){(int)i, values};
     }
     if (delta_new(&d, m, &(struct delta_source){.replacements = all, .replacement_count = count}, &e) != 0)
@@ -198,13 +199,14 @@ static struct delta *rows_of(const struct model *m, const char *path, const char
     struct err e;
     struct delta *d = NULL;
     size_t count;
-    int slot = model_find_slot(m, path, "weight"), cols = model_slots(m, &count)[slot].cols;
+    int parameter = model_find_parameter(m, path, "weight"),
+        cols = model_parameters(m, &count)[parameter].cols;
     float *values = calloc((size_t)OWN * (size_t)cols, sizeof *values);
     for (int i = 0; i < OWN * cols; i++)
         values[i] = value * (float)(1 + i % 5);
-    struct delta_rows rows[2] = {{slot, OWN, own_index, values}};
+    struct delta_rows rows[2] = {{parameter, OWN, own_index, values}};
     if (other)
-        rows[1] = (struct delta_rows){model_find_slot(m, other, "weight"), OWN, own_index, values};
+        rows[1] = (struct delta_rows){model_find_parameter(m, other, "weight"), OWN, own_index, values};
     if (delta_new(&d, m, &(struct delta_source){.rows = rows, .rows_count = other ? 2 : 1}, &e) != 0)
         fail_msg("%s", e.message);
     free(values);

@@ -453,15 +453,15 @@ static void check_prefix(const char *directory, struct list l, const char *prefi
     struct model *m = fixture_model(directory); /* PEFT sees the whole path all the same */
     size_t count;
     assert_true(model_find_site(m, path) >= 0);
-    int slot = model_find_slot(m, path, "weight");
-    assert_true(slot >= 0);
-    const struct slot *s = &model_slots(m, &count)[slot];
+    int parameter = model_find_parameter(m, path, "weight");
+    assert_true(parameter >= 0);
+    const struct parameter *s = &model_parameters(m, &count)[parameter];
     char weight[120];
     snprintf(weight, sizeof weight, "%s.weight", path + strlen(prefix));
     assert_string_equal(s->tensor, weight);
     float *wide = calloc((size_t)s->rows * (size_t)s->cols, sizeof *wide);
     struct err e;
-    assert_int_equal(model_slot_values(m, slot, 0, (size_t)s->rows * (size_t)s->cols, wide, &e), 0);
+    assert_int_equal(model_parameter_values(m, parameter, 0, (size_t)s->rows * (size_t)s->cols, wide, &e), 0);
     free(wide);
     model_close(m);
 }
@@ -752,15 +752,15 @@ static void a_model_outlives_its_files(void **state)
         struct logits before = logits_of(m), after;
         struct err e = {0};
         float values[11 * 6];
-        int slot = model_find_slot(m, "model.layers.0.mlp.up_proj", "weight");
-        assert_int_equal(model_slot_values(m, slot, 0, 60, values, &e), 0);
+        int parameter = model_find_parameter(m, "model.layers.0.mlp.up_proj", "weight");
+        assert_int_equal(model_parameter_values(m, parameter, 0, 60, values, &e), 0);
         if (i < 2)
             assert_int_equal(truncate(path, 100), 0);
         else
             change_byte(path, 2000);
         after = logits_of(m);
         assert_same_logits(&before, &after);
-        int result = model_slot_values(m, slot, 0, 60, values, &e);
+        int result = model_parameter_values(m, parameter, 0, 60, values, &e);
         assert_int_equal(result, precisions[i % 2] == PRECISION_EXACT ? 0 : -1);
         if (result != 0) {
             assert_string_equal(e.code, "io_error");
