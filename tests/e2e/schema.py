@@ -14,11 +14,17 @@ def same(a, b):
     return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
+def python_pattern(pattern):
+    """In Python, $ stands before a last line feed, too."""
+    return re.sub(r"\$$", r"\\Z", pattern)
+
+
 CHECKS = {
     "type": lambda v, names: any(is_type(v, name) for name in ([names] if isinstance(names, str) else names)),
     "enum": lambda v, values: any(same(v, value) for value in values),
     "const": same,
-    "pattern": lambda v, pattern: not isinstance(v, str) or re.search(pattern, v),
+    "pattern": lambda v, pattern: not isinstance(v, str) or re.search(python_pattern(pattern), v),
+    "multipleOf": lambda v, n: not is_type(v, "number") or abs(v / n - round(v / n)) < 1e-9,
     "minLength": lambda v, n: not isinstance(v, str) or len(v) >= n,
     "maxLength": lambda v, n: not isinstance(v, str) or len(v) <= n,
     "minimum": lambda v, n: not is_type(v, "number") or v >= n,
@@ -30,7 +36,7 @@ CHECKS = {
     "maxProperties": lambda v, n: not isinstance(v, dict) or len(v) <= n,
     "required": lambda v, names: not isinstance(v, dict) or set(names) <= set(v),
 }
-APPLIED = {"$ref", "oneOf", "items", "properties", "additionalProperties", "propertyNames"}
+APPLIED = {"$ref", "oneOf", "anyOf", "items", "properties", "additionalProperties", "propertyNames"}
 
 
 class Schemas:
@@ -55,6 +61,8 @@ class Schemas:
             each = [self.problems(value, one, place) for one in schema["oneOf"]]
             if sum(not one for one in each) != 1:
                 found.append(f"{place}: {value!r:.100} fits {sum(not one for one in each)} of oneOf: {each}")
+        if "anyOf" in schema and all(self.problems(value, one, place) for one in schema["anyOf"]):
+            found.append(f"{place}: {value!r:.100} fits none of anyOf")
         if isinstance(value, list) and "items" in schema:
             for i, item in enumerate(value):
                 found += self.problems(item, schema["items"], f"{place}[{i}]")

@@ -72,7 +72,7 @@ def test_every_reference_leads_somewhere_and_nothing_is_left_over():
     names = [operation["operationId"] for operation in OPERATIONS.values()]
     assert len(names) == len(set(names))
     for _, node in walk(DOCUMENT):
-        if isinstance(node, dict) and "required" in node and "properties" in node:
+        if isinstance(node, dict) and {"required", "properties", "type"} <= set(node):
             assert set(node["required"]) <= set(node["properties"])
 
 
