@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/hex.h"
 #include "core/base/utf8.h"
 #include "core/unicode/pattern_translate.h"
 #include "core/unicode/unicode.h"
@@ -112,11 +113,7 @@ static int read_hex(struct translator *t, size_t digits_max, uint32_t *code)
 {
     size_t digits = 0;
     for (*code = 0; digits < digits_max && t->at < t->length; digits++, t->at++) {
-        char c = t->text[t->at];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
+        int digit = hex_digit(t->text[t->at]);
         if (digit < 0)
             break;
         *code = *code * 16 + (uint32_t)digit;
@@ -237,6 +234,12 @@ static int read_class_item(struct translator *t, struct class_item *item)
     return 0;
 }
 
+/* Is a dash here that is not the last of its class? What is cut off is refused where its end is missing. */
+static bool at_range(const struct translator *t)
+{
+    return starts_with(t, "-") && t->at + 1 < t->length && t->text[t->at + 1] != ']';
+}
+
 /* One member: a character, a range or a set of characters. */
 static int translate_class_member(struct translator *t)
 {
@@ -244,15 +247,14 @@ static int translate_class_member(struct translator *t)
     struct class_item first, last;
     if (read_class_item(t, &first) != 0)
         return -1;
-    bool range = starts_with(t, "-") && t->at + 1 < t->length && t->text[t->at + 1] != ']';
-    if (!range)
+    if (!at_range(t))
         return first.single ? put(t, "\\x{%x}", first.code) : 0;
     t->at++;
     if (dash || !first.single)
         return refuse(t, "this - inside a class");
     if (read_class_item(t, &last) != 0)
         return -1;
-    if (!last.single || last.code < first.code || (starts_with(t, "-") && t->text[t->at + 1] != ']'))
+    if (!last.single || last.code < first.code || at_range(t))
         return refuse(t, "this range");
     return put(t, "\\x{%x}-\\x{%x}", first.code, last.code);
 }
