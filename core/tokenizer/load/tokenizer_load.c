@@ -1,8 +1,10 @@
 /* Opening tokenizer.json: reading it, checking it as a whole, and handing each component to its loader. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/utf8.h"
+#include "core/format/filetype.h"
 #include "core/system/file.h"
 #include "core/tokenizer/load/component.h"
 #include "core/tokenizer/load/tokenizer_class.h"
@@ -62,6 +64,10 @@ static int in_file(const char *path, struct err *e)
 static json_t *parse(const struct buf *file, const char *path, struct model_text *text, struct err *e)
 {
     json_error_t error;
+    char subject[300];
+    snprintf(subject, sizeof subject, "%s is", path);
+    if (filetype_refuse(file->data, file->length, true, subject, "JSON", "tokenizer_malformed", e) != 0)
+        return NULL;
     if (!utf8_valid(file->data, file->length)) {
         err_set(e, "tokenizer_malformed", "%s is not valid UTF-8", path);
         return NULL;

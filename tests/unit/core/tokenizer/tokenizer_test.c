@@ -533,6 +533,8 @@ static void bad_files_are_refused(void **state)
     } cases[] = {
         {"", MALFORMED, "tokenizer.json"},
         {"{", MALFORMED, "tokenizer.json"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", MALFORMED,
+         "tokenizer.json is a Git LFS pointer"},
         {"[]", MALFORMED, "object"},
         {"{}", MALFORMED, "model"},
         {"{\"model\":null}", MALFORMED, "model"},
