@@ -108,11 +108,16 @@ static bool constraint_wanted(const struct sampling *how, const struct processor
     return h->allowed != NULL;
 }
 
+/* Nearly all tokens are allowed, or nearly none: either way whole words of them are passed at once. */
 static void bar_others(const struct work *w)
 {
-    for (int i = 0; i < w->vocab_size; i++)
-        if (!(w->history->allowed[i / 64] >> (i % 64) & 1))
-            w->logits[i] = -INFINITY;
+    for (int first = 0; first < w->vocab_size; first += 64) {
+        uint64_t barred = ~w->history->allowed[first / 64];
+        int count = w->vocab_size - first < 64 ? w->vocab_size - first : 64;
+        for (int i = 0; barred && i < count; i++, barred >>= 1)
+            if (barred & 1)
+                w->logits[first + i] = -INFINITY;
+    }
 }
 
 /* ---- all of them ---- */

@@ -59,6 +59,14 @@ int schema_invalid(struct schema *s, const struct schema_place *at, const char *
     return refuse(s, at, "schema_invalid", keyword, reason);
 }
 
+int schema_unserved(struct schema *s, const struct schema_place *at, const char *keyword,
+                    const struct err *why)
+{
+    if (strcmp(why->code, "out_of_memory") == 0)
+        return schema_no_memory(s);
+    return schema_unsupported(s, at, keyword, why->message);
+}
+
 int schema_no_memory(struct schema *s)
 {
     if (!s->failed)

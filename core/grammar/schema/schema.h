@@ -40,6 +40,9 @@ struct schema {
 int schema_unsupported(struct schema *s, const struct schema_place *at, const char *keyword,
                        const char *reason);
 int schema_invalid(struct schema *s, const struct schema_place *at, const char *keyword, const char *reason);
+/* The reason is what went wrong with the keyword's value. */
+int schema_unserved(struct schema *s, const struct schema_place *at, const char *keyword,
+                    const struct err *why);
 int schema_no_memory(struct schema *s);
 int schema_too_large(struct schema *s,
                      const struct schema_place *at); /* SCHEMA_NODES_MAX, SCHEMA_DEPTH_MAX */

@@ -51,9 +51,11 @@ static json_t *united(const json_t *a, const json_t *b)
     json_array_foreach((json_t *)b, i, x)
     {
         bool known = false;
-        json_array_foreach((json_t *)a, k, y) known |= json_equal(x, y);
-        if (!known)
-            json_array_append(list, x);
+        json_array_foreach((json_t *)a, k, y) known |= json_equal(x, y) != 0;
+        if (!known && json_array_append(list, x) != 0) {
+            json_decref(list);
+            return NULL;
+        }
     }
     return list;
 }
@@ -249,8 +251,8 @@ static json_t *merge_into(struct schema *s, json_t *out, const json_t *a, const 
     if (types == 0)
         return json_false(); /* nothing is of both */
     json_object_del(out, "nullable");
-    if (types != SCHEMA_ANY)
-        json_object_set_new(out, "type", type_names(types));
+    if (types != SCHEMA_ANY && json_object_set_new(out, "type", type_names(types)) != 0)
+        schema_no_memory(s);
     if (check_tuples(s, a, b, at) != 0 || check_patterns(s, a, b, at) != 0)
         return NULL;
     if (merge_objects(out, a, b) != 0)

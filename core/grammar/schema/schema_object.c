@@ -134,11 +134,12 @@ static int pattern_member(struct object *o, const json_t *patterns)
                                   "is served with one pattern and without other members");
     for (int i = 0; i < o->count; i++)
         if (json_pattern_matches(pattern, o->properties[i].name, &why) != 0)
-            return schema_unsupported(o->schema, o->at, "patternProperties",
-                                      why.code ? why.message : "matches a property that is named");
+            return why.code ? schema_unserved(o->schema, o->at, "patternProperties", &why)
+                            : schema_unsupported(o->schema, o->at, "patternProperties",
+                                                 "matches a property that is named");
     int name = json_pattern(g, pattern, strlen(pattern), 0, -1, &why);
     if (name < 0 && grammar_check(g, &why) == 0)
-        return schema_unsupported(o->schema, o->at, "patternProperties", why.message);
+        return schema_unserved(o->schema, o->at, "patternProperties", &why);
     name = GRAMMAR_ALL_OF(g, grammar_string(g, "\""), name, grammar_string(g, "\""));
     return other_member(o, name, json_object_get(patterns, pattern), "patternProperties");
 }

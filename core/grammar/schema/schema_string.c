@@ -11,7 +11,7 @@ static int matching(struct schema *s, const struct schema_place *at, const char 
     struct err why;
     int node = json_pattern(s->grammar, pattern, length, min, max, &why);
     if (node == GRAMMAR_BAD && grammar_check(s->grammar, &why) == 0)
-        return schema_unsupported(s, at, keyword, why.message);
+        return schema_unserved(s, at, keyword, &why);
     return node;
 }
 
