@@ -72,7 +72,7 @@ static const struct option usage_options[] = {
 
 static const struct option audit_options[] = {
     {"--tenant", "TENANT", "of this tenant only, also of a deleted one", 0},
-    {"--limit", "N", "the first N only (default: all)", 0},
+    {"--limit", "N", "the N newest only, newest first (default: all)", 0},
     {"--csv", NULL, "comma-separated, all columns", 0},
     {0},
 };

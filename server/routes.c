@@ -44,7 +44,8 @@ static const struct route routes[] = {
 
     {"GET", "/usage", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE | QUERY_USAGE, 0,
      route_usage_list},
-    {"GET", "/audit", ROLE_ADMIN, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE, 0, route_audit_list},
+    {"GET", "/audit", ROLE_ADMIN, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE | QUERY_ORDER, 0,
+     route_audit_list},
     {"POST", "/backup", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, 0, route_backup_create},
     {"POST", "/fsck", ROLE_ADMIN, BODY_NONE, PLACE_DISK, 0, 0, route_fsck_run},
 

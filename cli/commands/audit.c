@@ -29,14 +29,17 @@ static int print_rows(const json_t *rows, struct err *e)
 
 static const struct list_view view = {print_rows, columns, COLUMNS};
 
+/* All of them as they came to be; of a few, the last ones are what somebody wants to see. */
 int audit_list(struct context *c, const struct args *a, struct err *e)
 {
     struct buf path = {0};
     const char *tenant = args_get(a, "--tenant");
-    int result =
-        buf_append_string(&path, "/audit") != 0 || (tenant && path_query(&path, "tenant", tenant) != 0)
-            ? err_memory(e)
-            : list_show(c, a, path.data, &view, e);
+    bool few = args_get(a, "--limit") != NULL;
+    int result = buf_append_string(&path, "/audit") != 0 ||
+                         (tenant && path_query(&path, "tenant", tenant) != 0) ||
+                         (few && path_query(&path, "order", "newest") != 0)
+                     ? err_memory(e)
+                     : list_show(c, a, path.data, &view, e);
     buf_fini(&path);
     return result;
 }

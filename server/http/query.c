@@ -35,6 +35,11 @@ static bool switch_valid(const char *text)
     return strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
 }
 
+static bool order_valid(const char *text)
+{
+    return strcmp(text, "oldest") == 0 || strcmp(text, "newest") == 0;
+}
+
 static bool label_valid(const char *text)
 {
     struct buf ignored = {0};
@@ -56,6 +61,7 @@ static const struct parameter {
     {"to", QUERY_USAGE, day_valid, "a day, YYYY-MM-DD"},
     {"force", QUERY_FORCE, switch_valid, "true or false"},
     {"label", QUERY_LABEL, label_valid, "key:value"},
+    {"order", QUERY_ORDER, order_valid, "oldest or newest: what comes first"},
     {"limit", QUERY_PAGE, limit_valid, "a number from 1 to 1000"},
 };
 _Static_assert(sizeof parameters / sizeof *parameters == QUERY_PARAMETERS, "each has its value");

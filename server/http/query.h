@@ -5,8 +5,8 @@
 
 #include "core/base/err.h"
 
-/* What a route takes: ?tenant=; ?limit= and ?after=; ?adapter=, ?from= and ?to=; ?force=; ?label=; and of a
- * list whose clients do not page: without ?limit= it is as long as a page may be. */
+/* What a route takes: ?tenant=; ?limit= and ?after=; ?adapter=, ?from= and ?to=; ?force=; ?label=; ?order=;
+ * and of a list whose clients do not page: without ?limit= it is as long as a page may be. */
 enum {
     QUERY_TENANT = 1,
     QUERY_PAGE = 2,
@@ -14,9 +14,10 @@ enum {
     QUERY_FORCE = 8,
     QUERY_LABEL = 16,
     QUERY_WHOLE = 32,
-    QUERY_ALL = 63
+    QUERY_ORDER = 64,
+    QUERY_ALL = 127
 };
-enum { QUERY_PARAMETERS = 8, PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
+enum { QUERY_PARAMETERS = 9, PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
 
 struct query {
     char *text;                          /* raw, then decoded in place; NULL: there was none */

@@ -27,7 +27,10 @@ static json_t *rows_json(const struct audit_row *rows, size_t count, bool more)
 /* The tenant may be deleted: its rows are still there. */
 static int list(struct request *r, struct audit_row *rows, struct err *e)
 {
-    struct audit_query q = {.tenant = query_text(&r->query, "tenant"), .limit = r->query.limit};
+    const char *order = query_text(&r->query, "order");
+    struct audit_query q = {.tenant = query_text(&r->query, "tenant"),
+                            .newest_first = order && strcmp(order, "newest") == 0,
+                            .limit = r->query.limit};
     size_t count = 0;
     bool more = false;
     if (list_number_after(r, &q.after, e) != 0 ||

@@ -98,6 +98,16 @@ def test_pages_and_tenants(d):
     assert rows(admin, tenant="page-3") == [r for r in every if r["tenant"] == "page-3"]
     assert rows(admin, tenant="never-there") == []
     assert admin.get("/audit", after=every[-1]["number"]).json == {"data": [], "next": None}
+    # The newest first, in pages, of one tenant.
+    newest = admin.get("/audit", order="newest", limit=2).json
+    assert newest["data"] == every[:-3:-1] and newest["next"] == str(every[-2]["number"])
+    assert admin.get("/audit", order="newest", limit=2, after=newest["next"]).json["data"] == every[-3:-5:-1]
+    assert admin.get("/audit", order="newest", limit=1000).json == {"data": every[::-1], "next": None}
+    assert admin.get("/audit", order="oldest", limit=1000).json["data"] == every
+    assert [r["tenant"] for r in admin.get("/audit", order="newest", tenant="page-3").json["data"]] == ["page-3"]
+    for name, bad in (("order", "desc"), ("order", "")):
+        assert (answer := admin.get("/audit", **{name: bad})).code == "invalid_parameter", answer
+    assert admin.get("/tenants", order="newest").code == "unknown_parameter"
     for bad in ("x", "1x", "99999999999999999999"):
         answer = admin.get("/audit", after=bad)
         assert (answer.status, answer.code) == (400, "invalid_parameter"), answer
@@ -113,6 +123,8 @@ def test_adapterctl(d, ctl):
     assert len(shown.out.splitlines()) == len(every) + 1 and "tenant.create" in shown.out
     parsed = list(csv.DictReader(io.StringIO(ctl(d, "audit", "--csv").out)))
     assert parsed == [{k: str(v) for k, v in r.items()} for r in every]
+    few = list(csv.DictReader(io.StringIO(ctl(d, "audit", "--csv", "--limit", 2).out)))
+    assert [r["number"] for r in few] == [str(r["number"]) for r in every[:-3:-1]]
     one = ctl(d, "--json", "audit", "--tenant", "for-ctl").out
     assert '"tenant.create"' in one and '"next":null' in one
 
