@@ -14,8 +14,8 @@ struct blob_list {
     size_t count, capacity;
 };
 
-int blob_list_add(struct blob_list *l, const char *digest, uint64_t bytes, const struct version *v,
-                  struct err *e);
+MUST_USE int blob_list_add(struct blob_list *l, const char *digest, uint64_t bytes, const struct version *v,
+                           struct err *e);
 void blob_list_sort(struct blob_list *l);   /* by digest */
 void blob_list_unique(struct blob_list *l); /* a sorted one: each digest once */
 void blob_list_fini(struct blob_list *l);

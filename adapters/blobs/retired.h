@@ -29,7 +29,7 @@ struct version_files { /* made and freed by version.c */
     char config_blob[SHA256_HEX + 1], weights_blob[SHA256_HEX + 1];
 };
 
-int retired_init(struct retired *d, struct err *e);
+MUST_USE int retired_init(struct retired *d, struct err *e);
 void retired_fini(struct retired *d); /* frees what is unused; what is not must be gone by then */
 
 /* The writer, who holds a reference to `v`: its files go with its last use. */

@@ -1,5 +1,6 @@
 #include "adapters/blobs/version.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,9 @@ static struct version_files *files_new(const struct version *values)
 
 static void files_unref(struct version_files *f)
 {
-    if (atomic_fetch_sub_explicit(&f->references, 1, memory_order_acq_rel) != 1)
+    unsigned before = atomic_fetch_sub_explicit(&f->references, 1, memory_order_acq_rel);
+    assert(before > 0);
+    if (before != 1)
         return;
     struct retired *retired = atomic_load(&f->retired);
     if (retired)
@@ -77,7 +80,11 @@ void version_ref(const struct version *v)
 void version_unref(const struct version *v)
 {
     struct counted *c = (struct counted *)(uintptr_t)v;
-    if (!c || atomic_fetch_sub_explicit(&c->references, 1, memory_order_acq_rel) != 1)
+    if (!c)
+        return;
+    unsigned before = atomic_fetch_sub_explicit(&c->references, 1, memory_order_acq_rel);
+    assert(before > 0); /* else somebody gave back what was another's */
+    if (before != 1)
         return;
     files_unref(c->version.files);
     free(c);

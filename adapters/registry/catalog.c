@@ -1,5 +1,6 @@
 #include "adapters/registry/catalog.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -268,8 +269,17 @@ static void set_pinned(struct catalog *m, struct adapter *a, bool pinned)
         m->pinned[m->pinned_count++] = a;
 }
 
+/* What is taken away was counted. */
+static void check_counts(const struct catalog *c, const struct adapter *a)
+{
+    assert(c->counts.adapters > 0 && c->counts.versions >= a->count);
+    assert(c->counts.broken >= broken_of(a) && c->counts.other_base >= other_base_of(a));
+    assert(a->count <= a->capacity);
+}
+
 static void uncount_adapter(struct catalog *m, struct adapter *a)
 {
+    check_counts(m, a);
     set_pinned(m, a, false);
     m->counts.adapters--;
     m->counts.versions -= a->count;

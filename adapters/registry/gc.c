@@ -1,5 +1,6 @@
 /* Files that nobody needs any more: those of deleted versions go with their last use, at once or by a thread
  * of its own, and none goes while somebody reads all of them. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -129,6 +130,7 @@ void gc_release(struct registry *r)
     size_t removed = 0;
     struct err e;
     pthread_mutex_lock(&r->writer);
+    assert(r->holds > 0);
     bool due = --r->holds == 0 && r->sweep_due && !atomic_load(&r->failed);
     if (due) /* what could not be swept is due with the next one, or the next start */
         r->sweep_due = blobs_sweep(&r->blobs, false, blob_used, r, &removed, &e) != 0;

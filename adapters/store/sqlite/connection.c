@@ -1,5 +1,6 @@
 #include "adapters/store/sqlite/connection.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -159,6 +160,7 @@ static bool in_place(struct database *d)
 
 static int begin(struct database *d, struct err *e)
 {
+    assert(sqlite3_get_autocommit(of(d)->sqlite)); /* transactions do not nest */
     return connection_execute(of(d), "BEGIN IMMEDIATE", e);
 }
 
