@@ -15,8 +15,8 @@ struct backup_info {
 
 /* Copies the database, under the writer mutex. Adds "backup.start" to the audit log. Errors: "overloaded"
  * (too many at once), those of a change. */
-int backup_open(struct backup **out, struct registry *r, struct err *e);
+MUST_USE int backup_open(struct backup **out, struct registry *r, struct err *e);
 const struct backup_info *backup_info(const struct backup *b);
 /* The next bytes of the archive, `max` unless it ends; *count 0: that was all. */
-int backup_read(struct backup *b, char *out, size_t max, size_t *count, struct err *e);
+MUST_USE int backup_read(struct backup *b, char *out, size_t max, size_t *count, struct err *e);
 void backup_close(struct backup *b); /* NULL is fine */

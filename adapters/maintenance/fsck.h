@@ -34,4 +34,5 @@ struct fsck_handler {
     bool (*stop)(void *arg);
     void *arg;
 };
-int fsck_run(struct registry *r, const struct fsck_handler *h, struct fsck_report *out, struct err *e);
+MUST_USE int fsck_run(struct registry *r, const struct fsck_handler *h, struct fsck_report *out,
+                      struct err *e);

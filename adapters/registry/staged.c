@@ -60,7 +60,7 @@ int staged_write(struct staged *s, enum staged_part part, const void *data, size
     if (s->synced)
         return err_set(e, "internal_error", "an upload that is complete cannot grow");
     if (length > KINDS[part].bytes_max - p->bytes) {
-        err_set(e, "upload_too_large", "%s is larger than %llu bytes", KINDS[part].name,
+        err_set(e, "body_too_large", "the part \"%s\" may have %llu bytes at most", KINDS[part].name,
                 (unsigned long long)KINDS[part].bytes_max);
         return err_param(e, KINDS[part].name);
     }

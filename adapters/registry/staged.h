@@ -10,7 +10,7 @@ struct registry;
 struct staged;
 enum staged_part { STAGED_CONFIG, STAGED_WEIGHTS };
 
-/* Errors: "storage_full", "io_error". */
+/* Errors: "body_too_large", "storage_full", "io_error". */
 MUST_USE int staged_new(struct staged **out, struct registry *r, struct err *e);
 MUST_USE int staged_write(struct staged *s, enum staged_part part, const void *data, size_t length,
                           struct err *e);

@@ -62,9 +62,16 @@ static int find_effect(const struct job *j, const struct peft *p, struct delta *
     return 0;
 }
 
+/* A proof that is new is answered as it was found; of a content that was there, its row may know more. */
+static void take_proof(struct upload_result *out, struct version_proof *found)
+{
+    buf_fini(&found->norms);
+    out->proof = *found;
+    *found = (struct version_proof){0};
+}
+
 /* A content that is not there yet, or one of which a sample is wanted. */
-static int accept_new(const struct job *j, const struct peft *p, const struct version **out, bool *created,
-                      struct err *e)
+static int accept_new(const struct job *j, const struct peft *p, struct upload_result *out, struct err *e)
 {
     char digest[SHA256_HEX + 1];
     struct delta *d;
@@ -76,9 +83,11 @@ static int accept_new(const struct job *j, const struct peft *p, const struct ve
         return -1;
     int result = find_effect(j, p, d, &effect, e);
     if (result == 0)
-        result = publish(j, peft_info(p), &effect, out, created, e);
+        result = publish(j, peft_info(p), &effect, &out->version, &out->created, e);
     if (result == 0)
-        cache_put(j->cache, *out, d);
+        cache_put(j->cache, out->version, d);
+    if (result == 0 && out->created)
+        take_proof(out, &effect.proof);
     proof_fini(&effect.proof);
     delta_unref(d);
     return result;
@@ -152,7 +161,13 @@ static int accept(struct job *j, struct upload_result *out, struct err *e)
     *out = (struct upload_result){.created = false};
     int result = j->upload->proof_prompt ? -1 : accept_present(j, peft_info(p), &out->version);
     if (result != 0)
-        result = accept_new(j, p, &out->version, &out->created, e);
+        result = accept_new(j, p, out, e);
+    if (result == 0 && !out->created &&
+        registry_version_proof(j->registry, out->version, false, &out->proof, e) != 0) {
+        proof_fini(&out->proof);
+        version_unref(out->version);
+        result = -1;
+    }
     if (result == 0)
         warnings_move(&out->warnings, peft_warnings(p));
     peft_free(p);

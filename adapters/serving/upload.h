@@ -18,9 +18,12 @@ struct upload {
 struct upload_result {
     const struct version *version; /* the caller's reference */
     bool created;                  /* false: the name had it already */
+    struct version_proof proof;    /* with the largest norms; the caller's */
     struct warnings warnings;      /* the caller's */
 };
 
-/* Nothing is left behind by a refusal. Consumes `staged`. */
-int upload_accept(struct registry *r, struct cache *c, struct engine *g, const struct model *m,
-                  struct staged *staged, const struct upload *u, struct upload_result *out, struct err *e);
+/* Where only the proof of what was there already cannot be read, what was accepted stays. Otherwise nothing
+ * is left behind by a refusal. Consumes `staged`. */
+MUST_USE int upload_accept(struct registry *r, struct cache *c, struct engine *g, const struct model *m,
+                           struct staged *staged, const struct upload *u, struct upload_result *out,
+                           struct err *e);

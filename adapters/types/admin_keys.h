@@ -20,6 +20,6 @@ struct admin_keys {
 
 /* Lines "KEY" or "KEY NAME"; empty ones and those that begin with # do not count. Errors, which never show a
  * key: "admin_key_malformed" (also without any key), "io_error", "file_too_large". */
-int admin_keys_read(struct admin_keys *out, const char *path, struct err *e);
+MUST_USE int admin_keys_read(struct admin_keys *out, const char *path, struct err *e);
 /* Compares with all, in constant time. NULL: none of them. */
 const struct admin_key *admin_keys_find(const struct admin_keys *k, const uint8_t hash[SHA256_BYTES]);

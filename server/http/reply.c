@@ -80,7 +80,6 @@ static const struct {
     {"quota_exceeded", 409},
     {"body_too_large", 413},
     {"file_too_large", 413},
-    {"upload_too_large", 413},
     {"unsupported_media_type", 415},
     {"adapter_unsupported_type", 422},
     {"adapter_unsupported_feature", 422},

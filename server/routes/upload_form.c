@@ -77,14 +77,7 @@ static int part_begin(void *arg, const char *name, const char *filename, struct 
 static int file_data(struct upload_form *f, const void *bytes, size_t length, struct err *e)
 {
     bool config = f->part == PART_CONFIG;
-    enum staged_part part = config ? STAGED_CONFIG : STAGED_WEIGHTS;
-    uint64_t limit = config ? ADAPTER_CONFIG_BYTES_MAX : ADAPTER_WEIGHTS_BYTES_MAX;
-    if (staged_bytes(f->staged, part) + length > limit) {
-        err_set(e, "body_too_large", "the part \"%s\" may have %llu bytes at most", part_names[f->part],
-                (unsigned long long)limit);
-        return err_param(e, part_names[f->part]);
-    }
-    return staged_write(f->staged, part, bytes, length, e);
+    return staged_write(f->staged, config ? STAGED_CONFIG : STAGED_WEIGHTS, bytes, length, e);
 }
 
 static int part_data(void *arg, const void *bytes, size_t length, struct err *e)
@@ -235,10 +228,10 @@ static json_t *warnings_json(const struct warnings *w)
 }
 
 /* As a version is shown, since it may have been there before. */
-static json_t *answer_json(const struct upload_result *u, const struct version_proof *proof)
+static json_t *answer_json(const struct upload_result *u)
 {
     json_t *body = adapter_json_upload(u->version);
-    if (body && adapter_json_add_proof(body, proof) == 0 &&
+    if (body && adapter_json_add_proof(body, &u->proof) == 0 &&
         json_object_set_new(body, "warnings", warnings_json(&u->warnings)) == 0)
         return body;
     json_decref(body);
@@ -249,17 +242,13 @@ void upload_form_accept(struct request *r)
 {
     struct err e;
     struct upload_result result;
-    struct version_proof proof = {0};
     if (accept_form(r, &result, &e) != 0) {
         reply_error(r, &e);
         return;
     }
     adapter_json_header(r, result.version);
-    if (registry_version_proof(r->server->registry, result.version, false, &proof, &e) == 0)
-        reply_json(r, result.created ? 201 : 200, answer_json(&result, &proof));
-    else
-        reply_error(r, &e);
-    proof_fini(&proof);
+    reply_json(r, result.created ? 201 : 200, answer_json(&result));
+    proof_fini(&result.proof);
     warnings_fini(&result.warnings);
     version_unref(result.version);
 }

@@ -550,7 +550,7 @@ static void uploads_have_limits(void **state)
     assert_int_equal(staged_new(&s, p->registry, &e), 0);
     assert_int_equal(staged_write(s, STAGED_CONFIG, block, sizeof block, &e), 0);
     assert_int_equal(staged_write(s, STAGED_CONFIG, block, 1, &e), -1);
-    assert_string_equal(e.code, "upload_too_large");
+    assert_string_equal(e.code, "body_too_large");
     assert_string_equal(e.param, "config");
     assert_int_equal(staged_bytes(s, STAGED_CONFIG), sizeof block);
     assert_int_equal(scratch_count(p->directory, "tmp"), 2);

@@ -140,6 +140,7 @@ static int upload(struct house *h, const struct files *f, const struct upload *u
     *out = result.version;
     *created = result.created;
     warnings_fini(&result.warnings);
+    proof_fini(&result.proof);
     return 0;
 }
 
