@@ -174,11 +174,21 @@ static json_t *get(const struct peft_config *c, const char *name)
     return json_is_null(value) ? NULL : value;
 }
 
+/* Other tools call their configurations so, too: of these mlx-lm's is the commonest. */
+static int refuse_untyped(const struct peft_config *c, struct err *e)
+{
+    refuse(e, "peft_type", "\"LORA\"; it is missing or not a string");
+    if (json_object_get(c->root, "lora_parameters"))
+        return err_hint(e, "This looks like the configuration of mlx-lm; adapters are read as PEFT's "
+                           "save_pretrained writes them.");
+    return -1;
+}
+
 static int parse_type(const struct peft_config *c, struct err *e)
 {
     const char *type = json_string_value(json_object_get(c->root, "peft_type"));
     if (!type)
-        return refuse(e, "peft_type", "\"LORA\"; it is missing or not a string");
+        return refuse_untyped(c, e);
     if (strcmp(type, "LORA") == 0)
         return 0;
     char text[PEFT_TEXT];

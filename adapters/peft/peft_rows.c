@@ -25,12 +25,17 @@ static bool is_weight(const struct parameter *s)
 
 /* ---- which modules ---- */
 
-/* Every index is a row of the module. */
+/* Every index is a row of the module, and there are no more of them than rows. */
 static int check_indices(const struct parameter *s, json_t *indices, struct err *e)
 {
     int rows = s->rows;
     size_t i;
     json_t *index;
+    if (json_array_size(indices) > (size_t)rows) {
+        err_set(e, "adapter_shape_mismatch", "%s: %zu indices, but %s of this base has %d rows", field,
+                json_array_size(indices), s->path, rows);
+        return err_param(e, field);
+    }
     json_array_foreach(indices, i, index)
     {
         if (json_integer_value(index) < rows)
