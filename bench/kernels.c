@@ -311,13 +311,13 @@ static void measure_attention(const struct options *o, struct noise *n, double l
     noise_f32(n, 1, query, (size_t)dim);
     const struct attention_span whole = {0, ATTENTION_KEYS};
     struct attention_tile t;
-    attention_begin(&t, dim, scratch);
+    attention_begin(&t, KV_BF16, dim, scratch);
     for (int i = 0; i < ATTENTION_QUERIES; i++)
         attention_query(&t, i, query);
     for (int tokens = 1; tokens * group <= ATTENTION_QUERIES; tokens *= 2) {
         int count = tokens * group;
         double calls = CALLS_PER_SECOND(
-            least, (attention_page(&t, KV_BF16, keys, values), attention_add(&t, 0, count, whole)));
+            least, (attention_page(&t, keys, values), attention_add(&t, 0, count, whole)));
         bench_row("attention, a page by %d queries|%d dimensions|%.1f|GFLOP/s", count, dim,
                   calls * 4 * count * dim * ATTENTION_KEYS / 1e9);
     }

@@ -80,13 +80,13 @@ static void attend(struct forward *f, const struct unit *u, float *scratch)
     const struct model *m = f->model;
     int dim = m->config.head_dim, kv_head = u->head / (m->config.heads / m->config.kv_heads);
     struct attention_tile tile;
-    attention_begin(&tile, dim, scratch);
+    attention_begin(&tile, kvcache_type(f->kv), dim, scratch);
     for (int t = u->first, i = 0; t < u->end; t++)
         for (int head = u->head; head < u->head + u->count; head++, i++)
             attention_query(&tile, i, row_at(f->qkv, t, model_qkv_size(m)) + head * dim);
     for (int start = first_page(f, u); start <= f->batch->position[u->end - 1]; start += KV_PAGE_TOKENS) {
         int page = f->batch->sequence[u->first]->pages[start / KV_PAGE_TOKENS];
-        attention_page(&tile, kvcache_type(f->kv), kvcache_keys(f->kv, u->layer, page, kv_head),
+        attention_page(&tile, kvcache_keys(f->kv, u->layer, page, kv_head),
                        kvcache_values(f->kv, u->layer, page, kv_head));
         add_page(f, u, &tile, start);
     }

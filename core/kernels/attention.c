@@ -7,7 +7,10 @@
 #include "core/format/bf16.h"
 #include "core/kernels/cpu.h"
 
-enum { STEP = 32 /* dimensions that the kernels mix at a time, at most */ };
+enum {
+    STEP = 32,  /* dimensions that the kernels mix at a time, at most */
+    BEHIND = 16 /* queries that they may read behind the last */
+};
 
 size_t attention_page_bytes(enum kv_type t, int dim)
 {
@@ -63,25 +66,27 @@ static int padded(int dim)
 size_t attention_scratch(int dim)
 {
     size_t query = (size_t)dim + (size_t)padded(dim) + ATTENTION_KEYS + 2;
-    return ATTENTION_QUERIES * query + ATTENTION_KEYS * ((size_t)dim + (size_t)padded(dim));
+    return ATTENTION_QUERIES * query + BEHIND * (size_t)dim +
+           ATTENTION_KEYS * ((size_t)dim + (size_t)padded(dim));
 }
 
-void attention_begin(struct attention_tile *t, int dim, float *scratch)
+void attention_begin(struct attention_tile *t, enum kv_type type, int dim, float *scratch)
 {
     size_t width = (size_t)padded(dim);
-    *t = (struct attention_tile){.dim = dim, .padded = (int)width, .scale = 1.0f / sqrtf((float)dim)};
+    *t = (struct attention_tile){
+        .type = type, .dim = dim, .padded = (int)width, .scale = 1.0f / sqrtf((float)dim)};
     t->keys = scratch;
     t->values = t->keys + (size_t)dim * ATTENTION_KEYS;
     t->sum = t->values + ATTENTION_KEYS * width;
     t->weight = t->sum + ATTENTION_QUERIES * width;
-    t->query = t->weight + ATTENTION_QUERIES * ATTENTION_KEYS;
-    t->largest = t->query + ATTENTION_QUERIES * (size_t)dim;
+    t->largest = t->weight + ATTENTION_QUERIES * ATTENTION_KEYS;
     t->total = t->largest + ATTENTION_QUERIES;
+    t->query = t->total + ATTENTION_QUERIES;
 }
 
 void attention_query(struct attention_tile *t, int index, const float *query)
 {
-    memcpy(t->query + (size_t)index * (size_t)t->dim, query, (size_t)t->dim * sizeof *query);
+    cpu_kernels()->attention->query(t, index, query);
     memset(t->sum + (size_t)index * (size_t)t->padded, 0, (size_t)t->padded * sizeof *t->sum);
     t->largest[index] = -INFINITY;
     t->total[index] = 0;
@@ -95,9 +100,9 @@ void attention_result(const struct attention_tile *t, int index, float *out)
         out[d] = sum[d] * inverse;
 }
 
-void attention_page(struct attention_tile *t, enum kv_type type, const void *keys, const void *values)
+void attention_page(struct attention_tile *t, const void *keys, const void *values)
 {
-    cpu_kernels()->attention->page(t, type, keys, values);
+    cpu_kernels()->attention->page(t, keys, values);
 }
 
 void attention_add(struct attention_tile *t, int first, int count, struct attention_span keys)

@@ -15,11 +15,11 @@ void attention_put(enum kv_type type, void *keys, void *values, int slot, const 
                    const float *value, int dim);
 
 size_t attention_scratch(int dim); /* floats that a tile needs */
-void attention_begin(struct attention_tile *t, int dim, float *scratch);
+void attention_begin(struct attention_tile *t, enum kv_type type, int dim, float *scratch);
 /* Query number `index` [dim]; nothing is added to it yet. */
 void attention_query(struct attention_tile *t, int index, const float *query);
 /* Take a page in hand. */
-void attention_page(struct attention_tile *t, enum kv_type type, const void *keys, const void *values);
+void attention_page(struct attention_tile *t, const void *keys, const void *values);
 /* Add these keys of the page in hand to the queries [first, first + count). The others are not looked at. */
 void attention_add(struct attention_tile *t, int first, int count, struct attention_span keys);
 /* What query `index` comes to; out: [dim]. */

@@ -49,7 +49,8 @@ static bool has_amx(void)
     enum { PERMISSION = 0x1023 /* ARCH_REQ_XCOMP_PERM */, TILES = 18 /* XFEATURE_XTILEDATA */ };
     unsigned eax, ebx, ecx, edx;
     return has_avx512() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx >> 24 & 1) /* tiles */ &&
-           (edx >> 25 & 1) /* of int8 */ && syscall(SYS_arch_prctl, PERMISSION, TILES) == 0;
+           (edx >> 22 & 1) /* of bf16 */ && (edx >> 25 & 1) /* of int8 */ &&
+           syscall(SYS_arch_prctl, PERMISSION, TILES) == 0;
 }
 #endif
 
@@ -60,7 +61,7 @@ static const struct kernels variants[] = {
     {"avx2", has_v3, &qgemm_avx2, &lowrank_avx2, &attention_avx2, &vector_avx2},
     {"avxvnni", has_avxvnni, &qgemm_avxvnni, &lowrank_avx2, &attention_avx2, &vector_avx2},
     {"avx512", has_avx512, &qgemm_avx512, &lowrank_avx2, &attention_avx512, &vector_avx512},
-    {"amx", has_amx, &qgemm_amx, &lowrank_avx2, &attention_avx512, &vector_avx512},
+    {"amx", has_amx, &qgemm_amx, &lowrank_avx2, &attention_amx, &vector_avx512},
 #endif
 };
 

@@ -3,9 +3,9 @@
  *
  * A variant is a row of the list in cpu.c: how it multiplies packed weights, the thin products of adapters,
  * attention, vectors. Each part may be another variant's, too. All variants do the same float operations in
- * the same order and agree to the last bit. The parts that every machine has are in core/kernels, compiled
- * for the plainest CPU; the others in a folder of their architecture, whose files alone are compiled for
- * more. */
+ * the same order and agree to the last bit, but where `own_order` says otherwise. The parts that every
+ * machine has are in core/kernels, compiled for the plainest CPU; the others in a folder of their
+ * architecture, whose files alone are compiled for more. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,15 +63,17 @@ enum kv_type {
 };
 
 struct attention_tile {
-    int dim, padded; /* padded: dim rounded up to whole steps of the kernels */
+    enum kv_type type; /* of the pages */
+    int dim, padded;   /* padded: dim rounded up to whole steps of the kernels */
     float scale;
-    float *query;   /* [ATTENTION_QUERIES, dim] */
-    float *sum;     /* [ATTENTION_QUERIES, padded] weighted values so far */
-    float *weight;  /* [ATTENTION_QUERIES, 32] of the page in hand */
-    float *largest; /* [ATTENTION_QUERIES] score so far */
-    float *total;   /* [ATTENTION_QUERIES] of the weights so far */
-    float *keys;    /* [dim, 32] of the page in hand */
-    float *values;  /* [32, padded] */
+    float *query; /* [ATTENTION_QUERIES, dim], as the kernels lay them, and some rows more that may be read */
+    float *sum;   /* [ATTENTION_QUERIES, padded] weighted values so far */
+    float *weight;           /* [ATTENTION_QUERIES, 32] of the page in hand */
+    float *largest;          /* [ATTENTION_QUERIES] score so far */
+    float *total;            /* [ATTENTION_QUERIES] of the weights so far */
+    float *keys;             /* [dim, 32] of the page in hand */
+    float *values;           /* [32, padded] */
+    const void *page_values; /* as they are kept, for kernels that come back to them */
 };
 
 /* The keys [begin, end) of a page; at least one of its 32. */
@@ -79,8 +81,10 @@ struct attention_span {
     int begin, end;
 };
 
-struct attention_kernels { /* as attention_page and attention_add in attention.h */
-    void (*page)(struct attention_tile *t, enum kv_type type, const void *keys, const void *values);
+struct attention_kernels { /* as attention_query, attention_page and attention_add in attention.h */
+    bool own_order; /* adds in an order of its own: near the others, but not to the last bit */
+    void (*query)(struct attention_tile *t, int index, const float *query);
+    void (*page)(struct attention_tile *t, const void *keys, const void *values);
     void (*add)(struct attention_tile *t, int first, int count, struct attention_span keys);
 };
 

@@ -63,7 +63,7 @@ static void fixture_init(struct fixture *f, enum kv_type type, int dim, float sp
     f->scratch = malloc((floats + 2 * GUARD) * sizeof *f->scratch);
     for (size_t i = 0; i < floats + 2 * GUARD; i++)
         f->scratch[i] = guard_value;
-    attention_begin(&f->tile, dim, f->scratch + GUARD);
+    attention_begin(&f->tile, type, dim, f->scratch + GUARD);
 }
 
 static void fixture_fini(struct fixture *f)
@@ -134,7 +134,7 @@ static void run_span(struct fixture *f, int first, int count, int begin, int end
         attention_query(&f->tile, i, f->query + (first + i) * f->dim);
     for (int start = 0; start < end; start += ATTENTION_KEYS) {
         struct attention_span keys = {within_page(begin, start), within_page(end, start)};
-        attention_page(&f->tile, f->type, f->keys[start / ATTENTION_KEYS], f->values[start / ATTENTION_KEYS]);
+        attention_page(&f->tile, f->keys[start / ATTENTION_KEYS], f->values[start / ATTENTION_KEYS]);
         if (keys.begin < keys.end)
             attention_add(&f->tile, 0, count, keys);
     }
@@ -213,7 +213,7 @@ static void other_keys_do_not_show(void **state)
     run_span(&f, 5, 1, 4, 20, alone);
     for (int i = 0; i < 2; i++)
         attention_query(&f.tile, i, f.query + (5 + i) * 16);
-    attention_page(&f.tile, KV_BF16, f.keys[0], f.values[0]);
+    attention_page(&f.tile, f.keys[0], f.values[0]);
     attention_add(&f.tile, 0, 1, (struct attention_span){4, 20});
     attention_add(&f.tile, 1, 1, (struct attention_span){4, 32});
     attention_result(&f.tile, 0, together);

@@ -4,3 +4,4 @@
 #include "core/kernels/kernels.h"
 
 extern const struct qgemm_kernels emulated_avx512, emulated_avxvnni, emulated_amx;
+extern const struct attention_kernels emulated_attention_amx;

@@ -66,11 +66,16 @@ static inline __attribute__((always_inline)) void widen(const struct attention_t
     }
 }
 
-static void page(struct attention_tile *t, enum kv_type type, const void *keys, const void *values)
+static void query(struct attention_tile *t, int index, const float *from)
 {
-    if (type == KV_F32)
+    memcpy(t->query + (size_t)index * (size_t)t->dim, from, (size_t)t->dim * sizeof *from);
+}
+
+static void page(struct attention_tile *t, const void *keys, const void *values)
+{
+    if (t->type == KV_F32)
         widen(t, KV_F32, keys, values);
-    else if (type == KV_BF16)
+    else if (t->type == KV_BF16)
         widen(t, KV_BF16, keys, values);
     else
         widen(t, KV_INT8, keys, values);
@@ -207,4 +212,4 @@ static void add_queries(struct attention_tile *t, int first, int count, struct a
     }
 }
 
-const struct attention_kernels VARIANT = {.page = page, .add = add_queries};
+const struct attention_kernels VARIANT = {.query = query, .page = page, .add = add_queries};

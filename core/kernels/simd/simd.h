@@ -26,13 +26,13 @@ enum { SIMD_EIGHTS = SIMD_LANES / 8 };
 static inline simd simd_load(const float *p)
 {
     simd v;
-    memcpy(&v, p, sizeof v);
+    __builtin_memcpy(&v, p, sizeof v);
     return v;
 }
 
 static inline void simd_store(float *p, simd v)
 {
-    memcpy(p, &v, sizeof v);
+    __builtin_memcpy(p, &v, sizeof v);
 }
 
 static inline simd simd_all(float x)
@@ -47,7 +47,7 @@ static inline simd simd_all(float x)
 static inline simd_eight simd_eight_load(const float *p)
 {
     simd_eight v;
-    memcpy(&v, p, sizeof v);
+    __builtin_memcpy(&v, p, sizeof v);
     return v;
 }
 
@@ -101,7 +101,7 @@ static inline simd simd_load_bf16(const uint16_t *p)
     typedef uint16_t halves __attribute__((vector_size(2 * SIMD_LANES)));
     typedef uint32_t words __attribute__((vector_size(4 * SIMD_LANES)));
     halves h;
-    memcpy(&h, p, sizeof h);
+    __builtin_memcpy(&h, p, sizeof h);
     return (simd)(__builtin_convertvector(h, words) << 16);
 #endif
 }
@@ -110,13 +110,16 @@ static inline simd simd_load_bf16(const uint16_t *p)
 static inline simd_eight simd_part(simd v, int which)
 {
     simd_eight parts[SIMD_EIGHTS];
-    memcpy(parts, &v, sizeof v);
+    __builtin_memcpy(parts, &v, sizeof v);
     return parts[which];
 }
 
+/* ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)) */
 static inline float simd_sum(simd_eight v)
 {
-    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+    v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+    return v[0] + v[1];
 }
 
 static inline simd_eight simd_eight_max(simd_eight a, simd_eight b)

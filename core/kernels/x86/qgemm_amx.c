@@ -9,6 +9,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "core/kernels/x86/amx.h"
 #include "core/kernels/x86/qgemm_x86.h"
 
 enum {
@@ -23,33 +24,6 @@ enum {
 };
 
 /* Tiles 0 and 1 hold integers; 2 and 3 tokens and 4 and 5 weights of int8; 6 tokens and 7 weights of int4. */
-struct tile_config {
-    uint8_t palette, start, reserved[14];
-    uint16_t bytes[16]; /* of a row */
-    uint8_t rows[16];
-};
-
-#ifndef CONFIGURE
-/* (Written out: GCC 12's _tile_loadconfig does not say that it reads memory.) */
-#define CONFIGURE(c) __asm__ volatile("ldtilecfg %0" : : "m"(c) : "memory")
-#endif
-
-/* A thread's tiles are what they are once they are configured. */
-static void configure(void)
-{
-    static _Thread_local bool configured;
-    if (configured)
-        return;
-    struct tile_config c = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        c.bytes[i] = 64;
-        c.rows[i] = 16;
-    }
-    c.bytes[6] = R16_INT4_GROUP;
-    c.rows[7] = R16_INT4_GROUP / 4;
-    CONFIGURE(c);
-    configured = true;
-}
 
 /* A stretch of some panels, made ready. */
 struct stretch {
@@ -233,6 +207,7 @@ static inline __attribute__((always_inline)) void pass_by(const enum qgemm_bits 
     size_t cols = (size_t)x->cols_padded, x_groups = cols / R16_K;
     const int8_t *q = x->q + first * r16_group(bits);
     int share = ahead->count * TOKENS / (tokens * panels) + 1;
+    AMX_STORED();
     for (int t = 0; t < tokens; t += TOKENS)
         for (int i = 0; i < panels; i++) {
             int next = t + TOKENS < tokens ? t + TOKENS : 0;
@@ -262,7 +237,7 @@ static inline __attribute__((always_inline)) void multiply_tiles(const enum qgem
     /* Stretches of about the same length; each begins where a scale of the tokens begins. */
     const int unit = R16_K / r16_group(bits), units = w->cols_padded / R16_K;
     const int stretches = (w->cols_padded + STRETCH_K - 1) / STRETCH_K;
-    configure();
+    amx_configure();
     for (int panel = begin; panel < end; panel += PANELS) {
         int panels = end - panel < PANELS ? end - panel : PANELS, after = w->panels - panel - panels;
         for (int i = 0, first = 0, last; i < stretches; i++, first = last) {

@@ -4,5 +4,5 @@
 
 extern const struct qgemm_kernels qgemm_avx2, qgemm_avxvnni, qgemm_avx512, qgemm_amx;
 extern const struct lowrank_kernels lowrank_avx2;
-extern const struct attention_kernels attention_avx2, attention_avx512;
+extern const struct attention_kernels attention_avx2, attention_avx512, attention_amx;
 extern const struct vector_kernels vector_avx2, vector_avx512;
