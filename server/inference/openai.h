@@ -19,7 +19,8 @@ enum {
     OPENAI_MESSAGE = 4,
     OPENAI_PART = 8, /* of a message's content */
     OPENAI_STREAM_OPTIONS = 16,
-    OPENAI_STRUCTURED = 32 /* structured_outputs */
+    OPENAI_STRUCTURED = 32, /* structured_outputs */
+    OPENAI_REASONING = 64
 };
 /* Refuses what is not known or not done there; takes away what is null or changes nothing. "unknown_field",
  * "unsupported_value" */

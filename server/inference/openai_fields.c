@@ -43,6 +43,7 @@ static const struct field {
     {"chat_template_kwargs", OPENAI_CHAT, TAKEN},
     {"documents", OPENAI_CHAT, TAKEN},
     {"enable_thinking", OPENAI_CHAT, TAKEN},
+    {"reasoning", OPENAI_CHAT, TAKEN},
     {"reasoning_effort", OPENAI_CHAT, TAKEN},
     {"verbosity", OPENAI_CHAT, TAKEN},
     {"tools", OPENAI_CHAT, TAKEN},
@@ -76,6 +77,8 @@ static const struct field {
     {"background_tasks", OPENAI_BOTH, IGNORED},
     {"chat_id", OPENAI_BOTH, IGNORED},
     {"conversation_id", OPENAI_BOTH, IGNORED},
+    {"features", OPENAI_BOTH, IGNORED},
+    {"filter_ids", OPENAI_BOTH, IGNORED},
     {"id", OPENAI_BOTH, IGNORED},
     {"message_id", OPENAI_BOTH, IGNORED},
     {"model_item", OPENAI_BOTH, IGNORED},
@@ -84,6 +87,7 @@ static const struct field {
     {"session_id", OPENAI_BOTH, IGNORED},
     {"tags", OPENAI_BOTH, IGNORED},
     {"title", OPENAI_BOTH, IGNORED},
+    {"tool_ids", OPENAI_BOTH, IGNORED},
     {"trace_id", OPENAI_BOTH, IGNORED},
     {"usage", OPENAI_BOTH, IGNORED},
     /* how other servers plan, place and cache what they run */
@@ -95,6 +99,7 @@ static const struct field {
     {"priority", OPENAI_BOTH, IGNORED},
     {"provider", OPENAI_BOTH, IGNORED},
     {"slot_id", OPENAI_BOTH, IGNORED},
+    {"ttl", OPENAI_BOTH, IGNORED},
     /* more members of the answer, or its form */
     {"return_progress", OPENAI_BOTH, IGNORED},
     {"return_token_ids", OPENAI_BOTH, IGNORED},
@@ -178,6 +183,9 @@ static const struct field {
     {"json_object", OPENAI_STRUCTURED, TAKEN},
     {"disable_any_whitespace", OPENAI_STRUCTURED, "[false]"},
     {"disable_fallback", OPENAI_STRUCTURED, IGNORED},
+
+    {"effort", OPENAI_REASONING, TAKEN},
+    {"summary", OPENAI_REASONING, IGNORED},
 
     {"include_usage", OPENAI_STREAM_OPTIONS, TAKEN},
     {"include_obfuscation", OPENAI_STREAM_OPTIONS, IGNORED}, /* padding against listeners */

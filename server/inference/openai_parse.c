@@ -278,6 +278,22 @@ static int add_variables(json_t *body, struct err *e)
     return 0;
 }
 
+/* {"effort": ...} is another way to say reasoning_effort, which comes before it. */
+static int read_reasoning(json_t *body, struct err *e)
+{
+    json_t *reasoning = json_object_get(body, "reasoning");
+    if (!reasoning)
+        return 0;
+    if (!json_is_object(reasoning))
+        return field_wrong_type(reasoning, "reasoning", "an object", e);
+    if (openai_fields_check(reasoning, OPENAI_REASONING, e) != 0)
+        return -1;
+    json_t *effort = json_object_get(reasoning, "effort");
+    if (!effort || json_object_get(body, "reasoning_effort"))
+        return 0;
+    return json_object_set(body, "reasoning_effort", effort) == 0 ? 0 : err_memory(e);
+}
+
 static int check_variables(const json_t *body, struct err *e)
 {
     const char *text;
@@ -298,7 +314,7 @@ static int parse_messages(struct inference *q, json_t *body, struct err *e)
                                         check_role(message, e) != 0 || join_content(message, e) != 0))
             return -1;
     }
-    if (check_variables(body, e) != 0 || add_variables(body, e) != 0)
+    if (read_reasoning(body, e) != 0 || check_variables(body, e) != 0 || add_variables(body, e) != 0)
         return -1;
     return inference_parse_messages(q, body, e);
 }

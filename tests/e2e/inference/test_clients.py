@@ -396,6 +396,9 @@ def test_what_a_template_writes(templated, body, rendered):
 
 @pytest.mark.parametrize("more, rendered", [
     ({"reasoning_effort": "low"}, 'effort:"low" '),
+    ({"reasoning": {"effort": "high", "summary": "auto"}}, 'effort:"high" '),
+    ({"reasoning": {"effort": "high"}, "reasoning_effort": "low"}, 'effort:"low" '),
+    ({"reasoning": {"effort": None}}, ""),
     ({"enable_thinking": False}, "thinks:false "),
     ({"enable_thinking": False, "chat_template_kwargs": {"enable_thinking": True}}, "thinks:true "),
     ({"reasoning_effort": "low", "chat_template_kwargs": {"depth": 1}}, 'effort:"low" depth:1 '),

@@ -539,6 +539,8 @@ def said(**message):
     ({"response_format": {"type": "é" * 30}}, "unsupported_value", "response_format"),
     ({"modalities": ["text", "audio"]}, "unsupported_value", "modalities"),
     ({"reasoning_effort": 5}, "invalid_type", "reasoning_effort"),
+    ({"reasoning": "high"}, "invalid_type", "reasoning"),
+    ({"reasoning": {"max_tokens": 5}}, "unknown_field", "max_tokens"),
     ({"verbosity": True}, "invalid_type", "verbosity"),
     ({"audio": {"voice": "x"}}, "unknown_field", "audio"),
     ({"prompt": "a"}, "unknown_field", "prompt"),
