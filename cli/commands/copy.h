@@ -20,7 +20,7 @@ struct copy_line {
 /* The line at *at, which moves behind it: 1, or 0 at the end, or -1, "backup_malformed". The first line is
  * the database; each other one a blob, whose path follows from its digest, in rising order: no path leads
  * elsewhere. */
-int copy_next_line(const struct buf *sums, size_t *at, struct copy_line *line, struct err *e);
+MUST_USE int copy_next_line(const struct buf *sums, size_t *at, struct copy_line *line, struct err *e);
 
 /* ---- writing ---- */
 
@@ -32,13 +32,14 @@ struct copy { /* filled by copy_begin */
 };
 
 /* The directory must not exist or be empty: "exists". */
-int copy_begin(struct copy *c, const char *directory, struct err *e);
-int copy_open_file(struct copy *c, const char *path, struct err *e);
-int copy_write(struct copy *c, const void *bytes, size_t length, struct err *e);
+MUST_USE int copy_begin(struct copy *c, const char *directory, struct err *e);
+MUST_USE int copy_open_file(struct copy *c, const char *path, struct err *e);
+MUST_USE int copy_write(struct copy *c, const void *bytes, size_t length, struct err *e);
 /* Sync and close; `digest` (NULL: any) is what its bytes must have, otherwise "backup_damaged". */
-int copy_close_file(struct copy *c, const char *path, const char *digest, struct err *e);
-int copy_sync(struct copy *c, struct err *e); /* the directories: all files have their names on disk */
+MUST_USE int copy_close_file(struct copy *c, const char *path, const char *digest, struct err *e);
+MUST_USE int copy_sync(struct copy *c,
+                       struct err *e); /* the directories: all files have their names on disk */
 /* Within the directory, on disk when it returns. */
-int copy_rename(struct copy *c, const char *from, const char *to, struct err *e);
+MUST_USE int copy_rename(struct copy *c, const char *from, const char *to, struct err *e);
 /* Ends the writing. `keep` 0: removes everything again. */
 void copy_end(struct copy *c, int keep);

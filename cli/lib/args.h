@@ -47,13 +47,13 @@ extern const struct option args_global_options[];
 
 /* Global options may stand anywhere. Errors have the code "usage". With --help or --version among the
  * options, what else is missing is no error. */
-int args_parse(struct args *a, const struct command *commands, int argc, char **argv, struct err *e);
+MUST_USE int args_parse(struct args *a, const struct command *commands, int argc, char **argv, struct err *e);
 /* The value of an option (of a flag: its name); NULL when it was not given. */
 const char *args_get(const struct args *a, const char *name);
 /* Numbers within bounds; *found tells whether the option was given. Error code "usage". */
-int args_integer(const struct args *a, const char *name, long long low, long long high, int *found,
-                 long long *out, struct err *e);
-int args_number(const struct args *a, const char *name, int *found, double *out, struct err *e);
+MUST_USE int args_integer(const struct args *a, const char *name, long long low, long long high, int *found,
+                          long long *out, struct err *e);
+MUST_USE int args_number(const struct args *a, const char *name, int *found, double *out, struct err *e);
 
 /* All commands, those of one group, or one command with its options: whatever was named. */
 void args_help(const struct args *a, const struct command *commands, FILE *out);

@@ -13,7 +13,7 @@ enum { CLIENT_ANSWER_BYTES_MAX = 64 << 20 };
 struct client;
 
 /* `key` may be NULL: none is sent. Errors: "usage" for what is no URL or no key. */
-int client_open(struct client **out, const char *url, const char *key, struct err *e);
+MUST_USE int client_open(struct client **out, const char *url, const char *key, struct err *e);
 void client_close(struct client *c); /* NULL is fine */
 const char *client_url(const struct client *c);
 
@@ -25,25 +25,26 @@ struct answer {
 void answer_fini(struct answer *a);
 
 /* One request with a JSON body (NULL: none). Any answer of the daemon is a success here, refusals too. */
-int client_send(struct client *c, const char *method, const char *path, const json_t *body, struct answer *a,
-                struct err *e);
+MUST_USE int client_send(struct client *c, const char *method, const char *path, const json_t *body,
+                         struct answer *a, struct err *e);
 /* The same, and a refusal (status from 300) becomes an error with the daemon's code, message and hint; the
  * code lives as long as the client. */
-int client_call(struct client *c, const char *method, const char *path, const json_t *body, struct answer *a,
-                struct err *e);
+MUST_USE int client_call(struct client *c, const char *method, const char *path, const json_t *body,
+                         struct answer *a, struct err *e);
 
 /* The same for what may take hours. */
-int client_call_long(struct client *c, const char *method, const char *path, const json_t *body,
-                     struct answer *a, struct err *e);
+MUST_USE int client_call_long(struct client *c, const char *method, const char *path, const json_t *body,
+                              struct answer *a, struct err *e);
 
 /* POST whose answer is handed over piece by piece as it comes. A refusal is an error as in client_call. A
  * nonzero return of `on_data`, which must then have filled its error, breaks off. */
 typedef int client_on_data(void *arg, const char *data, size_t length, struct err *e);
-int client_stream(struct client *c, const char *path, const json_t *body, client_on_data *on_data, void *arg,
-                  struct err *e);
+MUST_USE int client_stream(struct client *c, const char *path, const json_t *body, client_on_data *on_data,
+                           void *arg, struct err *e);
 
 /* GET, in the same manner. */
-int client_fetch(struct client *c, const char *path, client_on_data *on_data, void *arg, struct err *e);
+MUST_USE int client_fetch(struct client *c, const char *path, client_on_data *on_data, void *arg,
+                          struct err *e);
 
 struct client_upload {
     const char *tenant, *name; /* tenant may be NULL */
@@ -54,7 +55,7 @@ struct client_upload {
     void *arg;
 };
 /* POST /adapters; the files are read as they are sent. */
-int client_upload(struct client *c, const struct client_upload *u, struct answer *a, struct err *e);
+MUST_USE int client_upload(struct client *c, const struct client_upload *u, struct answer *a, struct err *e);
 
 /* An error object of the daemon ({"code", "message", "hint"}) as an error. Returns -1. */
 int client_refusal(struct client *c, const json_t *error, struct err *e);

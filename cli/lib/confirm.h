@@ -8,4 +8,4 @@
 bool confirm_possible(void);
 /* Asks on standard error and reads a line: 0 after "y" or "yes", else -1 and the code "not_confirmed". The
  * text passes through print_text. */
-int confirm(const char *question, struct err *e);
+MUST_USE int confirm(const char *question, struct err *e);

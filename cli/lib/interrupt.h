@@ -6,6 +6,6 @@
 /* From now on SIGINT, SIGTERM and SIGHUP are remembered, where they are not ignored. */
 void interrupt_catch(void);
 /* -1 and "interrupted" once one came. */
-int interrupt_check(struct err *e);
+MUST_USE int interrupt_check(struct err *e);
 /* The end that it would have been; returns where none came. */
 void interrupt_pass_on(void);

@@ -15,5 +15,5 @@ struct list_view {
 
 /* Print all items of `path` (which may have a query), or the first so many of --limit; with --json as one
  * object of the daemon's form. */
-int list_show(struct context *c, const struct args *a, const char *path, const struct list_view *v,
-              struct err *e);
+MUST_USE int list_show(struct context *c, const struct args *a, const char *path, const struct list_view *v,
+                       struct err *e);

@@ -19,7 +19,7 @@ const char *path_digits(const char *version);
 bool path_name_valid(const char *name);
 /* "invalid_name" unless it can; `what` is "an adapter". What cannot would be an address that does not exist.
  */
-int path_check_name(const char *what, const char *name, struct err *e);
+MUST_USE int path_check_name(const char *what, const char *name, struct err *e);
 /* Cut NAME or NAME@VERSION apart: a copy of it, which is the name and the caller's to free; *version are
  * digits in it, or NULL where there are none. "invalid_name" or "version_not_found" for what is neither. */
-int path_reference(const char *text, char **name, const char **version, struct err *e);
+MUST_USE int path_reference(const char *text, char **name, const char **version, struct err *e);

@@ -16,11 +16,11 @@ void print_output(FILE *out, const char *text, size_t length);
 
 /* An answer as the daemon wrote it, with a line feed behind it. */
 void print_answer(const struct answer *a);
-int print_json(const json_t *value, struct err *e);
+MUST_USE int print_json(const json_t *value, struct err *e);
 
 /* An array of objects as RFC 4180: a line of the members' names, then one for each object, every field
  * quoted. A text that a spreadsheet would take for a formula gets a ' before it. */
-int print_csv(const json_t *rows, const char *const *members, size_t count, struct err *e);
+MUST_USE int print_csv(const json_t *rows, const char *const *members, size_t count, struct err *e);
 
 enum { TABLE_COLUMNS_MAX = 9 };
 
@@ -42,7 +42,7 @@ void table_add_bytes(struct table *t, const json_t *object, const char *name);
 /* Seconds are enough for people. */
 void table_add_time(struct table *t, const json_t *object, const char *name);
 /* Write it to standard output and forget it. */
-int table_print(struct table *t, struct err *e);
+MUST_USE int table_print(struct table *t, struct err *e);
 void table_fini(struct table *t); /* forget it */
 
 /* "12.3 MiB" */

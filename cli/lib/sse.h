@@ -14,6 +14,6 @@ struct sse {
 /* Called once per event; `event` is "" unless the stream named it. Nonzero, with *e filled, breaks off. */
 typedef int sse_on_event(void *arg, const char *event, const char *data, size_t length, struct err *e);
 
-int sse_feed(struct sse *s, const char *bytes, size_t length, sse_on_event *on_event, void *arg,
-             struct err *e);
+MUST_USE int sse_feed(struct sse *s, const char *bytes, size_t length, sse_on_event *on_event, void *arg,
+                      struct err *e);
 void sse_fini(struct sse *s);
