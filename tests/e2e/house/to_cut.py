@@ -1,7 +1,0 @@
-"""What is still to be cut; the list only becomes shorter, and goes."""
-
-ARROWS = {
-}
-
-CIRCLES = [
-]
