@@ -24,7 +24,7 @@ struct states_set {
     uint32_t hash;
     uint32_t walk; /* the last one that came by */
     bool accepts;  /* a text may end here */
-    uint8_t plain; /* whoever uses the states may note something here; 0 at first */
+    int32_t note;  /* whoever uses the states may note something here; 0 at first */
 };
 
 struct states {

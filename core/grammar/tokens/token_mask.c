@@ -58,7 +58,7 @@ static int separators_lead(struct states *s, int32_t state, int32_t *to)
 }
 
 /* The one state that every plain character leads to, DEAD where there is none, NONE: out of memory. */
-static int32_t plain_next(struct states *s, int32_t state)
+static int32_t find_plain_next(struct states *s, int32_t state)
 {
     static const struct {
         int lead_low, lead_high; /* for each lead: */
@@ -78,17 +78,21 @@ static int32_t plain_next(struct states *s, int32_t state)
     return led == 1 ? to : led == 0 ? STATES_DEAD : STATES_NONE;
 }
 
+/* The same, found once for each state and noted there, with 1 added. */
+static int32_t plain_next(struct states *s, int32_t state)
+{
+    if (s->sets[state].note == 0) {
+        int32_t next = find_plain_next(s, state);
+        s->sets[state].note = next + 1; /* 0 again without memory */
+    }
+    return s->sets[state].note - 1;
+}
+
 /* Does every plain text lead back to the state? 1, 0, or -1: out of memory. */
 static int is_closed(struct states *s, int32_t state)
 {
-    enum { UNKNOWN, OPEN, CLOSED };
-    if (s->sets[state].plain == UNKNOWN) {
-        int32_t next = plain_next(s, state);
-        if (next == STATES_NONE)
-            return -1;
-        s->sets[state].plain = next == state ? CLOSED : OPEN;
-    }
-    return s->sets[state].plain == CLOSED;
+    int32_t next = plain_next(s, state);
+    return next == STATES_NONE ? -1 : next == state;
 }
 
 /* How many plain characters may follow, whichever they are; INT_MAX: without end; -1: out of memory. Fewer,
