@@ -49,9 +49,9 @@ static uint64_t from_now(uint64_t ms)
 /* Before the last of an answer goes out where that is known here: what its client looks at next has it. */
 static void count_answer(struct request *r, int status)
 {
-    if (r->counted)
+    if (r->progress.counted)
         return;
-    r->counted = true;
+    r->progress.counted = true;
     counters_answer(&r->server->counters, r->match.place, status,
                     (uint64_t)(1000 * (clock_ms() - r->began_ms)));
 }
@@ -164,7 +164,7 @@ static void send_midway(struct request *r)
     struct by_hand h = {0};
     const struct buf *body = &r->reply.body;
     int fd = connections_fd(r->peer);
-    r->answered_early = r->discard = r->reply.close = true;
+    r->progress.answered_early = r->coming.discard = r->reply.close = true;
     count_answer(r, r->reply.status);
     h.failed = buf_printf(&h.text, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\n", r->reply.status,
                           MHD_get_reason_phrase_for((unsigned)r->reply.status), body->length) != 0;
@@ -182,7 +182,7 @@ static void send_midway(struct request *r)
 static bool suspend_if_pending(struct request *r)
 {
     pthread_mutex_lock(&r->lock);
-    bool pending = r->pending;
+    bool pending = r->waits.pending;
     if (pending) {
         connections_deadline(r->peer, 0);
         request_sleep_locked(r);
@@ -207,7 +207,7 @@ static int start_handler(struct request *r, struct err *e)
 static void call_handler(struct request *r)
 {
     struct err e;
-    r->handled = true;
+    r->progress.handled = true;
     if (start_handler(r, &e) != 0)
         reply_error(r, &e);
 }
@@ -223,17 +223,17 @@ static bool malformed(struct request *r, struct err *e)
 static enum MHD_Result advance(struct request *r)
 {
     struct err e;
-    if (r->answered_early)
+    if (r->progress.answered_early)
         return MHD_NO;
     for (;;) {
         if (suspend_if_pending(r))
             return MHD_YES;
         if (r->reply.ready)
             return send_reply(r);
-        if (!r->handled && malformed(r, &e)) {
+        if (!r->progress.handled && malformed(r, &e)) {
             r->reply.close = true;
             reply_error(r, &e);
-        } else if (!r->handled) {
+        } else if (!r->progress.handled) {
             call_handler(r);
         } else if (r->resume) {
             void (*resume)(struct request *) = r->resume;
@@ -251,9 +251,10 @@ static enum MHD_Result advance(struct request *r)
 static enum MHD_Result refuse(struct request *r, const struct err *e)
 {
     reply_error(r, e);
-    bool small = r->content_length >= 0 && r->content_length <= SWALLOW_MAX && !r->expect_continue;
-    if (!r->reply.close && (!r->has_body || small)) {
-        r->discard = true;
+    bool small = r->coming.content_length >= 0 && r->coming.content_length <= SWALLOW_MAX &&
+                 !r->coming.expect_continue;
+    if (!r->reply.close && (!r->coming.has_body || small)) {
+        r->coming.discard = true;
         return MHD_YES;
     }
     r->reply.close = true;
@@ -263,13 +264,13 @@ static enum MHD_Result refuse(struct request *r, const struct err *e)
 static enum MHD_Result begin(struct request *r, const char *method, const char *version)
 {
     struct err e;
-    r->begun = true;
-    r->active = true;
+    r->progress.begun = true;
+    r->progress.active = true;
     atomic_fetch_add(&r->server->active, 1);
     snprintf(r->method, sizeof r->method, "%s", method);
     r->reply.close = malformed(r, &e);
     int result = r->reply.close ? -1 : admission_check(r, r->connection, version, &e);
-    r->body_clock_us = clock_us();
+    r->coming.clock_us = clock_us();
     request_body_deadline(r);
     if (r->caller.role != ROLE_NONE)
         connections_known(r->server->connections, r->peer);
@@ -285,20 +286,22 @@ static void refuse_midway(struct request *r, const struct err *e)
     if (e)
         reply_error(r, e);
     buf_fini(&r->body);
-    r->discard = true;
-    int64_t left = r->content_length - (int64_t)r->received;
-    if (r->content_length < 0 || left > SWALLOW_MAX)
+    r->coming.discard = true;
+    int64_t left = r->coming.content_length - (int64_t)r->coming.received;
+    if (r->coming.content_length < 0 || left > SWALLOW_MAX)
         send_midway(r);
 }
 
 static enum MHD_Result take_body(struct request *r, const char *data, size_t length)
 {
     struct err e;
-    if (r->discard) {
-        r->received += length;
+    if (r->coming.discard) {
+        r->coming.received += length;
         request_body_deadline(r);
-        return r->content_length < 0 && r->received > route_body_limit(r->match.route) + EXCESS_MAX ? MHD_NO
-                                                                                                    : MHD_YES;
+        return r->coming.content_length < 0 &&
+                       r->coming.received > route_body_limit(r->match.route) + EXCESS_MAX
+                   ? MHD_NO
+                   : MHD_YES;
     }
     if (malformed(r, &e) || admission_body(r, length, &e) != 0 ||
         (buf_append(&r->body, data, length) != 0 && err_memory(&e) != 0)) {
@@ -317,7 +320,7 @@ static enum MHD_Result take_body(struct request *r, const char *data, size_t len
 static bool is_pending(struct request *r)
 {
     pthread_mutex_lock(&r->lock);
-    bool pending = r->pending;
+    bool pending = r->waits.pending;
     pthread_mutex_unlock(&r->lock);
     return pending;
 }
@@ -331,7 +334,7 @@ static enum MHD_Result access_handler(void *arg, struct MHD_Connection *connecti
     struct request *r = *context;
     if (!r)
         return MHD_NO;
-    if (!r->begun) {
+    if (!r->progress.begun) {
         r->connection = connection;
         return begin(r, method, version);
     }
@@ -342,7 +345,7 @@ static enum MHD_Result access_handler(void *arg, struct MHD_Connection *connecti
     if (is_pending(r))
         return MHD_YES;
     /* Refused while a slice of it was being stored. */
-    if (r->reply.ready && !r->discard)
+    if (r->reply.ready && !r->coming.discard)
         refuse_midway(r, NULL);
     size_t count = *length;
     *length = 0;
@@ -400,7 +403,7 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connectio
 
 static void log_end(struct request *r, enum MHD_RequestTerminationCode code)
 {
-    bool sent = r->answered_early || (r->reply.ready && code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    bool sent = r->progress.answered_early || (r->reply.ready && code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     count_answer(r, sent ? r->reply.status : 0);
     pthread_mutex_lock(&r->lock);
     struct log_request line = {.id = r->id,
@@ -424,15 +427,15 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
         return;
     connections_attach(h->server->connections, r->peer, NULL, NULL);
     connections_deadline(r->peer, from_now(DEADLINE_IDLE_MS));
-    if (r->begun && r->has_body && r->reply.close)
+    if (r->progress.begun && r->coming.has_body && r->reply.close)
         connections_linger(h->server->connections, r->peer);
     pthread_mutex_lock(&r->lock);
     r->connection = NULL;
     pthread_mutex_unlock(&r->lock);
     request_cancel(r);
-    if (r->begun)
+    if (r->progress.begun)
         log_end(r, code);
-    if (r->active)
+    if (r->progress.active)
         atomic_fetch_sub(&h->server->active, 1);
     request_unref(r);
 }

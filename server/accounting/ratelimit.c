@@ -1,5 +1,6 @@
 #include "server/accounting/ratelimit.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -192,6 +193,7 @@ static void arrive(struct ratelimit *m, struct entry *n, struct ticket *t)
 {
     if (!t->coming)
         return;
+    assert(n->coming > 0 && m->coming > 0);
     t->coming = false;
     n->coming--;
     m->coming--;
@@ -211,6 +213,7 @@ void ratelimit_close(struct ratelimit *m, struct ticket *t, int64_t used, uint64
     if (t->open) {
         struct entry *n = find(m, t->tenant);
         arrive(m, n, t);
+        assert(n->in_flight > 0);
         t->open = false;
         n->in_flight--;
         refill(n, n->limit, now_us);
@@ -247,8 +250,8 @@ void ratelimit_remove_body(struct ratelimit *m, uint32_t tenant, uint64_t bytes)
 {
     pthread_mutex_lock(&m->lock);
     struct entry *n = find(m, tenant);
-    if (n)
-        n->body_bytes -= bytes;
+    assert(n && n->body_bytes >= bytes); /* an entry stays while there are bodies */
+    n->body_bytes -= bytes;
     pthread_mutex_unlock(&m->lock);
 }
 

@@ -30,16 +30,16 @@ struct ratelimit_state {
     uint64_t full_us;      /* until all tokens are there again */
 };
 
-int ratelimit_new(struct ratelimit **out, struct err *e);
+MUST_USE int ratelimit_new(struct ratelimit **out, struct err *e);
 void ratelimit_free(struct ratelimit *m); /* every ticket is closed; NULL is fine */
 
 /* Open the ticket. Errors: "too_many_in_flight", "rate_limited", then *wait_us is how long it takes until
  * there is a token; "out_of_memory". */
-int ratelimit_open(struct ratelimit *m, struct ticket *t, uint32_t tenant, const struct quota *quota,
-                   uint64_t now_us, uint64_t *wait_us, struct err *e);
+MUST_USE int ratelimit_open(struct ratelimit *m, struct ticket *t, uint32_t tenant, const struct quota *quota,
+                            uint64_t now_us, uint64_t *wait_us, struct err *e);
 /* So many tokens may be used. "rate_limited" when others took them since. */
-int ratelimit_take(struct ratelimit *m, struct ticket *t, int64_t tokens, uint64_t now_us, uint64_t *wait_us,
-                   struct err *e);
+MUST_USE int ratelimit_take(struct ratelimit *m, struct ticket *t, int64_t tokens, uint64_t now_us,
+                            uint64_t *wait_us, struct err *e);
 /* The engine has it: it waits there from now on. */
 void ratelimit_submitted(struct ratelimit *m, struct ticket *t);
 /* It is over and used so many tokens. Closed already: nothing. */
@@ -47,8 +47,8 @@ void ratelimit_close(struct ratelimit *m, struct ticket *t, int64_t used, uint64
 
 /* So many bytes of its bodies come into memory; no more than `limit` together. "tenant_queue_full" (nothing
  * was added), "out_of_memory". */
-int ratelimit_add_body(struct ratelimit *m, uint32_t tenant, uint64_t bytes, uint64_t limit, uint64_t now_us,
-                       struct err *e);
+MUST_USE int ratelimit_add_body(struct ratelimit *m, uint32_t tenant, uint64_t bytes, uint64_t limit,
+                                uint64_t now_us, struct err *e);
 void ratelimit_remove_body(struct ratelimit *m, uint32_t tenant, uint64_t bytes);
 
 /* Requests that are let in and not in the engine yet: of this tenant, of all. */

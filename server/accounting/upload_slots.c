@@ -1,5 +1,7 @@
 #include "server/accounting/upload_slots.h"
 
+#include <assert.h>
+
 void upload_slots_init(struct upload_slots *p)
 {
     *p = (struct upload_slots){0};
@@ -52,6 +54,7 @@ int upload_slots_take(struct upload_slots *p, uint32_t tenant, struct err *e)
 void upload_slots_give(struct upload_slots *p, int place)
 {
     pthread_mutex_lock(&p->lock);
+    assert(p->place[place - 1].taken);
     p->place[place - 1].taken = false;
     pthread_mutex_unlock(&p->lock);
 }

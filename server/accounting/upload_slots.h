@@ -21,6 +21,6 @@ void upload_slots_init(struct upload_slots *p);
 void upload_slots_fini(struct upload_slots *p);
 /* The number of a place, from 1 on. Tenant 0, who is an admin, may have them all. 0: "too_many_uploads" of
  * this tenant, or "overloaded". */
-int upload_slots_take(struct upload_slots *p, uint32_t tenant, struct err *e);
+MUST_USE int upload_slots_take(struct upload_slots *p, uint32_t tenant, struct err *e);
 void upload_slots_give(struct upload_slots *p, int place);
 int upload_slots_used(struct upload_slots *p);

@@ -193,11 +193,23 @@ static int start(struct usage *l, struct err *e)
     return 0;
 }
 
+static void destroy(struct usage *l)
+{
+    for (int i = 0; i < 2; i++) {
+        if (l->tables[i].buckets)
+            clear_locked(l, &l->tables[i], false);
+        hashtable_fini(&l->tables[i]);
+    }
+    pthread_cond_destroy(&l->stop);
+    pthread_mutex_destroy(&l->lock);
+    pthread_mutex_destroy(&l->flushing);
+    free(l);
+}
+
 int usage_new(struct usage **out, usage_write *write, void *arg, struct err *e)
 {
     struct usage *l = calloc(1, sizeof *l);
     pthread_condattr_t monotonic;
-    struct err ignored;
     if (!l)
         return err_memory(e);
     l->write = write;
@@ -210,7 +222,7 @@ int usage_new(struct usage **out, usage_write *write, void *arg, struct err *e)
     pthread_cond_init(&l->stop, &monotonic);
     pthread_condattr_destroy(&monotonic);
     if (start(l, e) != 0) {
-        usage_free(l, &ignored);
+        destroy(l);
         return -1;
     }
     *out = l;
@@ -235,14 +247,6 @@ int usage_free(struct usage *l, struct err *e)
         stop(l);
         result = usage_flush(l, e);
     }
-    for (int i = 0; i < 2; i++) {
-        if (l->tables[i].buckets)
-            clear_locked(l, &l->tables[i], false);
-        hashtable_fini(&l->tables[i]);
-    }
-    pthread_cond_destroy(&l->stop);
-    pthread_mutex_destroy(&l->lock);
-    pthread_mutex_destroy(&l->flushing);
-    free(l);
+    destroy(l);
     return result;
 }

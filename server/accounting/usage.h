@@ -23,14 +23,14 @@ struct usage_entry {
 /* `write` adds all rows in one transaction, or none; registry_usage_add. It is called without rows, too, for
  * what else is to be written from time to time. */
 typedef int usage_write(void *arg, const struct usage_row *rows, size_t count, struct err *e);
-int usage_new(struct usage **out, usage_write *write, void *arg, struct err *e);
+MUST_USE int usage_new(struct usage **out, usage_write *write, void *arg, struct err *e);
 /* Writes what is left; -1 when that failed and counts are lost. Frees in any case; NULL is fine. */
-int usage_free(struct usage *l, struct err *e);
+MUST_USE int usage_free(struct usage *l, struct err *e);
 
 struct usage_entry *usage_entry_new(uint32_t tenant, const char *tenant_id); /* NULL: out of memory */
 /* Takes the entry over. */
 void usage_count(struct usage *l, struct usage_entry *entry);
 /* Write what was counted so far. For threads that may block. */
-int usage_flush(struct usage *l, struct err *e);
+MUST_USE int usage_flush(struct usage *l, struct err *e);
 /* So much waits for a disk that does not take it that nothing new should be begun. */
 bool usage_full(struct usage *l);

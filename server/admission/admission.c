@@ -83,7 +83,7 @@ static bool has_type(const char *value, const char *type)
 static int check_coding(struct request *r, struct MHD_Connection *connection, struct err *e)
 {
     const char *coding = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Encoding");
-    if (!r->has_body || !coding || !coding[0] || strcasecmp(coding, "identity") == 0)
+    if (!r->coming.has_body || !coding || !coding[0] || strcasecmp(coding, "identity") == 0)
         return 0;
     err_set(e, "unsupported_media_type", "the body must not be encoded, found Content-Encoding %.100s",
             coding);
@@ -114,11 +114,11 @@ static int too_large(const struct route *route, struct err *e)
 static int check_size(struct request *r, struct err *e)
 {
     if (r->match.route->body == BODY_NONE) {
-        if (r->has_body)
+        if (r->coming.has_body)
             return err_set(e, "body_too_large", "no body is expected here");
         return 0;
     }
-    if (r->content_length > 0 && (uint64_t)r->content_length > route_body_limit(r->match.route))
+    if (r->coming.content_length > 0 && (uint64_t)r->coming.content_length > route_body_limit(r->match.route))
         return too_large(r->match.route, e);
     return 0;
 }
@@ -144,10 +144,10 @@ static int find_tenant(struct request *r, struct err *e)
 /* The files of a form have its length, less what is around them. */
 static int check_quota(struct request *r, struct err *e)
 {
-    if (r->match.route->body != BODY_FORM || r->content_length <= FORM_OVERHEAD_BYTES_MAX ||
+    if (r->match.route->body != BODY_FORM || r->coming.content_length <= FORM_OVERHEAD_BYTES_MAX ||
         !r->tenant.number)
         return 0;
-    uint64_t most = (uint64_t)r->content_length;
+    uint64_t most = (uint64_t)r->coming.content_length;
     return registry_quota_foresee(r->server->registry, r->tenant.number, most - FORM_OVERHEAD_BYTES_MAX, most,
                                   e);
 }
@@ -165,8 +165,8 @@ static int check_room(struct request *r, struct err *e)
     if (check_quota(r, e) != 0)
         return -1;
     if (r->match.route->body == BODY_FORM) {
-        r->upload_place = upload_slots_take(&r->server->uploads, r->caller.tenant, e);
-        if (!r->upload_place)
+        r->held.upload_slot = upload_slots_take(&r->server->uploads, r->caller.tenant, e);
+        if (!r->held.upload_slot)
             return -1;
     }
     return r->match.route->kind & ROUTE_RUNS_MODEL ? check_limits(r, e) : 0;
@@ -188,9 +188,9 @@ static void answered(struct request *r, int status)
 static void ended(struct request *r)
 {
     limits_leave(r);
-    free(r->usage); /* the client left before there was anything to count */
-    if (r->upload_place)
-        upload_slots_give(&r->server->uploads, r->upload_place);
+    free(r->held.usage); /* the client left before there was anything to count */
+    if (r->held.upload_slot)
+        upload_slots_give(&r->server->uploads, r->held.upload_slot);
     admission_body_gone(r);
 }
 
@@ -198,14 +198,14 @@ int admission_check(struct request *r, struct MHD_Connection *connection, const 
 {
     static const struct request_holder holder = {answered, ended};
     struct framing framing;
-    r->holder = &holder;
+    r->held.by = &holder;
     r->reply.close = true;
     if (framing_read(connection, version, &framing, e) != 0)
         return -1;
     r->reply.close = false;
-    r->has_body = framing.has_body;
-    r->expect_continue = framing.expect_continue;
-    r->content_length = framing.content_length;
+    r->coming.has_body = framing.has_body;
+    r->coming.expect_continue = framing.expect_continue;
+    r->coming.content_length = framing.content_length;
     cors_read(connection, r->method, r->server->config.cors_origins, &r->cors);
     r->wants_page = accepts_page(connection);
     if ((r->server->config.no_auth && auth_check_browser(r, connection, e) != 0) || take_route(r, e) != 0)
@@ -222,15 +222,15 @@ int admission_check(struct request *r, struct MHD_Connection *connection, const 
 
 int admission_body(struct request *r, size_t length, struct err *e)
 {
-    r->received += length;
-    if (r->received > route_body_limit(r->match.route))
+    r->coming.received += length;
+    if (r->coming.received > route_body_limit(r->match.route))
         return too_large(r->match.route, e);
     if (r->match.route->body == BODY_FORM)
         return 0;
     if (r->caller.tenant && ratelimit_add_body(r->server->ratelimit, r->caller.tenant, length,
                                                BODY_MEMORY_TENANT_MAX, clock_us(), e) != 0)
         return -1;
-    r->charged += length;
+    r->coming.charged += length;
     if (atomic_fetch_add(&r->server->body_bytes, length) + length > BODY_MEMORY_MAX)
         return err_set(e, "overloaded", "too many large requests at the same time");
     return 0;
@@ -238,10 +238,10 @@ int admission_body(struct request *r, size_t length, struct err *e)
 
 void admission_body_gone(struct request *r)
 {
-    if (r->charged == 0)
+    if (r->coming.charged == 0)
         return;
     if (r->caller.tenant)
-        ratelimit_remove_body(r->server->ratelimit, r->caller.tenant, r->charged);
-    atomic_fetch_sub(&r->server->body_bytes, r->charged);
-    r->charged = 0;
+        ratelimit_remove_body(r->server->ratelimit, r->caller.tenant, r->coming.charged);
+    atomic_fetch_sub(&r->server->body_bytes, r->coming.charged);
+    r->coming.charged = 0;
 }

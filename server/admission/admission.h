@@ -5,8 +5,9 @@
 
 /* 0: go on and read the body. -1: answer with the error. Sets r->reply.close where the connection cannot be
  * used any more, and r->reply.allow. */
-int admission_check(struct request *r, struct MHD_Connection *connection, const char *version, struct err *e);
+MUST_USE int admission_check(struct request *r, struct MHD_Connection *connection, const char *version,
+                             struct err *e);
 /* More of the body came in: is it still within the limits? */
-int admission_body(struct request *r, size_t length, struct err *e);
+MUST_USE int admission_body(struct request *r, size_t length, struct err *e);
 /* What came of it is no longer in memory. */
 void admission_body_gone(struct request *r);

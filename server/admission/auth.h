@@ -5,7 +5,7 @@
 
 /* Without keys: does the request come from this machine, and from no web page but those that were allowed to?
  * "forbidden" */
-int auth_check_browser(const struct request *r, struct MHD_Connection *connection, struct err *e);
+MUST_USE int auth_check_browser(const struct request *r, struct MHD_Connection *connection, struct err *e);
 /* Fills r->caller. Errors: "unauthorized", "forbidden" (a role that may not, or a tenant that is not the
  * key's). */
-int auth_check(struct request *r, struct MHD_Connection *connection, struct err *e);
+MUST_USE int auth_check(struct request *r, struct MHD_Connection *connection, struct err *e);

@@ -26,16 +26,16 @@ int limits_admit(struct request *r, struct err *e)
 {
     const struct tenant_row *tenant = &r->tenant;
     uint64_t wait_us = 0;
-    if (r->ticket.open)
+    if (r->held.ticket.open)
         return 0;
-    if (!r->usage)
-        r->usage = usage_entry_new(tenant->number, tenant->id);
-    if (!r->usage)
+    if (!r->held.usage)
+        r->held.usage = usage_entry_new(tenant->number, tenant->id);
+    if (!r->held.usage)
         return err_memory(e);
     if (check_share(r->server, tenant->number, e) != 0)
         return -1;
-    int result = ratelimit_open(r->server->ratelimit, &r->ticket, tenant->number, &tenant->quota, clock_us(),
-                                &wait_us, e);
+    int result = ratelimit_open(r->server->ratelimit, &r->held.ticket, tenant->number, &tenant->quota,
+                                clock_us(), &wait_us, e);
     set_retry(r, wait_us);
     return result;
 }
@@ -49,7 +49,7 @@ int limits_admit_any(struct request *r, struct err *e)
         return err_set(e, "overloaded", "the usage of earlier requests cannot be written to the disk");
     ratelimit_coming(s->ratelimit, 0, &coming, &all);
     engine_stats(s->engine, &stats);
-    int waiting = stats.waiting + all - r->ticket.open;
+    int waiting = stats.waiting + all - r->held.ticket.open;
     if (waiting < s->engine_options.queue_max)
         return 0;
     return err_set(e, "queue_full", "%d requests are waiting already; at most %d may", waiting,
@@ -59,40 +59,40 @@ int limits_admit_any(struct request *r, struct err *e)
 int limits_take(struct request *r, int64_t tokens, struct err *e)
 {
     uint64_t wait_us;
-    int result = ratelimit_take(r->server->ratelimit, &r->ticket, tokens, clock_us(), &wait_us, e);
+    int result = ratelimit_take(r->server->ratelimit, &r->held.ticket, tokens, clock_us(), &wait_us, e);
     set_retry(r, wait_us);
     return result;
 }
 
 void limits_submitted(struct request *r)
 {
-    ratelimit_submitted(r->server->ratelimit, &r->ticket);
+    ratelimit_submitted(r->server->ratelimit, &r->held.ticket);
 }
 
 void limits_settle(struct request *r, int64_t used)
 {
-    ratelimit_close(r->server->ratelimit, &r->ticket, used, clock_us());
+    ratelimit_close(r->server->ratelimit, &r->held.ticket, used, clock_us());
 }
 
 void limits_leave(struct request *r)
 {
-    ratelimit_close(r->server->ratelimit, &r->ticket, 0, clock_us());
+    ratelimit_close(r->server->ratelimit, &r->held.ticket, 0, clock_us());
 }
 
 /* ---- usage ---- */
 
 void limits_name(struct request *r, const char *adapter, const char *version)
 {
-    snprintf(r->usage->row.adapter, sizeof r->usage->row.adapter, "%s", adapter);
-    snprintf(r->usage->row.version, sizeof r->usage->row.version, "%s", version);
+    snprintf(r->held.usage->row.adapter, sizeof r->held.usage->row.adapter, "%s", adapter);
+    snprintf(r->held.usage->row.version, sizeof r->held.usage->row.version, "%s", version);
 }
 
 void limits_count(struct request *r, const int64_t tokens[USAGE_KINDS], bool failed)
 {
-    struct usage_entry *entry = r->usage;
+    struct usage_entry *entry = r->held.usage;
     if (!entry)
         return;
-    r->usage = NULL;
+    r->held.usage = NULL;
     if (tokens)
         memcpy(entry->row.count, tokens, sizeof entry->row.count);
     entry->row.count[USAGE_REQUESTS] = 1;
@@ -136,11 +136,11 @@ static void add_requests(const struct headers *h, int64_t limit, const struct ra
 void limits_headers(struct request *r, void (*add)(void *arg, const char *name, const char *value), void *arg)
 {
     const struct headers h = {add, arg};
-    const struct quota *q = &r->ticket.quota;
+    const struct quota *q = &r->held.ticket.quota;
     struct ratelimit_state s;
-    if (!r->ticket.known)
+    if (!r->held.ticket.known)
         return;
-    ratelimit_look(r->server->ratelimit, &r->ticket, clock_us(), &s);
+    ratelimit_look(r->server->ratelimit, &r->held.ticket, clock_us(), &s);
     if (q->of[QUOTA_REQUESTS_IN_FLIGHT_MAX] != QUOTA_UNSET)
         add_requests(&h, q->of[QUOTA_REQUESTS_IN_FLIGHT_MAX], &s);
     if (q->of[QUOTA_TOKENS_PER_MINUTE] != QUOTA_UNSET)

@@ -10,11 +10,11 @@
 
 /* Before the body, where the headers tell whose request it is; otherwise once its body did. Sets what
  * Retry-After says. Errors: "tenant_queue_full", "too_many_in_flight", "rate_limited". */
-int limits_admit(struct request *r, struct err *e);
+MUST_USE int limits_admit(struct request *r, struct err *e);
 /* The whole daemon: "queue_full". */
-int limits_admit_any(struct request *r, struct err *e);
+MUST_USE int limits_admit_any(struct request *r, struct err *e);
 /* What it may use is known. "rate_limited" */
-int limits_take(struct request *r, int64_t tokens, struct err *e);
+MUST_USE int limits_take(struct request *r, int64_t tokens, struct err *e);
 void limits_submitted(struct request *r);
 void limits_settle(struct request *r, int64_t used);
 void limits_leave(struct request *r);

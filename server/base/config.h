@@ -42,7 +42,8 @@ enum {
 };
 
 /* `environment` is a NULL-terminated list of NAME=value. Error code "usage": what is wrong, in one line. */
-int config_load(struct config *c, int argc, char *const *argv, char *const *environment, struct err *e);
+MUST_USE int config_load(struct config *c, int argc, char *const *argv, char *const *environment,
+                         struct err *e);
 void config_fini(struct config *c);
 /* The text of --help; static. */
 const char *config_help(void);

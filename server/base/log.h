@@ -12,7 +12,7 @@
 enum { LOG_BUFFER_BYTES = 256 << 10, LOG_CLOSE_MS = 1000 };
 
 /* Lines before log_open are written at once. */
-int log_open(struct err *e);
+MUST_USE int log_open(struct err *e);
 /* Waits until what is there was written, LOG_CLOSE_MS at most. */
 void log_close(void);
 void log_set_json(bool json);

@@ -49,7 +49,7 @@ static void fill(struct request *r)
 static bool fill_now_or_sleep(struct request *r)
 {
     pthread_mutex_lock(&r->lock);
-    bool pending = r->pending;
+    bool pending = r->waits.pending;
     if (pending)
         request_sleep_locked(r);
     pthread_mutex_unlock(&r->lock);

@@ -10,7 +10,7 @@
 enum { ETAG_BYTES = 112, ETAG_HEADER_BYTES_MAX = 2048 };
 
 /* If-Match (NULL: it was not sent). Error: "invalid_header". */
-int etag_expected(const char *header, struct version_expected *out, struct err *e);
+MUST_USE int etag_expected(const char *header, struct version_expected *out, struct err *e);
 /* Is `etag` (with its quotes) one of If-None-Match? */
 bool etag_listed(const char *header, const char *etag);
 void etag_of_document(const void *text, size_t length, char out[ETAG_BYTES]);

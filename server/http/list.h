@@ -14,4 +14,4 @@ json_t *list_json(json_t *data, bool more, const char *last);
 /* The same where the cursor is the number of the last row. */
 json_t *list_json_numbered(json_t *data, bool more, int64_t last);
 /* ?after= of a list whose cursor is the number of a row; 0 when absent. "invalid_parameter" */
-int list_number_after(const struct request *r, int64_t *after, struct err *e);
+MUST_USE int list_number_after(const struct request *r, int64_t *after, struct err *e);

@@ -26,9 +26,9 @@ struct query {
 };
 
 /* `raw`: what stood behind the "?"; NULL: nothing. */
-int query_init(struct query *q, const char *raw, struct err *e);
+MUST_USE int query_init(struct query *q, const char *raw, struct err *e);
 void query_fini(struct query *q);
 /* Takes the parameters apart. "unknown_parameter" for those that are not of `takes`, "invalid_parameter". */
-int query_read(struct query *q, unsigned takes, struct err *e);
+MUST_USE int query_read(struct query *q, unsigned takes, struct err *e);
 /* NULL: not given. `name` is one of the parameters that there are. */
 const char *query_text(const struct query *q, const char *name);

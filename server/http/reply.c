@@ -154,8 +154,8 @@ static void count_error(struct request *r, const char *code)
 
 static void deliver(struct request *r, struct reply *reply)
 {
-    if (!reply->stream && r->holder)
-        r->holder->answered(r, reply->status);
+    if (!reply->stream && r->held.by)
+        r->held.by->answered(r, reply->status);
     pthread_mutex_lock(&r->lock);
     if (r->reply.ready) { /* a second answer is a bug; the first one stands */
         pthread_mutex_unlock(&r->lock);

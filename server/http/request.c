@@ -1,5 +1,6 @@
 #include "server/http/request.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,12 +66,15 @@ void request_ref(struct request *r)
 
 void request_unref(struct request *r)
 {
-    if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
+    int before = r ? atomic_fetch_sub(&r->refs, 1) : 0;
+    assert(!r || before > 0);
+    if (before != 1)
         return;
+    assert(!r->waits.suspended); /* libmicrohttpd keeps no connection that waits for nobody */
     if (r->task)
         r->task_free(r->task);
-    if (r->holder)
-        r->holder->ended(r);
+    if (r->held.by)
+        r->held.by->ended(r);
     buf_fini(&r->reply.body);
     buf_fini(&r->body);
     query_fini(&r->query);
@@ -84,7 +88,7 @@ void request_hold(struct request *r)
 {
     request_ref(r);
     pthread_mutex_lock(&r->lock);
-    r->pending = true;
+    r->waits.pending = true;
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -100,7 +104,7 @@ static void look_at_stream(void *arg, uint64_t now_us)
 {
     struct request *r = arg;
     pthread_mutex_lock(&r->lock);
-    bool due = r->keepalive_due_us && now_us >= r->keepalive_due_us && r->suspended;
+    bool due = r->waits.keepalive_due_us && now_us >= r->waits.keepalive_due_us && r->waits.suspended;
     pthread_mutex_unlock(&r->lock);
     if (due)
         request_wake(r);
@@ -115,19 +119,19 @@ void request_attach(struct request *r, struct connections *all, struct connectio
 
 void request_body_deadline(struct request *r)
 {
-    connections_body_deadline(r->peer, r->body_clock_us + DEADLINE_BODY_MS * UINT64_C(1000) +
-                                           r->received * UINT64_C(1000000) / BODY_RATE_MIN);
+    connections_body_deadline(r->peer, r->coming.clock_us + DEADLINE_BODY_MS * UINT64_C(1000) +
+                                           r->coming.received * UINT64_C(1000000) / BODY_RATE_MIN);
 }
 
 void request_wake(struct request *r)
 {
     pthread_mutex_lock(&r->lock);
-    r->pending = false;
-    if (r->suspended) {
-        r->suspended = false;
-        if (r->body_clock_us)
-            r->body_clock_us += clock_us() - r->suspended_us;
-        if (!r->handled)
+    r->waits.pending = false;
+    if (r->waits.suspended) {
+        r->waits.suspended = false;
+        if (r->coming.clock_us)
+            r->coming.clock_us += clock_us() - r->waits.suspended_us;
+        if (!r->progress.handled)
             request_body_deadline(r);
         atomic_fetch_sub(&r->server->suspended, 1);
         MHD_resume_connection(r->connection);
@@ -137,8 +141,8 @@ void request_wake(struct request *r)
 
 void request_sleep_locked(struct request *r)
 {
-    r->pending = r->suspended = true;
-    r->suspended_us = clock_us();
+    r->waits.pending = r->waits.suspended = true;
+    r->waits.suspended_us = clock_us();
     atomic_fetch_add(&r->server->suspended, 1);
     MHD_suspend_connection(r->connection);
 }
@@ -146,8 +150,8 @@ void request_sleep_locked(struct request *r)
 void request_cancel(struct request *r)
 {
     pthread_mutex_lock(&r->lock);
-    bool first = !r->cancelled;
-    r->cancelled = true;
+    bool first = !r->waits.cancelled;
+    r->waits.cancelled = true;
     void (*on_cancel)(struct request *) = r->on_cancel;
     pthread_mutex_unlock(&r->lock);
     if (first && on_cancel)
@@ -157,7 +161,7 @@ void request_cancel(struct request *r)
 bool request_cancelled(struct request *r)
 {
     pthread_mutex_lock(&r->lock);
-    bool cancelled = r->cancelled;
+    bool cancelled = r->waits.cancelled;
     pthread_mutex_unlock(&r->lock);
     return cancelled;
 }
@@ -202,7 +206,7 @@ static struct deferred *deferred_new(struct request *r, void (*work)(struct requ
 static int deferred_drop(struct deferred *d)
 {
     pthread_mutex_lock(&d->r->lock);
-    d->r->pending = false;
+    d->r->waits.pending = false;
     pthread_mutex_unlock(&d->r->lock);
     request_unref(d->r);
     free(d);
@@ -288,7 +292,7 @@ int request_tenant(struct request *r, const char *named, struct err *e)
     const char *id = meant_tenant(r, named, e);
     if (!id)
         return -1;
-    return r->tenant.number && !r->has_body ? 0 : find_tenant(r, id, e);
+    return r->tenant.number && !r->coming.has_body ? 0 : find_tenant(r, id, e);
 }
 
 int request_tenant_again(struct request *r, struct err *e)

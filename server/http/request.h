@@ -42,10 +42,45 @@ struct reply {
     bool challenge, no_store, close;
 };
 
+/* Of a body that is coming. */
+struct request_coming {
+    bool has_body, expect_continue;
+    bool discard;           /* it was refused: what still comes is dropped */
+    int64_t content_length; /* -1: chunked */
+    uint64_t received;      /* bytes */
+    uint64_t charged;       /* of these, counted as memory of the tenant and of all */
+    uint64_t clock_us;      /* when it began, moved on by the time spent waiting for ourselves */
+};
+
+/* How far a request is on the HTTP thread. */
+struct request_progress {
+    bool begun;          /* its headers are complete */
+    bool active;         /* it is one of server.active */
+    bool handled;        /* its handler was called */
+    bool answered_early; /* by hand, while the body was coming */
+    bool counted;        /* counters.h */
+};
+
 /* Who let a request in and holds something for it: a place, a share, memory. */
 struct request_holder {
     void (*answered)(struct request *r, int status); /* an answer without a stream is about to go out */
     void (*ended)(struct request *r);                /* the request is about to be freed */
+};
+
+struct request_held {
+    const struct request_holder *by; /* NULL: nothing was taken yet */
+    int upload_slot;                 /* 0: none */
+    struct ticket ticket;            /* limits.h */
+    struct usage_entry *usage;       /* to be counted when it ends; owned; NULL: nothing, or it was counted */
+};
+
+/* A connection that waits for other threads. */
+struct request_waits {
+    bool pending;   /* another thread is at work for this request */
+    bool suspended; /* and its connection waits */
+    bool cancelled; /* the client left, or the daemon ends */
+    uint64_t suspended_us;
+    uint64_t keepalive_due_us; /* of a sleeping stream: when a sign of life is due; 0: not a stream */
 };
 
 struct request {
@@ -69,26 +104,11 @@ struct request {
         tenant; /* whose request it is; number 0: not known (yet), its id is for the log alone */
 
     struct buf body;
-    int64_t content_length; /* -1: chunked */
-    uint64_t received, charged;
-    uint64_t body_clock_us; /* when the body began, moved on by the time spent waiting for ourselves */
-    bool has_body, expect_continue;
-    bool begun, handled, discard, answered_early, active;
-    int upload_place; /* 0: none */
-    bool counted;     /* counters.h; HTTP thread */
-
+    struct request_coming coming;
+    struct request_progress progress; /* HTTP thread */
     struct reply reply;
-    const struct request_holder *holder; /* NULL: nothing was taken yet */
-    struct ticket ticket;                /* limits.h */
-    struct usage_entry
-        *usage; /* what is to be counted when it ends; owned; NULL: nothing, or it was counted */
-
-    /* Under `lock`. */
-    bool pending;   /* another thread is at work for this request */
-    bool suspended; /* and its connection waits */
-    bool cancelled; /* the client left, or the daemon ends */
-    uint64_t suspended_us;
-    uint64_t keepalive_due_us; /* of a sleeping stream: when a sign of life is due; 0: not a stream */
+    struct request_held held;
+    struct request_waits waits; /* under `lock` */
 
     void (*resume)(struct request *r);    /* on the HTTP thread after a wake without a reply */
     void (*on_cancel)(struct request *r); /* any thread, without the lock */
@@ -121,14 +141,14 @@ int request_defer(struct request *r, struct jobs *jobs, void (*work)(struct requ
 
 /* The same on a thread for text, when it is the turn of the request's tenant. "tenant_queue_full",
  * "queue_full", "out_of_memory": nothing happened. */
-int request_take_turn(struct request *r, void (*work)(struct request *r), struct err *e);
+MUST_USE int request_take_turn(struct request *r, void (*work)(struct request *r), struct err *e);
 
 /* Fills r->tenant, whose things are meant: the key's tenant, or what an admin named in the body (`named`, may
  * be NULL) or the query. Admission did where the headers say it; a body takes time, in which a tenant may be
  * deleted and its id pass to another. Errors: "tenant_required", "tenant_conflict", "forbidden",
  * "tenant_not_found". */
-int request_tenant(struct request *r, const char *named, struct err *e);
+MUST_USE int request_tenant(struct request *r, const char *named, struct err *e);
 /* Is it still there, after something that took a while? "tenant_not_found" */
-int request_tenant_again(struct request *r, struct err *e);
+MUST_USE int request_tenant_again(struct request *r, struct err *e);
 /* The same, named in the field "tenant" of a JSON body. */
-int request_body_tenant(struct request *r, const json_t *body, struct err *e);
+MUST_USE int request_body_tenant(struct request *r, const json_t *body, struct err *e);

@@ -60,11 +60,11 @@ struct server {
 
 /* Model, tokenizer and chat template of s->config. A failure leaves what server_close takes back, as below.
  */
-int server_open_model(struct server *s, struct err *e);
+MUST_USE int server_open_model(struct server *s, struct err *e);
 /* Fills the sizes that the configuration left open; after server_open_model. */
 void server_size_memory(struct server *s);
 /* Registry, engine, cache, threads: everything but the HTTP side. */
-int server_open(struct server *s, struct err *e);
+MUST_USE int server_open(struct server *s, struct err *e);
 /* From the file, now and whenever it has changed; after an error those before stay in force. */
-int server_read_admin_keys(struct server *s, struct err *e);
+MUST_USE int server_read_admin_keys(struct server *s, struct err *e);
 void server_close(struct server *s);

@@ -355,7 +355,7 @@ static int submit(struct inference *q, struct delta *delta, struct engine_reques
     for (int i = 0; i < q->choice_count; i++)
         q->choices[i].engine_id = ids[i];
     q->submitted = true;
-    bool cancel = q->r->cancelled || inference_failed(q);
+    bool cancel = q->r->waits.cancelled || inference_failed(q);
     pthread_mutex_unlock(&q->r->lock);
     if (cancel)
         inference_choices_cancel(q);

@@ -61,8 +61,8 @@ static int next_event_locked(struct inference *q)
         return q->dialect->last_event(q);
     }
     uint64_t now = clock_us();
-    bool due = q->r->keepalive_due_us && now >= q->r->keepalive_due_us;
-    q->r->keepalive_due_us = now + KEEPALIVE_MS * UINT64_C(1000);
+    bool due = q->r->waits.keepalive_due_us && now >= q->r->waits.keepalive_due_us;
+    q->r->waits.keepalive_due_us = now + KEEPALIVE_MS * UINT64_C(1000);
     if (due)
         return buf_append_string(&q->event, ": keepalive\n\n");
     request_sleep_locked(q->r);

@@ -8,7 +8,7 @@
 enum { UPLOAD_SLICE_BYTES = 256 << 10, UPLOAD_FIELD_BYTES_MAX = 256 };
 
 /* HTTP thread, before the body. Error: "multipart_malformed". */
-int upload_form_begin(struct request *r, struct MHD_Connection *connection, struct err *e);
+MUST_USE int upload_form_begin(struct request *r, struct MHD_Connection *connection, struct err *e);
 /* HTTP thread: r->body has grown. May pass the request to a job thread (then it is pending). */
 void upload_form_more(struct request *r);
 /* The route's handler, on a job thread: the body is complete. */

@@ -15,4 +15,5 @@ struct framing {
 /* "invalid_request" for Content-Length with Transfer-Encoding, either or Host, Authorization, Content-Type,
  * If-Match or If-None-Match given twice, HTTP/1.1 without Host, a transfer coding that is not chunked,
  * another version than 1.0 and 1.1. */
-int framing_read(struct MHD_Connection *connection, const char *version, struct framing *out, struct err *e);
+MUST_USE int framing_read(struct MHD_Connection *connection, const char *version, struct framing *out,
+                          struct err *e);

@@ -169,7 +169,7 @@ static void counting_goes_on_while_writing_fails_and_succeeds(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, counter_main, l), 0);
     for (int i = 0; i < 200; i++) {
         set_failing(&d, i % 3 == 0);
-        usage_flush(l, &e);
+        assert_int_equal(usage_flush(l, &e), i % 3 == 0 ? -1 : 0);
     }
     for (int i = 0; i < COUNTERS; i++)
         pthread_join(threads[i], NULL);
