@@ -138,9 +138,14 @@ void input_normalize(struct forward *f, const struct norm *n, const struct input
     if (in->rows.count < w->count) {
         normalize_few(f, n, in, w);
     } else {
-        for (int t = own.first; t < own.first + own.rows.count; t++)
-            norm_row(n, in->rows.delta[t], row_at(f->x, t, n->size), row_at(f->h, t, n->size));
-        quantize(f, &own);
+        /* Where a row is read when it is quantized and never again, it gets no further than the cache. */
+        bool kept = f->any_delta || !in->linear[0]->packed.bits;
+        for (int t = 0; t < own.rows.count; t++) {
+            float *h = kept ? row_at(f->h, own.first + t, n->size) : w->scratch;
+            norm_row(n, own.rows.delta[t], row_at(f->x, own.first + t, n->size), h);
+            if (in->linear[0]->packed.bits)
+                quantize_columns(f, &own, t, 0, h, n->size);
+        }
         shrink(f, &own, 0, 1);
     }
     pool_barrier(f->pool);

@@ -82,7 +82,7 @@ struct attention_span {
 };
 
 struct attention_kernels { /* as attention_query, attention_page and attention_add in attention.h */
-    bool own_order; /* adds in an order of its own: near the others, but not to the last bit */
+    bool own_order;        /* adds in an order of its own: near the others, but not to the last bit */
     void (*query)(struct attention_tile *t, int index, const float *query);
     void (*page)(struct attention_tile *t, const void *keys, const void *values);
     void (*add)(struct attention_tile *t, int first, int count, struct attention_span keys);
