@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapters/serving/effect.h"
 #include "adapters/serving/version_load.h"
 #include "core/delta/delta.h"
 
@@ -24,7 +25,7 @@ static int sample_anew(const struct accept_base *a, const struct version *v, str
     struct version_proof before = {0};
     int result = registry_version_proof(a->registry, v, true, &before, e);
     if (result == 0 && before.prompt.length > 0 && a->tokenizer)
-        result = proof_sample(proof, a->engine, v->tenant, d, a->tokenizer, before.prompt.data, e);
+        result = effect_sample(proof, a->engine, v->tenant, d, a->tokenizer, before.prompt.data, e);
     if (result == 0 && proof->prompt.length > 0) { /* the norms are the adapter's own */
         proof->norm_count = before.norm_count;
         proof->norm_sum = before.norm_sum;

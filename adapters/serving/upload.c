@@ -4,6 +4,7 @@
 
 #include "adapters/peft/gguf_peft.h"
 #include "adapters/peft/peft.h"
+#include "adapters/serving/effect.h"
 
 struct job { /* what each step borrows */
     struct registry *registry;
@@ -54,10 +55,10 @@ static int find_effect(const struct job *j, const struct peft *p, struct delta *
 {
     const struct upload *u = j->upload;
     if (probe(j, d, peft_info(p)->changes_rows, &out->logits, e) != 0 ||
-        proof_norms(&out->proof, j->model, peft_source(p), e) != 0)
+        effect_norms(&out->proof, j->model, peft_source(p), e) != 0)
         return -1;
     if (u->proof_prompt &&
-        proof_sample(&out->proof, j->engine, u->tenant, d, u->tokenizer, u->proof_prompt, e) != 0)
+        effect_sample(&out->proof, j->engine, u->tenant, d, u->tokenizer, u->proof_prompt, e) != 0)
         return err_param(e, "proof_prompt");
     return 0;
 }

@@ -133,27 +133,35 @@ int connection_see(struct connection *c, struct err *e)
 {
     if (stat(c->path, &c->seen) != 0)
         return err_errno(e, "cannot look at %s", c->path);
+    if (stat(c->journal, &c->journal_seen) != 0)
+        c->journal_seen = (struct stat){0};
     c->settled = true;
     return 0;
 }
 
-/* Does the path still name the file that is open? */
-static bool same_file(const struct connection *c)
+static bool is_same(const char *path, const struct stat *seen, struct stat *now)
 {
-    struct stat now;
-    return stat(c->path, &now) == 0 && now.st_dev == c->seen.st_dev && now.st_ino == c->seen.st_ino;
+    return stat(path, now) == 0 && now->st_dev == seen->st_dev && now->st_ino == seen->st_ino;
+}
+
+/* Do the paths still name the files that are open? Without its journal, a change that is cut short could not
+ * be taken back. */
+static bool same_files(const struct connection *c, struct stat *now)
+{
+    struct stat journal;
+    return is_same(c->path, &c->seen, now) &&
+           (c->journal_seen.st_ino == 0 || is_same(c->journal, &c->journal_seen, &journal));
 }
 
 /* And has nobody else written to it? SQLite holds it and what it read of it, and would not notice. */
 static bool in_place(struct database *d)
 {
-    const struct stat *seen = &of(d)->seen;
+    const struct connection *c = of(d);
     struct stat now;
-    if (!of(d)->settled)
-        return same_file(of(d));
-    return stat(of(d)->path, &now) == 0 && now.st_dev == seen->st_dev && now.st_ino == seen->st_ino &&
-           now.st_size == seen->st_size && now.st_mtim.tv_sec == seen->st_mtim.tv_sec &&
-           now.st_mtim.tv_nsec == seen->st_mtim.tv_nsec;
+    if (!same_files(c, &now))
+        return false;
+    return !c->settled || (now.st_size == c->seen.st_size && now.st_mtim.tv_sec == c->seen.st_mtim.tv_sec &&
+                           now.st_mtim.tv_nsec == c->seen.st_mtim.tv_nsec);
 }
 
 /* ---- transactions ---- */
@@ -169,9 +177,10 @@ static int begin(struct database *d, struct err *e)
 static void settle(struct connection *c)
 {
     struct err ignored;
+    struct stat now;
     int64_t objects;
     c->settled = connection_integer(c, "SELECT count(*) FROM sqlite_schema", &objects, &ignored) == 0 &&
-                 same_file(c) && connection_see(c, &ignored) == 0;
+                 same_files(c, &now) && connection_see(c, &ignored) == 0;
 }
 
 static void rollback(struct database *d)
@@ -191,7 +200,8 @@ static int commit(struct database *d, struct err *e)
         rollback(d);
         return -1;
     }
-    if (same_file(of(d)))
+    struct stat now;
+    if (same_files(of(d), &now))
         return connection_see(of(d), e);
     d->replaced = true;
     return database_replaced(e);
@@ -305,6 +315,7 @@ static void close_connection(struct database *d)
 {
     sqlite3_close(of(d)->sqlite);
     free(of(d)->path);
+    free(of(d)->journal);
     free(d);
 }
 

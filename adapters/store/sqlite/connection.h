@@ -9,8 +9,9 @@
 struct connection {
     struct database database; /* first */
     sqlite3 *sqlite;
-    char *path;       /* owned */
-    struct stat seen; /* the file after the last change, by its path */
+    char *path, *journal; /* owned */
+    struct stat seen,
+        journal_seen; /* the files after the last change, by their paths; st_ino 0: no journal yet */
     bool settled;     /* nobody but another program has a reason to write to it until the next change */
 };
 

@@ -98,7 +98,9 @@ static int check_content(struct connection *c, struct err *e)
 
 static int open_checked(struct connection *c, const char *path, int64_t *schema, struct err *e)
 {
-    if (!(c->path = strdup(path)))
+    c->path = strdup(path);
+    c->journal = beside(path, "-journal");
+    if (!c->path || !c->journal)
         return err_memory(e);
     if (sync_journal(path, e) != 0 || connect_to(c, path, e) != 0 || connection_see(c, e) != 0 ||
         migrate_owner(c, path, schema, e) != 0)

@@ -286,10 +286,19 @@ static void write_over_file(const char *path)
     buf_fini(&content);
 }
 
+static void remove_journal(const char *path)
+{
+    char *journal = NULL;
+    assert_true(asprintf(&journal, "%s-journal", path) > 0);
+    remove_file(journal);
+    free(journal);
+}
+
 static void a_file_that_is_not_ours_any_more_takes_no_changes(void **state)
 {
     (void)state;
-    static void (*const harm[])(const char *path) = {remove_file, replace_file, write_over_file};
+    static void (*const harm[])(const char *path) = {remove_file, replace_file, write_over_file,
+                                                     remove_journal};
     for (size_t i = 0; i < sizeof harm / sizeof *harm; i++) {
         char *directory = scratch_new(), *path = file_join(directory, "registry.db");
         struct registry *r = place_open(directory);
