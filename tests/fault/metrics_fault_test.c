@@ -15,6 +15,7 @@
 
 #include "server/accounting/turns.h"
 #include "server/routes/metrics.h"
+#include "server/wire/connections.h"
 #include "tests/golden/fixture.h"
 #include "tests/unit/support/place.h"
 
@@ -58,6 +59,8 @@ static void open_server(struct place *p)
     server.engine_options = (struct engine_options){
         .threads = 1, .kv_bytes = 1 << 20, .sequences_max = 4, .queue_max = 8, .queue_tenant_max = 8};
     assert_int_equal(engine_new(&server.engine, server.model, &server.engine_options, &e), 0);
+    struct connections_options connections = {.max = 8, .address_max = 8};
+    assert_int_equal(connections_new(&server.connections, &connections, &e), 0);
     struct turns_options turns = {.name = "text", .threads = 1, .waiting_max = 8, .waiting_tenant_max = 8};
     assert_int_equal(turns_new(&server.turns, &turns, &e), 0);
     server.loader = (struct version_loader){p->registry, server.model};
@@ -67,6 +70,7 @@ static void open_server(struct place *p)
 static void close_server(void)
 {
     turns_free(server.turns);
+    connections_free(server.connections);
     cache_free(server.cache);
     engine_free(server.engine);
     model_close(server.model);
