@@ -361,15 +361,16 @@ static struct connection *peer_of(struct MHD_Connection *connection)
     return info ? info->socket_context : NULL;
 }
 
+/* What the library answers is gone with the next question: version 1.0 has one place for it. */
 static struct connection *add_connection(struct http *h, struct MHD_Connection *connection)
 {
-    const union MHD_ConnectionInfo *socket =
+    const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    const union MHD_ConnectionInfo *from =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    return socket
-               ? connections_add(h->server->connections, socket->connect_fd, from ? from->client_addr : NULL)
-               : NULL;
+    if (!info)
+        return NULL;
+    int fd = info->connect_fd;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return connections_add(h->server->connections, fd, info ? info->client_addr : NULL);
 }
 
 static void on_connection(void *arg, struct MHD_Connection *connection, void **context,

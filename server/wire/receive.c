@@ -15,7 +15,8 @@ int receive_watch(int fd, struct strict *s)
 
 void receive_unwatch(int fd)
 {
-    atomic_store_explicit(&watched[fd], NULL, memory_order_release);
+    if (fd >= 0 && fd < RECEIVE_FDS_MAX)
+        atomic_store_explicit(&watched[fd], NULL, memory_order_release);
 }
 
 static struct strict *find(int fd)
