@@ -121,6 +121,10 @@ $(BUILD)/core/kernels/x86/%_amx.o: FILE_CFLAGS += -mavx512f -mavx512bw -mavx512v
 $(BUILD)/core/kernels/x86/%_avxvnni.o: FILE_CFLAGS += -mavxvnni
 $(BUILD)/tests/kernels/emulated_%.o: FILE_CFLAGS := -Og -Wno-psabi $(KERNEL_ARCH)
 endif
+# What is fuzzed are readers: the kernels, which computing them needs, would take clang minutes each with all its checks.
+ifneq ($(LIBFUZZER),)
+$(BUILD)/core/kernels/%.o $(BUILD)/core/kernels/x86/%.o: FILE_CFLAGS += -O1 -fno-sanitize=all
+endif
 
 # Each migration becomes one C string: the binary carries its own schema.
 $(BUILD)/gen/migrations.c: $(MIGRATIONS) adapters/store/sqlite/migrations.awk
