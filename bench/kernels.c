@@ -316,8 +316,8 @@ static void measure_attention(const struct options *o, struct noise *n, double l
         attention_query(&t, i, query);
     for (int tokens = 1; tokens * group <= ATTENTION_QUERIES; tokens *= 2) {
         int count = tokens * group;
-        double calls = CALLS_PER_SECOND(
-            least, (attention_page(&t, keys, values), attention_add(&t, 0, count, whole)));
+        double calls =
+            CALLS_PER_SECOND(least, (attention_page(&t, keys, values), attention_add(&t, 0, count, whole)));
         bench_row("attention, a page by %d queries|%d dimensions|%.1f|GFLOP/s", count, dim,
                   calls * 4 * count * dim * ATTENTION_KEYS / 1e9);
     }

@@ -10,6 +10,6 @@ struct http;
 MUST_USE int http_start(struct http **out, struct server *s, int fd, struct err *e);
 /* Take no new connections; requests on those that are open get 503 "shutting_down". Running ones go on. */
 void http_quiesce(struct http *h);
-/* After http_quiesce: cancel what runs, wait for the threads that still work for a request, close everything.
- */
+/* After http_quiesce: cancel what runs, wait for the threads that still work for a request, close
+ * everything. */
 void http_stop(struct http *h);

@@ -209,8 +209,8 @@ static int open_engine(struct server *s, struct err *e)
     return engine_new(&s->engine, s->model, &s->engine_options, e);
 }
 
-/* As many as the descriptors that the process may have allow, less what files and closing connections take.
- */
+/* As many as the descriptors that the process may have allow, less what files and closing connections
+ * take. */
 static int allowed_connections(int wanted)
 {
     struct rlimit limit;
@@ -270,8 +270,8 @@ int server_open(struct server *s, struct err *e)
     return 0;
 }
 
-/* Those who use something go before it: jobs and loads use everything, the engine uses deltas and the model.
- */
+/* Those who use something go before it: jobs and loads use everything, the engine uses deltas and the
+ * model. */
 void server_close(struct server *s)
 {
     struct err e;

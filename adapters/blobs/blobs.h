@@ -41,8 +41,8 @@ void blobs_remove(struct blobs *b, const char *digest);
 MUST_USE int blobs_open_blob(struct blobs *b, const char *digest, uint64_t bytes, struct err *e);
 bool blobs_present(struct blobs *b, const char *digest, uint64_t bytes);
 
-/* Call back for the name of every file on the shelves, blob or not; `shelf` is "ab". A visitor's -1 ends it.
- */
+/* Call back for the name of every file on the shelves, blob or not; `shelf` is "ab". A visitor's -1 ends
+ * it. */
 MUST_USE int blobs_visit(struct blobs *b,
                          int (*visit)(void *arg, const char *shelf, const char *name, struct err *e),
                          void *arg, struct err *e);

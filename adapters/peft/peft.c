@@ -116,8 +116,8 @@ static int check_effect(const struct peft_load *l, struct err *e)
 
 /* ---- replaced tensors ---- */
 
-/* What stands in a parameter at last: its own values or, of a shared matrix, its partner's; NULL: the base's.
- */
+/* What stands in a parameter at last: its own values or, of a shared matrix, its partner's; NULL: the
+ * base's. */
 static const float *final_values(const struct peft_load *l, int parameter)
 {
     const struct peft_parameter *own = &l->parameter_found[parameter];

@@ -42,8 +42,8 @@ struct peft_config {
                        lists by module; none is empty. NULL: none */
 };
 
-/* Errors: "config_malformed", "adapter_unsupported_type", "adapter_unsupported_feature"; param is the field.
- */
+/* Errors: "config_malformed", "adapter_unsupported_type", "adapter_unsupported_feature"; param is the
+ * field. */
 int peft_config_init(struct peft_config *c, int fd, struct err *e);
 void peft_config_fini(struct peft_config *c);
 

@@ -284,8 +284,8 @@ static int targets_embedding(struct match *t, struct err *e)
     return result;
 }
 
-/* Saved modules go before targets; where neither speaks of the two, or nothing is tied, PEFT warns at most.
- */
+/* Saved modules go before targets; where neither speaks of the two, or nothing is tied, PEFT warns at
+ * most. */
 static int choose_tying(struct match *t, struct err *e)
 {
     struct peft_tied *tied = &t->load->tied;

@@ -91,8 +91,8 @@ struct peft_load {
  * "adapter_unknown_module", "adapter_unsupported_feature", those of peft_rank. */
 int peft_match(struct peft_load *l, struct err *e);
 /* Rank and scale of each target. Source: get_pattern_key (peft/utils/other.py),
- * LoraModel._create_and_replace. Errors: "adapter_rank_too_large", "adapter_not_finite", "config_malformed".
- */
+ * LoraModel._create_and_replace. Errors: "adapter_rank_too_large", "adapter_not_finite",
+ * "config_malformed". */
 int peft_rank(struct peft_load *l, struct peft_patterns *patterns, struct err *e);
 /* Fills saved. Source: _set_trainable (peft/utils/other.py), LoraModel._add_modules_to_save_to_tie. Error:
  * "adapter_unsupported_feature" where a module is a target, too. */
@@ -123,8 +123,7 @@ int peft_tied_read(int fd, const struct tensor *t, float *out, struct err *e);
 /* ---- what each tensor of the file is ---- */
 
 /* First the values of a site, by enum delta_value. The index is a site's, or from PEFT_ROLE_BASE on a
- * parameter's.
- */
+ * parameter's. */
 enum peft_role {
     PEFT_ROLE_BASE = DELTA_VALUES,
     PEFT_ROLE_ROWS,     /* of a parameter */

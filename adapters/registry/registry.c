@@ -139,8 +139,8 @@ static int blob_used(void *arg, const char *digest, bool *out, struct err *e)
     return store_blob_used(r->store, digest, out, e);
 }
 
-/* Nothing that a lost database referred to may be swept: an empty registry beside blobs is not a first start.
- */
+/* Nothing that a lost database referred to may be swept: an empty registry beside blobs is not a first
+ * start. */
 static int refuse_blob(void *arg, const char *digest, bool *out, struct err *e)
 {
     (void)arg, (void)out;

@@ -33,8 +33,8 @@ bool registry_failed(const struct registry *r);
 /* Look whether somebody removed, replaced or wrote to the database's file, unless a writer is at work: now
  * and then. */
 void registry_look(struct registry *r);
-/* Somebody did: changes are refused with "registry_replaced" until a restart; the rest goes on. Never waits.
- */
+/* Somebody did: changes are refused with "registry_replaced" until a restart; the rest goes on. Never
+ * waits. */
 bool registry_replaced(const struct registry *r);
 
 struct registry_stats {

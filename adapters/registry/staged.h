@@ -22,6 +22,6 @@ void staged_free(struct staged *s); /* removes what was not published; NULL is f
 /* ---- for the registry ---- */
 /* SHA-256 in hexadecimal, after staged_sync. */
 const char *staged_digest(const struct staged *s, enum staged_part part);
-/* The writer: move both files to their blobs, on disk when it returns. After an error the blobs may be there.
- */
+/* The writer: move both files to their blobs, on disk when it returns. After an error the blobs may be
+ * there. */
 MUST_USE int staged_put(struct staged *s, struct err *e);

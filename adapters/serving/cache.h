@@ -61,6 +61,5 @@ struct cache_stats {
 };
 void cache_stats(struct cache *c, struct cache_stats *out);
 /* How long loads took, failed ones too: histogram_times. The loaders add; read it as long as the cache is
- * there.
- */
+ * there. */
 const struct histogram *cache_load_times(const struct cache *c);

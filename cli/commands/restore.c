@@ -1,5 +1,5 @@
-/* adapterctl restore: a backup becomes a data directory, once every byte of it was compared with its SHA-256.
- */
+/* adapterctl restore: a backup becomes a data directory, once every byte of it was compared with its
+ * SHA-256. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

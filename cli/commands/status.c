@@ -49,8 +49,8 @@ static void read_line(const char *line, json_t *out)
             json_object_set_new(out, metric[i], json_integer(strtoll(line + length, NULL, 10)));
 }
 
-/* {"adapterd_sequences_running": 3, ...}; NULL for keys that may not know it, and daemons that do not say it.
- */
+/* {"adapterd_sequences_running": 3, ...}; NULL for keys that may not know it, and daemons that do not say
+ * it. */
 static json_t *fetch_metrics(struct context *c)
 {
     struct err ignored;

@@ -204,8 +204,8 @@ static int parse_body(struct client *c, struct answer *a, struct err *e)
     return err_hint(e, "is that address an adapterd?");
 }
 
-/* A whole answer counts even when sending broke off: the daemon may refuse an upload before it has all of it.
- */
+/* A whole answer counts even when sending broke off: the daemon may refuse an upload before it has all of
+ * it. */
 static int perform(struct client *c, struct transfer *t)
 {
     CURLcode code = curl_easy_perform(c->curl);

@@ -5,8 +5,8 @@
 #include "cli/lib/args.h"
 #include "cli/lib/commands.h"
 
-/* How a list is printed: as a table for people, and with --csv, where the command has it, as these members.
- */
+/* How a list is printed: as a table for people, and with --csv, where the command has it, as these
+ * members. */
 struct list_view {
     int (*print)(const json_t *rows, struct err *e);
     const char *const *columns;

@@ -17,8 +17,8 @@ int path_query(struct buf *b, const char *name, const char *value);
 const char *path_digits(const char *version);
 /* Can it be the name of an adapter, the id of a tenant or of a key? */
 bool path_name_valid(const char *name);
-/* "invalid_name" unless it can; `what` is "an adapter". What cannot would be an address that does not exist.
- */
+/* "invalid_name" unless it can; `what` is "an adapter". What cannot would be an address that does not
+ * exist. */
 MUST_USE int path_check_name(const char *what, const char *name, struct err *e);
 /* Cut NAME or NAME@VERSION apart: a copy of it, which is the name and the caller's to free; *version are
  * digits in it, or NULL where there are none. "invalid_name" or "version_not_found" for what is neither. */

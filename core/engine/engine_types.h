@@ -39,8 +39,8 @@ struct engine_request {
     /* Each new token; false ends the run there with ENGINE_STOP (a stop string). The end token that stops a
      * run is not reported. May be NULL when max_tokens is 0. */
     bool (*on_token)(void *arg, const struct engine_token *t);
-    /* Optional: logits [vocab_size] after each prompt token in order, or each output row of a numeric model.
-     */
+    /* Optional: logits [vocab_size] after each prompt token in order, or each output row of a numeric
+     * model. */
     void (*on_logits)(void *arg, size_t row, const float *logits);
     void (*on_done)(void *arg, const struct engine_done *d); /* exactly once, last */
     void *arg;

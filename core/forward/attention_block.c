@@ -6,8 +6,8 @@
 
 /* ---- keys and values into the cache ---- */
 
-/* Norms of a token's heads of q and k, where the family has them, and their rotation. k's heads follow q's.
- */
+/* Norms of a token's heads of q and k, where the family has them, and their rotation. k's heads follow
+ * q's. */
 static void turn_heads(struct forward *f, const struct layer *l, int t)
 {
     const struct config *c = &f->model->config;

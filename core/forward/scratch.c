@@ -37,8 +37,8 @@ static int allocate_arrays(struct forward *f, struct err *e)
 {
     const struct model *m = f->model;
     const struct config *c = &m->config;
-    /* A whole block may begin at the last token: a delta's own weights are multiplied for its tokens alone.
-     */
+    /* A whole block may begin at the last token: a delta's own weights are multiplied for its tokens
+     * alone. */
     size_t tokens = (size_t)linear_pad(f->batch_tokens + LINEAR_TOKENS - 1);
     size_t rows = c->family->numeric ? tokens : (size_t)linear_pad(f->logit_rows + LINEAR_TOKENS - 1);
     size_t stream = c->family->numeric ? widest_input(m) : (size_t)c->hidden, hidden = (size_t)c->hidden;

@@ -1,7 +1,6 @@
-/* Grammars as people write them for llama.cpp (GBNF), which docs/structured-output.md describes: rules
- * `name ::= ...` of texts in quotation marks, classes of characters in brackets, a dot for any character,
- * names of rules, groups, alternatives, and the repetitions * + ? {m} {m,} {m,n}. Owns nothing; any thread.
- */
+/* Grammars as people write them for llama.cpp (GBNF), which docs/structured-output.md describes: rules `name
+ * ::= ...` of texts in quotation marks, classes of characters in brackets, a dot for any character, names of
+ * rules, groups, alternatives, and the repetitions * + ? {m} {m,} {m,n}. Owns nothing; any thread. */
 #pragma once
 #include "core/grammar/grammar.h"
 

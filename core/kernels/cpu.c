@@ -42,8 +42,8 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 
-/* Tiles need the kernel's permission, for the whole process and threads to come; asking again does no harm.
- */
+/* Tiles need the kernel's permission, for the whole process and threads to come; asking again does no
+ * harm. */
 static bool has_amx(void)
 {
     enum { PERMISSION = 0x1023 /* ARCH_REQ_XCOMP_PERM */, TILES = 18 /* XFEATURE_XTILEDATA */ };

@@ -19,8 +19,8 @@ struct packed;
 struct activation;
 
 struct qgemm_kernels {
-    /* Quantize row `row` of a matrix, x [cols], into the memory under the view; NULL: zeros, behind the last.
-     */
+    /* Quantize row `row` of a matrix, x [cols], into the memory under the view; NULL: zeros, behind the
+     * last. */
     void (*pack_row)(const struct packed *p, int row, const float *x);
     /* Quantize one token's x [cols], cols_padded of them with zeros behind, into its row of an activation. */
     void (*quantize)(const float *x, int cols, int8_t *q, float *scale, int32_t *sum);

@@ -10,8 +10,8 @@
 size_t qgemm_bytes(enum qgemm_bits bits, int rows, int cols);
 /* Lay the view over memory of qgemm_bytes, aligned to 64. */
 void qgemm_view(struct packed *out, enum qgemm_bits bits, int rows, int cols, const void *memory);
-/* Quantize the rows of panels [begin, end) of `w` into the memory under the view. scratch: [w->cols] floats.
- */
+/* Quantize the rows of panels [begin, end) of `w` into the memory under the view. scratch: [w->cols]
+ * floats. */
 void qgemm_pack(const struct packed *p, const struct matrix *w, int begin, int end, float *scratch);
 /* One row, back as f32 [cols]. */
 void qgemm_unpack_row(const struct packed *p, int row, float *out);

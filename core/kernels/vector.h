@@ -1,5 +1,5 @@
-/* Float loops whose result for one row depends on that row alone: every sum has one fixed order. Any thread.
- */
+/* Float loops whose result for one row depends on that row alone: every sum has one fixed order. Any
+ * thread. */
 #pragma once
 #include <stddef.h>
 

@@ -14,7 +14,7 @@
 /* `directory` of the memory, NULL: none. False where it is not known. */
 bool digest_recall(const struct weights *w, const char *directory, const char *model,
                    uint8_t out[SHA256_BYTES]);
-/* begun_s: when the reading began, seconds since 1970. What cannot be written is no error: it is found again.
- */
+/* begun_s: when the reading began, seconds since 1970. What cannot be written is no error: it is found
+ * again. */
 void digest_remember(const struct weights *w, const char *directory, const char *model, int64_t begun_s,
                      const uint8_t digest[SHA256_BYTES]);

@@ -17,8 +17,8 @@ static inline double generation_or(double said, double otherwise)
     return isnan(said) ? otherwise : said;
 }
 
-/* No file: nothing is said. Errors: "model_malformed" where a value is none that could be used; "io_error".
- */
+/* No file: nothing is said. Errors: "model_malformed" where a value is none that could be used;
+ * "io_error". */
 MUST_USE int generation_read(struct generation *out, const char *directory, struct err *e);
 /* Nothing is said. */
 struct generation generation_none(void);

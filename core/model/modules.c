@@ -48,8 +48,8 @@ static int add_site(struct model *m, int layer, enum site_kind kind, const char 
     return 0;
 }
 
-/* A module's tensor `path.leaf`, called `tensor` in the files. w: the matrix, or NULL for a vector of `size`.
- */
+/* A module's tensor `path.leaf`, called `tensor` in the files. w: the matrix, or NULL for a vector of
+ * `size`. */
 static int add_parameter(struct model *m, const char *path, const char *leaf, const char *tensor, int site,
                          const struct matrix *w, int size, int *index, struct err *e)
 {

@@ -221,8 +221,8 @@ static bool hashes_are_there(const struct chunks *c)
     return same;
 }
 
-/* Is the file what this model, packed by this program, looks like, to the last byte? Then the block has it.
- */
+/* Is the file what this model, packed by this program, looks like, to the last byte? Then the block has
+ * it. */
 static bool read_chunks(struct chunks *c, const struct model *m, struct pool *pool)
 {
     struct stat status;

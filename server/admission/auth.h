@@ -1,5 +1,5 @@
-/* Who is calling, decided from the headers before any body is read. HTTP threads; never logs or keeps a key.
- */
+/* Who is calling, decided from the headers before any body is read. HTTP threads; never logs or keeps a
+ * key. */
 #pragma once
 #include "server/http/request.h"
 

@@ -1,7 +1,7 @@
 /* What the daemon counts of the requests that it answers, since its start. Owns the numbers; every thread
  * adds to them, relaxed and without a lock, and metrics.c alone reads them. Labels are the daemon's own words
- * (routes, statuses, codes), never a tenant's, so that their number is bounded whatever comes over the wire.
- */
+ * (routes, statuses, codes), never a tenant's, so that their number is bounded whatever comes over the
+ * wire. */
 #pragma once
 #include <stdatomic.h>
 #include <stdbool.h>

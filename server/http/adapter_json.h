@@ -17,8 +17,7 @@ json_t *adapter_json_version(const struct version *v); /* an entry of "versions"
 /* Add the member "files": what can be downloaded. -1: memory ran out. */
 int adapter_json_add_files(json_t *version, const struct version *v);
 /* Add to the member "proof" what else is known of it, with all norms where they were read. -1: memory ran
- * out.
- */
+ * out. */
 int adapter_json_add_proof(json_t *version, const struct version_proof *p);
 json_t *adapter_json_row(const struct adapter_row *a); /* an entry of the list */
 /* The part of the tenant's adapters that the request asks for, as `page` writes it. `pattern`: of

@@ -1,6 +1,6 @@
 /* Web pages of other origins that may read answers (--cors-origin): what the browser asks before, and what it
- * wants to hear. Says nothing to pages that were not named. HTTP threads; the configuration does not change.
- */
+ * wants to hear. Says nothing to pages that were not named. HTTP threads; the configuration does not
+ * change. */
 #pragma once
 #include <microhttpd.h>
 #include <stdbool.h>

@@ -27,8 +27,8 @@ void reply_stream_of(struct request *r, const char *content_type,
 /* 200 with `body`, which is taken over; `content_type` (static). */
 void reply_text(struct request *r, const char *content_type, struct buf *body);
 
-/* The same with a document of the daemon's own (static), with an ETag; 304 where the client has it already.
- */
+/* The same with a document of the daemon's own (static), with an ETag; 304 where the client has it
+ * already. */
 void reply_document(struct request *r, const char *content_type, const char *text, size_t length);
 
 /* The codes of errors, each with its status, one after the other; NULL behind the last. */

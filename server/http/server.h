@@ -58,8 +58,8 @@ struct server {
     atomic_size_t combined_bytes;     /* deltas that requests combined, config.adapter_bytes at most */
 };
 
-/* Model, tokenizer and chat template of s->config. A failure leaves what server_close takes back, as below.
- */
+/* Model, tokenizer and chat template of s->config. A failure leaves what server_close takes back, as
+ * below. */
 MUST_USE int server_open_model(struct server *s, struct err *e);
 /* Fills the sizes that the configuration left open; after server_open_model. */
 void server_size_memory(struct server *s);

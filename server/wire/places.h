@@ -38,6 +38,6 @@ void places_take(struct places *p, struct place *x, const struct sockaddr *from)
 void places_give(struct places *p, struct place *x);
 void places_set_idle(struct places *p, struct place *x, bool idle);
 void places_set_known(struct places *p, struct place *x);
-/* Whom to close now that `newcomer` has a place; NULL: nobody need go, or nobody can. Never the same again.
- */
+/* Whom to close now that `newcomer` has a place; NULL: nobody need go, or nobody can. Never the same
+ * again. */
 struct place *places_crowded(struct places *p, const struct place *newcomer);

@@ -252,8 +252,8 @@ static size_t pass_data(struct strict *s, uint64_t there)
 }
 
 /* One byte: what the library is to see of it, or nothing. Versions of it stumble over extensions, which mean
- * nothing here; and over NULs of a request that is refused, whose connection they would close without a word.
- */
+ * nothing here; and over NULs of a request that is refused, whose connection they would close without a
+ * word. */
 static size_t pass_byte(struct strict *s, char c, char *out)
 {
     if (s->state != DONE)

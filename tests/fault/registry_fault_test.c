@@ -268,7 +268,8 @@ static bool fill_disk(struct place *p, size_t change, int n)
         assert_int_equal(active_content(p), changes[change].before);
         assert_int_equal(scratch_count(p->directory, "tmp"), 0);
         assert_int_equal(scratch_count(p->directory, "blobs"), changes[change].blobs_before);
-        if (changes[change].run(p, &e) != 0) fail_msg("%s: %s", e.code, e.message);
+        if (changes[change].run(p, &e) != 0)
+            fail_msg("%s: %s", e.code, e.message);
         result = 0;
     }
     check_restarted(p, change, result == 0);

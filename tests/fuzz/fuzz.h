@@ -1,6 +1,7 @@
 /* Fuzzing. Each NAME_fuzz.c hands bytes that somebody else chose to one of the readers, which may refuse them
  * but has to come to an end, stay within its memory and leave nothing behind. clang links it to libFuzzer,
- * any other compiler to support/driver.c, which knows the same options. Both call one function, from one thread. */
+ * any other compiler to support/driver.c, which knows the same options. Both call one function, from one
+ * thread. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* What golden tests share: fixtures on disk, models and adapters opened from them, and a request that waits.
- */
+/* What golden tests share: fixtures on disk, models and adapters opened from them, and a request that
+ * waits. */
 #pragma once
 #include <jansson.h>
 #include <stdbool.h>

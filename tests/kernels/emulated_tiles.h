@@ -6,8 +6,8 @@
 
 #include "core/format/bf16.h"
 
-/* Tiles as they were configured; what nobody configured has no rows, and a test would see nothing but zeros.
- */
+/* Tiles as they were configured; what nobody configured has no rows, and a test would see nothing but
+ * zeros. */
 static struct {
     uint8_t row[16][64];
 } tiles[8];

@@ -5,8 +5,8 @@
 #include "core/grammar/schema/schema_keywords.h"
 #include "core/grammar/schema/schema_test.h"
 
-/* A keyword of both: what it is in the schema that holds where both do. NULL: cannot be said, or no memory.
- */
+/* A keyword of both: what it is in the schema that holds where both do. NULL: cannot be said, or no
+ * memory. */
 typedef json_t *joining(const json_t *a, const json_t *b);
 
 static json_t *both(const json_t *a, const json_t *b)

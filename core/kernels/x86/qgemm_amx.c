@@ -101,8 +101,8 @@ struct job {
     size_t stride;
 };
 
-/* Asks for a line each of ROWS_AHEAD tokens of the next tile, and thus with the other panels for all of it.
- */
+/* Asks for a line each of ROWS_AHEAD tokens of the next tile, and thus with the other panels for all of
+ * it. */
 static inline void ask_for_tokens(const struct job *j, int k)
 {
     for (int t = 0; t < ROWS_AHEAD; t++)

@@ -1,5 +1,5 @@
-/* AVX2. Bytes are multiplied by the pair (|x|, w with x's sign), which cannot saturate: 2 x 127 x 127 < 2^15.
- */
+/* AVX2. Bytes are multiplied by the pair (|x|, w with x's sign), which cannot saturate: 2 x 127 x 127 <
+ * 2^15. */
 #include <immintrin.h>
 #include <string.h>
 

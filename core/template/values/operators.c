@@ -346,8 +346,8 @@ static int slice_range(struct context *c, const struct value bounds[3], size_t s
         return context_fail(c, "a slice needs integers, not %s", value_kind_name(bounds[2]));
     if (step == 0)
         return context_fail(c, "the step of a slice is 0");
-    /* A larger step takes one item at most, as this one does, which can be added to a place without overflow.
-     */
+    /* A larger step takes one item at most, as this one does, which can be added to a place without
+     * overflow. */
     if (step < -count - 1)
         step = -count - 1;
     int64_t low = step < 0 ? -1 : 0, high = step < 0 ? count - 1 : count;

@@ -40,8 +40,8 @@ void history_of_killed_deletes(struct history *h);
 void history_of_killed_activations(struct history *h);
 void history_of_killed_starts(struct history *h);
 
-/* All that a registry tells, as text; and the bytes of the admin key. `directory`: in the place of the root.
- */
+/* All that a registry tells, as text; and the bytes of the admin key. `directory`: in the place of the
+ * root. */
 int history_describe(const struct history *h, struct registry *r, const char *directory, struct buf *out,
                      struct err *e);
 /* Opens the registry of `directory` as the next start would, and compares it with what it must hold when

@@ -269,8 +269,8 @@ static void a_shortest_answer_is_kept(void **state)
 
 /* ---- constraints ---- */
 
-/* A text of `length` tokens, each three more than the one before or that plus one; then nothing but an end.
- */
+/* A text of `length` tokens, each three more than the one before or that plus one; then nothing but an
+ * end. */
 struct steps {
     struct constraint c;
     uint64_t bits[5];

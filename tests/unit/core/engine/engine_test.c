@@ -488,8 +488,8 @@ static void keep_row(void *arg, size_t row, const float *logits)
 }
 
 /* Two places, both of tenant 1; the second is taken away for tenant 2 in the middle of its prompt, or of its
- * answer. It gives what it gives alone, each row of its prompt's logits once, from the prefix cache or not.
- */
+ * answer. It gives what it gives alone, each row of its prompt's logits once, from the prefix cache or
+ * not. */
 static void who_gives_up_a_place_gives_the_same(void **state)
 {
     (void)state;

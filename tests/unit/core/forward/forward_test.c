@@ -1,5 +1,5 @@
-/* The pass in parts is the pass: what a caller sees layer by layer ends in the same logits, to the last bit.
- */
+/* The pass in parts is the pass: what a caller sees layer by layer ends in the same logits, to the last
+ * bit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

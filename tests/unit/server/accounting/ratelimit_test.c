@@ -1,5 +1,5 @@
-/* What a tenant has under way: requests are counted, tokens flow back evenly, and the time to wait is true.
- */
+/* What a tenant has under way: requests are counted, tokens flow back evenly, and the time to wait is
+ * true. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
