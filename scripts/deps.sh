@@ -30,6 +30,7 @@ test library cmocka libcmocka-dev
 test python pytest python3-pytest
 test python jsonschema python3-jsonschema
 ci command clang clang
+ci command qemu-x86_64-static qemu-user-static
 fuzz command clang clang
 fuzz runtime fuzzer libclang-rt-dev
 docker command docker docker.io
