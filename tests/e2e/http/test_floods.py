@@ -159,8 +159,10 @@ def test_an_address_has_its_share_of_strangers(start):
         mine = opened(closing, d, 40, acme.key)
         strangers = opened(closing, d, 60)
         eventually(lambda: sum(not wire.silent(0) for wire in strangers) == 40)
-        assert all(not wire.silent(0) for wire in strangers[:40])
-        assert are_open(strangers[40:]) == 20 * [True] and are_open(mine) == 40 * [True]
+        # Several threads accept, so that neighbours in time may change places at the border.
+        left = are_open(strangers)
+        assert left.count(True) == 20 and not any(left[:30]) and all(left[-10:])
+        assert are_open(mine) == 40 * [True]
 
 
 def test_who_is_busy_is_not_closed(start):
