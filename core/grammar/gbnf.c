@@ -5,15 +5,7 @@
 #include "core/base/hex.h"
 #include "core/base/utf8.h"
 #include "core/grammar/char_class.h"
-
-struct reader {
-    struct grammar *g;
-    const char *text;
-    size_t length, at;
-    int depth;
-    struct err *e;
-    bool failed;
-};
+#include "core/grammar/reader.h"
 
 static int malformed(struct reader *r, const char *what)
 {
@@ -28,32 +20,13 @@ static int malformed(struct reader *r, const char *what)
     return GRAMMAR_BAD;
 }
 
-static bool more(const struct reader *r)
-{
-    return r->at < r->length;
-}
-
-static bool is_next(const struct reader *r, const char *text)
-{
-    size_t length = strlen(text);
-    return r->length - r->at >= length && memcmp(r->text + r->at, text, length) == 0;
-}
-
-static bool take(struct reader *r, const char *text)
-{
-    bool found = is_next(r, text);
-    if (found)
-        r->at += strlen(text);
-    return found;
-}
-
 /* Spaces and comments; ends of lines too where `lines`. */
 static void skip(struct reader *r, bool lines)
 {
-    while (more(r)) {
+    while (reader_more(r)) {
         char c = r->text[r->at];
         if (c == '#')
-            while (more(r) && r->text[r->at] != '\n' && r->text[r->at] != '\r')
+            while (reader_more(r) && r->text[r->at] != '\n' && r->text[r->at] != '\r')
                 r->at++;
         else if (c == ' ' || c == '\t' || (lines && (c == '\n' || c == '\r')))
             r->at++;
@@ -94,7 +67,7 @@ static bool rule_begins(const struct reader *r)
     if (ahead.at == r->at)
         return false;
     skip(&ahead, false);
-    return is_next(&ahead, "::=");
+    return reader_is_next(&ahead, "::=");
 }
 
 /* ---- characters ---- */
@@ -103,7 +76,7 @@ static int take_hex(struct reader *r, int count, uint32_t *out)
 {
     *out = 0;
     for (int i = 0; i < count; i++, r->at++) {
-        int digit = more(r) ? hex_digit(r->text[r->at]) : -1;
+        int digit = reader_more(r) ? hex_digit(r->text[r->at]) : -1;
         if (digit < 0 || *out > GRAMMAR_CODE_MAX)
             return malformed(r, "an escape has too few hexadecimal digits, or is no character");
         *out = *out * 16 + (uint32_t)digit;
@@ -116,13 +89,13 @@ static int take_hex(struct reader *r, int count, uint32_t *out)
 static int take_escape(struct reader *r, uint32_t *out)
 {
     static const char *const from = "nrt\"\\[]-'", *const to = "\n\r\t\"\\[]-'";
-    if (take(r, "x"))
+    if (reader_take(r, "x"))
         return take_hex(r, 2, out);
-    if (take(r, "u"))
+    if (reader_take(r, "u"))
         return take_hex(r, 4, out);
-    if (take(r, "U"))
+    if (reader_take(r, "U"))
         return take_hex(r, 8, out);
-    const char *found = more(r) && r->text[r->at] ? strchr(from, r->text[r->at]) : NULL;
+    const char *found = reader_more(r) && r->text[r->at] ? strchr(from, r->text[r->at]) : NULL;
     if (!found)
         return malformed(r, "an escape is not known");
     *out = (uint32_t)to[found - from];
@@ -132,7 +105,7 @@ static int take_escape(struct reader *r, uint32_t *out)
 
 static int take_character(struct reader *r, uint32_t *out)
 {
-    if (take(r, "\\"))
+    if (reader_take(r, "\\"))
         return take_escape(r, out);
     size_t size;
     *out = utf8_decode(r->text + r->at, &size);
@@ -143,7 +116,7 @@ static int take_character(struct reader *r, uint32_t *out)
 static int take_text(struct reader *r)
 {
     struct buf bytes = {0};
-    while (more(r) && !r->failed && !is_next(r, "\"")) {
+    while (reader_more(r) && !r->failed && !reader_is_next(r, "\"")) {
         uint32_t c;
         char encoded[4];
         if (take_character(r, &c) == 0 && buf_append(&bytes, encoded, utf8_encode(c, encoded)) != 0)
@@ -151,8 +124,8 @@ static int take_text(struct reader *r)
     }
     int node = GRAMMAR_BAD;
     if (!r->failed)
-        node = take(r, "\"") ? grammar_text(r->g, bytes.data ? bytes.data : "", bytes.length)
-                             : malformed(r, "a text does not end");
+        node = reader_take(r, "\"") ? grammar_text(r->g, bytes.data ? bytes.data : "", bytes.length)
+                                    : malformed(r, "a text does not end");
     buf_fini(&bytes);
     return node;
 }
@@ -160,13 +133,13 @@ static int take_text(struct reader *r)
 static int take_class(struct reader *r)
 {
     struct char_class c = {0};
-    bool complement = take(r, "^");
-    while (more(r) && !is_next(r, "]")) {
+    bool complement = reader_take(r, "^");
+    while (reader_more(r) && !reader_is_next(r, "]")) {
         uint32_t low, high;
         if (take_character(r, &low) != 0)
             return GRAMMAR_BAD;
         high = low;
-        if (is_next(r, "-") && r->length - r->at >= 2 && r->text[r->at + 1] != ']') {
+        if (reader_is_next(r, "-") && r->length - r->at >= 2 && r->text[r->at + 1] != ']') {
             r->at++;
             if (take_character(r, &high) != 0)
                 return GRAMMAR_BAD;
@@ -175,7 +148,7 @@ static int take_class(struct reader *r)
             return malformed(r, "a range of characters ends before it begins");
         char_class_add(&c, low, high);
     }
-    if (!take(r, "]"))
+    if (!reader_take(r, "]"))
         return malformed(r, "a class of characters does not end");
     char_class_sort(&c);
     if (complement)
@@ -196,13 +169,13 @@ static int take_group(struct reader *r)
     int node = take_alternatives(r, true);
     r->depth--;
     skip(r, true);
-    return r->failed || take(r, ")") ? node : malformed(r, "a group does not end");
+    return r->failed || reader_take(r, ")") ? node : malformed(r, "a group does not end");
 }
 
 static int take_number(struct reader *r)
 {
     int value = -1;
-    while (more(r) && r->text[r->at] >= '0' && r->text[r->at] <= '9') {
+    while (reader_more(r) && r->text[r->at] >= '0' && r->text[r->at] <= '9') {
         value = (value < 0 ? 0 : value) * 10 + (r->text[r->at++] - '0');
         value = value > GRAMMAR_REPEAT_MAX ? GRAMMAR_REPEAT_MAX + 1 : value;
     }
@@ -214,14 +187,14 @@ static int take_braces(struct reader *r, int node)
     skip(r, false);
     int min = take_number(r), max = min;
     skip(r, false);
-    if (take(r, ",")) {
+    if (reader_take(r, ",")) {
         skip(r, false);
         max = take_number(r);
         skip(r, false);
     }
     if (min < 0 && max < 0)
         return malformed(r, "a repetition says no number");
-    if (!take(r, "}"))
+    if (!reader_take(r, "}"))
         return malformed(r, "a repetition does not end");
     if (max >= 0 && max < min)
         return malformed(r, "a repetition is at most fewer times than at least");
@@ -232,13 +205,13 @@ static int take_braces(struct reader *r, int node)
 
 static int take_item(struct reader *r)
 {
-    if (take(r, "\""))
+    if (reader_take(r, "\""))
         return take_text(r);
-    if (take(r, "["))
+    if (reader_take(r, "["))
         return take_class(r);
-    if (take(r, "("))
+    if (reader_take(r, "("))
         return take_group(r);
-    if (take(r, "."))
+    if (reader_take(r, "."))
         return grammar_chars(r->g, &(struct grammar_range){0, GRAMMAR_CODE_MAX}, 1);
     size_t length = name_length(r, r->at);
     if (length == 0)
@@ -253,13 +226,13 @@ static int take_repeated(struct reader *r, bool nested)
     int node = take_item(r);
     while (!r->failed) {
         skip(r, nested);
-        if (take(r, "*"))
+        if (reader_take(r, "*"))
             node = grammar_repeat(r->g, node, 0, -1);
-        else if (take(r, "+"))
+        else if (reader_take(r, "+"))
             node = grammar_repeat(r->g, node, 1, -1);
-        else if (take(r, "?"))
+        else if (reader_take(r, "?"))
             node = grammar_repeat(r->g, node, 0, 1);
-        else if (take(r, "{"))
+        else if (reader_take(r, "{"))
             node = take_braces(r, node);
         else
             break;
@@ -270,9 +243,9 @@ static int take_repeated(struct reader *r, bool nested)
 /* The end of a row: of the text, of a group, of an alternative, of a rule's line. */
 static bool row_ends(const struct reader *r, bool nested)
 {
-    if (!more(r) || is_next(r, "|") || is_next(r, ")"))
+    if (!reader_more(r) || reader_is_next(r, "|") || reader_is_next(r, ")"))
         return true;
-    return !nested && (is_next(r, "\n") || is_next(r, "\r"));
+    return !nested && (reader_is_next(r, "\n") || reader_is_next(r, "\r"));
 }
 
 static int take_row(struct reader *r, bool nested)
@@ -291,9 +264,9 @@ static bool goes_on(struct reader *r)
 {
     struct reader ahead = *r;
     skip(&ahead, true);
-    if (is_next(&ahead, "|"))
+    if (reader_is_next(&ahead, "|"))
         r->at = ahead.at;
-    return is_next(&ahead, "|");
+    return reader_is_next(&ahead, "|");
 }
 
 static int take_alternatives(struct reader *r, bool nested)
@@ -302,7 +275,7 @@ static int take_alternatives(struct reader *r, bool nested)
     bool more_follow = true;
     while (more_follow && !r->failed) {
         grammar_list_add(r->g, &any, take_row(r, nested));
-        more_follow = goes_on(r) && take(r, "|");
+        more_follow = goes_on(r) && reader_take(r, "|");
         if (more_follow)
             skip(r, true);
     }
@@ -319,10 +292,10 @@ static int take_rule(struct reader *r)
         return malformed(r, "a rule of that name is there already");
     r->at += length;
     skip(r, false);
-    take(r, "::=");
+    reader_take(r, "::=");
     skip(r, true);
     int body = take_alternatives(r, false);
-    if (!r->failed && is_next(r, ")"))
+    if (!r->failed && reader_is_next(r, ")"))
         return malformed(r, "a ) without its (");
     grammar_define(r->g, rule, body);
     return 0;
@@ -337,7 +310,7 @@ int gbnf_grammar(struct grammar *g, const char *text, size_t length, struct err 
     if (!utf8_valid(text, length))
         return err_set(e, "grammar_malformed", "the grammar is not UTF-8");
     int root = grammar_rule(g, "root", 4);
-    for (skip(&r, true); more(&r) && !r.failed && !g->no_memory && !g->too_large; skip(&r, true))
+    for (skip(&r, true); reader_more(&r) && !r.failed && !g->no_memory && !g->too_large; skip(&r, true))
         take_rule(&r);
     if (r.failed)
         return g->no_memory ? err_memory(e) : -1;

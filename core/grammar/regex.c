@@ -5,16 +5,7 @@
 #include "core/base/hex.h"
 #include "core/base/utf8.h"
 #include "core/grammar/char_class.h"
-
-struct reader {
-    struct grammar *g;
-    const char *text;
-    size_t length, at;
-    int depth;
-    bool search;
-    bool failed;
-    struct err *e;
-};
+#include "core/grammar/reader.h"
 
 static const struct grammar_range digits[] = {{'0', '9'}},
                                   words[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}},
@@ -46,25 +37,6 @@ static int unsupported(struct reader *r, const char *what)
     return refuse(r, "regex_unsupported", what);
 }
 
-static bool more(const struct reader *r)
-{
-    return r->at < r->length;
-}
-
-static bool is_next(const struct reader *r, const char *text)
-{
-    size_t length = strlen(text);
-    return r->length - r->at >= length && memcmp(r->text + r->at, text, length) == 0;
-}
-
-static bool take(struct reader *r, const char *text)
-{
-    bool found = is_next(r, text);
-    if (found)
-        r->at += strlen(text);
-    return found;
-}
-
 static uint32_t take_character(struct reader *r)
 {
     size_t size;
@@ -80,7 +52,7 @@ static int take_hex(struct reader *r, int count, uint32_t *out)
 {
     *out = 0;
     for (int i = 0; i < count; i++) {
-        int digit = more(r) ? hex_digit(r->text[r->at]) : -1;
+        int digit = reader_more(r) ? hex_digit(r->text[r->at]) : -1;
         if (digit < 0)
             return malformed(r, "has an escape with too few hexadecimal digits");
         *out = *out * 16 + (uint32_t)digit;
@@ -93,18 +65,18 @@ static int take_hex(struct reader *r, int count, uint32_t *out)
 static int take_code(struct reader *r, uint32_t *out)
 {
     uint32_t low;
-    if (take(r, "{")) {
+    if (reader_take(r, "{")) {
         *out = 0;
         do {
             uint32_t digit;
             if (take_hex(r, 1, &digit) != 0)
                 return -1;
             *out = *out * 16 + digit;
-        } while (*out <= GRAMMAR_CODE_MAX && !take(r, "}"));
+        } while (*out <= GRAMMAR_CODE_MAX && !reader_take(r, "}"));
     } else if (take_hex(r, 4, out) != 0) {
         return -1;
     }
-    if (*out >= 0xD800 && *out <= 0xDBFF && take(r, "\\u")) {
+    if (*out >= 0xD800 && *out <= 0xDBFF && reader_take(r, "\\u")) {
         if (take_hex(r, 4, &low) != 0)
             return -1;
         *out = low >= 0xDC00 && low <= 0xDFFF ? 0x10000 + ((*out - 0xD800) << 10) + (low - 0xDC00) : *out;
@@ -154,7 +126,7 @@ static int escaped_letter(struct reader *r, char letter, uint32_t *out)
     switch (letter) {
     case '0':
         *out = 0;
-        return more(r) && r->text[r->at] >= '0' && r->text[r->at] <= '9'
+        return reader_more(r) && r->text[r->at] >= '0' && r->text[r->at] <= '9'
                    ? unsupported(r, "has an octal escape")
                    : 0;
     case 'x':
@@ -162,7 +134,7 @@ static int escaped_letter(struct reader *r, char letter, uint32_t *out)
     case 'u':
         return take_code(r, out);
     case 'c':
-        if (!more(r) || ((r->text[r->at] | 0x20) < 'a' || (r->text[r->at] | 0x20) > 'z'))
+        if (!reader_more(r) || ((r->text[r->at] | 0x20) < 'a' || (r->text[r->at] | 0x20) > 'z'))
             return malformed(r, "has \\c without a letter");
         *out = (uint32_t)r->text[r->at++] & 0x1F;
         return 0;
@@ -187,7 +159,7 @@ static int escaped_letter(struct reader *r, char letter, uint32_t *out)
 static int take_escape(struct reader *r, struct char_class *c, bool in_class, bool *single, uint32_t *out)
 {
     *single = true;
-    if (!more(r))
+    if (!reader_more(r))
         return malformed(r, "ends with a backslash");
     char letter = r->text[r->at];
     bool named = ((letter | 0x20) >= 'a' && (letter | 0x20) <= 'z') || (letter >= '0' && letter <= '9');
@@ -209,9 +181,9 @@ static int take_escape(struct reader *r, struct char_class *c, bool in_class, bo
 static int take_class_character(struct reader *r, struct char_class *c, bool *single, uint32_t *out)
 {
     *single = true;
-    if (is_next(r, "[:"))
+    if (reader_is_next(r, "[:"))
         return unsupported(r, "has a class with a name ([:...:])");
-    if (take(r, "\\"))
+    if (reader_take(r, "\\"))
         return take_escape(r, c, true, single, out);
     *out = take_character(r);
     return 0;
@@ -226,7 +198,7 @@ static int take_class_range(struct reader *r, struct char_class *c)
     if (!single)
         return 0;
     high = low;
-    if (r->length - r->at >= 2 && is_next(r, "-") && r->text[r->at + 1] != ']') {
+    if (r->length - r->at >= 2 && reader_is_next(r, "-") && r->text[r->at + 1] != ']') {
         r->at++;
         if (take_class_character(r, c, &end, &high) != 0)
             return -1;
@@ -250,11 +222,11 @@ static int class_node(struct reader *r, struct char_class *c, bool complement)
 static int take_class(struct reader *r)
 {
     struct char_class c = {0};
-    bool complement = take(r, "^");
-    while (more(r) && !is_next(r, "]"))
+    bool complement = reader_take(r, "^");
+    while (reader_more(r) && !reader_is_next(r, "]"))
         if (take_class_range(r, &c) != 0)
             return GRAMMAR_BAD;
-    if (!take(r, "]"))
+    if (!reader_take(r, "]"))
         return malformed(r, "has a class without its ]");
     return class_node(r, &c, complement);
 }
@@ -288,14 +260,15 @@ static int take_alternatives(struct reader *r);
 
 static int take_group(struct reader *r)
 {
-    if (is_next(r, "?=") || is_next(r, "?!") || is_next(r, "?<=") || is_next(r, "?<!"))
+    if (reader_is_next(r, "?=") || reader_is_next(r, "?!") || reader_is_next(r, "?<=") ||
+        reader_is_next(r, "?<!"))
         return unsupported(r, "looks ahead or behind");
-    if (take(r, "?P<") || take(r, "?<")) {
-        while (more(r) && !is_next(r, ">"))
+    if (reader_take(r, "?P<") || reader_take(r, "?<")) {
+        while (reader_more(r) && !reader_is_next(r, ">"))
             r->at++;
-        if (!take(r, ">"))
+        if (!reader_take(r, ">"))
             return malformed(r, "has a group whose name does not end");
-    } else if (!take(r, "?:") && is_next(r, "?")) {
+    } else if (!reader_take(r, "?:") && reader_is_next(r, "?")) {
         return unsupported(r, "has flags or another kind of group ((?...))");
     }
     if (r->depth >= REGEX_DEPTH_MAX)
@@ -303,24 +276,24 @@ static int take_group(struct reader *r)
     r->depth++;
     int node = take_alternatives(r);
     r->depth--;
-    if (!r->failed && !take(r, ")"))
+    if (!r->failed && !reader_take(r, ")"))
         return malformed(r, "has a group without its )");
     return node;
 }
 
 static int take_atom(struct reader *r)
 {
-    if (take(r, "("))
+    if (reader_take(r, "("))
         return take_group(r);
-    if (take(r, "["))
+    if (reader_take(r, "["))
         return take_class(r);
-    if (take(r, "."))
+    if (reader_take(r, "."))
         return any_node(r);
-    if (take(r, "\\"))
+    if (reader_take(r, "\\"))
         return take_outer_escape(r);
-    if (is_next(r, "*") || is_next(r, "+") || is_next(r, "?"))
+    if (reader_is_next(r, "*") || reader_is_next(r, "+") || reader_is_next(r, "?"))
         return malformed(r, "repeats nothing");
-    if (is_next(r, "^") || is_next(r, "$"))
+    if (reader_is_next(r, "^") || reader_is_next(r, "$"))
         return unsupported(r, "has ^ or $ within; at the ends they are served");
     return single_node(r, take_character(r));
 }
@@ -329,7 +302,7 @@ static int take_atom(struct reader *r)
 static int take_number(struct reader *r)
 {
     int value = -1;
-    while (more(r) && r->text[r->at] >= '0' && r->text[r->at] <= '9') {
+    while (reader_more(r) && r->text[r->at] >= '0' && r->text[r->at] <= '9') {
         value = (value < 0 ? 0 : value) * 10 + (r->text[r->at++] - '0');
         value = value > GRAMMAR_REPEAT_MAX ? GRAMMAR_REPEAT_MAX + 1 : value;
     }
@@ -340,13 +313,13 @@ static int take_number(struct reader *r)
 static bool take_braces(struct reader *r, int *min, int *max)
 {
     size_t before = r->at;
-    if (take(r, "{")) {
+    if (reader_take(r, "{")) {
         *min = take_number(r);
         *max = *min;
-        if (*min >= 0 && take(r, ",")) {
+        if (*min >= 0 && reader_take(r, ",")) {
             *max = take_number(r);
         }
-        if (*min >= 0 && take(r, "}"))
+        if (*min >= 0 && reader_take(r, "}"))
             return true;
     }
     r->at = before;
@@ -359,9 +332,9 @@ static int repeated(struct reader *r, int node, int min, int max)
         return malformed(r, "repeats at most fewer times than at least");
     if (min > GRAMMAR_REPEAT_MAX || max > GRAMMAR_REPEAT_MAX)
         return unsupported(r, "repeats too often");
-    if (take(r, "+"))
+    if (reader_take(r, "+"))
         return unsupported(r, "has a possessive repetition");
-    take(r, "?"); /* a lazy one matches the same whole texts */
+    reader_take(r, "?"); /* a lazy one matches the same whole texts */
     return grammar_repeat(r->g, node, min, max);
 }
 
@@ -370,15 +343,15 @@ static int take_repeated(struct reader *r)
     int node = take_atom(r), min, max;
     if (r->failed)
         return GRAMMAR_BAD;
-    if (take(r, "*"))
+    if (reader_take(r, "*"))
         node = repeated(r, node, 0, -1);
-    else if (take(r, "+"))
+    else if (reader_take(r, "+"))
         node = repeated(r, node, 1, -1);
-    else if (take(r, "?"))
+    else if (reader_take(r, "?"))
         node = repeated(r, node, 0, 1);
     else if (take_braces(r, &min, &max))
         node = repeated(r, node, min, max);
-    if (!r->failed && (is_next(r, "*") || is_next(r, "+") || is_next(r, "?")))
+    if (!r->failed && (reader_is_next(r, "*") || reader_is_next(r, "+") || reader_is_next(r, "?")))
         return malformed(r, "repeats a repetition");
     return node;
 }
@@ -395,11 +368,11 @@ static int take_row(struct reader *r)
 {
     struct grammar_list row = {0};
     bool outer = r->depth == 0, open = outer && r->search;
-    if (!(outer && take(r, "^")) && open)
+    if (!(outer && reader_take(r, "^")) && open)
         grammar_list_add(r->g, &row, anything(r));
-    while (more(r) && !r->failed && !is_next(r, "|") && !is_next(r, ")")) {
+    while (reader_more(r) && !r->failed && !reader_is_next(r, "|") && !reader_is_next(r, ")")) {
         size_t rest = r->length - r->at;
-        if (outer && is_next(r, "$") && (rest == 1 || r->text[r->at + 1] == '|')) {
+        if (outer && reader_is_next(r, "$") && (rest == 1 || r->text[r->at + 1] == '|')) {
             r->at++;
             open = false;
             break;
@@ -416,7 +389,7 @@ static int take_alternatives(struct reader *r)
     struct grammar_list any = {0};
     do
         grammar_list_add(r->g, &any, take_row(r));
-    while (!r->failed && take(r, "|"));
+    while (!r->failed && reader_take(r, "|"));
     return grammar_list_any(r->g, &any);
 }
 
@@ -428,7 +401,7 @@ static int read_regex(struct grammar *g, const char *pattern, size_t length, boo
     if (!utf8_valid(pattern, length))
         return malformed(&r, "is not UTF-8");
     int node = take_alternatives(&r);
-    if (!r.failed && more(&r))
+    if (!r.failed && reader_more(&r))
         return malformed(&r, "has a ) without its (");
     if (node == GRAMMAR_BAD && !r.failed && grammar_check(g, e) == 0)
         return malformed(&r, "cannot be read");
