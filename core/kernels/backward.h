@@ -1,0 +1,67 @@
+/* The products of training. Each sum has an order of its own, whatever the tile, the number of tokens in the
+ * call and the thread that computes it. Any thread.
+ *
+ * In precision exact all is f32. Of packed weights, gradients may be rounded to bf16 and multiplied with f32
+ * sums where the CPU has that. */
+#pragma once
+#include "core/kernels/qgemm.h"
+
+/* ---- dX = dY W ---- */
+
+/* The gradient of a linear layer's outputs, ready to be multiplied. */
+struct backward_input {
+    const float *dy;          /* [tokens, stride] */
+    int stride, tokens, rows; /* rows: outputs of the layer */
+    void *prepared;           /* [backward_input_bytes]: the same for the kernels; NULL where that is 0 */
+};
+size_t backward_input_bytes(int tokens, int rows, bool packed);
+/* Tokens [begin, end), a worker's share. Ends in `prepared`. */
+void backward_prepare(const struct backward_input *in, bool packed, int begin, int end);
+
+/* Columns of W in blocks of LINEAR_ROWS: dx[t][k] = sum over rows j of dy[t][j] W[j][k], for the block's
+ * columns and all tokens. `packed` NULL or of bits 0: `w` as stored. The block is widened once into scratch
+ * and used for all tokens. */
+int backward_blocks(int cols);
+size_t backward_scratch(int rows, int tokens); /* floats that backward_block needs */
+void backward_block(const struct matrix *w, const struct packed *packed, int block,
+                    const struct backward_input *in, float *dx, int dx_stride, float *scratch);
+
+/* ---- sums over tokens ---- */
+
+/* g[r][k] += sum over tokens t, in order, of s[t][r] * x[t][k]: one chain that goes on from what g holds. r <
+ * rows, k < cols. */
+void backward_outer(float *g, int g_stride, const float *s, int s_stride, int rows, const float *x,
+                    int x_stride, int cols, int tokens);
+
+/* ---- the loss ---- */
+
+/* One row of logits [vocab]: returns -log p of `target`, sets *correct, and where `weight` is not 0 puts
+ * weight * (p - onehot) in their place. */
+double backward_cross_entropy(float *logits, int vocab, int target, float weight, bool *correct);
+
+/* ---- attention ---- */
+
+/* The tokens of one sequence, positions 0.., and the `count` query heads that share one KV head. Rows of q,
+ * k, v, out and their gradients are
+ * `*_stride` apart; q and out begin at the first of the heads. dq is written, dk and dv too. softmax(scale q
+ * k^T) v, each token over itself and what stands before, at most `window` keys (0: all). */
+struct backward_attention {
+    const float *q, *k, *v, *out, *dout;
+    float *dq, *dk, *dv;
+    int qkv_stride, out_stride, dqkv_stride, dout_stride;
+    int tokens, count, dim, window;
+    float scale;
+};
+size_t backward_attention_scratch(int tokens, int count, int dim); /* floats */
+void backward_attention_run(const struct backward_attention *a, float *scratch);
+
+/* ---- vectors ---- */
+
+/* y = x * weight / rms(x): dx += its gradient; dweight += dy * x / rms(x), where it is not NULL. */
+void backward_rms_norm(float *dx, float *dweight, const float *dy, const float *x, const float *weight,
+                       float eps, int n);
+void backward_layer_norm(float *dx, float *dweight, float *dbias, const float *dy, const float *x,
+                         const float *weight, float eps, int n);
+/* y = silu(gate) * up. */
+void backward_silu_gate(float *dgate, float *dup, const float *dy, const float *gate, const float *up, int n);
+void backward_gelu_tanh(float *dx, const float *dy, const float *x, int n);
