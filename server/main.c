@@ -159,9 +159,10 @@ static int announce(struct server *s, const char *url, const char *path, struct 
 {
     char line[LISTEN_URL_BYTES + 1];
     snprintf(line, sizeof line, "%s\n", url);
+    report(s);
+    log_flush(); /* who waits for the address finds the log as it was then */
     if (file_replace(path, line, strlen(line), 0600, e) != 0)
         return -1;
-    report(s);
     printf("listening on %s\n", url);
     fflush(stdout);
     return 0;
@@ -246,6 +247,6 @@ int main(int argc, char **argv)
     else
         status = server.config.check ? check(&server) : run(&server);
     server_close(&server);
-    log_close();
+    log_flush();
     return status;
 }

@@ -174,11 +174,11 @@ int log_open(struct err *e)
     return 0;
 }
 
-void log_close(void)
+void log_flush(void)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += LOG_CLOSE_MS / 1000;
+    until.tv_sec += LOG_FLUSH_MS / 1000;
     int waited = 0;
     pthread_mutex_lock(&queue.lock);
     while (queue.open && (queue.length || queue.unsaid || queue.writing) && waited == 0)

@@ -9,12 +9,12 @@
 
 #include "core/base/err.h"
 
-enum { LOG_BUFFER_BYTES = 256 << 10, LOG_CLOSE_MS = 1000 };
+enum { LOG_BUFFER_BYTES = 256 << 10, LOG_FLUSH_MS = 1000 };
 
 /* Lines before log_open are written at once. */
 MUST_USE int log_open(struct err *e);
-/* Waits until what is there was written, LOG_CLOSE_MS at most. */
-void log_close(void);
+/* Waits until what is there was written, LOG_FLUSH_MS at most. */
+void log_flush(void);
 void log_set_json(bool json);
 /* `level` is "info", "warning" or "error". */
 void log_message(const char *level, const char *format, ...) __attribute__((format(printf, 2, 3)));
