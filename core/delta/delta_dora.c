@@ -55,16 +55,25 @@ static void table_norms(const struct model *m, const struct delta *d, const stru
         norms[i] = sqrt(norms[i]);
 }
 
-int delta_dora(const struct model *m, const struct delta *d, const struct delta_part *p, float *out,
-               struct err *e)
+int delta_dora_norms(const struct model *m, const struct delta *d, const struct delta_part *p, double *out,
+                     struct err *e)
 {
     const struct site *s = &m->sites[p->site];
     bool table = s->kind == SITE_EMBEDDING;
     float *row = malloc((size_t)(table ? s->out : s->in) * sizeof *row);
+    if (!row)
+        return err_memory(e);
+    (table ? table_norms : linear_norms)(m, d, p, row, out);
+    free(row);
+    return 0;
+}
+
+int delta_dora(const struct model *m, const struct delta *d, const struct delta_part *p, float *out,
+               struct err *e)
+{
+    const struct site *s = &m->sites[p->site];
     double *norms = malloc((size_t)s->out * sizeof *norms);
-    int result = row && norms ? 0 : err_memory(e);
-    if (result == 0)
-        (table ? table_norms : linear_norms)(m, d, p, row, norms);
+    int result = norms ? delta_dora_norms(m, d, p, norms, e) : err_memory(e);
     for (int i = 0; i < s->out && result == 0; i++) {
         out[i] = (float)((double)p->magnitude[i] / norms[i]);
         if (!isfinite(norms[i]) || !isfinite(out[i]))
@@ -72,7 +81,6 @@ int delta_dora(const struct model *m, const struct delta *d, const struct delta_
                              "%.200s: row %d has magnitude %g, but norm %g in the base with the adapter",
                              s->path, i, (double)p->magnitude[i], norms[i]);
     }
-    free(row);
     free(norms);
     return result;
 }

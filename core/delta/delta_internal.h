@@ -94,6 +94,10 @@ MUST_USE int delta_rows_fill(struct delta *d, const struct model *m, const struc
 /* Where A[r][k] is. */
 size_t delta_a_at(const struct site *s, int rank, int r, int k);
 
+/* Norms of the rows of W + scale B A, of a part's A and B, into `out` [rows of the part]; W as in delta_dora,
+ * `d` NULL: the base's. */
+MUST_USE int delta_dora_norms(const struct model *m, const struct delta *d, const struct delta_part *p,
+                              double *out, struct err *e);
 /* Factors m / ||W + scale B A|| of a part's rows into `out` [rows of the part]. W is the base's as it is
  * served, or the delta's where it replaces it. */
 MUST_USE int delta_dora(const struct model *m, const struct delta *d, const struct delta_part *p, float *out,

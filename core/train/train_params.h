@@ -63,10 +63,13 @@ struct train_plan {
  * and kind, and its place. */
 MUST_USE int train_params_new(struct train_params **out, const struct model *m, const struct train_plan *plan,
                               uint64_t seed, struct err *e);
-/* The plan and the numbers of an adapter. Rows of its own (trainable_token_indices) are refused:
- * "adapter_unsupported_feature". */
-MUST_USE int train_params_from(struct train_params **out, const struct model *m, const struct delta_source *s,
-                               struct err *e);
+/* An adapter's numbers. A source leaves out tensors that are as the base has them, so the plan says what is
+ * trained: whole tensors that the source has not are the base's. Every part and replacement of the source is
+ * in the plan, and every site of the plan in the source. `plan` NULL: what the source has. Errors:
+ * "adapter_unsupported_feature" for rows of its own (trainable_token_indices) and for one tensor in the place
+ * of two. */
+MUST_USE int train_params_from(struct train_params **out, const struct model *m,
+                               const struct train_plan *plan, const struct delta_source *s, struct err *e);
 void train_params_free(struct train_params *p); /* NULL is fine */
 size_t train_params_bytes(const struct model *m, const struct train_plan *plan);
 /* The same numbers as the forward pass reads them, and as they will be served: rounded as the model's
