@@ -73,9 +73,10 @@ static void report(const struct server *s)
                 s->info->family, (long long)s->info->parameters, (double)s->info->weight_bytes / (1 << 20),
                 precision_name(s->info->precision));
     log_message("info",
-                "memory: keys and values %.1f MiB (%d tokens in a sequence at most), adapters %.1f MiB",
+                "memory: keys and values %.1f MiB (%d tokens in a sequence at most), adapters %.1f MiB, "
+                "training %.1f MiB",
                 (double)s->config.kv_bytes / (1 << 20), stats.context_length,
-                (double)s->config.adapter_bytes / (1 << 20));
+                (double)s->config.adapter_bytes / (1 << 20), (double)s->config.training_bytes / (1 << 20));
     log_message("info", "%d compute threads, %d requests at the same time", stats.threads,
                 s->config.max_batch);
     if (s->info->packed_bytes)
@@ -94,11 +95,13 @@ static int check(struct server *s)
     printf(
         "model            %s (%s)\nfamily           %s\nparameters       %lld\nweights          %llu bytes\n"
         "context          %d tokens\nvocabulary       %d\nprecision        %s\nlisten           %s\n"
-        "kv-memory        %llu bytes\nadapter-memory   %llu bytes\nmax-batch        %d\n",
+        "kv-memory        %llu bytes\nadapter-memory   %llu bytes\ntraining-memory  %llu bytes\nmax-batch    "
+        "    %d\n",
         s->model_name, s->config.model, s->info->family, (long long)s->info->parameters,
         (unsigned long long)s->info->weight_bytes, s->info->context_length, s->info->vocab_size,
         precision_name(s->info->precision), s->config.listen, (unsigned long long)s->config.kv_bytes,
-        (unsigned long long)s->config.adapter_bytes, s->config.max_batch);
+        (unsigned long long)s->config.adapter_bytes, (unsigned long long)s->config.training_bytes,
+        s->config.max_batch);
     return EXIT_SUCCESS;
 }
 

@@ -10,6 +10,7 @@
 
 #include "core/system/clock.h"
 #include "core/system/file.h"
+#include "core/system/gate.h"
 #include "server/accounting/usage.h"
 #include "server/base/log.h"
 #include "server/base/memory.h"
@@ -141,6 +142,8 @@ void server_size_memory(struct server *s)
     }
     if (!s->config.adapter_bytes)
         s->config.adapter_bytes = clamp(share, 64 * MIB, 4096 * MIB);
+    if (!s->config.training_bytes && !s->config.no_training)
+        s->config.training_bytes = clamp(share, 64 * MIB, 1024 * MIB);
 }
 
 /* What cannot be served, by name; it comes back when the same files are uploaded again. */
@@ -201,11 +204,15 @@ static void prefetch_pinned(struct server *s)
 
 static int open_engine(struct server *s, struct err *e)
 {
+    if (!s->config.no_training && gate_new(&s->gate, e) != 0)
+        return -1;
     s->engine_options = (struct engine_options){.threads = s->config.threads,
                                                 .kv_bytes = s->config.kv_bytes,
                                                 .sequences_max = s->config.max_batch,
                                                 .queue_max = QUEUE_MAX,
-                                                .queue_tenant_max = QUEUE_TENANT_MAX};
+                                                .queue_tenant_max = QUEUE_TENANT_MAX,
+                                                .gate = s->gate,
+                                                .training_share = s->config.training_share};
     return engine_new(&s->engine, s->model, &s->engine_options, e);
 }
 
@@ -292,6 +299,7 @@ void server_close(struct server *s)
     grammars_free(s->grammars);
     if (s->model)
         model_close(s->model);
+    gate_free(s->gate);
     upload_slots_fini(&s->uploads);
     config_fini(&s->config);
 }

@@ -224,6 +224,7 @@ int engine_new(struct engine **out, const struct model *m, const struct engine_o
     g->model = m;
     g->info = model_info(m);
     g->options = *o;
+    g->lending.share = o->training_share;
     LIST_INIT(&g->live);
     STAILQ_INIT(&g->submitted);
     pthread_mutex_init(&g->lock, NULL);

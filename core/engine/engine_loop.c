@@ -4,8 +4,10 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/system/clock.h"
+#include "core/system/gate.h"
 #include "core/engine/constraint.h"
 #include "core/engine/engine_private.h"
 #include "core/engine/logprobs.h"
@@ -272,6 +274,25 @@ static bool is_small(const struct engine *g, int tokens)
     return !g->options.share_all && g->info->parameters * tokens <= ALONE_PRODUCTS;
 }
 
+/* What is left of training's loan passes, then the machine is the step's alone. */
+static void take_machine(struct engine *g)
+{
+    if (!g->options.gate)
+        return;
+    uint64_t left = lending_left(&g->lending, clock_us());
+    if (left)
+        usleep((useconds_t)left);
+    gate_shut(g->options.gate);
+}
+
+static void lend_machine(struct engine *g, uint64_t step_us)
+{
+    if (!g->options.gate)
+        return;
+    lending_note(&g->lending, clock_us(), step_us, gate_is_wanted(g->options.gate));
+    gate_open(g->options.gate);
+}
+
 static void step(struct engine *g)
 {
     int planned = scheduler_plan(&g->scheduler, prefill_budget(g)), count = order_running(g), at = 0,
@@ -292,9 +313,11 @@ static void step(struct engine *g)
                           .delta = g->delta_of,
                           .want_logits = g->want,
                           .alone = is_small(g, at)};
+    take_machine(g);
     uint64_t before = clock_us();
     const float *logits = forward_step(g->forward, &batch);
     uint64_t us = clock_us() - before;
+    lend_machine(g, us);
     note_speed(g, at - decoded, us);
     histogram_add(&g->times.step_us, &histogram_times, us);
     histogram_add(&g->times.step_tokens, &histogram_counts, (uint64_t)at);

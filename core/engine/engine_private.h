@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "core/engine/engine_types.h"
+#include "core/engine/lending.h"
 #include "core/engine/sampler.h"
 #include "core/engine/scheduler.h"
 #include "core/forward/forward.h"
@@ -64,6 +65,7 @@ struct engine {
     uint8_t *want;
     struct sampler_scratch scratch;
     double token_us; /* what a prompt token costs */
+    struct lending lending;
 };
 
 /* A copy of what belongs to the caller, checked. Errors: those of engine_submit about the request. */

@@ -9,6 +9,7 @@
 
 struct delta;
 struct err;
+struct gate;
 
 enum { ENGINE_WEIGHT_DEFAULT = 100, ENGINE_WEIGHT_MAX = 1000 };
 
@@ -49,12 +50,14 @@ struct engine_request {
 struct engine_options {
     int threads; /* 0: as many as the process may use */
     size_t kv_bytes;
-    int sequences_max;    /* running at the same time */
-    int queue_max;        /* waiting, all tenants together */
-    int queue_tenant_max; /* waiting, one tenant */
-    int step_tokens;      /* tokens of one step at most; 0: default */
-    int chunk_tokens;     /* prompt tokens of one sequence in one step at most; 0: default */
-    bool share_all;       /* all threads compute small steps, too: for tests */
+    int sequences_max;     /* running at the same time */
+    int queue_max;         /* waiting, all tenants together */
+    int queue_tenant_max;  /* waiting, one tenant */
+    int step_tokens;       /* tokens of one step at most; 0: default */
+    int chunk_tokens;      /* prompt tokens of one sequence in one step at most; 0: default */
+    bool share_all;        /* all threads compute small steps, too: for tests */
+    struct gate *gate;     /* shut while a step computes; borrowed. NULL: nobody trains */
+    double training_share; /* of the time, for who waits before the gate; 0 to less than 1 */
 };
 
 struct engine_stats {

@@ -23,6 +23,8 @@ enum option {
     OPTION_THREADS,
     OPTION_KV_MEMORY,
     OPTION_ADAPTER_MEMORY,
+    OPTION_TRAINING_MEMORY,
+    OPTION_TRAINING_SHARE,
     OPTION_MAX_BATCH,
     OPTION_ADMIN_KEY_FILE,
     OPTION_NO_AUTH,
@@ -57,6 +59,8 @@ static const struct {
     [OPTION_THREADS] = {"threads", "ADAPTERD_THREADS", false, "0"},
     [OPTION_KV_MEMORY] = {"kv-memory", "ADAPTERD_KV_MEMORY", false, NULL},
     [OPTION_ADAPTER_MEMORY] = {"adapter-memory", "ADAPTERD_ADAPTER_MEMORY", false, NULL},
+    [OPTION_TRAINING_MEMORY] = {"training-memory", "ADAPTERD_TRAINING_MEMORY", false, NULL},
+    [OPTION_TRAINING_SHARE] = {"training-share", "ADAPTERD_TRAINING_SHARE", false, NULL},
     [OPTION_MAX_BATCH] = {"max-batch", "ADAPTERD_MAX_BATCH", false, NULL},
     [OPTION_ADMIN_KEY_FILE] = {"admin-key-file", "ADAPTERD_ADMIN_KEY_FILE", false, NULL},
     [OPTION_NO_AUTH] = {"no-auth", "ADAPTERD_NO_AUTH", true, "false"},
@@ -97,6 +101,8 @@ const char *config_help(void)
            "  --threads N             compute threads (0: as many as the process may use)\n"
            "  --kv-memory SIZE        memory for keys and values (from the machine's memory)\n"
            "  --adapter-memory SIZE   memory for loaded adapters (from the machine's memory)\n"
+           "  --training-memory SIZE  memory for training; 0: no training (from the machine's memory)\n"
+           "  --training-share PERCENT  of the time, for training while requests run, 0..90 (20)\n"
            "  --max-batch N           requests computed together, 1..4096 (64)\n"
            "  --admin-key-file FILE   the admin keys, made when missing (DATA/admin.key)\n"
            "  --no-auth               everybody is admin; loopback addresses only\n"
@@ -356,6 +362,20 @@ static int take_size(const struct values *v, enum option o, uint64_t *out, struc
     return 0;
 }
 
+/* 0 switches it off. */
+static int take_training(struct config *c, const struct values *v, struct err *e)
+{
+    int percent = CONFIG_TRAINING_PERCENT_DEFAULT;
+    const char *memory = v->text[OPTION_TRAINING_MEMORY];
+    c->no_training = memory && strcmp(memory, "0") == 0;
+    if (!c->no_training && take_size(v, OPTION_TRAINING_MEMORY, &c->training_bytes, e) != 0)
+        return -1;
+    if (take_int(v, OPTION_TRAINING_SHARE, 0, CONFIG_TRAINING_PERCENT_MAX, &percent, e) != 0)
+        return -1;
+    c->training_share = percent / 100.0;
+    return 0;
+}
+
 static int take_switch(const struct values *v, enum option o, bool *out, struct err *e)
 {
     static const char *const yes[] = {"true", "1", "yes", "on"}, *const no[] = {"false", "0", "no", "off"};
@@ -468,7 +488,8 @@ static int take_values(struct config *c, struct values *v, struct err *e)
         take_int(v, OPTION_CONTEXT, 1, MODEL_CONTEXT_MAX, &c->context, e) != 0 ||
         check_model_name(v, e) != 0 || take_generation_config(c, v, e) != 0 ||
         check_origins(v, c->no_auth, e) != 0 || take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||
-        take_size(v, OPTION_ADAPTER_MEMORY, &c->adapter_bytes, e) != 0 || take_words(c, v, e) != 0)
+        take_size(v, OPTION_ADAPTER_MEMORY, &c->adapter_bytes, e) != 0 || take_training(c, v, e) != 0 ||
+        take_words(c, v, e) != 0)
         return -1;
     if (!v->text[OPTION_MODEL])
         return usage(e, "--model", "required: the directory of the base model (see --help)");

@@ -28,6 +28,9 @@ struct config {
     int connections_address;          /* of these without a key, from one address; -1: a quarter, 0: any */
     int max_batch;                    /* sequences that run at the same time */
     uint64_t kv_bytes, adapter_bytes; /* 0: from the machine's memory */
+    uint64_t training_bytes;          /* 0: from the machine's memory, unless */
+    bool no_training;                 /* nobody trains */
+    double training_share;            /* of the time while requests run, less than 1 */
     bool accept_base;                 /* versions of another base are proved on this one */
     bool no_auth, metrics_open, log_json, check, help, version;
 };
@@ -38,6 +41,8 @@ enum {
     CONFIG_MODEL_NAME_MAX = 100,
     CONFIG_ORIGIN_BYTES_MAX = 255,
     CONFIG_CONNECTIONS_DEFAULT = 4096,
+    CONFIG_TRAINING_PERCENT_DEFAULT = 20,
+    CONFIG_TRAINING_PERCENT_MAX = 90,
     CONFIG_CONNECTIONS_MAX = 32768
 };
 

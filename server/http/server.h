@@ -19,6 +19,7 @@
 enum { BODY_MEMORY_MAX = 256 << 20, BODY_MEMORY_TENANT_MAX = 64 << 20 };
 
 struct connections;
+struct gate;
 struct grammars;
 struct route;
 struct turns;
@@ -38,6 +39,7 @@ struct server {
     struct version_loader loader; /* where the cache has them from */
     struct cache *cache;
     struct engine *engine;
+    struct gate *gate; /* between the engine and training; NULL: nobody trains */
     struct engine_options engine_options;
     struct turns *turns;    /* parsing, templates, tokens: what takes time and no disk */
     struct jobs *disk_jobs; /* the registry's writers, uploads */

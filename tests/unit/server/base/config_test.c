@@ -47,6 +47,25 @@ static void defaults(void **state)
     config_fini(&c);
 }
 
+static void no_memory_is_no_training(void **state)
+{
+    (void)state;
+    struct config c;
+    struct err e;
+    assert_int_equal(load(&c, "--model m --data d", NULL, &e), 0);
+    assert_false(c.no_training);
+    assert_true(c.training_share == 0.2);
+    config_fini(&c);
+    assert_int_equal(load(&c, "--model m --data d --training-memory 0 --training-share 0", NULL, &e), 0);
+    assert_true(c.no_training);
+    assert_true(c.training_share == 0);
+    config_fini(&c);
+    assert_int_equal(load(&c, "--model m --data d --training-memory 600M --training-share 50", NULL, &e), 0);
+    assert_int_equal(c.training_bytes, 600 << 20);
+    assert_true(c.training_share == 0.5);
+    config_fini(&c);
+}
+
 static void the_order_of_sources(void **state)
 {
     (void)state;
@@ -125,6 +144,9 @@ static void mistakes_are_named(void **state)
          "at most 100"},
         {"--model m --data d --kv-memory 1K", "1M"},
         {"--model m --data d --adapter-memory 99999999G", "--adapter-memory"},
+        {"--model m --data d --training-memory 1K", "1M"},
+        {"--model m --data d --training-share 91", "0 to 90"},
+        {"--model m --data d --training-share 0.2", "--training-share"},
         {"--model m --data d --precision f8", "exact"},
         {"--model m --data d --tokenizer 5", "file or class"},
         {"--model m --data d --log-format xml", "--log-format"},
@@ -239,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),
         cmocka_unit_test(the_order_of_sources),
+        cmocka_unit_test(no_memory_is_no_training),
         cmocka_unit_test(what_may_be_given_again_is_a_list),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(mistakes_in_the_file),
