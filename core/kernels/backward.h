@@ -12,7 +12,7 @@
 struct backward_input {
     const float *dy;          /* [tokens, stride] */
     int stride, tokens, rows; /* rows: outputs of the layer */
-    void *prepared;           /* [backward_input_bytes]: the same for the kernels; NULL where that is 0 */
+    void *prepared;           /* [backward_input_bytes], aligned to 64: the same for the kernels */
 };
 size_t backward_input_bytes(int tokens, int rows, bool packed);
 /* Tokens [begin, end), a worker's share. Ends in `prepared`. */

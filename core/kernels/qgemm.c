@@ -37,16 +37,21 @@ void qgemm_pack(const struct packed *p, const struct matrix *w, int begin, int e
     }
 }
 
-void qgemm_unpack_row(const struct packed *p, int row, float *out)
+void qgemm_unpack(const struct packed *p, int row, int begin, int end, float *out)
 {
     int group = r16_group(p->bits), groups = p->cols_padded / group, panel = row / R16_ROWS,
         lane = row % R16_ROWS;
     const uint8_t *lines = p->q + (size_t)panel * r16_panel_bytes(p->bits, p->cols_padded);
     const uint16_t *scales = p->scale + (size_t)panel * (size_t)groups * R16_ROWS;
-    for (int begin = 0; begin < p->cols; begin += group) {
-        float scale = half_widen(scales[begin / group * R16_ROWS + lane]);
-        int end = begin + group < p->cols ? begin + group : p->cols;
-        for (int k = begin; k < end; k++)
-            out[k] = scale * (float)get(p->bits, lines, lane, k);
+    for (int k = begin, next; k < end; k = next) {
+        float scale = half_widen(scales[k / group * R16_ROWS + lane]);
+        next = (k / group + 1) * group < end ? (k / group + 1) * group : end;
+        for (; k < next; k++)
+            *out++ = scale * (float)get(p->bits, lines, lane, k);
     }
+}
+
+void qgemm_unpack_row(const struct packed *p, int row, float *out)
+{
+    qgemm_unpack(p, row, 0, p->cols, out);
 }

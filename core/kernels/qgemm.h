@@ -13,5 +13,6 @@ void qgemm_view(struct packed *out, enum qgemm_bits bits, int rows, int cols, co
 /* Quantize the rows of panels [begin, end) of `w` into the memory under the view. scratch: [w->cols]
  * floats. */
 void qgemm_pack(const struct packed *p, const struct matrix *w, int begin, int end, float *scratch);
-/* One row, back as f32 [cols]. */
+/* Columns [begin, end) of one row, back as f32; a whole row [cols]. */
+void qgemm_unpack(const struct packed *p, int row, int begin, int end, float *out);
 void qgemm_unpack_row(const struct packed *p, int row, float *out);
