@@ -18,9 +18,9 @@ size_t backward_input_bytes(int tokens, int rows, bool packed);
 /* Tokens [begin, end), a worker's share. Ends in `prepared`. */
 void backward_prepare(const struct backward_input *in, bool packed, int begin, int end);
 
-/* Columns of W in blocks of LINEAR_ROWS: dx[t][k] = sum over rows j of dy[t][j] W[j][k], for the block's
- * columns and all tokens. `packed` NULL or of bits 0: `w` as stored. The block is widened once into scratch
- * and used for all tokens. */
+/* Columns of W in blocks of LINEAR_ROWS: dx[t][k] = sum over rows j of dy[t][j] W[j][first + k], for the
+ * columns of one block, `first` its first, and all tokens. `packed` NULL or of bits 0: `w` as stored. The
+ * block is widened once into scratch and used for all tokens. */
 int backward_blocks(int cols);
 size_t backward_scratch(int rows, int tokens); /* floats that backward_block needs */
 void backward_block(const struct matrix *w, const struct packed *packed, int block,

@@ -47,10 +47,10 @@ void backward_block(const struct matrix *w, const struct packed *packed, int blo
         int begin = linear_block_row(block),
             end = begin + LINEAR_ROWS < packed->cols ? begin + LINEAR_ROWS : packed->cols;
         struct matrix columns = widened(packed, begin, end, scratch);
-        linear_block(&columns, 0, in->prepared, in->tokens, dx + begin, dx_stride, NULL);
+        linear_block(&columns, 0, in->prepared, in->tokens, dx, dx_stride, NULL);
         return;
     }
     struct matrix flipped = {
         .data = w->data, .dtype = w->dtype, .rows = w->cols, .cols = w->rows, .transposed = !w->transposed};
-    linear_block(&flipped, block, in->prepared, in->tokens, dx + linear_block_row(block), dx_stride, scratch);
+    linear_block(&flipped, block, in->prepared, in->tokens, dx, dx_stride, scratch);
 }

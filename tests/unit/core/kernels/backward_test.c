@@ -110,7 +110,8 @@ static void multiply(const struct layer *l, const float *dy, int stride, int tok
     size_t room = backward_scratch(l->w.rows, tokens);
     float *scratch = guarded(room, 3);
     for (int block = 0; block < backward_blocks(l->w.cols); block++)
-        backward_block(&l->w, packed ? &l->packed : NULL, block, &in, dx, dx_stride, scratch);
+        backward_block(&l->w, packed ? &l->packed : NULL, block, &in, dx + block * LINEAR_ROWS, dx_stride,
+                       scratch);
     release(scratch, room);
     free(in.prepared);
 }
