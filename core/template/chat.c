@@ -180,10 +180,15 @@ const char *chat_problem(const struct chat *c)
     return c->template ? NULL : c->problem.message;
 }
 
+const char *chat_special_token(const struct chat *c, const char *name)
+{
+    return json_string_value(json_object_get(c->variables, name));
+}
+
 /* ---- rendering ---- */
 
-static int render(const struct chat *c, const json_t *messages, const json_t *variables, struct buf *out,
-                  struct err *e)
+int chat_render_spans(const struct chat *c, const json_t *messages, const json_t *variables, struct buf *out,
+                      struct template_spans *spans, struct err *e)
 {
     if (!c->template) {
         err_set(e, "chat_template_unsupported", "%s", c->problem.message);
@@ -192,9 +197,15 @@ static int render(const struct chat *c, const json_t *messages, const json_t *va
     json_t *all = json_pack("{s:O}", "messages", messages);
     int result = all && (!variables || json_object_update(all, (json_t *)variables) == 0) ? 0 : err_memory(e);
     if (result == 0)
-        result = template_render(c->template, c->variables, all, out, e);
+        result = template_render_spans(c->template, c->variables, all, out, spans, e);
     json_decref(all);
     return result;
+}
+
+static int render(const struct chat *c, const json_t *messages, const json_t *variables, struct buf *out,
+                  struct err *e)
+{
+    return chat_render_spans(c, messages, variables, out, NULL, e);
 }
 
 int chat_render(const struct chat *c, const json_t *messages, struct buf *out, struct err *e)

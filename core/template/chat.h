@@ -7,6 +7,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/err.h"
+#include "core/template/span.h"
 
 struct chat;
 
@@ -28,3 +29,9 @@ MUST_USE int chat_render(const struct chat *c, const json_t *messages, struct bu
  * that the template does not write is "chat_template_failed". */
 MUST_USE int chat_render_with(const struct chat *c, json_t *messages, const json_t *variables, bool continued,
                               struct buf *out, struct err *e);
+/* The whole conversation, and which stretches of it the assistant says, where the template marks them with
+ * {% generation %}; bytes from where `out` ended before. */
+MUST_USE int chat_render_spans(const struct chat *c, const json_t *messages, const json_t *variables,
+                               struct buf *out, struct template_spans *spans, struct err *e);
+/* The special token of that name ("eos_token") in the model's files; NULL: none is named. */
+const char *chat_special_token(const struct chat *c, const char *name);

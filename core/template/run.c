@@ -1,5 +1,6 @@
 #include "core/template/run.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/template/evaluate.h"
@@ -94,6 +95,34 @@ static enum flow run_scope(struct run *r, const struct node *body)
     enum flow flow = run_body(r, body);
     r->scope = outer;
     return flow;
+}
+
+static int add_span(struct run *r, size_t from)
+{
+    struct template_spans *s = r->spans;
+    if (s->count == s->capacity) {
+        size_t capacity = s->capacity ? 2 * s->capacity : 16;
+        struct template_span *items = realloc(s->items, capacity * sizeof *items);
+        if (!items)
+            return err_memory(r->context->e);
+        s->items = items;
+        s->capacity = capacity;
+    }
+    s->items[s->count++] = (struct template_span){from, r->text->length};
+    return 0;
+}
+
+/* What is written into a macro's result or a captured block has no place in the text yet, and transformers
+ * finds none either. */
+static enum flow run_generation(struct run *r, const struct node *n)
+{
+    size_t from = r->out->length;
+    struct template_spans *spans = r->spans;
+    r->spans = NULL; /* one inside of it is a part of it */
+    enum flow flow = run_scope(r, n->body);
+    r->spans = spans;
+    bool seen = flow != FLOW_ERROR && spans && r->out == r->text && r->out->length > from;
+    return seen && add_span(r, from) != 0 ? FLOW_ERROR : flow;
 }
 
 static enum flow run_for(struct run *r, const struct node *n)
@@ -249,6 +278,8 @@ static enum flow run_statement(struct run *r, const struct node *n)
         return define_macro(r, n) == 0 ? FLOW_ON : FLOW_ERROR;
     case NODE_SCOPE:
         return run_scope(r, n->body);
+    case NODE_GENERATION:
+        return run_generation(r, n);
     case NODE_BREAK:
         return FLOW_BREAK;
     default:

@@ -69,14 +69,14 @@ static int bind_variables(struct run *r, const struct template *t, const json_t 
     return 0;
 }
 
-int template_render(const struct template *t, const json_t *fixed, const json_t *more, struct buf *out,
-                    struct err *e)
+int template_render_spans(const struct template *t, const json_t *fixed, const json_t *more, struct buf *out,
+                          struct template_spans *spans, struct err *e)
 {
     struct buf text = {0};
     struct scope outermost = {0};
     struct context c = {
         .arena.bytes_max = TEMPLATE_MEMORY_BYTES_MAX, .steps_max = TEMPLATE_STEPS_MAX, .line = 1, .e = e};
-    struct run r = {.context = &c, .scope = &outermost, .out = &text};
+    struct run r = {.context = &c, .scope = &outermost, .out = &text, .text = &text, .spans = spans};
     int result = bind_variables(&r, t, fixed) != 0 || bind_variables(&r, t, more) != 0 ? -1 : 0;
     c.steps = 0;
     c.steps_max += TEMPLATE_STEPS_PER_BYTE * (uint64_t)c.arena.bytes;
@@ -87,4 +87,10 @@ int template_render(const struct template *t, const json_t *fixed, const json_t 
     buf_fini(&text);
     arena_fini(&c.arena);
     return result;
+}
+
+int template_render(const struct template *t, const json_t *fixed, const json_t *more, struct buf *out,
+                    struct err *e)
+{
+    return template_render_spans(t, fixed, more, out, NULL, e);
 }

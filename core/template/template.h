@@ -8,6 +8,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/err.h"
+#include "core/template/span.h"
 #include "core/template/values/limits.h"
 
 struct template;
@@ -21,3 +22,7 @@ void template_free(struct template *t);
  * "chat_template_failed": an error of the template, or a bound; "out_of_memory". */
 MUST_USE int template_render(const struct template *t, const json_t *fixed, const json_t *more,
                              struct buf *out, struct err *e);
+/* The same, and what its blocks of {% generation %} wrote: bytes from where `out` ended before. Neither what
+ * macros write nor captured blocks are seen. After an error `spans` may have some. */
+MUST_USE int template_render_spans(const struct template *t, const json_t *fixed, const json_t *more,
+                                   struct buf *out, struct template_spans *spans, struct err *e);

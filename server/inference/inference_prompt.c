@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/template/chat.h"
+#include "core/template/message.h"
 #include "server/base/fields.h"
 #include "server/inference/inference.h"
 
@@ -43,16 +44,6 @@ static bool is_assistants(const json_t *message)
     return role && strcmp(role, "assistant") == 0;
 }
 
-/* A message of the model's that called something needs no words: templates look whether there are any. One
- * that did not is empty. */
-static int add_content(json_t *message, struct err *e)
-{
-    if (json_array_size(json_object_get(message, "tool_calls")) > 0 ||
-        json_object_get(message, "function_call"))
-        return 0;
-    return json_object_set_new(message, "content", json_string("")) == 0 ? 0 : err_memory(e);
-}
-
 static int check_texts(const json_t *message, struct err *e)
 {
     static const char *const names[] = {"name", "tool_call_id", "reasoning_content", "reasoning", "thinking"};
@@ -64,68 +55,17 @@ static int check_texts(const json_t *message, struct err *e)
     return 0;
 }
 
-/* Templates write the arguments of a call as JSON; where they came as a text that is an object, they are that
- * object. Any other text is handed on. */
-static int read_arguments(json_t *call, struct err *e)
-{
-    json_t *function = json_object_get(call, "function");
-    json_t *arguments = json_object_get(json_is_object(function) ? function : call, "arguments");
-    if (!json_is_string(arguments))
-        return 0;
-    json_t *read = json_loadb(json_string_value(arguments), json_string_length(arguments),
-                              JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-    if (!json_is_object(read)) {
-        json_decref(read);
-        return 0;
-    }
-    return json_object_set_new(json_is_object(function) ? function : call, "arguments", read) == 0
-               ? 0
-               : err_memory(e);
-}
-
-static int read_calls(const json_t *message, struct err *e)
+static int check_calls(const json_t *message, struct err *e)
 {
     json_t *calls = json_object_get(message, "tool_calls"), *one = json_object_get(message, "function_call");
     if (calls && !json_is_array(calls))
         return field_wrong_type(calls, "tool_calls", "an array of objects", e);
-    for (size_t i = 0; i < json_array_size(calls); i++) {
-        json_t *call = json_array_get(calls, i);
-        if (!json_is_object(call))
-            return field_wrong_type(call, "tool_calls", "an array of objects", e);
-        if (read_arguments(call, e) != 0)
-            return -1;
-    }
+    for (size_t i = 0; i < json_array_size(calls); i++)
+        if (!json_is_object(json_array_get(calls, i)))
+            return field_wrong_type(json_array_get(calls, i), "tool_calls", "an array of objects", e);
     if (one && !json_is_object(one))
         return field_wrong_type(one, "function_call", "an object", e);
-    return one ? read_arguments(one, e) : 0;
-}
-
-/* Reasoning goes by three names; templates read the first or the second. */
-static int name_reasoning(json_t *message, struct err *e)
-{
-    static const char *const names[] = {"reasoning_content", "thinking", "reasoning"};
-    json_t *reasoning = NULL;
-    for (size_t i = 0; i < sizeof names / sizeof *names && !reasoning; i++)
-        reasoning = json_object_get(message, names[i]);
-    if (!reasoning)
-        return 0;
-    if (json_object_set(message, "reasoning_content", reasoning) != 0 ||
-        (!json_object_get(message, "thinking") && json_object_set(message, "thinking", reasoning) != 0))
-        return err_memory(e);
     return 0;
-}
-
-/* What is null is as good as absent: templates would write it as a word. */
-static void drop_nulls(json_t *message)
-{
-    const char *key;
-    json_t *value;
-    void *next;
-    json_object_foreach_safe(message, next, key, value)
-    {
-        if (json_is_null(value))
-            json_object_del(message, key);
-    }
 }
 
 static int read_message(json_t *message, struct err *e)
@@ -139,13 +79,13 @@ static int read_message(json_t *message, struct err *e)
         return field_wrong_type(message, "messages", "an array of objects", e);
     if (fields_known(message, names, e) != 0)
         return -1;
-    drop_nulls(message);
+    message_drop_nulls(message);
     int role = field_string(message, "role", 64, &text, &length, e);
     int content = role < 0 ? -1 : field_string(message, "content", JSON_BODY_BYTES_MAX, &text, &length, e);
-    if (role < 0 || content < 0 || check_texts(message, e) != 0 || read_calls(message, e) != 0)
+    if (role < 0 || content < 0 || check_texts(message, e) != 0 || check_calls(message, e) != 0)
         return -1;
     if (role && (content || is_assistants(message)))
-        return !content && add_content(message, e) != 0 ? -1 : name_reasoning(message, e);
+        return message_prepare(message, e);
     err_set(e, "missing_field", "each of \"messages\" needs a role and a content");
     return err_param(e, "messages");
 }

@@ -34,7 +34,8 @@ enum node_kind {
     NODE_SET_BLOCK, /* first = body, through the filters a around a NODE_CAPTURED */
     NODE_CAPTURED,
     NODE_MACRO, /* name, first: NODE_ARGUMENT with a default a or NULL; body */
-    NODE_SCOPE, /* body */
+    NODE_SCOPE,      /* body */
+    NODE_GENERATION, /* body: the assistant's words */
     NODE_BREAK,
     NODE_CONTINUE
 };

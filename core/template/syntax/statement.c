@@ -178,7 +178,7 @@ static int parse_macro(struct parser *p, struct node *n)
     return parse_own_body(p, n, ends);
 }
 
-/* What transformers adds to mark the assistant's words; they are rendered like any. */
+/* What transformers adds to mark the assistant's words. */
 static int parse_generation(struct parser *p, struct node *n)
 {
     static const char *const ends[] = {"endgeneration", NULL};
@@ -202,7 +202,7 @@ static int parse_statement(struct parser *p, struct node *parent, struct node **
                       {"macro", NODE_MACRO, parse_macro},
                       {"break", NODE_BREAK, parse_jump},
                       {"continue", NODE_CONTINUE, parse_jump},
-                      {"generation", NODE_SCOPE, parse_generation}};
+                      {"generation", NODE_GENERATION, parse_generation}};
     if (p->at->kind != TOKEN_NAME)
         return parser_unexpected(p, "a statement");
     for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {

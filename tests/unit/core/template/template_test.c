@@ -295,6 +295,46 @@ static void the_date_is_todays(void **state)
     free(found);
 }
 
+static void expect_spans(const char *text, const char *expected)
+{
+    struct err e;
+    struct template *t;
+    struct buf out = {0}, found = {0};
+    struct template_spans spans = {0};
+    assert_int_equal(buf_append_string(&out, "before|"), 0);
+    size_t before = out.length;
+    assert_int_equal(template_new(&t, text, strlen(text), &e), 0);
+    assert_int_equal(template_render_spans(t, NULL, NULL, &out, &spans, &e), 0);
+    assert_int_equal(buf_reserve(&found, 1), 0);
+    found.data[0] = '\0';
+    for (size_t i = 0; i < spans.count; i++)
+        assert_int_equal(buf_printf(&found, "[%.*s]", (int)(spans.items[i].to - spans.items[i].from),
+                                    out.data + before + spans.items[i].from),
+                         0);
+    assert_string_equal(found.data, expected);
+    template_spans_fini(&spans);
+    buf_fini(&out);
+    buf_fini(&found);
+    template_free(t);
+}
+
+static void the_assistants_words_are_marked(void **state)
+{
+    (void)state;
+    expect_spans("a{% generation %}b{% endgeneration %}c{% generation %}{{ 'd' }}{% endgeneration %}",
+                 "[b][d]");
+    expect_spans("{% for i in range(3) %}{% generation %}{{ i }}{% endgeneration %},{% endfor %}",
+                 "[0][1][2]");
+    expect_spans("{% generation %}a{% generation %}b{% endgeneration %}c{% endgeneration %}", "[abc]");
+    expect_spans("{% generation %}{% endgeneration %}x", "");
+    expect_spans("{% set x %}{% generation %}a{% endgeneration %}{% endset %}{{ x }}", "");
+    expect_spans("{% macro m() %}{% generation %}a{% endgeneration %}{% endmacro %}{{ m() }}", "");
+    expect_spans(
+        "{% for i in range(2) %}{% generation %}a{% if i %}{% break %}{% endif %}b{% endgeneration %}"
+        "{% endfor %}",
+        "[ab][a]");
+}
+
 /* Whatever happens to a template, it is refused or rendered. */
 static void damaged_templates_do_no_harm(void **state)
 {
@@ -343,6 +383,7 @@ int main(void)
         cmocka_unit_test(a_rendering_is_bounded),
         cmocka_unit_test(much_is_rendered),
         cmocka_unit_test(the_date_is_todays),
+        cmocka_unit_test(the_assistants_words_are_marked),
         cmocka_unit_test(damaged_templates_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

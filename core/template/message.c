@@ -1,0 +1,84 @@
+#include "core/template/message.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+void message_drop_nulls(json_t *message)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(message, next, key, value)
+    {
+        if (json_is_null(value))
+            json_object_del(message, key);
+    }
+}
+
+/* Templates write the arguments of a call as JSON; where they came as a text that is an object, they are that
+ * object. Any other text is handed on. */
+static int read_arguments(json_t *call, struct err *e)
+{
+    json_t *function = json_object_get(call, "function");
+    json_t *arguments = json_object_get(json_is_object(function) ? function : call, "arguments");
+    if (!json_is_string(arguments))
+        return 0;
+    json_t *read = json_loadb(json_string_value(arguments), json_string_length(arguments),
+                              JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    if (!json_is_object(read)) {
+        json_decref(read);
+        return 0;
+    }
+    return json_object_set_new(json_is_object(function) ? function : call, "arguments", read) == 0
+               ? 0
+               : err_memory(e);
+}
+
+static int read_calls(const json_t *message, struct err *e)
+{
+    const json_t *calls = json_object_get(message, "tool_calls");
+    for (size_t i = 0; i < json_array_size(calls); i++)
+        if (read_arguments(json_array_get(calls, i), e) != 0)
+            return -1;
+    json_t *one = json_object_get(message, "function_call");
+    return one ? read_arguments(one, e) : 0;
+}
+
+static bool is_assistants(const json_t *message)
+{
+    const char *role = json_string_value(json_object_get(message, "role"));
+    return role && strcmp(role, "assistant") == 0;
+}
+
+/* A message of the model's that called something needs no words: templates look whether there are any. One
+ * that did not is empty. */
+static int add_content(json_t *message, struct err *e)
+{
+    if (!is_assistants(message) || json_object_get(message, "content") ||
+        json_array_size(json_object_get(message, "tool_calls")) > 0 ||
+        json_object_get(message, "function_call"))
+        return 0;
+    return json_object_set_new(message, "content", json_string("")) == 0 ? 0 : err_memory(e);
+}
+
+/* Reasoning goes by three names; templates read the first or the second. */
+static int name_reasoning(json_t *message, struct err *e)
+{
+    static const char *const names[] = {"reasoning_content", "thinking", "reasoning"};
+    json_t *reasoning = NULL;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !reasoning; i++)
+        reasoning = json_object_get(message, names[i]);
+    if (!reasoning)
+        return 0;
+    if (json_object_set(message, "reasoning_content", reasoning) != 0 ||
+        (!json_object_get(message, "thinking") && json_object_set(message, "thinking", reasoning) != 0))
+        return err_memory(e);
+    return 0;
+}
+
+int message_prepare(json_t *message, struct err *e)
+{
+    if (read_calls(message, e) != 0 || add_content(message, e) != 0)
+        return -1;
+    return name_reasoning(message, e);
+}
