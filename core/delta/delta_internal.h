@@ -1,4 +1,4 @@
-/* What a delta is made of. For core/delta and core/forward only. */
+/* What a delta is made of. For core/delta, core/forward and core/train. */
 #pragma once
 #include <stdatomic.h>
 #include <stdbool.h>

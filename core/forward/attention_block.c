@@ -6,6 +6,12 @@
 
 /* ---- keys and values into the cache ---- */
 
+/* The layer's place in the cache. */
+static int kv_layer(const struct forward *f, int layer)
+{
+    return f->kv_of_layer ? 0 : layer;
+}
+
 /* Norms of a token's heads of q and k, where the family has them, and their rotation. k's heads follow
  * q's. */
 static void turn_heads(struct forward *f, const struct layer *l, int t)
@@ -30,8 +36,8 @@ static void put_token(struct forward *f, int layer, int t)
         page = f->batch->sequence[t]->pages[position / KV_PAGE_TOKENS];
     const float *k = row_at(f->qkv, t, model_qkv_size(m)) + model_q_size(m), *v = k + model_kv_size(m);
     for (int head = 0; head < m->config.kv_heads; head++)
-        attention_put(kvcache_type(f->kv), kvcache_keys(f->kv, layer, page, head),
-                      kvcache_values(f->kv, layer, page, head), position % KV_PAGE_TOKENS,
+        attention_put(kvcache_type(f->kv), kvcache_keys(f->kv, kv_layer(f, layer), page, head),
+                      kvcache_values(f->kv, kv_layer(f, layer), page, head), position % KV_PAGE_TOKENS,
                       row_at(k, head, dim), row_at(v, head, dim), dim);
 }
 
@@ -86,8 +92,8 @@ static void attend(struct forward *f, const struct unit *u, float *scratch)
             attention_query(&tile, i, row_at(f->qkv, t, model_qkv_size(m)) + head * dim);
     for (int start = first_page(f, u); start <= f->batch->position[u->end - 1]; start += KV_PAGE_TOKENS) {
         int page = f->batch->sequence[u->first]->pages[start / KV_PAGE_TOKENS];
-        attention_page(&tile, kvcache_keys(f->kv, u->layer, page, kv_head),
-                       kvcache_values(f->kv, u->layer, page, kv_head));
+        attention_page(&tile, kvcache_keys(f->kv, kv_layer(f, u->layer), page, kv_head),
+                       kvcache_values(f->kv, kv_layer(f, u->layer), page, kv_head));
         add_page(f, u, &tile, start);
     }
     for (int t = u->first, i = 0; t < u->end; t++)
@@ -111,15 +117,18 @@ static void attend_share(struct forward *f, int layer, const struct worker *w)
         for (end = t + 1; end < b->count && end - t < tokens && b->sequence[end] == b->sequence[t];)
             end++;
         for (int head = 0; head < c->heads; head += count, unit++)
-            if (unit % w->count == w->index)
+            if (unit % w->count == w->index) {
+                gate_pass(f->gate);
                 attend(f, &(struct unit){layer, t, end, head, count}, w->scratch);
+            }
     }
 }
 
 /* ---- the block ---- */
 
-static void project(struct forward *f, const struct layer *l, const struct worker *w)
+void attention_block_project(struct forward *f, int layer, const struct worker *w)
 {
+    const struct layer *l = &f->model->layers[layer];
     struct input in = input_tokens(f, f->h, &l->qkv[0]);
     for (; in.count < l->qkv_count; in.count++)
         in.linear[in.count] = &l->qkv[in.count];
@@ -127,13 +136,12 @@ static void project(struct forward *f, const struct layer *l, const struct worke
     struct product p = {.input = &in, .y = f->qkv, .stride = model_qkv_size(f->model)};
     for (; p.which < in.count; p.y += l->qkv[p.which].weight.rows, p.which++)
         product_share(f, &p, w);
+    pool_barrier(f->pool);
 }
 
-void attention_block(struct forward *f, int layer, const struct worker *w)
+void attention_block_attend(struct forward *f, int layer, const struct worker *w)
 {
     const struct layer *l = &f->model->layers[layer];
-    project(f, l, w);
-    pool_barrier(f->pool);
     for (int t = w->index; t < f->batch->count; t += w->count) {
         turn_heads(f, l, t);
         put_token(f, layer, t);
@@ -143,4 +151,10 @@ void attention_block(struct forward *f, int layer, const struct worker *w)
     pool_barrier(f->pool);
     struct input in = input_tokens(f, f->attention, &l->o);
     residual_add(f, &in, w);
+}
+
+void attention_block(struct forward *f, int layer, const struct worker *w)
+{
+    attention_block_project(f, layer, w);
+    attention_block_attend(f, layer, w);
 }

@@ -36,10 +36,15 @@ void forward_free(struct forward *f)
     free(f);
 }
 
+size_t forward_bytes(const struct model *m, int batch_tokens, int logit_rows, int threads)
+{
+    return sizeof(struct forward) + scratch_bytes(m, batch_tokens, logit_rows, threads);
+}
+
 /* ---- the first layer's input ---- */
 
-/* Row `index` of a table as the delta has it. low: room for its A. */
-static void look_up(const struct table *table, const struct delta *delta, int index, float *low, float *out)
+void forward_embed_row(const struct table *table, const struct delta *delta, int index, float *low,
+                       float *out)
 {
     const float *factor = delta_magnitude(delta, table->site);
     const struct lowrank *part = delta_at(delta, table->site);
@@ -63,10 +68,10 @@ static void embed(struct forward *f, int t)
     int hidden = m->config.hidden;
     float *x = row_at(f->x, t, hidden), *place = row_at(f->h, t, hidden),
           *low = row_at(f->low, t, LOW_STRIDE);
-    look_up(&m->embed, b->delta[t], b->token[t], low, x);
+    forward_embed_row(&m->embed, b->delta[t], b->token[t], low, x);
     if (!m->positions.weight.data)
         return;
-    look_up(&m->positions, b->delta[t], b->position[t], low, place);
+    forward_embed_row(&m->positions, b->delta[t], b->position[t], low, place);
     vector_add(x, place, hidden);
 }
 

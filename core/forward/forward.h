@@ -16,6 +16,8 @@ struct forward;
 MUST_USE int forward_new(struct forward **out, const struct model *m, struct pool *pool, struct kvcache *kv,
                          int batch_tokens, int logit_rows, struct err *e);
 void forward_free(struct forward *f); /* NULL is fine */
+/* Memory that a pass of these promises takes, with a pool of `threads` workers. */
+size_t forward_bytes(const struct model *m, int batch_tokens, int logit_rows, int threads);
 /* Computes all tokens, writes their keys and values to the cache, and returns the logits of the wanted rows,
  * in order: [wanted, vocab_size], valid until the next step. Tokens of one sequence stand in ascending
  * positions, one behind the other; their cache pages are reserved. A row depends on its own sequence and

@@ -49,6 +49,7 @@ void mlp_block(struct forward *f, int layer, const struct worker *w)
     down.quantized = l->down.packed.bits != 0;
     input_normalize(f, &l->mlp_norm, &in, w);
     for (int block = w->index; block < linear_blocks(&l->up.weight); block += w->count) {
+        gate_pass(f->gate);
         activated_block(f, &in, block, w);
         hand_on(f, &down, block, w);
     }

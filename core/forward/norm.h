@@ -1,4 +1,4 @@
-/* Norms of rows, with what a delta puts in their place. For core/forward only. */
+/* Norms of rows, with what a delta puts in their place. For core/forward and core/train. */
 #pragma once
 #include "core/delta/delta_internal.h"
 #include "core/kernels/vector.h"

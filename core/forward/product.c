@@ -272,6 +272,8 @@ void product_block(struct forward *f, const struct product *p, int block, const 
 void product_share(struct forward *f, const struct product *p, const struct worker *w)
 {
     const struct matrix *weight = &p->input->linear[p->which]->weight;
-    for (int block = w->index; block < linear_blocks(weight); block += w->count)
+    for (int block = w->index; block < linear_blocks(weight); block += w->count) {
+        gate_pass(f->gate);
         product_block(f, p, block, w);
+    }
 }

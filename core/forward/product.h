@@ -1,5 +1,5 @@
 /* Linear layers, each row with its own delta: y = W x, times DoRA's factors, + bias, + B A x. For
- * core/forward only.
+ * core/forward and core/train.
  *
  * First the rows are made ready for the layers that read them, which ends at a barrier; then each worker
  * computes blocks of LINEAR_ROWS outputs for all rows. */

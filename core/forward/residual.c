@@ -9,6 +9,7 @@ void residual_add(struct forward *f, const struct input *in, const struct worker
     for (int block = w->index; block < linear_blocks(weight); block += w->count) {
         int row = linear_block_row(block), rows = linear_block_rows(weight, block);
         struct product p = {.input = in, .y = w->up, .stride = LINEAR_ROWS, .from = row};
+        gate_pass(f->gate);
         product_block(f, &p, block, w);
         for (int t = 0; t < in->rows.count; t++)
             vector_add(row_at(f->x, t, hidden) + row, row_at(w->up, t, LINEAR_ROWS), rows);

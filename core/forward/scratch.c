@@ -1,4 +1,6 @@
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/forward/scratch.h"
 
@@ -7,20 +9,6 @@ enum { ALIGNMENT = 16 }; /* floats */
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
-}
-
-/* One allocation for all float arrays. */
-static float *carve(float **targets[], const size_t sizes[], size_t count)
-{
-    size_t total = 0;
-    for (size_t i = 0; i < count; i++)
-        total += (sizes[i] + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    float *memory = calloc(total + ALIGNMENT, sizeof *memory), *next = memory;
-    for (size_t i = 0; memory && i < count; i++) {
-        *targets[i] = next;
-        next += (sizes[i] + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    }
-    return memory;
 }
 
 /* The largest input of any linear layer. */
@@ -33,30 +21,63 @@ static size_t widest_input(const struct model *m)
     return widest;
 }
 
-static int allocate_arrays(struct forward *f, struct err *e)
+/* The float arrays: where each one's pointer is, and how many floats it has. */
+enum { ARRAYS = 10 };
+struct array {
+    size_t place, floats;
+};
+
+static void list_arrays(const struct model *m, int batch_tokens, int logit_rows, struct array out[ARRAYS])
 {
-    const struct model *m = f->model;
     const struct config *c = &m->config;
     /* A whole block may begin at the last token: a delta's own weights are multiplied for its tokens
      * alone. */
-    size_t tokens = (size_t)linear_pad(f->batch_tokens + LINEAR_TOKENS - 1);
-    size_t rows = c->family->numeric ? tokens : (size_t)linear_pad(f->logit_rows + LINEAR_TOKENS - 1);
-    size_t stream = c->family->numeric ? widest_input(m) : (size_t)c->hidden, hidden = (size_t)c->hidden;
-    float **targets[] = {&f->x,      &f->h,    &f->qkv, &f->attention,  &f->up,
-                         &f->cosine, &f->sine, &f->low, &f->head_input, &f->logits};
-    size_t sizes[] = {tokens * stream,
-                      tokens * stream,
-                      tokens * (size_t)model_qkv_size(m),
-                      tokens * (size_t)model_q_size(m),
-                      tokens * (size_t)c->intermediate,
-                      tokens * (size_t)(c->head_dim / 2),
-                      tokens * (size_t)(c->head_dim / 2),
-                      larger(tokens, rows) * LOW_STRIDE,
-                      rows * hidden,
-                      rows * (size_t)m->info.vocab_size};
-    f->memory = carve(targets, sizes, sizeof sizes / sizeof *sizes);
-    f->head_delta = calloc(larger(tokens, rows), sizeof *f->head_delta);
-    return f->memory && f->head_delta ? 0 : err_memory(e);
+    size_t tokens = (size_t)linear_pad(batch_tokens + LINEAR_TOKENS - 1);
+    size_t rows = c->family->numeric ? tokens : (size_t)linear_pad(logit_rows + LINEAR_TOKENS - 1);
+    size_t stream = c->family->numeric ? widest_input(m) : (size_t)c->hidden;
+    const struct array all[ARRAYS] = {
+        {offsetof(struct forward, x), tokens * stream},
+        {offsetof(struct forward, h), tokens * stream},
+        {offsetof(struct forward, qkv), tokens * (size_t)model_qkv_size(m)},
+        {offsetof(struct forward, attention), tokens * (size_t)model_q_size(m)},
+        {offsetof(struct forward, up), tokens * (size_t)c->intermediate},
+        {offsetof(struct forward, cosine), tokens * (size_t)(c->head_dim / 2)},
+        {offsetof(struct forward, sine), tokens * (size_t)(c->head_dim / 2)},
+        {offsetof(struct forward, low), larger(tokens, rows) * LOW_STRIDE},
+        {offsetof(struct forward, head_input), rows * (size_t)c->hidden},
+        {offsetof(struct forward, logits), rows * (size_t)m->info.vocab_size},
+    };
+    memcpy(out, all, sizeof all);
+}
+
+static size_t aligned(size_t floats)
+{
+    return (floats + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* Of all arrays, in one allocation. */
+static size_t array_floats(const struct array all[ARRAYS])
+{
+    size_t total = ALIGNMENT;
+    for (int i = 0; i < ARRAYS; i++)
+        total += aligned(all[i].floats);
+    return total;
+}
+
+static int allocate_arrays(struct forward *f, struct err *e)
+{
+    struct array all[ARRAYS];
+    list_arrays(f->model, f->batch_tokens, f->logit_rows, all);
+    float *next = f->memory = calloc(array_floats(all), sizeof *f->memory);
+    /* of a numeric model, rows that want logits are all */
+    size_t rows = (size_t)linear_pad((f->batch_tokens > f->logit_rows ? f->batch_tokens : f->logit_rows) +
+                                     LINEAR_TOKENS - 1);
+    f->head_delta = calloc(rows, sizeof *f->head_delta);
+    if (!f->memory || !f->head_delta)
+        return err_memory(e);
+    for (int i = 0; i < ARRAYS; next += aligned(all[i++].floats))
+        memcpy((char *)f + all[i].place, &next, sizeof next);
+    return 0;
 }
 
 static int allocate_activation(const struct model *m, struct activation *a, size_t tokens, size_t cols,
@@ -83,6 +104,14 @@ static int allocate_activations(struct forward *f, struct err *e)
     return hidden == 0 ? 0 : allocate_activation(m, &f->hidden, tokens, hidden, e);
 }
 
+/* As allocate_activations takes it. */
+static size_t activation_bytes(const struct model *m, size_t tokens, size_t cols)
+{
+    return tokens * cols + tokens * cols / R16_K * sizeof(float) +
+           tokens * cols / R16_SUM_K * sizeof(int32_t) +
+           (m->kernels->widen ? tokens * cols * sizeof(int16_t) : 0);
+}
+
 static void free_activation(struct activation *a)
 {
     free(a->q);
@@ -91,14 +120,18 @@ static void free_activation(struct activation *a)
     free(a->wide);
 }
 
-static size_t worker_floats(const struct forward *f)
+static size_t worker_floats(const struct model *m, int batch_tokens, int logit_rows)
 {
-    const struct config *c = &f->model->config;
+    const struct config *c = &m->config;
     size_t attention = c->kv_heads ? attention_scratch(c->head_dim) : 0;
-    size_t weights =
-        widest_input(f->model) * LINEAR_ROWS; /* also of deltas' own, where the base's are packed */
-    size_t rows = larger((size_t)f->batch_tokens, (size_t)f->logit_rows) * R16_ROWS;
+    size_t weights = widest_input(m) * LINEAR_ROWS; /* also of deltas' own, where the base's are packed */
+    size_t rows = larger((size_t)batch_tokens, (size_t)logit_rows) * R16_ROWS;
     return larger(larger(attention, weights), rows) + 1;
+}
+
+static size_t block_floats(int batch_tokens)
+{
+    return 2 * (size_t)batch_tokens * LINEAR_ROWS;
 }
 
 static int allocate_workers(struct forward *f, struct err *e)
@@ -108,10 +141,10 @@ static int allocate_workers(struct forward *f, struct err *e)
     f->block = calloc((size_t)workers, sizeof *f->block);
     if (!f->scratch || !f->block)
         return err_memory(e);
-    size_t block = 2 * (size_t)f->batch_tokens * LINEAR_ROWS * sizeof **f->block;
+    size_t floats = worker_floats(f->model, f->batch_tokens, f->logit_rows);
     for (int i = 0; i < workers; i++) {
-        f->scratch[i] = malloc(worker_floats(f) * sizeof **f->scratch);
-        f->block[i] = aligned_alloc(R16_LINE, block);
+        f->scratch[i] = malloc(floats * sizeof **f->scratch);
+        f->block[i] = aligned_alloc(R16_LINE, block_floats(f->batch_tokens) * sizeof **f->block);
         if (!f->scratch[i] || !f->block[i])
             return err_memory(e);
     }
@@ -122,6 +155,19 @@ int scratch_init(struct forward *f, struct err *e)
 {
     return allocate_arrays(f, e) != 0 || allocate_activations(f, e) != 0 || allocate_workers(f, e) != 0 ? -1
                                                                                                         : 0;
+}
+
+size_t scratch_bytes(const struct model *m, int batch_tokens, int logit_rows, int threads)
+{
+    struct array all[ARRAYS];
+    size_t tokens = larger((size_t)batch_tokens, (size_t)logit_rows), activations = 0;
+    list_arrays(m, batch_tokens, logit_rows, all);
+    if (m->precision != PRECISION_EXACT)
+        activations = activation_bytes(m, tokens, (size_t)r16_pad((int)widest_input(m))) +
+                      activation_bytes(m, tokens, (size_t)r16_pad(m->config.intermediate));
+    size_t floats = array_floats(all) + (size_t)threads * (worker_floats(m, batch_tokens, logit_rows) +
+                                                           block_floats(batch_tokens));
+    return floats * sizeof(float) + activations;
 }
 
 void scratch_fini(struct forward *f)

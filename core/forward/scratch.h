@@ -1,8 +1,9 @@
-/* What a forward pass computes in. For core/forward only. */
+/* What a forward pass computes in. For core/forward, and for core/train, which computes layers again. */
 #pragma once
 #include "core/forward/batch.h"
 #include "core/kernels/qgemm.h"
 #include "core/model/network.h"
+#include "core/system/gate.h"
 #include "core/system/pool.h"
 
 enum {
@@ -15,6 +16,8 @@ struct forward {
     const struct model *model;
     struct pool *pool;
     struct kvcache *kv;
+    struct gate *gate; /* passed between pieces of work of a pass that gives way; NULL: it does not */
+    bool kv_of_layer;  /* the cache has one layer, the one in hand: all sequences end with the pass */
     int batch_tokens, logit_rows; /* as promised at the start */
     float *memory;                /* owned: the float arrays */
     float *x;                     /* [tokens, hidden] residual stream */
@@ -54,3 +57,4 @@ static inline struct worker scratch_worker(const struct forward *f, int index, i
 /* Takes the memory that model, pool and promises ask for. On failure, scratch_fini frees what there is. */
 MUST_USE int scratch_init(struct forward *f, struct err *e);
 void scratch_fini(struct forward *f);
+size_t scratch_bytes(const struct model *m, int batch_tokens, int logit_rows, int threads);

@@ -25,6 +25,7 @@ struct train_example {
 };
 
 struct train_pass;
+enum { TRAIN_PASS_EXAMPLES = 256 }; /* of one pass at most */
 
 /* For passes of up to `tokens` tokens, which bounds one example too. The pool's caller is the pass's. `gate`
  * may be NULL. */
@@ -33,6 +34,6 @@ MUST_USE int train_pass_new(struct train_pass **out, const struct model *m, stru
 void train_pass_free(struct train_pass *p); /* NULL is fine */
 size_t train_pass_bytes(const struct model *m, int tokens, int threads);
 int train_pass_tokens(const struct train_pass *p);
-/* Examples of the same params stand one behind the other, in the order of their data. Language models only.
- */
+/* At least one example; those of the same params stand one behind the other, in the order of their data.
+ * Language models only. */
 void train_pass_run(struct train_pass *p, struct train_example *examples, int count);
