@@ -17,6 +17,9 @@ static const struct option quota_options_list[] = {
     {"--adapter-bytes-max", "SIZE", "bytes of all versions together (K, M, G)", 0},
     {"--tokens-per-minute", "N", "of prompts and answers", 0},
     {"--requests-in-flight-max", "N", "at the same time", 0},
+    {"--training-jobs-max", "N", "jobs that wait or run", 0},
+    {"--training-tokens-per-day", "N", "of all jobs", 0},
+    {"--training-rank-max", "N", "of a job", 0},
     {"--weight", "N", "of its share where tenants compete, 1..1000; none: 100", 0},
     {0},
 };

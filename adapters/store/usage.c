@@ -1,19 +1,20 @@
 #include "adapters/store/store.h"
 #include "adapters/store/store_private.h"
 
-#define COUNTS "requests, errors, prompt_tokens, completion_tokens, cached_tokens"
+#define COUNTS "requests, errors, prompt_tokens, completion_tokens, cached_tokens, trained_tokens"
 #define COLUMNS "tenant, tenant_id, day, adapter, version, " COUNTS
 #define FILTER                                                                        \
     " AND number > ?3 AND (?4 IS NULL OR adapter = ?4) AND (?5 IS NULL OR day >= ?5)" \
     " AND (?6 IS NULL OR day <= ?6) ORDER BY number LIMIT ?7"
 
 static const char ADD[] =
-    "INSERT INTO usage (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO usage (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (tenant, day, adapter, version) DO UPDATE SET requests = usage.requests + "
     "excluded.requests,"
     " errors = usage.errors + excluded.errors, prompt_tokens = usage.prompt_tokens + excluded.prompt_tokens,"
     " completion_tokens = usage.completion_tokens + excluded.completion_tokens,"
-    " cached_tokens = usage.cached_tokens + excluded.cached_tokens";
+    " cached_tokens = usage.cached_tokens + excluded.cached_tokens,"
+    " trained_tokens = usage.trained_tokens + excluded.trained_tokens";
 static const char LIST_TENANT[] =
     "SELECT number, " COLUMNS " FROM usage WHERE tenant_id = ?1 AND (?2 = 0 OR tenant = ?2)" FILTER;
 static const char LIST_ALL[] = "SELECT number, " COLUMNS " FROM usage WHERE ?1 IS NULL AND ?2 = 0" FILTER;

@@ -12,6 +12,9 @@ const struct quota_bounds quota_bounds[QUOTAS] = {
     [QUOTA_ADAPTER_BYTES_MAX] = {"adapter_bytes_max", 0, INTEGER_MAX},
     [QUOTA_TOKENS_PER_MINUTE] = {"tokens_per_minute", 1, 1000000000},
     [QUOTA_REQUESTS_IN_FLIGHT_MAX] = {"requests_in_flight_max", 1, 100000},
+    [QUOTA_TRAINING_JOBS_MAX] = {"training_jobs_max", 0, 1000},
+    [QUOTA_TRAINING_TOKENS_PER_DAY] = {"training_tokens_per_day", 0, INTEGER_MAX},
+    [QUOTA_TRAINING_RANK_MAX] = {"training_rank_max", 1, 1024},
     [QUOTA_WEIGHT] = {"weight", 1, ENGINE_WEIGHT_MAX},
 };
 

@@ -1,5 +1,5 @@
-/* What a tenant may take. Values and their bounds alone; who enforces which: the registry adapters and bytes,
- * the server tokens and requests, the engine the weight. Stateless; any thread. */
+/* What a tenant may take. Values and their bounds alone; who enforces which: the registry adapters, bytes and
+ * training, the server tokens and requests, the engine the weight. Stateless; any thread. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -9,6 +9,9 @@ enum quota_kind {
     QUOTA_ADAPTER_BYTES_MAX, /* both files of every version */
     QUOTA_TOKENS_PER_MINUTE, /* of prompts and answers */
     QUOTA_REQUESTS_IN_FLIGHT_MAX,
+    QUOTA_TRAINING_JOBS_MAX, /* queued and running */
+    QUOTA_TRAINING_TOKENS_PER_DAY,
+    QUOTA_TRAINING_RANK_MAX,
     QUOTA_WEIGHT, /* of its share where tenants compete */
     QUOTAS
 };

@@ -14,6 +14,7 @@ enum usage_kind {
     USAGE_PROMPT_TOKENS,
     USAGE_COMPLETION_TOKENS,
     USAGE_CACHED_TOKENS, /* of the prompts' */
+    USAGE_TRAINED_TOKENS,
     USAGE_KINDS
 };
 extern const char *const usage_names[USAGE_KINDS]; /* as in the API */

@@ -3,8 +3,8 @@
 #include "cli/lib/path.h"
 
 static const char *const columns[] = {
-    "day",      "tenant", "deleted",       "adapter",           "version",
-    "requests", "errors", "prompt_tokens", "completion_tokens", "cached_tokens"};
+    "day",    "tenant",        "deleted",           "adapter",       "version",       "requests",
+    "errors", "prompt_tokens", "completion_tokens", "cached_tokens", "trained_tokens"};
 enum { COLUMNS = sizeof columns / sizeof *columns };
 
 static int print_rows(const json_t *rows, struct err *e)
@@ -12,7 +12,7 @@ static int print_rows(const json_t *rows, struct err *e)
     struct table t;
     size_t i;
     const json_t *row;
-    table_init(&t, "DAY|TENANT|ADAPTER|VERSION|>REQUESTS|>ERRORS|>PROMPT|>COMPLETION|>CACHED");
+    table_init(&t, "DAY|TENANT|ADAPTER|VERSION|>REQUESTS|>ERRORS|>PROMPT|>COMPLETION|>CACHED|>TRAINED");
     json_array_foreach(rows, i, row)
     {
         table_add_member(&t, row, "day");

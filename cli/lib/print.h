@@ -22,7 +22,7 @@ MUST_USE int print_json(const json_t *value, struct err *e);
  * quoted. A text that a spreadsheet would take for a formula gets a ' before it. */
 MUST_USE int print_csv(const json_t *rows, const char *const *members, size_t count, struct err *e);
 
-enum { TABLE_COLUMNS_MAX = 9 };
+enum { TABLE_COLUMNS_MAX = 12 };
 
 struct table {
     size_t columns;

@@ -50,7 +50,7 @@ struct database_methods {
     int (*error)(struct database *d, const char *doing, struct err *e);
 };
 
-enum { DATABASE_STATEMENTS_MAX = 96 }; /* that the program has */
+enum { DATABASE_STATEMENTS_MAX = 128 }; /* that the program has */
 
 struct database { /* the beginning of a backend's own struct */
     const struct database_methods *methods;

@@ -10,7 +10,8 @@ from wire import Wire
 
 MASK = os.path.join(DEMO, "adapters", "mask")
 VOICE = os.path.join(DEMO, "adapters", "voice")
-NONE = {"adapters_max": None, "adapter_bytes_max": None, "tokens_per_minute": None, "requests_in_flight_max": None, "weight": 100}
+NONE = {"adapters_max": None, "adapter_bytes_max": None, "tokens_per_minute": None, "requests_in_flight_max": None,
+        "training_jobs_max": None, "training_tokens_per_day": None, "training_rank_max": None, "weight": 100}
 
 
 def tenant(daemon, name, **quota):
@@ -170,7 +171,8 @@ def test_adapterctl_sets_and_shows_quotas(daemon, ctl):
               "--requests-in-flight-max", "4")
     rows = dict(line.split() for line in out.out.splitlines())
     assert rows == {"QUOTA": "LIMIT", "adapters_max": "none", "adapter_bytes_max": str(2 << 20), "tokens_per_minute": "600",
-                    "requests_in_flight_max": "4", "weight": "50"}
+                    "requests_in_flight_max": "4", "training_jobs_max": "none", "training_tokens_per_day": "none", "training_rank_max": "none",
+                    "weight": "50"}
     assert ctl(daemon, "tenants", "quota", "c-quota").out == out.out
     assert "tokens_per_minute" in ctl(daemon, "tenants", "show", "c-quota").out
     assert ctl(daemon, "tenants", "default", "c-quota", "--adapter", "support").status == 0

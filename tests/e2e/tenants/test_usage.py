@@ -14,7 +14,7 @@ from daemon import DEMO
 from wire import Wire
 
 MASK = os.path.join(DEMO, "adapters", "mask")
-COUNTS = ("requests", "errors", "prompt_tokens", "completion_tokens", "cached_tokens")
+COUNTS = ("requests", "errors", "prompt_tokens", "completion_tokens", "cached_tokens", "trained_tokens")
 
 
 def usage(client, **query):
@@ -141,7 +141,7 @@ def test_adapterctl_usage(daemon, ctl):
     out = ctl(daemon, "usage", key=acme.key)
     assert out.status == 0 and out.err == ""
     head, row = (line.split() for line in out.out.splitlines())
-    assert head == ["DAY", "TENANT", "ADAPTER", "VERSION", "REQUESTS", "ERRORS", "PROMPT", "COMPLETION", "CACHED"]
+    assert head == ["DAY", "TENANT", "ADAPTER", "VERSION", "REQUESTS", "ERRORS", "PROMPT", "COMPLETION", "CACHED", "TRAINED"]
     assert row[1:3] == ["c-acme", "mask"] and row[4] == "3"
     found, = csv.DictReader(io.StringIO(ctl(daemon, "usage", "--tenant", "c-acme", "--csv").out))
     line, = usage(acme)
