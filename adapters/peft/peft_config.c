@@ -319,6 +319,8 @@ static int parse_selectors(struct peft_config *c, struct err *e)
         return refuse(e, "target_modules", "a list of at least one module name");
     if (c->target.kind == PEFT_PATTERN && strcasecmp(c->target.pattern, "all-linear") == 0)
         c->target.kind = PEFT_ALL_LINEAR;
+    if (c->target.kind == PEFT_PATTERN && strcmp(c->target.pattern, "dummy-target-modules") == 0)
+        c->target.kind = PEFT_NO_MODULE;
     if (c->exclude.kind == PEFT_PATTERN && c->exclude.pattern[0] == '\0')
         c->exclude.kind = PEFT_NOTHING; /* PEFT takes an empty text for none */
     return 0;
@@ -412,7 +414,7 @@ static int parse_layers_pattern(struct peft_config *c, struct err *e)
 /* What PEFT itself refuses to load. */
 static int check_layers(const struct peft_config *c, struct err *e)
 {
-    bool text = c->target.kind == PEFT_PATTERN || c->target.kind == PEFT_ALL_LINEAR;
+    bool text = c->target.kind != PEFT_NOTHING && c->target.kind != PEFT_LIST;
     if (text && get(c, "layers_to_transform"))
         return refuse(e, "layers_to_transform", "null where target_modules is a string");
     if (text && get(c, "layers_pattern"))
@@ -468,13 +470,27 @@ static int read_json(int fd, json_t **out, struct err *e)
 
 int peft_config_init(struct peft_config *c, int fd, struct err *e)
 {
+    json_t *root = NULL;
     memset(c, 0, sizeof *c);
-    int result = read_json(fd, &c->root, e);
-    if (result == 0)
-        result = parse(c, e);
+    if (read_json(fd, &root, e) != 0)
+        return -1;
+    int result = peft_config_take(c, root, e);
+    json_decref(root);
+    return result;
+}
+
+int peft_config_take(struct peft_config *c, json_t *root, struct err *e)
+{
+    *c = (struct peft_config){.root = json_incref(root)};
+    int result = parse(c, e);
     if (result != 0)
         peft_config_fini(c);
     return result;
+}
+
+bool peft_config_knows(const char *field)
+{
+    return find_field(field) || peft_note(field);
 }
 
 void peft_config_fini(struct peft_config *c)

@@ -14,9 +14,10 @@ struct peft_names {
     size_t count;
 };
 
-enum peft_selection { PEFT_NOTHING, PEFT_ALL_LINEAR, PEFT_LIST, PEFT_PATTERN };
+enum peft_selection { PEFT_NOTHING, PEFT_ALL_LINEAR, PEFT_LIST, PEFT_PATTERN, PEFT_NO_MODULE };
 
-/* target_modules or exclude_modules. PEFT_NOTHING: absent or null. */
+/* target_modules or exclude_modules. PEFT_NOTHING: absent or null. PEFT_NO_MODULE: PEFT's word for no LoRA at
+ * all, beside modules_to_save. */
 struct peft_selector {
     enum peft_selection kind;
     const char *pattern;     /* of PEFT_PATTERN */
@@ -45,6 +46,10 @@ struct peft_config {
 /* Errors: "config_malformed", "adapter_unsupported_type", "adapter_unsupported_feature"; param is the
  * field. */
 int peft_config_init(struct peft_config *c, int fd, struct err *e);
+/* The same of what was read already; takes a reference of its own. */
+int peft_config_take(struct peft_config *c, json_t *root, struct err *e);
+/* Does PEFT, or a tool that writes its files, have a field of this name? */
+bool peft_config_knows(const char *field);
 void peft_config_fini(struct peft_config *c);
 
 /* Index of `name`, or -1. */

@@ -99,6 +99,8 @@ static int in_layers(struct match *t, const char *path, struct err *e)
 
 static int is_target(struct match *t, const char *path, int site, struct err *e)
 {
+    if (t->target.kind == PEFT_NO_MODULE)
+        return 0;
     if (t->target.kind == PEFT_PATTERN)
         return peft_pattern_match(&t->target_pattern, path, e);
     if (t->target.kind == PEFT_ALL_LINEAR) {
@@ -212,7 +214,7 @@ static int check_targets(const struct match *t, struct err *e)
     bool any = false;
     for (size_t i = 0; i < l->site_count; i++)
         any |= l->targets[i].targeted;
-    if (!any)
+    if (!any && t->target.kind != PEFT_NO_MODULE)
         return refuse_all(t, e);
     if (!l->tied.targets || l->targets[l->tied.embedding].targeted)
         return 0;

@@ -272,6 +272,9 @@ static const struct {
     {"{\"target_modules\":\"ALL-Linear\"}", NULL},
     {"{\"target_modules\":\"all-linear\",\"layers_to_transform\":[0]}", "config_malformed"},
     {"{\"target_modules\":\"all-linear\",\"layers_pattern\":[]}", "config_malformed"},
+    {"{\"target_modules\":\"dummy-target-modules\"}",
+     "adapter_unexpected_tensor"}, /* of LoRA: there is none */
+    {"{\"target_modules\":[\"dummy-target-modules\"]}", "adapter_unknown_module"},
     {"{\"target_modules\":\".*_proj\"}", NULL},
     {"{\"target_modules\":\".*_pro\"}", "adapter_unknown_module"}, /* the whole path must match */
     {"{\"target_modules\":\"q_proj\"}", "adapter_unknown_module"},
