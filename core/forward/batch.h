@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "core/delta/delta.h"
+#include "core/forward/dropout.h"
 #include "core/kv/kvcache.h"
 
 struct batch {
@@ -14,14 +15,16 @@ struct batch {
     struct kv_sequence *const *sequence; /* [count] */
     /* [count]; NULL: bare base. Runs of equal deltas are computed together. */
     const struct delta *const *delta;
-    const uint8_t *want_logits; /* [count] */
-    bool alone;                 /* the calling thread does it all; the same result */
+    const struct dropout *dropout; /* [count] of what the delta's low-rank parts read; NULL: none */
+    const uint8_t *want_logits;    /* [count] */
+    bool alone;                    /* the calling thread does it all; the same result */
 };
 
 /* Rows that go through linear layers together: the tokens of the step, or those whose logits are wanted. */
 struct rows {
     int count;
     const struct delta *const *delta; /* [count] */
+    const struct dropout *dropout;    /* [count], or NULL: none is dropped */
 };
 
 /* The end of the run of equal deltas that begins at `first`. */

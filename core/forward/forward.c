@@ -144,6 +144,8 @@ void forward_begin(struct forward *f, const struct batch *b)
     for (int t = 0; t < b->count; t++) {
         f->any_delta |= b->delta[t] != NULL;
         f->any_replaced |= b->delta[t] && b->delta[t]->replaces_layer;
+        if (b->want_logits[t] && b->dropout)
+            f->head_dropout[f->wanted] = b->dropout[t];
         if (b->want_logits[t])
             f->head_delta[f->wanted++] = b->delta[t];
     }

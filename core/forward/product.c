@@ -13,7 +13,7 @@
 struct input input_tokens(struct forward *f, const float *x, const struct linear *l)
 {
     const struct batch *b = f->batch;
-    return (struct input){.rows = {b->count, b->delta},
+    return (struct input){.rows = {b->count, b->delta, b->dropout},
                           .step_rows = b->count,
                           .x = x,
                           .q = &f->activation,
@@ -23,7 +23,7 @@ struct input input_tokens(struct forward *f, const float *x, const struct linear
 
 struct input input_wanted(struct forward *f, const float *x, const struct linear *l)
 {
-    return (struct input){.rows = {f->wanted, f->head_delta},
+    return (struct input){.rows = {f->wanted, f->head_delta, f->batch->dropout ? f->head_dropout : NULL},
                           .step_rows = f->wanted,
                           .x = x,
                           .q = &f->activation,
@@ -40,7 +40,8 @@ static int columns(const struct input *in)
 static struct input slice(const struct input *in, int begin, int end)
 {
     struct input part = *in;
-    part.rows = (struct rows){end - begin, in->rows.delta + begin};
+    part.rows = (struct rows){end - begin, in->rows.delta + begin,
+                              in->rows.dropout ? in->rows.dropout + begin : NULL};
     part.first += begin;
     part.x = row_at(in->x, begin, columns(in));
     return part;
@@ -58,15 +59,30 @@ static float *low_at(const struct forward *f, int row, int which)
     return row_at(f->low, row, LOW_STRIDE) + which * DELTA_RANK_MAX;
 }
 
-/* t = A x for the rows and the layers that read them: of each A, the part `part` of `parts`. */
-static void shrink(struct forward *f, const struct input *in, int part, int parts)
+/* The same of rows of which some numbers are dropped, each layer's own. row: room for one. */
+static void shrink_dropped(const struct forward *f, const struct input *in, const struct lowrank *l,
+                           int which, int t, int end, int part, int parts, float *row)
+{
+    int cols = columns(in);
+    for (; t < end; t++) {
+        dropout_row(&in->rows.dropout[t], in->linear[which]->site, 0, cols, row_at(in->x, t, cols), row);
+        lowrank_shrink(l, row, (size_t)cols, 1, low_at(f, in->first + t, which), LOW_STRIDE, cols,
+                       l->rank * part / parts, l->rank * (part + 1) / parts);
+    }
+}
+
+/* t = A x for the rows and the layers that read them: of each A, the part `part` of `parts`. row: room for
+ * one row. */
+static void shrink(struct forward *f, const struct input *in, int part, int parts, float *row)
 {
     int cols = columns(in);
     for (int t = 0, next; f->any_delta && t < in->rows.count; t = next) {
         next = rows_run_end(in->rows, t, in->rows.count);
         for (int i = 0; i < in->count; i++) {
             const struct lowrank *l = delta_at(in->rows.delta[t], in->linear[i]->site);
-            if (l)
+            if (l && in->rows.dropout)
+                shrink_dropped(f, in, l, i, t, next, part, parts, row);
+            else if (l)
                 lowrank_shrink(l, row_at(in->x, t, cols), (size_t)cols, next - t, low_at(f, in->first + t, i),
                                LOW_STRIDE, cols, l->rank * part / parts, l->rank * (part + 1) / parts);
         }
@@ -107,9 +123,9 @@ void input_prepare(struct forward *f, const struct input *in, const struct worke
         return;
     quantize(f, &own);
     if (in->rows.count >= w->count)
-        shrink(f, &own, 0, 1);
+        shrink(f, &own, 0, 1, w->scratch);
     else
-        shrink(f, in, w->index, w->count);
+        shrink(f, in, w->index, w->count, w->scratch);
     pool_barrier(f->pool);
 }
 
@@ -128,7 +144,7 @@ static void normalize_few(struct forward *f, const struct norm *n, const struct 
         row.x = h;
         if (mine)
             quantize(f, &row);
-        shrink(f, &row, w->index, w->count);
+        shrink(f, &row, w->index, w->count, w->scratch + n->size);
     }
 }
 
@@ -146,7 +162,7 @@ void input_normalize(struct forward *f, const struct norm *n, const struct input
             if (in->linear[0]->packed.bits)
                 quantize_columns(f, &own, t, 0, h, n->size);
         }
-        shrink(f, &own, 0, 1);
+        shrink(f, &own, 0, 1, w->scratch);
     }
     pool_barrier(f->pool);
 }

@@ -73,7 +73,8 @@ static int allocate_arrays(struct forward *f, struct err *e)
     size_t rows = (size_t)linear_pad((f->batch_tokens > f->logit_rows ? f->batch_tokens : f->logit_rows) +
                                      LINEAR_TOKENS - 1);
     f->head_delta = calloc(rows, sizeof *f->head_delta);
-    if (!f->memory || !f->head_delta)
+    f->head_dropout = calloc(rows, sizeof *f->head_dropout);
+    if (!f->memory || !f->head_delta || !f->head_dropout)
         return err_memory(e);
     for (int i = 0; i < ARRAYS; next += aligned(all[i++].floats))
         memcpy((char *)f + all[i].place, &next, sizeof next);
@@ -181,5 +182,6 @@ void scratch_fini(struct forward *f)
     free_activation(&f->activation);
     free_activation(&f->hidden);
     free(f->head_delta);
+    free(f->head_dropout);
     free(f->memory);
 }

@@ -34,6 +34,7 @@ struct forward {
     float **scratch; /* owned, [workers] widened weights, a tile of attention, a packed layer's last rows */
     float **block;   /* owned, [workers] two blocks of outputs for all tokens: [2, tokens, LINEAR_ROWS] */
     const struct delta **head_delta; /* owned, [logit_rows] */
+    struct dropout *head_dropout;    /* owned, [logit_rows] */
 
     const struct batch *batch; /* of the step in hand */
     int wanted;

@@ -8,6 +8,7 @@
 #include "core/train/pass/blocks_backward.h"
 #include "core/train/pass/head_backward.h"
 #include "core/train/pass/pass_memory.h"
+#include "core/train/train_random.h"
 
 static_assert((int)PASS_SEQUENCES == (int)TRAIN_PASS_EXAMPLES, "each example is a sequence");
 
@@ -112,9 +113,12 @@ static void add_tokens(struct pass_batch *b, const struct train_example *x, stru
         b->position[at] = i;
         b->sequence[at] = sequence;
         b->delta[at] = x->delta;
+        b->dropout[at] = (struct dropout){x->dropout, train_random_bits(x->dropout_seed, (uint64_t)i)};
         b->want[at] = 0;
     }
     b->batch.count += x->sequence->count;
+    if (x->dropout > 0)
+        b->batch.dropout = b->dropout;
 }
 
 static void add_targets(struct train_pass *p, const struct train_example *x, int first, int run)

@@ -203,12 +203,18 @@ static size_t block_floats(const struct train_pass *p)
     return (size_t)rows * LINEAR_ROWS;
 }
 
+/* Of use for a moment. */
+static float *third_block(const struct train_pass *p, const struct pass_worker *own)
+{
+    return own->block + 2 * block_floats(p);
+}
+
 /* W^T dy of a block of columns; of the rows whose delta has another W, by that one. */
 static void multiply(struct train_pass *p, const struct linear_backward *l, int which, int block, float *to,
                      const struct worker *w)
 {
     const struct linear *layer = layer_at(l, which);
-    float *scratch = p->workers[w->index].widened, *all = p->workers[w->index].block + 2 * block_floats(p);
+    float *scratch = p->workers[w->index].widened, *all = third_block(p, &p->workers[w->index]);
     if (l->base[which].tokens > 0)
         backward_block(&layer->weight, &layer->packed, block, &l->base[which], to, LINEAR_ROWS, scratch);
     for (int i = 0; l->own[which].tokens > 0 && i < l->runs->count; i++) {
@@ -222,27 +228,73 @@ static void multiply(struct train_pass *p, const struct linear_backward *l, int 
     }
 }
 
-/* What one layer's low-rank part adds to a block of the input's gradient, and the gradient of A. */
-static void add_low(struct train_pass *p, const struct linear_backward *l, const struct pass_run *run,
-                    int which, int first, int count, float *to, const struct worker *w)
+/* ---- the low-rank part of a block ---- */
+
+/* Columns of the input of one layer that has a low-rank part. */
+struct columns {
+    const struct linear *layer;
+    int which, first, count;
+};
+
+static bool is_dropped(const struct linear_backward *l, const struct pass_run *run)
 {
-    const struct linear *layer = layer_at(l, which);
-    const struct lowrank *part = delta_at(run->delta, layer->site);
-    const struct train_site *site = pass_site(run, layer->site);
-    const float *u = low_at(p->low, run->begin, which);
-    int in = layer->weight.cols, tokens = run->end - run->begin;
-    if (part && l->wants_dx)
-        low_backward_inputs(part, in, first, count, u, LOW_STRIDE, tokens,
-                            row_at(to, run->begin, LINEAR_ROWS), LINEAR_ROWS, p->workers[w->index].low);
-    if (site)
-        backward_outer(pass_gradient(run, site->a) + first, in, u, LOW_STRIDE, site->rank,
-                       row_at(l->input.x, run->begin, in) + first, in, count, tokens);
+    return l->input.rows.dropout && l->input.rows.dropout[run->begin].share > 0;
+}
+
+/* The columns of rows of x as the part reads them, or of its gradient as it goes on, to out [rows,
+ * LINEAR_ROWS]. */
+static void drop(const struct linear_backward *l, const struct pass_run *run, const struct columns *c,
+                 const float *x, int stride, float *out)
+{
+    for (int t = run->begin; t < run->end; t++)
+        dropout_row(&l->input.rows.dropout[t], c->layer->site, c->first, c->count, row_at(x, t, stride),
+                    row_at(out, t, LINEAR_ROWS));
+}
+
+/* to += A^T u of a run's rows. */
+static void add_low(struct train_pass *p, const struct linear_backward *l, const struct pass_run *run,
+                    const struct columns *c, float *to, const struct pass_worker *own)
+{
+    const struct lowrank *part = delta_at(run->delta, c->layer->site);
+    bool dropped = is_dropped(l, run);
+    int tokens = run->end - run->begin;
+    float *sum = dropped ? third_block(p, own) : to;
+    if (!part)
+        return;
+    if (dropped)
+        memset(row_at(sum, run->begin, LINEAR_ROWS), 0, (size_t)tokens * LINEAR_ROWS * sizeof *sum);
+    low_backward_inputs(part, c->layer->weight.cols, c->first, c->count, low_at(p->low, run->begin, c->which),
+                        LOW_STRIDE, tokens, row_at(sum, run->begin, LINEAR_ROWS), LINEAR_ROWS, own->low);
+    if (!dropped)
+        return;
+    drop(l, run, c, sum, LINEAR_ROWS, sum);
+    for (int t = run->begin; t < run->end; t++)
+        vector_add(row_at(to, t, LINEAR_ROWS), row_at(sum, t, LINEAR_ROWS), c->count);
+}
+
+static void add_a(struct train_pass *p, const struct linear_backward *l, const struct pass_run *run,
+                  const struct columns *c, const struct pass_worker *own)
+{
+    const struct train_site *site = pass_site(run, c->layer->site);
+    int in = c->layer->weight.cols, stride = in;
+    const float *x = l->input.x + c->first;
+    if (!site)
+        return;
+    if (is_dropped(l, run)) {
+        drop(l, run, c, x, in, third_block(p, own));
+        x = third_block(p, own);
+        stride = LINEAR_ROWS;
+    }
+    backward_outer(pass_gradient(run, site->a) + c->first, in, low_at(p->low, run->begin, c->which),
+                   LOW_STRIDE, site->rank, row_at(x, run->begin, stride), stride, c->count,
+                   run->end - run->begin);
 }
 
 float *linear_backward_inputs(struct train_pass *p, const struct linear_backward *l, int block,
                               const struct worker *w)
 {
-    float *sum = p->workers[w->index].block, *next = sum + block_floats(p);
+    const struct pass_worker *own = &p->workers[w->index];
+    float *sum = own->block, *next = sum + block_floats(p);
     int cols = layer_at(l, 0)->weight.cols, first = linear_block_row(block),
         count = cols - first < LINEAR_ROWS ? cols - first : LINEAR_ROWS;
     for (int which = 0; which < l->input.count; which++) {
@@ -250,8 +302,12 @@ float *linear_backward_inputs(struct train_pass *p, const struct linear_backward
         gate_pass(p->gate);
         if (l->wants_dx)
             multiply(p, l, which, block, to, w);
-        for (int i = 0; i < l->runs->count; i++)
-            add_low(p, l, run_at(l, i), which, first, count, to, w);
+        for (int i = 0; i < l->runs->count; i++) {
+            const struct columns c = {layer_at(l, which), which, first, count};
+            if (l->wants_dx)
+                add_low(p, l, run_at(l, i), &c, to, own);
+            add_a(p, l, run_at(l, i), &c, own);
+        }
         for (int t = 0; l->wants_dx && which > 0 && t < l->runs->rows; t++)
             vector_add(row_at(sum, t, LINEAR_ROWS), row_at(next, t, LINEAR_ROWS), count);
     }

@@ -28,6 +28,7 @@ struct pass_batch {
     int32_t *token, *position;
     struct kv_sequence **sequence;
     const struct delta **delta;
+    struct dropout *dropout;
     uint8_t *want; /* whose logits are wanted: in the head's turn alone */
     struct batch batch;
 };

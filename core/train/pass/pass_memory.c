@@ -70,6 +70,7 @@ static void lay_batch(struct pass_batch *b, struct walk *w, size_t tokens)
     b->position = carve(w, tokens, sizeof *b->position);
     b->sequence = carve(w, tokens, sizeof *b->sequence);
     b->delta = carve(w, tokens, sizeof *b->delta);
+    b->dropout = carve(w, tokens, sizeof *b->dropout);
     b->want = carve(w, tokens, sizeof *b->want);
 }
 
