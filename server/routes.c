@@ -31,6 +31,12 @@ static const struct route routes[] = {
      PLACE_DISK, QUERY_TENANT, 0, route_files_config},
     {"GET", "/adapters/{name}/versions/{version}/files/adapter_model.safetensors", ROLE_TENANT, BODY_NONE,
      PLACE_DISK, QUERY_TENANT, 0, route_files_weights},
+    {"GET", "/adapters/{name}/versions/{version}/files/tokenizer_config.json", ROLE_TENANT, BODY_NONE,
+     PLACE_DISK, QUERY_TENANT, 0, route_files_settings},
+    {"GET", "/adapters/{name}/versions/{version}/files/chat_template.jinja", ROLE_TENANT, BODY_NONE,
+     PLACE_DISK, QUERY_TENANT, 0, route_files_settings},
+    {"GET", "/adapters/{name}/versions/{version}/files/generation_config.json", ROLE_TENANT, BODY_NONE,
+     PLACE_DISK, QUERY_TENANT, 0, route_files_settings},
 
     {"POST", "/tenants", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, 0, route_tenants_create},
     {"GET", "/tenants", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, 0, route_tenants_list},

@@ -266,8 +266,10 @@ int server_open(struct server *s, struct err *e)
     if (open_registry(s, e) != 0 || open_engine(s, e) != 0 || other_base_settle(s, e) != 0)
         return -1;
     s->loader = (struct version_loader){s->registry, s->model};
+    s->settings_base = (struct settings_base){s->model, s->tokenizer, s->chat, s->config.no_generation};
     if (version_loader_cache(&s->cache, &s->loader, s->config.adapter_bytes, e) != 0 ||
-        open_turns(s, e) != 0 || jobs_new(&s->disk_jobs, "disk", DISK_THREADS, JOBS_WAITING_MAX, e) != 0)
+        settings_cache_new(&s->settings, s->registry, &s->settings_base, e) != 0 || open_turns(s, e) != 0 ||
+        jobs_new(&s->disk_jobs, "disk", DISK_THREADS, JOBS_WAITING_MAX, e) != 0)
         return -1;
     if (ratelimit_new(&s->ratelimit, e) != 0 || usage_new(&s->usage, write_usage, s->registry, e) != 0)
         return -1;
@@ -295,6 +297,7 @@ void server_close(struct server *s)
     registry_close(s->registry);
     if (s->tokenizer)
         tokenizer_close(s->tokenizer);
+    settings_cache_free(s->settings);
     chat_close(s->chat);
     grammars_free(s->grammars);
     if (s->model)

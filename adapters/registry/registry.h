@@ -133,6 +133,7 @@ struct publish {
     int64_t parameters;
     double proof_max, proof_mean;
     const struct version_proof *proof; /* what else shows its effect; NULL: nothing is known */
+    const struct buf *settings;        /* as settings_files_encode makes them; NULL: none */
 };
 /* Move the blobs into place and commit the row; 0 only once both are on disk. "quota_exceeded" when the
  * tenant may not have more. The same content again under the same name gives the version that is there,
@@ -222,6 +223,9 @@ MUST_USE int registry_version_find(struct registry *r, uint32_t tenant, const ch
  * zero-initialized; the caller's proof_fini, also after an error. */
 MUST_USE int registry_version_proof(struct registry *r, const struct version *v, bool all,
                                     struct version_proof *out, struct err *e);
+/* The settings that came with a version, as they were published; appended. Nothing where it has none. */
+MUST_USE int registry_version_settings(struct registry *r, const struct version *v, struct buf *out,
+                                       struct err *e);
 /* Open a version's blobs for reading. Error "adapter_broken" when one is missing. Works on deleted versions,
  * too: a reference keeps the files. */
 MUST_USE int registry_open_blobs(struct registry *r, const struct version *v, int *config_fd, int *weights_fd,

@@ -7,6 +7,7 @@
 #include "adapters/registry/registry_private.h"
 #include "adapters/registry/staged.h"
 #include "adapters/blobs/version.h"
+#include "adapters/types/settings_files.h"
 #include "core/system/clock.h"
 
 /* ---- a new version ---- */
@@ -52,6 +53,8 @@ static struct version *make_version(const struct publication *n, const struct st
     strcpy(values.tenant_id, n->tenant->id);
     strcpy(values.name, p->name);
     hex_encode(p->digest, SHA256_BYTES, values.digest);
+    if (p->settings)
+        settings_files_digest(p->settings, values.settings);
     values.config_blob = staged_digest(s, STAGED_CONFIG);
     values.weights_blob = staged_digest(s, STAGED_WEIGHTS);
     return version_new(&values);
@@ -116,6 +119,8 @@ static int write_rows(struct publication *n, struct registry *r, const struct pu
     if (n->demoted && store_version_deactivate_all(store, a->number, e) != 0)
         return -1;
     if (n->activated && registry_note_activation(r, a, n->version->digest, e) != 0)
+        return -1;
+    if (p->settings && store_settings_put(store, n->version->settings, p->settings, e) != 0)
         return -1;
     if (write_version(n, r, e) != 0)
         return -1;

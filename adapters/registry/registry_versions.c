@@ -293,6 +293,16 @@ int registry_version_proof(struct registry *r, const struct version *v, bool all
     return result;
 }
 
+int registry_version_settings(struct registry *r, const struct version *v, struct buf *out, struct err *e)
+{
+    if (!v->settings[0])
+        return 0;
+    pthread_mutex_lock(&r->writer);
+    int result = store_settings_get(r->store, v->settings, out, e);
+    writer_end(r);
+    return result;
+}
+
 /* ---- changing ---- */
 
 int registry_adapter_change(struct registry *r, uint32_t tenant, const char *name,

@@ -13,6 +13,8 @@ struct job { /* what each step borrows */
     const struct model *model;
     struct staged *staged;
     const struct upload *upload;
+    struct buf settings;           /* owned: as the registry keeps them; empty: there are none */
+    uint8_t version[SHA256_BYTES]; /* of weights and settings */
 };
 
 /* All that is found out about its effect. */
@@ -33,7 +35,9 @@ static int publish(const struct job *j, const struct peft_info *info, const stru
                         .proof_max = effect->logits.max_change,
                         .proof_mean = effect->logits.mean_change,
                         .proof = &effect->proof};
-    memcpy(p.digest, info->version, sizeof p.digest);
+    if (j->settings.length)
+        p.settings = &j->settings;
+    memcpy(p.digest, j->version, sizeof p.digest);
     return registry_publish(j->registry, j->staged, &p, out, created, e);
 }
 
@@ -78,7 +82,7 @@ static int accept_new(const struct job *j, const struct peft *p, struct upload_r
     struct delta *d;
     struct effect effect = {0};
     uint64_t bytes = staged_bytes(j->staged, STAGED_CONFIG) + staged_bytes(j->staged, STAGED_WEIGHTS);
-    hex_encode(peft_info(p)->version, SHA256_BYTES, digest);
+    hex_encode(j->version, SHA256_BYTES, digest);
     if (registry_quota_check(j->registry, j->upload->tenant, j->upload->name, digest, bytes, e) != 0 ||
         delta_new(&d, j->model, peft_source(p), e) != 0)
         return -1;
@@ -96,12 +100,12 @@ static int accept_new(const struct job *j, const struct peft *p, struct upload_r
 
 /* Content that is there already, under this name and in good health, was proved then. -1: it is not, or no
  * longer. */
-static int accept_present(const struct job *j, const struct peft_info *info, const struct version **out)
+static int accept_present(const struct job *j, const struct version **out)
 {
     char reference[NAME_MAX_BYTES + 1 + SHA256_HEX + 1], digest[SHA256_HEX + 1];
     const struct version *v;
     struct err ignored;
-    hex_encode(info->version, sizeof info->version, digest);
+    hex_encode(j->version, sizeof j->version, digest);
     stpcpy(stpcpy(stpcpy(reference, j->upload->name), "@"), digest);
     if (registry_resolve(j->registry, j->upload->tenant, reference, &v, &ignored) != 0)
         return -1;
@@ -115,6 +119,38 @@ static int accept_present(const struct job *j, const struct peft_info *info, con
     }
     version_unref(v);
     return registry_activate(j->registry, j->upload->tenant, j->upload->name, digest, out, &ignored);
+}
+
+/* ---- settings ---- */
+
+/* As they are kept, where they change anything. */
+static int read_settings(struct job *j, struct warnings *w, struct err *e)
+{
+    const struct upload *u = j->upload;
+    struct settings *s;
+    if (!u->settings || !settings_files_any(u->settings))
+        return 0;
+    if (settings_new(&s, u->settings_base, u->settings, w, e) != 0)
+        return -1;
+    bool changed = !settings_are_base(s, u->settings_base);
+    settings_unref(s);
+    return changed ? settings_files_encode(u->settings, &j->settings, e) : 0;
+}
+
+/* That of the weights; with settings, the SHA-256 of it and theirs, as lines of hexadecimal digits. */
+static void find_version(struct job *j, const uint8_t weights[SHA256_BYTES])
+{
+    char line[2 * (SHA256_HEX + 1) + 1];
+    struct sha256 hash;
+    memcpy(j->version, weights, sizeof j->version);
+    if (!j->settings.length)
+        return;
+    hex_encode(weights, SHA256_BYTES, line);
+    settings_files_digest(&j->settings, line + SHA256_HEX + 1);
+    line[SHA256_HEX] = line[sizeof line - 2] = '\n';
+    sha256_init(&hash);
+    sha256_update(&hash, line, sizeof line - 1);
+    sha256_final(&hash, j->version);
 }
 
 /* ---- GGUF ---- */
@@ -148,6 +184,26 @@ static int convert(struct job *j, struct err *e)
     return 0;
 }
 
+static int accept_peft(struct job *j, struct peft *p, struct upload_result *out, struct err *e)
+{
+    *out = (struct upload_result){.created = false};
+    if (read_settings(j, peft_warnings(p), e) != 0)
+        return -1;
+    find_version(j, peft_info(p)->version);
+    int result = j->upload->proof_prompt ? -1 : accept_present(j, &out->version);
+    if (result != 0)
+        result = accept_new(j, p, out, e);
+    if (result == 0 && !out->created &&
+        registry_version_proof(j->registry, out->version, false, &out->proof, e) != 0) {
+        proof_fini(&out->proof);
+        version_unref(out->version);
+        result = -1;
+    }
+    if (result == 0)
+        warnings_move(&out->warnings, peft_warnings(p));
+    return result;
+}
+
 static int accept(struct job *j, struct upload_result *out, struct err *e)
 {
     struct peft *p;
@@ -159,18 +215,7 @@ static int accept(struct job *j, struct upload_result *out, struct err *e)
         peft_load(&p, j->model, staged_fd(j->staged, STAGED_CONFIG), staged_fd(j->staged, STAGED_WEIGHTS),
                   j->upload->allow_no_effect ? PEFT_ALLOW_NO_EFFECT : 0, e) != 0)
         return -1;
-    *out = (struct upload_result){.created = false};
-    int result = j->upload->proof_prompt ? -1 : accept_present(j, peft_info(p), &out->version);
-    if (result != 0)
-        result = accept_new(j, p, out, e);
-    if (result == 0 && !out->created &&
-        registry_version_proof(j->registry, out->version, false, &out->proof, e) != 0) {
-        proof_fini(&out->proof);
-        version_unref(out->version);
-        result = -1;
-    }
-    if (result == 0)
-        warnings_move(&out->warnings, peft_warnings(p));
+    int result = accept_peft(j, p, out, e);
     peft_free(p);
     return result;
 }
@@ -181,5 +226,6 @@ int upload_accept(struct registry *r, struct cache *c, struct engine *g, const s
     struct job j = {.registry = r, .cache = c, .engine = g, .model = m, .staged = staged, .upload = u};
     int result = convert(&j, e) == 0 ? accept(&j, out, e) : -1;
     staged_free(j.staged);
+    buf_fini(&j.settings);
     return result;
 }

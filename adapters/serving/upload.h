@@ -3,6 +3,7 @@
 #pragma once
 #include "adapters/serving/cache.h"
 #include "adapters/registry/registry.h"
+#include "adapters/serving/settings.h"
 #include "adapters/types/warnings.h"
 #include "core/engine/engine.h"
 #include "core/tokenizer/tokenizer.h"
@@ -13,6 +14,10 @@ struct upload {
     bool activate, allow_no_effect;
     const char *proof_prompt; /* base and adapter answer it, and the answers are kept; NULL: none do */
     const struct tokenizer *tokenizer; /* where there is a prompt */
+    /* What came beside the weights, and what it is read on; NULL: nothing did. Settings that change nothing
+     * on this base are no part of the version. */
+    const struct settings_files *settings;
+    const struct settings_base *settings_base;
 };
 
 struct upload_result {

@@ -44,7 +44,7 @@ int store_adapter_delete(struct store *s, int64_t number, struct err *e)
 {
     struct query q = query_start(s->database, DELETE);
     query_bind_integer(&q, number);
-    return query_run(&q, "delete an adapter", e);
+    return query_run(&q, "delete an adapter", e) == 0 ? store_settings_sweep(s, e) : -1;
 }
 
 /* ---- what is said about it ---- */

@@ -139,6 +139,12 @@ typedef int store_other_base_function(void *arg, uint32_t tenant, const char *ad
 MUST_USE int store_base_others(struct store *s, const char *base, store_other_base_function *visit, void *arg,
                                struct err *e);
 
+/* Nothing where they are there; appended, of settings that are there; those that no version has any more,
+ * which deleting versions does by itself. */
+MUST_USE int store_settings_put(struct store *s, const char *digest, const struct buf *files, struct err *e);
+MUST_USE int store_settings_get(struct store *s, const char *digest, struct buf *out, struct err *e);
+MUST_USE int store_settings_sweep(struct store *s, struct err *e);
+
 MUST_USE int store_blob_used(struct store *s, const char *blob, bool *used, struct err *e);
 
 MUST_USE int store_usage_add(struct store *s, const struct usage_row *row,

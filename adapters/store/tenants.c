@@ -71,5 +71,5 @@ int store_tenant_delete(struct store *s, uint32_t number, struct err *e)
 {
     struct query q = query_start(s->database, DELETE);
     query_bind_integer(&q, number);
-    return query_run(&q, "delete a tenant", e);
+    return query_run(&q, "delete a tenant", e) == 0 ? store_settings_sweep(s, e) : -1;
 }

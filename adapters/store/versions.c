@@ -4,12 +4,13 @@
 static const char LIST[] =
     "SELECT a.tenant, a.name, v.digest, v.config_blob, v.weights_blob, v.config_bytes, v.weights_bytes, "
     "v.rank_max,"
-    " v.sites, v.parameters, v.created_ms, v.proof_max, v.proof_mean, v.active, v.canary"
+    " v.sites, v.parameters, v.created_ms, v.proof_max, v.proof_mean, v.active, v.canary, v.settings"
     " FROM versions v JOIN adapters a ON a.number = v.adapter ORDER BY v.number";
 static const char INSERT[] =
     "INSERT INTO versions (adapter, digest, config_blob, weights_blob, config_bytes, weights_bytes, "
     "rank_max, sites,"
-    " parameters, created_ms, proof_max, proof_mean, active) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    " parameters, created_ms, proof_max, proof_mean, active, settings)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 static const char REPLACE_BLOBS[] = "UPDATE versions SET config_blob = ?, weights_blob = ?, config_bytes = ?,"
                                     " weights_bytes = ? WHERE adapter = ? AND digest = ?";
 static const char ACTIVATE[] = "UPDATE versions SET active = 1, canary = 0 WHERE adapter = ? AND digest = ?";
@@ -40,6 +41,7 @@ static int read_row(struct query *q, void *arg, struct err *e)
     values->proof_mean = query_column_real(q);
     values->active = query_column_integer(q) != 0;
     values->canary = (int)query_column_integer(q);
+    query_copy_text(q, values->settings, sizeof values->settings);
     return r->visitor->version(r->arg, &row, e);
 }
 
@@ -70,6 +72,7 @@ int store_version_insert(struct store *s, int64_t adapter, const struct version 
     query_bind_real(&q, v->proof_max);
     query_bind_real(&q, v->proof_mean);
     query_bind_integer(&q, v->active);
+    query_bind_text(&q, v->settings[0] ? v->settings : NULL);
     return query_run(&q, "add a version", e);
 }
 
@@ -127,7 +130,9 @@ int store_version_canary(struct store *s, int64_t adapter, const char *digest, i
 
 int store_version_delete(struct store *s, int64_t adapter, const char *digest, struct err *e)
 {
-    return run_on_version(s, DELETE, adapter, digest, "delete a version", e);
+    if (run_on_version(s, DELETE, adapter, digest, "delete a version", e) != 0)
+        return -1;
+    return store_settings_sweep(s, e);
 }
 
 int store_blob_used(struct store *s, const char *blob, bool *used, struct err *e)

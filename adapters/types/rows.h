@@ -102,6 +102,7 @@ struct version {     /* immutable, reference-counted */
     char tenant_id[NAME_MAX_BYTES + 1];
     char name[NAME_MAX_BYTES + 1];          /* adapter */
     char digest[SHA256_HEX + 1];            /* of the canonical form */
+    char settings[SHA256_HEX + 1];          /* of the files beside the weights; "": there are none */
     const char *config_blob, *weights_blob; /* SHA-256 of the two files; they live as long as `files` */
     struct version_files *files; /* adapters/blobs/retired.h; shared by all objects of this version */
     uint64_t config_bytes, weights_bytes;

@@ -349,9 +349,10 @@ static int upload(struct context *c, const struct client_upload *u, struct err *
     return result;
 }
 
-/* `config` NULL: the weights are a GGUF file. */
+/* `config` NULL: the weights are a GGUF file. `settings`: [CLIENT_SETTINGS], each NULL where there is none.
+ */
 static int upload_files(struct context *c, const struct args *a, const char *config, const char *weights,
-                        struct err *e)
+                        char *const settings[], struct err *e)
 {
     char name[NAME_MAX + 1];
     struct progress p;
@@ -366,22 +367,43 @@ static int upload_files(struct context *c, const struct args *a, const char *con
                               .weights_path = weights,
                               .progress = progress_show,
                               .arg = &p};
+    for (int i = 0; i < CLIENT_SETTINGS; i++)
+        u.settings_path[i] = settings[i];
     progress_begin(&p);
     return upload(c, &u, e);
+}
+
+/* Those that the directory has. */
+static int find_settings(const struct args *a, char *out[], struct err *e)
+{
+    struct stat s;
+    for (int i = 0; i < CLIENT_SETTINGS && !args_get(a, "--no-settings"); i++) {
+        out[i] = file_join(a->operand[0], client_settings_names[i]);
+        if (!out[i])
+            return err_memory(e);
+        if (stat(out[i], &s) == 0 && S_ISREG(s.st_mode))
+            continue;
+        free(out[i]);
+        out[i] = NULL;
+    }
+    return 0;
 }
 
 int adapters_upload(struct context *c, const struct args *a, struct err *e)
 {
     const char *path = a->operand[0];
+    char *settings[CLIENT_SETTINGS] = {NULL};
     if (is_gguf(path))
-        return upload_files(c, a, NULL, path, e);
+        return upload_files(c, a, NULL, path, settings, e);
     char *config = file_join(path, "adapter_config.json");
     char *weights = file_join(path, "adapter_model.safetensors");
     int result = -1;
     if (!config || !weights)
         err_memory(e);
-    else if (check_directory(path, config, weights, e) == 0)
-        result = upload_files(c, a, config, weights, e);
+    else if (check_directory(path, config, weights, e) == 0 && find_settings(a, settings, e) == 0)
+        result = upload_files(c, a, config, weights, settings, e);
+    for (int i = 0; i < CLIENT_SETTINGS; i++)
+        free(settings[i]);
     free(config);
     free(weights);
     return result;

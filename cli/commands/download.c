@@ -1,7 +1,8 @@
-/* Download an adapter: the very files that were uploaded, each compared with its SHA-256, and both in their
- * places or neither. */
+/* Download an adapter: the very files that were uploaded, each compared with its SHA-256, and all in their
+ * places or none. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,11 +15,15 @@
 #include "core/system/file.h"
 #include "core/base/sha256.h"
 
-enum { FILES = 2, NAME_BYTES = 64 };
+/* The first two are always there, the others where the adapter brought them. */
+enum { FILES = 5, NAME_BYTES = 64 };
 
-static const char *const file_names[FILES] = {"adapter_config.json", "adapter_model.safetensors"};
+static const char *const file_names[FILES] = {"adapter_config.json", "adapter_model.safetensors",
+                                              "tokenizer_config.json", "chat_template.jinja",
+                                              "generation_config.json"};
 
 struct file {
+    bool wanted;
     char temporary[NAME_BYTES + 24]; /* in the directory; "": none */
     const char *sha256;              /* borrowed from the answer */
     uint64_t bytes, received;
@@ -30,7 +35,7 @@ struct download {
     struct context *context;
     const char *name, *tenant, *version; /* version: all 64 digits */
     int directory_fd, force;
-    struct file file[FILES];
+    struct file file[FILES], *current;
     struct progress progress;
     uint64_t total, done;
 };
@@ -51,24 +56,35 @@ static const json_t *find_active(const json_t *adapter, struct err *e)
     return NULL;
 }
 
-static int read_files(struct download *d, const json_t *version, struct err *e)
+static bool is_digest(const char *hex)
 {
-    const json_t *files = json_object_get(version, "files");
     uint8_t bytes[SHA256_BYTES];
-    d->version = path_digits(json_string_value(json_object_get(version, "version")));
-    for (size_t i = 0; i < FILES; i++) {
-        const json_t *entry = json_array_get(files, i);
-        const char *name = json_string_value(json_object_get(entry, "name"));
+    return hex && hex_decode(hex, bytes, sizeof bytes) == 0;
+}
+
+static void read_file(struct download *d, const json_t *entry)
+{
+    const char *name = json_string_value(json_object_get(entry, "name"));
+    for (size_t i = 0; i < FILES && name; i++) {
+        if (strcmp(name, file_names[i]) != 0 || d->file[i].wanted)
+            continue;
         d->file[i].sha256 = json_string_value(json_object_get(entry, "sha256"));
         d->file[i].bytes = (uint64_t)json_integer_value(json_object_get(entry, "bytes"));
+        d->file[i].wanted = is_digest(d->file[i].sha256);
         d->total += d->file[i].bytes;
-        if (!name || strcmp(name, file_names[i]) != 0 || !d->file[i].sha256 ||
-            hex_decode(d->file[i].sha256, bytes, sizeof bytes) != 0 || !d->version ||
-            hex_decode(d->version, bytes, sizeof bytes) != 0)
-            return err_set(e, "not_an_adapter", "%s answered with something that is no adapter",
-                           client_url(d->context->client));
     }
-    return 0;
+}
+
+static int read_files(struct download *d, const json_t *version, struct err *e)
+{
+    const json_t *entry;
+    size_t i;
+    d->version = path_digits(json_string_value(json_object_get(version, "version")));
+    json_array_foreach(json_object_get(version, "files"), i, entry) read_file(d, entry);
+    if (is_digest(d->version) && d->file[0].wanted && d->file[1].wanted)
+        return 0;
+    return err_set(e, "not_an_adapter", "%s answered with something that is no adapter",
+                   client_url(d->context->client));
 }
 
 /* ---- the files ---- */
@@ -76,7 +92,7 @@ static int read_files(struct download *d, const json_t *version, struct err *e)
 static int take(void *arg, const char *data, size_t length, struct err *e)
 {
     struct download *d = arg;
-    struct file *f = d->file[1].fd >= 0 ? &d->file[1] : &d->file[0];
+    struct file *f = d->current;
     if (length > f->bytes - f->received)
         return err_set(e, "file_damaged", "more bytes came than the %llu that were announced",
                        (unsigned long long)f->bytes);
@@ -123,6 +139,7 @@ static int fetch(struct download *d, size_t i, struct err *e)
         return err_errno(e, "cannot create a file in the directory");
     }
     sha256_init(&f->hash);
+    d->current = f;
     int result = file_path(d, i, &path, e);
     if (result == 0)
         result = client_fetch(d->context->client, path.data, take, d, e);
@@ -140,7 +157,7 @@ static int check_free(const struct download *d, struct err *e)
 {
     struct stat s;
     for (size_t i = 0; i < FILES && !d->force; i++)
-        if (fstatat(d->directory_fd, file_names[i], &s, AT_SYMLINK_NOFOLLOW) == 0)
+        if (d->file[i].wanted && fstatat(d->directory_fd, file_names[i], &s, AT_SYMLINK_NOFOLLOW) == 0)
             return exists(file_names[i], e);
     return 0;
 }
@@ -158,11 +175,12 @@ static int place(struct download *d, size_t i, struct err *e)
 
 static int place_all(struct download *d, struct err *e)
 {
-    if (place(d, 0, e) != 0)
-        return -1;
-    if (place(d, 1, e) != 0) {
-        if (!d->force)
-            unlinkat(d->directory_fd, file_names[0], 0);
+    for (size_t i = 0; i < FILES; i++) {
+        if (!d->file[i].wanted || place(d, i, e) == 0)
+            continue;
+        while (i-- > 0 && !d->force)
+            if (d->file[i].wanted)
+                unlinkat(d->directory_fd, file_names[i], 0);
         return -1;
     }
     return fsync(d->directory_fd) == 0 ? 0 : err_errno(e, "cannot sync the directory");
@@ -178,7 +196,9 @@ static int fetch_all(struct download *d, const char *directory, struct err *e)
     if (check_free(d, e) != 0)
         return -1;
     progress_begin(&d->progress);
-    int result = fetch(d, 0, e) == 0 && fetch(d, 1, e) == 0 ? 0 : -1;
+    int result = 0;
+    for (size_t i = 0; i < FILES && result == 0; i++)
+        result = d->file[i].wanted ? fetch(d, i, e) : 0;
     progress_end(&d->progress);
     return result == 0 ? place_all(d, e) : -1;
 }
@@ -207,6 +227,7 @@ static int download(struct download *d, const struct args *a, const json_t *vers
     return 0;
 }
 
+/* `wanted` NULL: the version that is active. */
 static int show_and_download(struct download *d, const struct args *a, const char *wanted, struct err *e)
 {
     struct buf path = {0};
@@ -218,7 +239,11 @@ static int show_and_download(struct download *d, const struct args *a, const cha
     buf_fini(&path);
     if (result != 0)
         return -1;
-    result = download(d, a, wanted ? answer.json : find_active(answer.json, e), e);
+    const json_t *version = wanted ? answer.json : find_active(answer.json, e);
+    bool more = !wanted && json_is_string(json_object_get(version, "settings"));
+    /* The list of versions names the two files of each that are always there. */
+    result = more ? show_and_download(d, a, path_digits(json_string_value(json_object_get(version, "version"))), e)
+                  : download(d, a, version, e);
     answer_fini(&answer);
     return result;
 }
@@ -233,8 +258,9 @@ int versions_download(struct context *c, const struct args *a, struct err *e)
                          .name = name,
                          .tenant = args_get(a, "--tenant"),
                          .directory_fd = -1,
-                         .force = args_get(a, "--force") != NULL,
-                         .file = {{.fd = -1}, {.fd = -1}}};
+                         .force = args_get(a, "--force") != NULL};
+    for (size_t i = 0; i < FILES; i++)
+        d.file[i].fd = -1;
     interrupt_catch();
     int result = show_and_download(&d, a, version, e);
     download_fini(&d);

@@ -374,6 +374,19 @@ static int add_file(curl_mime *form, const char *name, const char *filename, con
                : -1;
 }
 
+const char *const client_settings_names[CLIENT_SETTINGS] = {"tokenizer_config.json", "chat_template.jinja",
+                                                            "generation_config.json"};
+
+static int add_settings(curl_mime *form, const struct client_upload *u)
+{
+    static const char *const parts[CLIENT_SETTINGS] = {"tokenizer_config", "chat_template",
+                                                       "generation_config"};
+    for (int i = 0; i < CLIENT_SETTINGS; i++)
+        if (u->settings_path[i] && add_file(form, parts[i], client_settings_names[i], u->settings_path[i]))
+            return -1;
+    return 0;
+}
+
 int client_upload(struct client *c, const struct client_upload *u, struct answer *a, struct err *e)
 {
     struct transfer t = {.client = c, .answer = a, .e = e};
@@ -385,7 +398,7 @@ int client_upload(struct client *c, const struct client_upload *u, struct answer
     if (!form || add_text(form, "tenant", u->tenant) || add_text(form, "name", u->name) ||
         add_text(form, "proof_prompt", u->proof_prompt) ||
         add_text(form, "activate", u->no_activate ? "false" : NULL) ||
-        add_text(form, "allow_no_effect", u->allow_no_effect ? "true" : NULL) ||
+        add_text(form, "allow_no_effect", u->allow_no_effect ? "true" : NULL) || add_settings(form, u) ||
         (u->config_path && add_file(form, "config", "adapter_config.json", u->config_path)) ||
         add_file(form, "weights", u->config_path ? "adapter_model.safetensors" : "adapter.gguf",
                  u->weights_path)) {

@@ -46,11 +46,16 @@ MUST_USE int client_stream(struct client *c, const char *path, const json_t *bod
 MUST_USE int client_fetch(struct client *c, const char *path, client_on_data *on_data, void *arg,
                           struct err *e);
 
+/* Files beside the weights that say how an adapter is talked to: how each is called in a directory. */
+enum { CLIENT_SETTINGS = 3 };
+extern const char *const client_settings_names[CLIENT_SETTINGS];
+
 struct client_upload {
     const char *tenant, *name; /* tenant may be NULL */
     const char *proof_prompt;  /* may be NULL */
     bool no_activate, allow_no_effect;
-    const char *config_path, *weights_path; /* config_path NULL: a GGUF file, which needs none */
+    const char *config_path, *weights_path;     /* config_path NULL: a GGUF file, which needs none */
+    const char *settings_path[CLIENT_SETTINGS]; /* NULL: there is none */
     void (*progress)(void *arg, uint64_t sent, uint64_t total); /* may be NULL */
     void *arg;
 };

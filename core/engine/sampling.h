@@ -30,6 +30,8 @@ struct sampling {
     int bias_count;
     const int32_t *stop_tokens; /* [stop_token_count]: they end the run as the model's end tokens do */
     int stop_token_count;
+    const int32_t *end_tokens; /* [end_token_count]: in the place of the model's end tokens; NULL: these */
+    int end_token_count;
     struct constraint
         *constraint; /* what the answer has to be; the engine's once it was submitted; NULL: anything */
 };

@@ -58,6 +58,7 @@ static int copy_request(const struct engine *g, struct sequence *q, const struct
     q->request.tokens = tokens;
     q->request.input = input;
     q->request.sampling.biases = NULL;
+    q->request.sampling.end_tokens = NULL;
     q->request.sampling.constraint = NULL; /* until it is submitted */
     q->request.delta = delta_ref(r->delta);
     if (!tokens || !input)
@@ -78,7 +79,9 @@ static int copy_sampling(const struct engine *g, struct sequence *q, const struc
                          struct err *e)
 {
     /* A text that has to be something has to end, too. */
-    int eos = how->ignore_eos && !how->constraint ? 0 : g->info->eos_count;
+    const int32_t *own = how->end_tokens ? how->end_tokens : g->info->eos;
+    int count = how->end_tokens ? how->end_token_count : g->info->eos_count,
+        eos = how->ignore_eos && !how->constraint ? 0 : count;
     size_t biases = (size_t)how->bias_count, stops = (size_t)how->stop_token_count;
     struct sampling_bias *bias = malloc((biases + 1) * sizeof *bias);
     q->request.sampling.biases = bias;
@@ -87,7 +90,7 @@ static int copy_sampling(const struct engine *g, struct sequence *q, const struc
         return err_memory(e);
     if (biases)
         memcpy(bias, how->biases, biases * sizeof *bias);
-    memcpy(q->ends, g->info->eos, (size_t)eos * sizeof *q->ends);
+    memcpy(q->ends, own, (size_t)eos * sizeof *q->ends);
     if (stops)
         memcpy(q->ends + eos, how->stop_tokens, stops * sizeof *q->ends);
     q->end_count = eos + how->stop_token_count;

@@ -67,15 +67,22 @@ static int read_fields(const json_t *root, struct generation *g, struct err *e)
     return 0;
 }
 
-int generation_read(struct generation *out, const char *directory, struct err *e)
+int generation_parse(struct generation *out, const json_t *root, struct err *e)
 {
     struct generation g = generation_none();
+    if (read_fields(root, &g, e) != 0)
+        return -1;
+    *out = g;
+    return 0;
+}
+
+int generation_read(struct generation *out, const char *directory, struct err *e)
+{
     json_t *root;
     if (json_file_read(&file, directory, false, &root, e) != 0)
         return -1;
-    int result = root ? read_fields(root, &g, e) : 0;
+    *out = generation_none();
+    int result = root ? generation_parse(out, root, e) : 0;
     json_decref(root);
-    if (result == 0)
-        *out = g;
     return result;
 }

@@ -1,6 +1,7 @@
 /* generation_config.json: how the model's makers would have its tokens chosen where a request says nothing.
  * Plain data. What else stands in the file is passed over; its end tokens are the config's (config.h). */
 #pragma once
+#include <jansson.h>
 #include <math.h>
 
 #include "core/base/err.h"
@@ -20,5 +21,7 @@ static inline double generation_or(double said, double otherwise)
 /* No file: nothing is said. Errors: "model_malformed" where a value is none that could be used;
  * "io_error". */
 MUST_USE int generation_read(struct generation *out, const char *directory, struct err *e);
+/* The same of the file's content. */
+MUST_USE int generation_parse(struct generation *out, const json_t *root, struct err *e);
 /* Nothing is said. */
 struct generation generation_none(void);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/sha256.h"
 #include "core/format/json_file.h"
 #include "core/system/file.h"
 #include "core/template/template.h"
@@ -15,8 +16,10 @@ enum {
 };
 
 struct chat {
-    struct template *template; /* owned; NULL: see problem */
-    json_t *variables;         /* owned: those that are the same in each prompt */
+    struct template *template;    /* NULL: see problem */
+    bool borrowed;                /* it is another chat's; otherwise owned */
+    uint8_t digest[SHA256_BYTES]; /* of its text; zeros: there is none */
+    json_t *variables;            /* owned: those that are the same in each prompt */
     struct err problem;
 };
 
@@ -110,6 +113,10 @@ static const json_t *find_template(const json_t *config)
 /* Whatever is wrong with the template itself is kept for those who send messages. */
 static int compile(struct chat *c, const char *text, size_t length, struct err *e)
 {
+    struct sha256 hash;
+    sha256_init(&hash);
+    sha256_update(&hash, text, length);
+    sha256_final(&hash, c->digest);
     if (template_new(&c->template, text, length, &c->problem) == 0)
         return 0;
     if (strcmp(c->problem.code, "chat_template_unsupported") == 0)
@@ -118,22 +125,26 @@ static int compile(struct chat *c, const char *text, size_t length, struct err *
     return -1;
 }
 
+/* That of the field of tokenizer_config.json. */
+static int compile_field(struct chat *c, const json_t *template, struct err *e)
+{
+    if (json_is_string(template))
+        return compile(c, json_string_value(template), json_string_length(template), e);
+    err_set(&c->problem, "chat_template_unsupported", "%s",
+            template && !json_is_null(template)
+                ? "the model's chat template is neither a text nor a list with a \"default\""
+                : "the model has no chat template");
+    return 0;
+}
+
 static int open_template(struct chat *c, const char *directory, const json_t *config, struct err *e)
 {
     struct buf text = {0};
     int result = read_template_file(directory, &text, e);
     if (result == 1)
         result = compile(c, text.data ? text.data : "", text.length, e);
-    else if (result == 0) {
-        const json_t *template = find_template(config);
-        if (json_is_string(template))
-            result = compile(c, json_string_value(template), json_string_length(template), e);
-        else
-            err_set(&c->problem, "chat_template_unsupported", "%s",
-                    template && !json_is_null(template)
-                        ? "the model's chat template is neither a text nor a list with a \"default\""
-                        : "the model has no chat template");
-    }
+    else if (result == 0)
+        result = compile_field(c, find_template(config), e);
     buf_fini(&text);
     return result;
 }
@@ -170,9 +181,56 @@ void chat_close(struct chat *c)
 {
     if (!c)
         return;
-    template_free(c->template);
+    if (!c->borrowed)
+        template_free(c->template);
     json_decref(c->variables);
     free(c);
+}
+
+/* ---- of an adapter ---- */
+
+static int derive_template(struct chat *c, const struct chat *base, const json_t *config, const char *text,
+                           size_t length, struct err *e)
+{
+    const json_t *field = find_template(config);
+    if (text)
+        return compile(c, text, length, e);
+    if (field && !json_is_null(field))
+        return compile_field(c, field, e);
+    c->template = base->template;
+    c->borrowed = true;
+    c->problem = base->problem;
+    memcpy(c->digest, base->digest, sizeof c->digest);
+    return 0;
+}
+
+int chat_derive(struct chat **out, const struct chat *base, const json_t *config, const char *text,
+                size_t length, struct err *e)
+{
+    struct chat *c = calloc(1, sizeof *c);
+    if (!c)
+        return err_memory(e);
+    c->variables = json_copy(base->variables);
+    if (!c->variables || add_tokens(c->variables, config) != 0) {
+        chat_close(c);
+        return err_memory(e);
+    }
+    if (derive_template(c, base, config, text, length, e) != 0) {
+        chat_close(c);
+        return -1;
+    }
+    *out = c;
+    return 0;
+}
+
+bool chat_same(const struct chat *a, const struct chat *b)
+{
+    return memcmp(a->digest, b->digest, sizeof a->digest) == 0 && json_equal(a->variables, b->variables);
+}
+
+const char *chat_special(const struct chat *c, const char *name)
+{
+    return json_string_value(json_object_get(c->variables, name));
 }
 
 const char *chat_problem(const struct chat *c)

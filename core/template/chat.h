@@ -16,7 +16,16 @@ struct chat;
  * error here but in chat_render. Errors: "io_error", "file_too_large", "tokenizer_malformed",
  * "out_of_memory". */
 MUST_USE int chat_open(struct chat **out, const char *directory, struct err *e);
+/* The chat of an adapter that came with its own settings: what they say goes before what `base` has, which
+ * outlives it. `config`: the content of a tokenizer_config.json, or NULL; `text`: that of a
+ * chat_template.jinja, which goes before the template in `config`, or NULL. Errors: "out_of_memory". */
+MUST_USE int chat_derive(struct chat **out, const struct chat *base, const json_t *config, const char *text,
+                         size_t length, struct err *e);
+/* Do they make the same prompts? */
+bool chat_same(const struct chat *a, const struct chat *b);
 void chat_close(struct chat *c);
+/* The text of a special token by its name, such as "eos_token"; NULL: there is none. */
+const char *chat_special(const struct chat *c, const char *name);
 /* Why messages are refused: no template, or what is not supported in it; NULL: they are not. */
 const char *chat_problem(const struct chat *c);
 

@@ -22,6 +22,12 @@ json_t *adapter_json_time(int64_t unix_ms)
     return json_string(text);
 }
 
+/* "sha256:..." of the files beside the weights, or null. */
+static json_t *settings(const struct version *v)
+{
+    return v->settings[0] ? json_sprintf("sha256:%s", v->settings) : json_null();
+}
+
 static json_t *proof(const struct version *v)
 {
     return json_pack("{s:f, s:f}", "max_logit_change", v->proof_max, "mean_logit_change", v->proof_mean);
@@ -31,10 +37,10 @@ json_t *adapter_json_upload(const struct version *v)
 {
     char version[VERSION_TEXT_BYTES];
     adapter_json_version_text(v, version);
-    return json_pack("{s:s, s:s, s:s, s:b, s:i, s:i, s:I, s:I, s:o}", "tenant", v->tenant_id, "name", v->name,
-                     "version", version, "active", (int)v->active, "rank_max", v->rank_max, "sites", v->sites,
-                     "parameters", (json_int_t)v->parameters, "bytes", (json_int_t)v->weights_bytes, "proof",
-                     proof(v));
+    return json_pack("{s:s, s:s, s:s, s:b, s:i, s:i, s:I, s:I, s:o, s:o}", "tenant", v->tenant_id, "name",
+                     v->name, "version", version, "active", (int)v->active, "rank_max", v->rank_max, "sites",
+                     v->sites, "parameters", (json_int_t)v->parameters, "bytes", (json_int_t)v->weights_bytes,
+                     "settings", settings(v), "proof", proof(v));
 }
 
 static json_t *file_json(const char *name, uint64_t bytes, const char *blob)
@@ -48,6 +54,26 @@ int adapter_json_add_files(json_t *version, const struct version *v)
         version, "files",
         json_pack("[o, o]", file_json("adapter_config.json", v->config_bytes, v->config_blob),
                   file_json("adapter_model.safetensors", v->weights_bytes, v->weights_blob)));
+}
+
+static int add_file(json_t *version, const char *name, const struct buf *text)
+{
+    struct sha256 hash;
+    uint8_t digest[SHA256_BYTES];
+    char hex[SHA256_HEX + 1];
+    sha256_init(&hash);
+    sha256_update(&hash, text->data, text->length);
+    sha256_final(&hash, digest);
+    hex_encode(digest, sizeof digest, hex);
+    return json_array_append_new(json_object_get(version, "files"), file_json(name, text->length, hex));
+}
+
+int adapter_json_add_settings(json_t *version, const struct settings_files *f)
+{
+    for (int i = 0; i < SETTINGS_FILES; i++)
+        if (f->has[i] && add_file(version, settings_file_names[i], &f->text[i]) != 0)
+            return -1;
+    return 0;
 }
 
 static json_t *norms_json(const struct version_proof *p)
@@ -83,13 +109,13 @@ json_t *adapter_json_version(const struct version *v)
 {
     char version[VERSION_TEXT_BYTES];
     adapter_json_version_text(v, version);
-    return json_pack("{s:s, s:o, s:b, s:s, s:i, s:i, s:I, s:I, s:o}", "version", version, "created",
+    return json_pack("{s:s, s:o, s:b, s:s, s:i, s:i, s:I, s:I, s:o, s:o}", "version", version, "created",
                      adapter_json_time(v->created_ms), "active", (int)v->active, "state",
                      v->broken       ? "broken"
                      : v->other_base ? "base_changed"
                                      : "ready",
                      "rank_max", v->rank_max, "sites", v->sites, "parameters", (json_int_t)v->parameters,
-                     "bytes", (json_int_t)v->weights_bytes, "proof", proof(v));
+                     "bytes", (json_int_t)v->weights_bytes, "settings", settings(v), "proof", proof(v));
 }
 
 int adapter_json_add_metadata(json_t *adapter, const struct metadata *metadata)

@@ -16,6 +16,8 @@ json_t *adapter_json_upload(const struct version *v);  /* the answer to an uploa
 json_t *adapter_json_version(const struct version *v); /* an entry of "versions" */
 /* Add the member "files": what can be downloaded. -1: memory ran out. */
 int adapter_json_add_files(json_t *version, const struct version *v);
+/* And those beside them. -1: out of memory */
+int adapter_json_add_settings(json_t *version, const struct settings_files *f);
 /* Add to the member "proof" what else is known of it, with all norms where they were read. -1: memory ran
  * out. */
 int adapter_json_add_proof(json_t *version, const struct version_proof *p);

@@ -69,6 +69,7 @@ static const struct {
     {"model_not_found", 404},
     {"adapter_expired", 404},
     {"version_not_found", 404},
+    {"file_not_found", 404},
     {"key_not_found", 404},
     {"method_not_allowed", 405},
     {"tenant_exists", 409},

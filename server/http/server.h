@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "adapters/serving/settings.h"
 #include "adapters/serving/version_load.h"
 #include "adapters/registry/registry.h"
 #include "core/engine/engine.h"
@@ -38,6 +39,8 @@ struct server {
     struct registry *registry;
     struct version_loader loader; /* where the cache has them from */
     struct cache *cache;
+    struct settings_base settings_base; /* what adapters' own settings are read on */
+    struct settings_cache *settings;
     struct engine *engine;
     struct gate *gate; /* between the engine and training; NULL: nobody trains */
     struct engine_options engine_options;

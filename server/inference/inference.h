@@ -106,6 +106,7 @@ struct inference {
     struct sampling sampling; /* what it points to is here */
     struct sampling_bias *biases; /* owned */
     int32_t stop_tokens[SAMPLING_STOP_TOKENS_MAX];
+    struct settings *settings; /* owned reference: the adapter's own; NULL: it has none */
     struct stops stops;
     bool stops_special;               /* some have special tokens in them, beside other text */
     struct inference_prompt *prompts; /* owned, [prompt_count]; none for numeric models */
@@ -231,6 +232,9 @@ void inference_structure_fini(struct inference *q);
 
 /* ---- the adapters ---- */
 MUST_USE int inference_resolve(struct inference *q, struct err *e);
+/* Once the body has said who is meant, before its messages and lengths are read: find the versions, by the
+ * dialect's own `resolve`, and the settings of a single one. Errors also: those of settings_cache_get. */
+MUST_USE int inference_settle(struct inference *q, struct err *e);
 /* Calls `ready` exactly once, on this or another thread, with the grammar compiled: with the delta (NULL:
  * bare base; q owns it), or with the error: those of inference_compile_structure, cache_lease and
  * delta_combine, "loader_busy", "overloaded". */

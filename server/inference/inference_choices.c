@@ -324,8 +324,10 @@ static struct engine_request request_of(const struct inference_choice *c, struct
 /* One text each. */
 static int constrain(const struct inference *q, struct engine_request *requests, struct err *e)
 {
+    const struct grammars_ends ends = {q->sampling.end_tokens, q->sampling.end_token_count};
     for (int i = 0; q->structure.guide && i < q->choice_count; i++)
-        if (grammars_constrain(q->structure.guide, &requests[i].sampling.constraint, e) != 0)
+        if (grammars_constrain(q->r->server->grammars, q->structure.guide, &ends,
+                               &requests[i].sampling.constraint, e) != 0)
             return -1;
     return 0;
 }

@@ -28,6 +28,21 @@ int inference_resolve(struct inference *q, struct err *e)
     return 0;
 }
 
+int inference_settle(struct inference *q, struct err *e)
+{
+    if (q->dialect->resolve(q, e) != 0)
+        return -1;
+    if (q->part_count != 1 || !q->r->server->tokenizer)
+        return 0;
+    if (settings_cache_get(q->r->server->settings, q->parts[0].version, &q->settings, e) != 0)
+        return -1;
+    if (q->settings) {
+        q->sampling.end_tokens = q->settings->ends;
+        q->sampling.end_token_count = q->settings->end_count;
+    }
+    return 0;
+}
+
 /* Combinations of all requests together may take as much memory as the adapters do; one always may. */
 static int charge(struct inference *q, struct err *e)
 {
@@ -143,5 +158,6 @@ void inference_lease_fini(struct inference *q)
     for (int i = 0; i < q->part_count; i++)
         version_unref(q->parts[i].version);
     delta_unref(q->combined);
+    settings_unref(q->settings);
     atomic_fetch_sub(&q->r->server->combined_bytes, q->charged_bytes);
 }

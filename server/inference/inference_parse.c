@@ -218,9 +218,9 @@ int inference_parse(struct inference *q, json_t *body, struct err *e)
     static const struct inference_defaults defaults = {
         .max_tokens = INFERENCE_MAX_TOKENS_DEFAULT, .top_p = 1, .repetition_penalty = 1};
     if (fields_known(body, known, e) != 0 || request_body_tenant(q->r, body, e) != 0 ||
-        parse_adapter(q, body, e) != 0 || inference_parse_sampling(q, body, &defaults, e) != 0 ||
-        inference_parse_structure(q, body, e) != 0 || parse_logprobs(q, body, e) != 0 ||
-        parse_affinity(q, body, e) < 0)
+        parse_adapter(q, body, e) != 0 || parse_affinity(q, body, e) < 0 ||
+        inference_parse_sampling(q, body, &defaults, e) != 0 || inference_parse_structure(q, body, e) != 0 ||
+        parse_logprobs(q, body, e) != 0 || inference_settle(q, e) != 0)
         return -1;
     if (parse_content(q, body, e) != 0)
         return -1;

@@ -195,7 +195,8 @@ int inference_parse_messages(struct inference *q, json_t *body, struct err *e)
     if (!variables)
         return -1;
     struct buf text = {0};
-    int result = chat_render_with(q->r->server->chat, list, variables, continued, &text, e);
+    const struct chat *chat = q->settings ? q->settings->chat : q->r->server->chat;
+    int result = chat_render_with(chat, list, variables, continued, &text, e);
     json_decref(variables);
     if (result == 0)
         result = encode(q, &text, body, e);

@@ -210,7 +210,7 @@ static int parse(struct inference *q, const struct buf *text, struct err *e)
 
 static int understand(struct request *r, struct inference *q, struct err *e)
 {
-    if (parse(q, &r->body, e) != 0 || limits_admit(r, e) != 0 || q->dialect->resolve(q, e) != 0)
+    if (parse(q, &r->body, e) != 0 || limits_admit(r, e) != 0)
         return -1;
     name_usage(q);
     if (limits_take(r, tokens_at_most(q), e) != 0)

@@ -70,10 +70,11 @@ static int parse_choices(struct inference *q, const json_t *body, struct err *e)
     return err_param(e, "best_of");
 }
 
-/* Those of the model's makers, where they have any. */
+/* Those of the adapter's or the model's makers, where they have any. */
 static struct inference_defaults defaults_of(const struct inference *q, int64_t max_tokens)
 {
-    const struct generation *g = model_generation(q->r->server->model);
+    const struct generation *g =
+        q->settings ? &q->settings->generation : model_generation(q->r->server->model);
     return (struct inference_defaults){.max_tokens = max_tokens,
                                        .temperature = generation_or(g->temperature, 1),
                                        .top_p = generation_or(g->top_p, 1),
@@ -84,15 +85,17 @@ static struct inference_defaults defaults_of(const struct inference *q, int64_t 
 
 static int parse_common(struct inference *q, json_t *body, int64_t max_tokens, struct err *e)
 {
-    const struct inference_defaults defaults = defaults_of(q, max_tokens);
     q->openai.created_s = clock_unix_ms() / 1000;
     drop_minus_one(body, "seed");
     if (is_minus_one(json_object_get(body, "top_k")) && /* no filter */
         json_object_set_new(body, "top_k", json_integer(0)) != 0)
         return err_memory(e);
     if (request_body_tenant(q->r, body, e) != 0 || parse_model(q, body, e) != 0 ||
-        inference_parse_sampling(q, body, &defaults, e) != 0 || openai_parse_structure(q, body, e) != 0 ||
-        parse_choices(q, body, e) != 0 || parse_user(q, body, e) != 0)
+        parse_user(q, body, e) != 0 || inference_settle(q, e) != 0)
+        return -1;
+    const struct inference_defaults defaults = defaults_of(q, max_tokens);
+    if (inference_parse_sampling(q, body, &defaults, e) != 0 || openai_parse_structure(q, body, e) != 0 ||
+        parse_choices(q, body, e) != 0)
         return -1;
     return parse_stream_options(q, body, e);
 }

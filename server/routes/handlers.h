@@ -16,6 +16,7 @@ void route_versions_delete(struct request *r);
 /* route_files.c */
 void route_files_config(struct request *r);
 void route_files_weights(struct request *r);
+void route_files_settings(struct request *r);
 /* route_tenants.c */
 void route_tenants_create(struct request *r);
 void route_tenants_list(struct request *r);

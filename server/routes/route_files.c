@@ -110,6 +110,53 @@ static int send_file(struct request *r, bool weights, struct err *e)
     return 0;
 }
 
+/* ---- the small ones beside them ---- */
+
+/* The end of the route's pattern is the file's name. */
+static int find_settings(const struct request *r)
+{
+    const char *name = strrchr(r->match.route->pattern, '/') + 1;
+    int which = 0;
+    while (strcmp(settings_file_names[which], name) != 0)
+        which++;
+    return which;
+}
+
+static int send_settings(struct request *r, const struct version *v, int which, struct err *e)
+{
+    struct settings_files files;
+    if (settings_cache_files(r->server->settings, v, &files, e) != 0)
+        return -1;
+    int result = 0;
+    if (!files.has[which])
+        result = err_set(e, "file_not_found", "the version has no %s of its own", settings_file_names[which]);
+    else
+        reply_text(r, which == SETTINGS_CHAT_TEMPLATE ? "text/plain; charset=utf-8" : "application/json",
+                   &files.text[which]);
+    settings_files_fini(&files);
+    return result;
+}
+
+static int reply_settings(struct request *r, struct err *e)
+{
+    const struct version *v;
+    if (request_tenant(r, NULL, e) != 0 ||
+        registry_version_find(r->server->registry, r->tenant.number, r->match.parameter[0],
+                              r->match.parameter[1], &v, e) != 0)
+        return -1;
+    adapter_json_header(r, v);
+    int result = send_settings(r, v, find_settings(r), e);
+    version_unref(v);
+    return result;
+}
+
+void route_files_settings(struct request *r)
+{
+    struct err e;
+    if (reply_settings(r, &e) != 0)
+        reply_error(r, &e);
+}
+
 void route_files_config(struct request *r)
 {
     struct err e;

@@ -110,16 +110,30 @@ void route_versions_show(struct request *r)
     free(d);
 }
 
-/* ---- show one version, with all norms ---- */
+/* ---- show one version, with all norms and all its files ---- */
+
+static json_t *version_with_settings(const struct version *v, const struct version_proof *proof,
+                                     const struct settings_files *files)
+{
+    json_t *version = version_json(v, proof);
+    if (!version || adapter_json_add_settings(version, files) == 0)
+        return version;
+    json_decref(version);
+    return NULL;
+}
 
 static int show_one(struct request *r, const struct version *v, struct err *e)
 {
     struct version_proof proof = {0};
+    struct settings_files files = {0};
     int result = registry_version_proof(r->server->registry, v, true, &proof, e);
+    if (result == 0)
+        result = settings_cache_files(r->server->settings, v, &files, e);
     if (result == 0) {
         adapter_json_header(r, v);
-        reply_json(r, 200, version_json(v, &proof));
+        reply_json(r, 200, version_with_settings(v, &proof, &files));
     }
+    settings_files_fini(&files);
     proof_fini(&proof);
     return result;
 }

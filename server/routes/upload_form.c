@@ -19,17 +19,20 @@ enum part {
     PART_PROOF_PROMPT,
     PART_CONFIG,
     PART_WEIGHTS,
-    PARTS,
+    PART_SETTINGS, /* and those behind it, in the order of enum settings_file */
+    PARTS = PART_SETTINGS + SETTINGS_FILES,
     FIELDS = PART_CONFIG /* the parts before it are short texts */
 };
 
-static const char *const part_names[PARTS] = {"tenant",       "name",   "activate", "allow_no_effect",
-                                              "proof_prompt", "config", "weights"};
+static const char *const part_names[PARTS] = {
+    "tenant", "name",    "activate",         "allow_no_effect", "proof_prompt",
+    "config", "weights", "tokenizer_config", "chat_template",   "generation_config"};
 
 struct upload_form {
     struct multipart parser;
     struct registry *registry;
     struct staged *staged; /* owned */
+    struct settings_files settings;
     bool seen[PARTS];
     enum part part;          /* the one that is arriving */
     struct buf text[FIELDS]; /* NUL-terminated once the part has begun */
@@ -40,6 +43,7 @@ static void form_free(void *arg)
     struct upload_form *f = arg;
     multipart_fini(&f->parser);
     staged_free(f->staged);
+    settings_files_fini(&f->settings);
     for (int i = 0; i < FIELDS; i++)
         buf_fini(&f->text[i]);
     free(f);
@@ -71,11 +75,19 @@ static int part_begin(void *arg, const char *name, const char *filename, struct 
     }
     if (part < FIELDS && buf_append(&f->text[part], "", 0) != 0)
         return err_memory(e);
+    if (part >= PART_SETTINGS) /* an empty file is one, too */
+        f->settings.has[part - PART_SETTINGS] = true;
     return f->staged ? 0 : staged_new(&f->staged, f->registry, e);
 }
 
 static int file_data(struct upload_form *f, const void *bytes, size_t length, struct err *e)
 {
+    if (f->part >= PART_SETTINGS) {
+        enum settings_file which = (enum settings_file)(f->part - PART_SETTINGS);
+        return settings_files_add(&f->settings, which, bytes, length, e) == 0
+                   ? 0
+                   : err_param(e, part_names[f->part]);
+    }
     bool config = f->part == PART_CONFIG;
     return staged_write(f->staged, config ? STAGED_CONFIG : STAGED_WEIGHTS, bytes, length, e);
 }
@@ -208,6 +220,8 @@ static int accept_form(struct request *r, struct upload_result *out, struct err 
         request_tenant(r, f->seen[PART_TENANT] ? f->text[PART_TENANT].data : NULL, e) != 0)
         return -1;
     u.tenant = r->tenant.number;
+    u.settings = &f->settings;
+    u.settings_base = &s->settings_base;
     struct staged *staged = f->staged;
     f->staged = NULL; /* consumed, whatever happens */
     return upload_accept(s->registry, s->cache, s->engine, s->model, staged, &u, out, e);

@@ -199,7 +199,54 @@ struct guided {
     struct constraint constraint; /* first: the engine's pointer is ours */
     struct guide *guide;          /* owned reference */
     struct guide_text *text;      /* owned; made by the thread that all texts of the guide belong to */
+    const struct grammars *grammars;
+    int32_t *ends; /* owned, [end_count]: in the place of the model's; NULL: these */
+    int end_count;
+    uint64_t *bits; /* owned, [vocab_size] bits: the mask with these ends; NULL: not made yet */
 };
+
+static bool bit_at(const uint64_t *bits, int32_t token)
+{
+    return bits[token / 64] >> (token % 64) & 1;
+}
+
+/* May the text end here? A model without end tokens never says. */
+static bool may_end(const struct grammars *g, const uint64_t *bits)
+{
+    for (size_t i = 0; i < g->end_count; i++)
+        if (bit_at(bits, g->ends[i]))
+            return true;
+    return false;
+}
+
+static void count_bits(struct constraint_mask *m, size_t words)
+{
+    m->count = 0;
+    for (size_t i = words; i-- > 0;) {
+        m->count += __builtin_popcountll(m->bits[i]);
+        if (m->bits[i])
+            m->first = (int32_t)(i * 64) + __builtin_ctzll(m->bits[i]);
+    }
+}
+
+/* The same mask with the ends of this text instead of the model's. */
+static int put_ends(struct guided *d, struct constraint_mask *m, struct err *e)
+{
+    const struct grammars *g = d->grammars;
+    size_t words = ((size_t)g->vocab_size + 63) / 64;
+    if (!d->ends || m->ends_only || !may_end(g, m->bits))
+        return 0;
+    if (!d->bits && !(d->bits = malloc(words * sizeof *d->bits)))
+        return err_memory(e);
+    memcpy(d->bits, m->bits, words * sizeof *d->bits);
+    for (size_t i = 0; i < g->end_count; i++)
+        d->bits[g->ends[i] / 64] &= ~(UINT64_C(1) << (g->ends[i] % 64));
+    for (int i = 0; i < d->end_count; i++)
+        d->bits[d->ends[i] / 64] |= UINT64_C(1) << (d->ends[i] % 64);
+    m->bits = d->bits;
+    count_bits(m, words);
+    return 0;
+}
 
 static int guided_text(struct guided *d, struct err *e)
 {
@@ -213,7 +260,7 @@ static int guided_mask(struct constraint *c, struct constraint_mask *out, struct
     if (guided_text(d, e) != 0 || guide_text_mask(d->text, &mask, e) != 0)
         return -1;
     *out = (struct constraint_mask){mask.bits, mask.count, mask.first, mask.ends_only};
-    return 0;
+    return put_ends(d, out, e);
 }
 
 static int guided_accept(struct constraint *c, int32_t token, struct err *e)
@@ -227,30 +274,52 @@ static void guided_free(struct constraint *c)
     struct guided *d = (struct guided *)c;
     guide_text_free(d->text);
     guide_unref(d->guide);
+    free(d->ends);
+    free(d->bits);
     free(d);
+}
+
+static const struct constraint functions;
+
+/* Without a text. */
+static struct guided *guided_new(const struct grammars *g, struct guide *guide,
+                                 const struct grammars_ends *ends)
+{
+    struct guided *d = calloc(1, sizeof *d);
+    size_t bytes = (size_t)ends->count * sizeof *ends->tokens;
+    if (d && ends->tokens && (d->ends = malloc(bytes + 1)))
+        memcpy(d->ends, ends->tokens, bytes);
+    if (!d || (ends->tokens && !d->ends)) {
+        free(d);
+        return NULL;
+    }
+    d->constraint = functions;
+    d->guide = guide_ref(guide);
+    d->grammars = g;
+    d->end_count = ends->count;
+    return d;
 }
 
 static struct constraint *guided_copy(const struct constraint *c)
 {
     const struct guided *from = (const struct guided *)c;
-    struct guided *d = malloc(sizeof *d);
+    struct guided *d =
+        guided_new(from->grammars, from->guide, &(struct grammars_ends){from->ends, from->end_count});
     struct err ignored;
-    if (!d)
-        return NULL;
-    *d = (struct guided){.constraint = from->constraint, .guide = guide_ref(from->guide)};
-    if (!from->text || guide_text_copy(&d->text, from->text, &ignored) == 0)
-        return &d->constraint;
+    if (!d || !from->text || guide_text_copy(&d->text, from->text, &ignored) == 0)
+        return d ? &d->constraint : NULL;
     guided_free(&d->constraint);
     return NULL;
 }
 
-int grammars_constrain(struct guide *guide, struct constraint **out, struct err *e)
+static const struct constraint functions = {guided_mask, guided_accept, guided_copy, guided_free};
+
+int grammars_constrain(const struct grammars *g, struct guide *guide, const struct grammars_ends *ends,
+                       struct constraint **out, struct err *e)
 {
-    static const struct constraint functions = {guided_mask, guided_accept, guided_copy, guided_free};
-    struct guided *d = malloc(sizeof *d);
+    struct guided *d = guided_new(g, guide, ends);
     if (!d)
         return err_memory(e);
-    *d = (struct guided){.constraint = functions, .guide = guide_ref(guide)};
     *out = &d->constraint;
     return 0;
 }

@@ -31,5 +31,11 @@ void grammars_free(struct grammars *g); /* NULL is fine; nobody compiles or is c
  * "out_of_memory". */
 MUST_USE int grammars_compile(struct grammars *g, enum grammars_kind kind, const json_t *value,
                               struct guide **out, struct err *e);
-/* One answer's text under a guide. Error: "out_of_memory". */
-MUST_USE int grammars_constrain(struct guide *guide, struct constraint **out, struct err *e);
+/* One answer's text under a guide. `ends`: what ends it in the place of the model's end tokens, copied; none:
+ * these. Error: "out_of_memory". */
+struct grammars_ends {
+    const int32_t *tokens; /* [count] */
+    int count;
+};
+MUST_USE int grammars_constrain(const struct grammars *g, struct guide *guide,
+                                const struct grammars_ends *ends, struct constraint **out, struct err *e);

@@ -46,6 +46,8 @@ class House:
         self.clients = {caller: Recorder(daemon.address, key) for caller, key in keys.items()}
         config = {**json.loads(read(os.path.join(MASK, "adapter_config.json"))), "base_model_name_or_path": CONFIG}
         self.upload = {"config": json.dumps(config).encode(), "weights": read(os.path.join(MASK, "adapter_model.safetensors"))}
+        self.upload.update(chat_template=f"{CONFIG} {{{{ messages }}}}", tokenizer_config=json.dumps({"pad_token": CONFIG}),
+                           generation_config=json.dumps({"eos_token_id": 2, "note": CONFIG}))
         for name in (NAME, UNASKED):
             assert self.clients["beta"].upload(**self.upload, name=name).status == 201
         self.version = self.clients["beta"].get(f"/adapters/{NAME}").json["version"]
@@ -133,7 +135,8 @@ MATRIX = [
         keyed(403, 409, 409)),
     *(Row(f"/adapters/{{name}}/versions/{{version}}/files/{file}", "GET",
           lambda h, file=file, q=q: f"/adapters/{NAME}/versions/{h.version}/files/{file}{q}", None, keyed(alpha, 200, 200))
-      for file in ("adapter_config.json", "adapter_model.safetensors") for q, alpha in (("{q}", 404), ("?tenant=beta", 403))),
+      for file in ("adapter_config.json", "adapter_model.safetensors", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+      for q, alpha in (("{q}", 404), ("?tenant=beta", 403))),
     Row("/tenants", "POST", "/tenants", lambda h: {"id": f"made-{next(h.numbers)}"}, ADMINS + (201,)),
     Row("/tenants", "GET", "/tenants", None, ADMINS + (200,)),
     Row("/tenants/{id}", "GET", "/tenants/beta", None, ADMINS + (200,)),

@@ -34,11 +34,11 @@ static struct guide *compile(struct grammars *g, enum grammars_kind kind, const 
     return guide;
 }
 
-static struct constraint *constrain(struct guide *guide)
+static struct constraint *constrain(struct grammars *g, struct guide *guide)
 {
     struct constraint *c;
     struct err e;
-    assert_int_equal(grammars_constrain(guide, &c, &e), 0);
+    assert_int_equal(grammars_constrain(g, guide, &(struct grammars_ends){0}, &c, &e), 0);
     return c;
 }
 
@@ -79,7 +79,7 @@ static void every_kind_is_compiled(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct guide *guide = compile(g, cases[i].kind, cases[i].value);
-        expect_text(constrain(guide), cases[i].text);
+        expect_text(constrain(g, guide), cases[i].text);
         guide_unref(guide);
     }
     guide_unref(compile(g, GRAMMARS_OBJECT, NULL));
@@ -133,7 +133,7 @@ static void guides_are_kept_by_content(void **state)
     }
     struct guide *anew = compile(g, GRAMMARS_REGEX, "\"a\"");
     assert_ptr_not_equal(anew, first); /* forgotten: `first` is still held here */
-    expect_text(constrain(first), "a");
+    expect_text(constrain(g, first), "a");
     guide_unref(first);
     guide_unref(again);
     guide_unref(choice);
@@ -146,7 +146,7 @@ static void a_copy_goes_its_own_way(void **state)
     (void)state;
     struct grammars *g = open_grammars();
     struct guide *guide = compile(g, GRAMMARS_REGEX, "\"xyz\"");
-    struct constraint *c = constrain(guide), *early = c->copy(c);
+    struct constraint *c = constrain(g, guide), *early = c->copy(c);
     struct constraint_mask mask;
     struct err e;
     guide_unref(guide); /* a constraint holds what it needs */
