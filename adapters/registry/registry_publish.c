@@ -216,10 +216,8 @@ static int publish(struct registry *r, struct staged *s, const struct publish *p
 int registry_publish(struct registry *r, struct staged *s, const struct publish *p,
                      const struct version **out, bool *created, struct err *e)
 {
-    if (!name_valid(p->name)) {
-        err_set(e, "invalid_name", "an adapter's name must match [a-z0-9][a-z0-9._-]{0,63}");
-        return err_param(e, "name");
-    }
+    if (!name_valid(p->name))
+        return name_refuse("the name of an adapter", "name", e);
     if (!isfinite(p->proof_max) || !isfinite(p->proof_mean))
         return err_set(e, "adapter_not_finite", "the proof of adapter \"%s\" is not finite", p->name);
     if (staged_sync(s, e) != 0 || writer_begin(r, e) != 0)

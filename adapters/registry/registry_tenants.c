@@ -75,10 +75,8 @@ int registry_tenant_create(struct registry *r, const char *id, const struct tena
 {
     struct tenant_change none = {0};
     quota_fill(&none.quota, QUOTA_UNCHANGED);
-    if (!name_valid(id)) {
-        err_set(e, "invalid_name", "a tenant's id must match [a-z0-9][a-z0-9._-]{0,63}");
-        return err_param(e, "id");
-    }
+    if (!name_valid(id))
+        return name_refuse("the id of a tenant", "id", e);
     if (writer_begin(r, e) != 0)
         return -1;
     int result = create_tenant(r, id, change ? change : &none, out, e);

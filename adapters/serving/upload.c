@@ -207,10 +207,8 @@ static int accept_peft(struct job *j, struct peft *p, struct upload_result *out,
 static int accept(struct job *j, struct upload_result *out, struct err *e)
 {
     struct peft *p;
-    if (!name_valid(j->upload->name)) {
-        err_set(e, "invalid_name", "an adapter's name must match [a-z0-9][a-z0-9._-]{0,63}");
-        return err_param(e, "name");
-    }
+    if (!name_valid(j->upload->name))
+        return name_refuse("the name of an adapter", "name", e);
     if (staged_sync(j->staged, e) != 0 ||
         peft_load(&p, j->model, staged_fd(j->staged, STAGED_CONFIG), staged_fd(j->staged, STAGED_WEIGHTS),
                   j->upload->allow_no_effect ? PEFT_ALLOW_NO_EFFECT : 0, e) != 0)

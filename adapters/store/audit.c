@@ -25,8 +25,9 @@ int store_audit_insert(struct store *s, const struct audit_row *row, struct err 
     return query_run(&q, "add to the audit log", e);
 }
 
-static void read_row(struct query *q, struct audit_row *out)
+static void read_row(struct query *q, void *row)
 {
+    struct audit_row *out = row;
     out->number = query_column_integer(q);
     out->at_ms = query_column_integer(q);
     query_copy_text(q, out->by.name, sizeof out->by.name);
@@ -38,31 +39,15 @@ static void read_row(struct query *q, struct audit_row *out)
     query_copy_text(q, out->detail, sizeof out->detail);
 }
 
-struct page {
-    struct audit_row *rows;
-    size_t count, limit;
-    bool more;
-};
-
-static int read_page(struct query *q, void *arg, struct err *e)
-{
-    (void)e;
-    struct page *p = arg;
-    p->more = p->count == p->limit;
-    if (!p->more)
-        read_row(q, &p->rows[p->count++]);
-    return 0;
-}
-
 int store_audit_list(struct store *s, const struct audit_query *query, struct audit_row *out, size_t *count,
                      bool *more, struct err *e)
 {
-    struct page p = {.rows = out, .limit = query->limit};
+    struct query_page p = {.rows = out, .size = sizeof *out, .limit = query->limit, .read = read_row};
     struct query q = query_start(s->database, query->newest_first ? NEWEST_FIRST : OLDEST_FIRST);
     query_bind_text(&q, query->tenant);
     query_bind_integer(&q, query->after);
     query_bind_integer(&q, (int64_t)query->limit + 1);
-    if (query_each(&q, read_page, &p, "read the audit log", e) != 0)
+    if (query_page(&q, &p, "read the audit log", e) != 0)
         return -1;
     *count = p.count;
     *more = p.more;

@@ -32,8 +32,9 @@ int store_usage_add(struct store *s, const struct usage_row *row, struct err *e)
     return query_run(&q, "add to the usage", e);
 }
 
-static void read_row(struct query *q, struct usage_row *out)
+static void read_row(struct query *q, void *row)
 {
+    struct usage_row *out = row;
     *out = (struct usage_row){.number = query_column_integer(q)};
     out->tenant = (uint32_t)query_column_integer(q);
     query_copy_text(q, out->tenant_id, sizeof out->tenant_id);
@@ -44,26 +45,10 @@ static void read_row(struct query *q, struct usage_row *out)
         out->count[i] = query_column_integer(q);
 }
 
-struct page {
-    struct usage_row *rows;
-    size_t count, limit;
-    bool more;
-};
-
-static int read_page(struct query *q, void *arg, struct err *e)
-{
-    (void)e;
-    struct page *p = arg;
-    p->more = p->count == p->limit;
-    if (!p->more)
-        read_row(q, &p->rows[p->count++]);
-    return 0;
-}
-
 int store_usage_list(struct store *s, const struct usage_query *query, struct usage_row *out, size_t *count,
                      bool *more, struct err *e)
 {
-    struct page p = {.rows = out, .limit = query->limit};
+    struct query_page p = {.rows = out, .size = sizeof *out, .limit = query->limit, .read = read_row};
     struct query q = query_start(s->database, query->tenant_id ? LIST_TENANT : LIST_ALL);
     query_bind_text(&q, query->tenant_id);
     query_bind_integer(&q, query->tenant);
@@ -72,7 +57,7 @@ int store_usage_list(struct store *s, const struct usage_query *query, struct us
     query_bind_text(&q, query->from);
     query_bind_text(&q, query->to);
     query_bind_integer(&q, (int64_t)query->limit + 1);
-    if (query_each(&q, read_page, &p, "read the usage", e) != 0)
+    if (query_page(&q, &p, "read the usage", e) != 0)
         return -1;
     *count = p.count;
     *more = p.more;

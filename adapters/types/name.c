@@ -19,3 +19,9 @@ bool name_valid(const char *name)
     }
     return true;
 }
+
+int name_refuse(const char *what, const char *param, struct err *e)
+{
+    err_set(e, "invalid_name", "%s must match [a-z0-9][a-z0-9._-]{0,%d}", what, NAME_MAX_BYTES - 1);
+    return err_param(e, param);
+}

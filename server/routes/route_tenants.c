@@ -80,10 +80,8 @@ static int read_default_adapter(const json_t *body, struct tenant_change *out, s
     if (!json_is_string(value))
         return field_wrong_type(value, "default_adapter", "an adapter's name or null", e);
     const char *name = json_string_value(value);
-    if (strlen(name) != json_string_length(value) || !name_valid(name)) {
-        err_set(e, "invalid_name", "the name of an adapter must match [a-z0-9][a-z0-9._-]{0,63}");
-        return err_param(e, "default_adapter");
-    }
+    if (strlen(name) != json_string_length(value) || !name_valid(name))
+        return name_refuse("the name of an adapter", "default_adapter", e);
     strcpy(out->default_adapter, name);
     return 0;
 }
@@ -108,11 +106,7 @@ static int read_id(const json_t *body, const char **id, struct err *e)
         err_set(e, "missing_field", "\"id\" is required");
         return err_param(e, "id");
     }
-    if (strlen(*id) != length || !name_valid(*id)) {
-        err_set(e, "invalid_name", "the id of a tenant must match [a-z0-9][a-z0-9._-]{0,63}");
-        return err_param(e, "id");
-    }
-    return 0;
+    return strlen(*id) == length && name_valid(*id) ? 0 : name_refuse("the id of a tenant", "id", e);
 }
 
 void route_tenants_create(struct request *r)

@@ -111,10 +111,8 @@ static int part_end(void *arg, struct err *e)
     if (f->part < FIELDS && strlen(f->text[f->part].data) != f->text[f->part].length)
         return part_error(e, "invalid_part", part_names[f->part], "holds a NUL");
     /* Said at once, not behind gigabytes of weights. */
-    if (f->part == PART_NAME && !name_valid(f->text[PART_NAME].data)) {
-        err_set(e, "invalid_name", "the name of an adapter must match [a-z0-9][a-z0-9._-]{0,63}");
-        return err_param(e, "name");
-    }
+    if (f->part == PART_NAME && !name_valid(f->text[PART_NAME].data))
+        return name_refuse("the name of an adapter", "name", e);
     return 0;
 }
 

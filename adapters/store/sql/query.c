@@ -141,6 +141,23 @@ int query_each(struct query *q, query_row_function *row, void *arg, const char *
     return 0;
 }
 
+static int read_page(struct query *q, void *arg, struct err *e)
+{
+    (void)e;
+    struct query_page *p = arg;
+    p->more = p->count == p->limit;
+    if (!p->more)
+        p->read(q, (char *)p->rows + p->count++ * p->size);
+    return 0;
+}
+
+int query_page(struct query *q, struct query_page *p, const char *doing, struct err *e)
+{
+    p->count = 0;
+    p->more = false;
+    return query_each(q, read_page, p, doing, e);
+}
+
 /* ---- columns ---- */
 
 static struct sql_value read_column(struct query *q)

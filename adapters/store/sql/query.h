@@ -40,6 +40,17 @@ typedef int query_row_function(struct query *q, void *arg, struct err *e);
 MUST_USE int query_each(struct query *q, query_row_function *row, void *arg, const char *doing,
                         struct err *e);
 
+/* A page of rows, each read into its place in `rows`. The statement asks for one row more than `limit`: it
+ * says whether there are any behind the page. */
+struct query_page {
+    void *rows; /* [limit], `size` bytes each */
+    size_t size, limit;
+    void (*read)(struct query *q, void *row);
+    size_t count; /* filled, as what follows */
+    bool more;
+};
+MUST_USE int query_page(struct query *q, struct query_page *p, const char *doing, struct err *e);
+
 /* ---- columns, in order; NULL reads as 0 and as an empty text ---- */
 int64_t query_column_integer(struct query *q);
 bool query_column_known(struct query *q, int64_t *out); /* false, and nothing in *out: it is NULL */
