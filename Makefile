@@ -117,7 +117,7 @@ $(BUILD)/core/kernels/%.o $(BUILD)/core/format/dtype.o: FILE_CFLAGS := -O3 -Wno-
 ifeq ($(ARCH),x86_64)
 $(BUILD)/core/kernels/x86/%.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
 $(BUILD)/core/kernels/x86/%_avx512.o: FILE_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512vnni
-$(BUILD)/core/kernels/x86/%_amx.o: FILE_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mamx-tile -mamx-int8 -mamx-bf16
+$(BUILD)/core/kernels/x86/%_amx.o: FILE_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16
 $(BUILD)/core/kernels/x86/%_avxvnni.o: FILE_CFLAGS += -mavxvnni
 $(BUILD)/tests/kernels/emulated_%.o: FILE_CFLAGS := -Og -Wno-psabi $(KERNEL_ARCH)
 endif

@@ -8,19 +8,13 @@
 
 /* ---- dX = dY W ---- */
 
-/* The gradient of a linear layer's outputs, ready to be multiplied. */
-struct backward_input {
-    const float *dy;          /* [tokens, stride] */
-    int stride, tokens, rows; /* rows: outputs of the layer */
-    void *prepared;           /* [backward_input_bytes], aligned to 64: the same for the kernels */
-};
 size_t backward_input_bytes(int tokens, int rows, bool packed);
 /* Tokens [begin, end), a worker's share. Ends in `prepared`. */
 void backward_prepare(const struct backward_input *in, bool packed, int begin, int end);
 
-/* Columns of W in blocks of LINEAR_ROWS: dx[t][k] = sum over rows j of dy[t][j] W[j][first + k], for the
+/* Columns of W in blocks of BACKWARD_COLS: dx[t][k] = sum over rows j of dy[t][j] W[j][first + k], for the
  * columns of one block, `first` its first, and all tokens. `packed` NULL or of bits 0: `w` as stored. The
- * block is widened once into scratch and used for all tokens. */
+ * block is widened once into scratch, aligned to 64, and used for all tokens. */
 int backward_blocks(int cols);
 size_t backward_scratch(int rows, int tokens); /* floats that backward_block needs */
 void backward_block(const struct matrix *w, const struct packed *packed, int block,

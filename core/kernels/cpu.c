@@ -56,12 +56,15 @@ static bool has_amx(void)
 
 /* From the slowest to the fastest. */
 static const struct kernels variants[] = {
-    {"plain", anywhere, &qgemm_plain, &lowrank_plain, &attention_plain, &vector_plain},
+    {"plain", anywhere, &qgemm_plain, &lowrank_plain, &attention_plain, &vector_plain, &backward_plain, NULL},
 #if defined(__x86_64__)
-    {"avx2", has_v3, &qgemm_avx2, &lowrank_avx2, &attention_avx2, &vector_avx2},
-    {"avxvnni", has_avxvnni, &qgemm_avxvnni, &lowrank_avx2, &attention_avx2, &vector_avx2},
-    {"avx512", has_avx512, &qgemm_avx512, &lowrank_avx2, &attention_avx512, &vector_avx512},
-    {"amx", has_amx, &qgemm_amx, &lowrank_avx2, &attention_amx, &vector_avx512},
+    {"avx2", has_v3, &qgemm_avx2, &lowrank_avx2, &attention_avx2, &vector_avx2, &backward_avx2, NULL},
+    {"avxvnni", has_avxvnni, &qgemm_avxvnni, &lowrank_avx2, &attention_avx2, &vector_avx2, &backward_avx2,
+     NULL},
+    {"avx512", has_avx512, &qgemm_avx512, &lowrank_avx2, &attention_avx512, &vector_avx512, &backward_avx512,
+     NULL},
+    {"amx", has_amx, &qgemm_amx, &lowrank_avx2, &attention_amx, &vector_avx512, &backward_avx512,
+     &backward_half_amx},
 #endif
 };
 

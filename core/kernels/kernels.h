@@ -105,6 +105,53 @@ struct vector_kernels { /* as the functions of vector.h */
     int (*argmax)(const float *x, int n);
 };
 
+/* ---- training ---- */
+
+/* out[i][k] = sum over j of left[i][j] * right[j][k]: one chain of fused multiply-adds for each number, in
+ * the order of j. */
+struct backward_product {
+    const float *left, *right;
+    float *out;
+    size_t left_row, left_sum;       /* from one i to the next, from one j to the next */
+    size_t right_stride, out_stride; /* from one j, one i to the next */
+    int rows, sum, cols;             /* of i, j, k */
+    bool further;                    /* the chains go on from what out holds */
+};
+
+struct backward_kernels { /* as the functions of backward.h */
+    void (*product)(const struct backward_product *p);
+    /* Rows [row, row + rows) and columns [begin, end) of a packed matrix as f32 [rows, stride]. */
+    void (*widen)(const struct packed *p, int row, int rows, int begin, int end, float *out, int stride);
+    /* The sum of e^(x - largest); `keep`: they are left in x. */
+    double (*exponentials)(float *x, int n, float largest, bool keep);
+    void (*scale)(float *x, float c, int n);
+    void (*rms_norm)(float *dx, float *dweight, const float *dy, const float *x, const float *weight,
+                     float eps, int n);
+    void (*layer_norm)(float *dx, float *dweight, float *dbias, const float *dy, const float *x,
+                       const float *weight, float eps, int n);
+    void (*silu_gate)(float *dgate, float *dup, const float *dy, const float *gate, const float *up, int n);
+    void (*gelu_tanh)(float *dx, const float *dy, const float *x, int n);
+};
+
+/* The gradient of a linear layer's outputs, ready to be multiplied. */
+struct backward_input {
+    const float *dy;          /* [tokens, stride] */
+    int stride, tokens, rows; /* rows: outputs of the layer */
+    void
+        *prepared; /* [backward_input_bytes], aligned to 64: the same for the kernels; NULL where that is 0 */
+};
+
+enum { BACKWARD_COLS = LINEAR_ROWS /* of W, in a block */ };
+
+/* Packed weights and gradients in bf16, with f32 sums in an order of their own: as backward_prepare and
+ * backward_block. `prepared` is of tiles of 16 tokens by 32 rows, [tokens / 16, rows / 32, 16, 32]; tokens
+ * and rows are padded with zeros to whole 32. */
+struct backward_half_kernels {
+    void (*prepare)(const struct backward_input *in, int begin, int end);
+    void (*block)(const struct packed *p, int block, const struct backward_input *in, float *dx,
+                  int dx_stride, float *scratch);
+};
+
 /* ---- the table ---- */
 
 struct kernels {
@@ -114,6 +161,8 @@ struct kernels {
     const struct lowrank_kernels *lowrank;
     const struct attention_kernels *attention;
     const struct vector_kernels *vector;
+    const struct backward_kernels *backward;
+    const struct backward_half_kernels *backward_half; /* NULL: packed weights are widened to f32 */
 };
 
 /* Plain C. */
@@ -121,3 +170,4 @@ extern const struct qgemm_kernels qgemm_plain;
 extern const struct lowrank_kernels lowrank_plain;
 extern const struct attention_kernels attention_plain;
 extern const struct vector_kernels vector_plain;
+extern const struct backward_kernels backward_plain;

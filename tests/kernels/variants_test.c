@@ -1,5 +1,5 @@
 /* Whatever of the table runs here gives the bits of plain C, and stays inside its arrays: packing, low rank,
- * attention, vectors, on odd sizes. (Products of packed weights: qgemm_test.c.) */
+ * attention, vectors, training, on odd sizes. (Products of packed weights: qgemm_test.c.) */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,13 +13,14 @@
 
 #include "core/format/bf16.h"
 #include "core/kernels/attention.h"
+#include "core/kernels/backward.h"
 #include "core/kernels/cpu.h"
 #include "core/kernels/lowrank.h"
 #include "core/kernels/qgemm.h"
 #include "tests/kernels/emulated.h"
 
 static const int sizes[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 160, 161};
-enum { SIZES = sizeof sizes / sizeof *sizes, LARGEST = 192, ROOM = 64 * 1024 };
+enum { SIZES = sizeof sizes / sizeof *sizes, LARGEST = 192, ROOM = 128 * 1024 };
 
 /* The same numbers for the variant and for plain C; what is behind the results must stay. */
 static float input[4][ROOM], expected[ROOM], found[ROOM];
@@ -186,6 +187,113 @@ static void packing(void **state)
             });
 }
 
+/* The product of training: shapes around the tiles', left factors in rows and in columns. */
+static void products_of_training(void **state)
+{
+    const struct kernels *k = *state;
+    static const int counts[] = {1, 3, 6, 7, 13, 30};
+    for (int i = 0; i < 6 * 6 * 6 * 2; i++) {
+        int rows = counts[i % 6], cols = sizes[i / 6 % 6 * 3], sum = counts[i / 36 % 6] * 9;
+        bool in_rows = i / 216;
+        struct backward_product p = {.left = input[0],
+                                     .right = input[1],
+                                     .left_row = in_rows ? 300 : 1,
+                                     .left_sum = in_rows ? 1 : 33,
+                                     .right_stride = LARGEST,
+                                     .out_stride = LARGEST,
+                                     .rows = rows,
+                                     .sum = sum,
+                                     .cols = cols,
+                                     .further = i % 2};
+        SAME(backward, "product", rows * cols, (p.out = y, K->product(&p)));
+    }
+}
+
+static void gradients(void **state)
+{
+    const struct kernels *k = *state;
+    float *a = input[0], *b = input[1], *c = input[2];
+    for (int i = 0; i < SIZES; i++) {
+        int n = sizes[i];
+        float *y2;
+        SAME(backward, "exponentials", n,
+             (memcpy(y, a, (size_t)n * sizeof *y), y[n] = (float)K->exponentials(y, n, 0.9f, n % 2)));
+        SAME(backward, "scale", n, K->scale(y, 0.3f, n));
+        SAME(backward, "rms_norm", n, (y2 = y + 1000, K->rms_norm(y, n % 2 ? y2 : NULL, a, b, c, 1e-5f, n)));
+        SAME(backward, "layer_norm", n,
+             (y2 = y + 1000, K->layer_norm(y, y2, n % 2 ? y2 + 1000 : NULL, a, b, c, 1e-5f, n)));
+        SAME(backward, "silu_gate", n, (y2 = y + 1000, K->silu_gate(y, y2, a, b, c, n)));
+        SAME(backward, "gelu_tanh", n, K->gelu_tanh(y, a, b, n));
+    }
+}
+
+/* A packed matrix of these rows and columns, of one input. */
+static struct packed packed_of(int bits, int rows, int cols)
+{
+    static _Alignas(64) uint8_t memory[ROOM];
+    struct packed p;
+    assert_true(qgemm_bytes((enum qgemm_bits)bits, rows, cols) <= sizeof memory);
+    qgemm_view(&p, (enum qgemm_bits)bits, rows, cols, memory);
+    for (int row = 0; row < p.panels * R16_ROWS; row++)
+        qgemm_plain.pack_row(&p, row, row < rows ? input[0] + row * cols : NULL);
+    return p;
+}
+
+static void widening(void **state)
+{
+    const struct kernels *k = *state;
+    for (int i = 0; i < SIZES * 2; i++) {
+        int cols = sizes[i / 2];
+        struct packed p = packed_of(i % 2 ? R16_INT8 : R16_INT4, 37, cols);
+        SAME(backward, "widen", cols, K->widen(&p, 0, 37, 0, cols, y, LARGEST));
+        SAME(backward, "widen", cols, K->widen(&p, 5, 20, cols / 32 * 16, cols, y, LARGEST));
+    }
+}
+
+/* dX in bf16 beside the same in f32, and of a token alone; other numbers stay as they are. */
+static void halves(void **state)
+{
+    const struct kernels *k = *state;
+    static const struct {
+        int rows, cols, tokens;
+    } shapes[] = {{1, 1, 1}, {16, 16, 16}, {17, 33, 33}, {40, 130, 17}, {130, 161, 32}, {700, 40, 34}};
+    static _Alignas(64) uint16_t prepared[ROOM];
+    static _Alignas(64) float scratch[ROOM + 1024];
+    for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes && k->backward_half; i++) {
+        int rows = shapes[i / 2].rows, cols = shapes[i / 2].cols, tokens = shapes[i / 2].tokens;
+        struct packed p = packed_of(i % 2 ? R16_INT8 : R16_INT4, rows, cols);
+        struct backward_input in = {input[1], rows + 1, tokens, rows, prepared};
+        begin();
+        k->backward_half->prepare(&in, 0, tokens / 2);
+        k->backward_half->prepare(&in, tokens / 2, tokens);
+        for (int block = 0; block < backward_blocks(cols); block++)
+            k->backward_half->block(&p, block, &in, found + block * BACKWARD_COLS, LARGEST, scratch);
+        struct backward_product exact = {.left = input[1],
+                                         .left_row = (size_t)rows + 1,
+                                         .left_sum = 1,
+                                         .right_stride = LARGEST,
+                                         .out = expected,
+                                         .out_stride = LARGEST,
+                                         .rows = tokens,
+                                         .sum = rows,
+                                         .cols = cols};
+        static float whole[700 * LARGEST];
+        backward_plain.widen(&p, 0, rows, 0, cols, whole, LARGEST);
+        exact.right = whole;
+        backward_plain.product(&exact);
+        near = 0.004f * sqrtf((float)rows);
+        compare("dX in bf16", cols);
+        near = 0;
+        for (int t = 0; t < tokens; t++) {
+            struct backward_input one = {input[1] + t * (rows + 1), 1, 1, rows, prepared};
+            k->backward_half->prepare(&one, 0, 1);
+            for (int block = 0; block < backward_blocks(cols); block++)
+                k->backward_half->block(&p, block, &one, expected + block * BACKWARD_COLS, LARGEST, scratch);
+            assert_memory_equal(expected, found + t * LARGEST, (size_t)cols * sizeof *found);
+        }
+    }
+}
+
 /* The list begins with plain C, and every part of every row is there. */
 static void the_table_is_complete(void **state)
 {
@@ -202,6 +310,7 @@ static void the_table_is_complete(void **state)
         assert_non_null(all[i].lowrank->shrink);
         assert_non_null(all[i].attention->page);
         assert_non_null(all[i].vector->argmax);
+        assert_non_null(all[i].backward->gelu_tanh);
     }
 }
 
@@ -232,12 +341,12 @@ int main(void)
     static const struct {
         const char *name;
         void (*test)(void **state);
-    } each[] = {{"vectors", vectors},
-                {"odd numbers", odd_numbers},
-                {"low rank", low_rank},
-                {"attention", attention},
-                {"packing", packing}};
-    enum { EACH = sizeof each / sizeof *each, TESTS_MAX = 64, NAME = 64 };
+    } each[] = {{"vectors", vectors},     {"odd numbers", odd_numbers},
+                {"low rank", low_rank},   {"attention", attention},
+                {"packing", packing},     {"products of training", products_of_training},
+                {"gradients", gradients}, {"widening", widening},
+                {"halves", halves}};
+    enum { EACH = sizeof each / sizeof *each, TESTS_MAX = 96, NAME = 64 };
     static struct CMUnitTest tests[TESTS_MAX];
     static char names[TESTS_MAX][NAME];
     size_t count, filled = 0;

@@ -3,59 +3,148 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/kernels/cpu.h"
 #include "core/kernels/vector.h"
+
+enum { QUERIES = 32 /* neighbouring queries of one head, computed together */ };
+
+/* Keys and values, a dimension after the other, and what some queries have to do with all keys they see. */
+struct work {
+    float *keys, *values;     /* [dim, tokens] */
+    float *weight, *gradient; /* [QUERIES, tokens]: of the softmax's results, then of the scores */
+};
 
 size_t backward_attention_scratch(int tokens, int count, int dim)
 {
     (void)count;
-    (void)dim;
-    return (size_t)tokens;
+    return 2 * (size_t)tokens * ((size_t)dim + QUERIES);
 }
 
-static const float *row_of(const float *x, int t, int stride)
+static struct work lay_out(const struct backward_attention *a, float *scratch)
 {
-    return x + (size_t)t * (size_t)stride;
+    size_t turned = (size_t)a->tokens * (size_t)a->dim, shared = (size_t)a->tokens * QUERIES;
+    return (struct work){scratch, scratch + turned, scratch + 2 * turned, scratch + 2 * turned + shared};
 }
 
-/* What query `t` weighs the keys [begin, t] by. */
-static void weigh(const struct backward_attention *a, const float *q, int begin, int t, float *p)
+/* Some queries of one head, and the keys that they see. */
+struct queries {
+    int at;           /* of the head in a row */
+    int first, count; /* tokens */
+    int begin, end;   /* keys */
+};
+
+static int first_key(const struct backward_attention *a, int token)
 {
-    float largest = -INFINITY, sum = 0;
-    for (int j = begin; j <= t; j++) {
-        p[j] = a->scale * vector_dot(q, row_of(a->k, j, a->qkv_stride), a->dim);
-        largest = p[j] > largest ? p[j] : largest;
+    return a->window > 0 && token >= a->window ? token - a->window + 1 : 0;
+}
+
+static void turn(const struct backward_attention *a, const float *x, float *out)
+{
+    for (int t = 0; t < a->tokens; t++)
+        for (int d = 0; d < a->dim; d++)
+            out[(size_t)d * (size_t)a->tokens + (size_t)t] = x[(size_t)t * (size_t)a->qkv_stride + (size_t)d];
+}
+
+/* What each query says of each key: x[query] . turned[key]. */
+static void compare(const struct backward_attention *a, const struct queries *q, const float *x, int stride,
+                    const float *turned, float *out)
+{
+    cpu_kernels()->backward->product(
+        &(struct backward_product){.left = x + (size_t)q->first * (size_t)stride + q->at,
+                                   .left_row = (size_t)stride,
+                                   .left_sum = 1,
+                                   .right = turned + q->begin,
+                                   .right_stride = (size_t)a->tokens,
+                                   .out = out,
+                                   .out_stride = (size_t)a->tokens,
+                                   .rows = q->count,
+                                   .sum = a->dim,
+                                   .cols = q->end - q->begin});
+}
+
+/* Scores become weights; keys that the query does not see weigh nothing. */
+static void soften(const struct backward_attention *a, const struct queries *q, int i, float *p)
+{
+    const struct backward_kernels *k = cpu_kernels()->backward;
+    int token = q->first + i, begin = first_key(a, token) - q->begin, end = token + 1 - q->begin;
+    memset(p, 0, (size_t)begin * sizeof *p);
+    memset(p + end, 0, (size_t)(q->end - q->begin - end) * sizeof *p);
+    k->scale(p + begin, a->scale, end - begin);
+    float largest = p[begin + vector_argmax(p + begin, end - begin)];
+    double sum = k->exponentials(p + begin, end - begin, largest, true);
+    k->scale(p + begin, (float)(1 / sum), end - begin);
+}
+
+/* The gradient of query i's scores, from that of its weights. */
+static void of_scores(const struct backward_attention *a, const struct queries *q, int i, const float *p,
+                      float *gradient)
+{
+    size_t token = (size_t)(q->first + i);
+    float mean = vector_dot(a->dout + token * (size_t)a->dout_stride + q->at,
+                            a->out + token * (size_t)a->out_stride + q->at, a->dim);
+    for (int j = 0; j < q->end - q->begin; j++)
+        gradient[j] = p[j] == 0 ? 0 : a->scale * p[j] * (gradient[j] - mean);
+}
+
+/* dk or dv of the keys, from what the queries weigh them by and x of the queries. */
+static void add_to_keys(const struct backward_attention *a, const struct queries *q, const float *weight,
+                        const float *x, int stride, float *out)
+{
+    cpu_kernels()->backward->product(
+        &(struct backward_product){.left = weight,
+                                   .left_row = 1,
+                                   .left_sum = (size_t)a->tokens,
+                                   .right = x + (size_t)q->first * (size_t)stride + q->at,
+                                   .right_stride = (size_t)stride,
+                                   .out = out + (size_t)q->begin * (size_t)a->dqkv_stride,
+                                   .out_stride = (size_t)a->dqkv_stride,
+                                   .rows = q->end - q->begin,
+                                   .sum = q->count,
+                                   .cols = a->dim,
+                                   .further = true});
+}
+
+static void of_queries(const struct backward_attention *a, const struct queries *q, const float *gradient)
+{
+    cpu_kernels()->backward->product(
+        &(struct backward_product){.left = gradient,
+                                   .left_row = (size_t)a->tokens,
+                                   .left_sum = 1,
+                                   .right = a->k + (size_t)q->begin * (size_t)a->qkv_stride,
+                                   .right_stride = (size_t)a->qkv_stride,
+                                   .out = a->dq + (size_t)q->first * (size_t)a->dqkv_stride + q->at,
+                                   .out_stride = (size_t)a->dqkv_stride,
+                                   .rows = q->count,
+                                   .sum = q->end - q->begin,
+                                   .cols = a->dim});
+}
+
+static void add_queries(const struct backward_attention *a, const struct queries *q, const struct work *w)
+{
+    compare(a, q, a->q, a->qkv_stride, w->keys, w->weight);
+    compare(a, q, a->dout, a->dout_stride, w->values, w->gradient);
+    for (int i = 0; i < q->count; i++) {
+        float *p = w->weight + (size_t)i * (size_t)a->tokens;
+        soften(a, q, i, p);
+        of_scores(a, q, i, p, w->gradient + (size_t)i * (size_t)a->tokens);
     }
-    for (int j = begin; j <= t; j++)
-        sum += p[j] = expf(p[j] - largest);
-    for (int j = begin; j <= t; j++)
-        p[j] /= sum;
-}
-
-/* Query `t` of one head, whose first number stands at `at`. */
-static void add_query(const struct backward_attention *a, int at, int t, float *p)
-{
-    const float *q = row_of(a->q, t, a->qkv_stride) + at, *dout = row_of(a->dout, t, a->dout_stride) + at;
-    float *dq = a->dq + (size_t)t * (size_t)a->dqkv_stride + at;
-    float drift = vector_dot(dout, row_of(a->out, t, a->out_stride) + at, a->dim);
-    int begin = a->window > 0 && t >= a->window ? t - a->window + 1 : 0;
-    memset(dq, 0, (size_t)a->dim * sizeof *dq);
-    weigh(a, q, begin, t, p);
-    for (int j = begin; j <= t; j++) {
-        size_t key = (size_t)j * (size_t)a->dqkv_stride;
-        float ds = a->scale * p[j] * (vector_dot(dout, row_of(a->v, j, a->qkv_stride), a->dim) - drift);
-        vector_add_scaled(a->dv + key, dout, p[j], a->dim);
-        vector_add_scaled(a->dk + key, q, ds, a->dim);
-        vector_add_scaled(dq, row_of(a->k, j, a->qkv_stride), ds, a->dim);
-    }
+    add_to_keys(a, q, w->weight, a->dout, a->dout_stride, a->dv);
+    add_to_keys(a, q, w->gradient, a->q, a->qkv_stride, a->dk);
+    of_queries(a, q, w->gradient);
 }
 
 void backward_attention_run(const struct backward_attention *a, float *scratch)
 {
+    struct work w = lay_out(a, scratch);
+    turn(a, a->k, w.keys);
+    turn(a, a->v, w.values);
     for (int t = 0; t < a->tokens; t++) {
         memset(a->dk + (size_t)t * (size_t)a->dqkv_stride, 0, (size_t)a->dim * sizeof *a->dk);
         memset(a->dv + (size_t)t * (size_t)a->dqkv_stride, 0, (size_t)a->dim * sizeof *a->dv);
     }
     for (int head = 0; head < a->count; head++)
-        for (int t = 0; t < a->tokens; t++)
-            add_query(a, head * a->dim, t, scratch);
+        for (int t = 0; t < a->tokens; t += QUERIES) {
+            int count = a->tokens - t < QUERIES ? a->tokens - t : QUERIES;
+            add_queries(a, &(struct queries){head * a->dim, t, count, first_key(a, t), t + count}, &w);
+        }
 }

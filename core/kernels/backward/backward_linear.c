@@ -1,56 +1,95 @@
 #include "core/kernels/backward.h"
 
-#include <string.h>
+#include "core/kernels/cpu.h"
+
+enum {
+    TOKENS = 32, /* of a whole tile of the kernels */
+    ROWS = 32,
+    STRETCH = 512 /* rows that are widened at a time */
+};
+
+static size_t padded(int count, int whole)
+{
+    return (size_t)((count + whole - 1) / whole * whole);
+}
 
 size_t backward_input_bytes(int tokens, int rows, bool packed)
 {
-    (void)packed;
-    return (size_t)linear_pad(tokens) * (size_t)rows * sizeof(float);
+    bool halves = packed && cpu_kernels()->backward_half;
+    return halves ? padded(tokens, TOKENS) * padded(rows, ROWS) * sizeof(uint16_t) : 0;
 }
 
 void backward_prepare(const struct backward_input *in, bool packed, int begin, int end)
 {
-    (void)packed;
-    float *to = in->prepared;
-    size_t rows = (size_t)in->rows;
-    for (int t = begin; t < end; t++)
-        memcpy(to + (size_t)t * rows, in->dy + (size_t)t * (size_t)in->stride, rows * sizeof *to);
-    if (end == in->tokens)
-        memset(to + (size_t)end * rows, 0, (size_t)(linear_pad(end) - end) * rows * sizeof *to);
+    if (packed && cpu_kernels()->backward_half)
+        cpu_kernels()->backward_half->prepare(in, begin, end);
 }
 
 int backward_blocks(int cols)
 {
-    return (cols + LINEAR_ROWS - 1) / LINEAR_ROWS;
+    return (cols + BACKWARD_COLS - 1) / BACKWARD_COLS;
 }
 
 size_t backward_scratch(int rows, int tokens)
 {
+    (void)rows;
     (void)tokens;
-    return (size_t)LINEAR_ROWS * (size_t)rows;
+    return (size_t)STRETCH * BACKWARD_COLS;
 }
 
-/* The block's columns of a packed matrix as a matrix of their own, whose inputs are the rows. */
-static struct matrix widened(const struct packed *p, int begin, int end, float *scratch)
+/* Some rows and columns of a matrix as it is stored. */
+static void widen_stored(const struct matrix *w, int row, int rows, int begin, int end, float *out)
 {
-    int cols = end - begin;
-    for (int row = 0; row < p->rows; row++)
-        qgemm_unpack(p, row, begin, end, scratch + (size_t)row * (size_t)cols);
-    return (struct matrix){
-        .data = scratch, .dtype = DTYPE_F32, .rows = cols, .cols = p->rows, .transposed = true};
+    const char *data = w->data;
+    size_t size = dtype_size(w->dtype), cols = (size_t)(end - begin);
+    for (int j = 0; j < rows && !w->transposed; j++)
+        dtype_widen(w->dtype, data + ((size_t)(row + j) * (size_t)w->cols + (size_t)begin) * size,
+                    out + (size_t)j * BACKWARD_COLS, cols);
+    for (size_t k = 0; k < cols && w->transposed; k++) {
+        float column[STRETCH];
+        dtype_widen(w->dtype, data + (((size_t)begin + k) * (size_t)w->rows + (size_t)row) * size, column,
+                    (size_t)rows);
+        for (int j = 0; j < rows; j++)
+            out[(size_t)j * BACKWARD_COLS + k] = column[j];
+    }
+}
+
+/* In f32, stretch by stretch of rows; the sums go on from one to the next. */
+static void multiply(const struct backward_kernels *k, const struct matrix *w, const struct packed *packed,
+                     int begin, int end, const struct backward_input *in, float *dx, int dx_stride,
+                     float *scratch)
+{
+    for (int row = 0; row < in->rows; row += STRETCH) {
+        int rows = in->rows - row < STRETCH ? in->rows - row : STRETCH;
+        if (packed)
+            k->widen(packed, row, rows, begin, end, scratch, BACKWARD_COLS);
+        else
+            widen_stored(w, row, rows, begin, end, scratch);
+        k->product(&(struct backward_product){.left = in->dy + row,
+                                              .left_row = (size_t)in->stride,
+                                              .left_sum = 1,
+                                              .right = scratch,
+                                              .right_stride = BACKWARD_COLS,
+                                              .out = dx,
+                                              .out_stride = (size_t)dx_stride,
+                                              .rows = in->tokens,
+                                              .sum = rows,
+                                              .cols = end - begin,
+                                              .further = row > 0});
+    }
 }
 
 void backward_block(const struct matrix *w, const struct packed *packed, int block,
                     const struct backward_input *in, float *dx, int dx_stride, float *scratch)
 {
-    if (packed && packed->bits != 0) {
-        int begin = linear_block_row(block),
-            end = begin + LINEAR_ROWS < packed->cols ? begin + LINEAR_ROWS : packed->cols;
-        struct matrix columns = widened(packed, begin, end, scratch);
-        linear_block(&columns, 0, in->prepared, in->tokens, dx, dx_stride, NULL);
+    const struct kernels *k = cpu_kernels();
+    if (packed && packed->bits == 0)
+        packed = NULL;
+    if (packed && k->backward_half) {
+        k->backward_half->block(packed, block, in, dx, dx_stride, scratch);
         return;
     }
-    struct matrix flipped = {
-        .data = w->data, .dtype = w->dtype, .rows = w->cols, .cols = w->rows, .transposed = !w->transposed};
-    linear_block(&flipped, block, in->prepared, in->tokens, dx, dx_stride, scratch);
+    int cols = packed ? packed->cols : w->cols, begin = block * BACKWARD_COLS;
+    int end = begin + BACKWARD_COLS < cols ? begin + BACKWARD_COLS : cols;
+    multiply(k->backward, w, packed, begin, end, in, dx, dx_stride, scratch);
 }

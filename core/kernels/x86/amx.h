@@ -21,19 +21,27 @@ struct amx_config {
  * read. */
 #define AMX_STORED() __asm__ volatile("" : : : "memory")
 
-/* Once a thread; its tiles stay what they are. */
-static inline void amx_configure(void)
+/* All tiles whole, or as said above. */
+static inline void amx_configure_as(bool whole)
 {
-    static _Thread_local bool configured;
-    if (configured)
-        return;
     struct amx_config c = {.palette = 1};
     for (int i = 0; i < 8; i++) {
         c.bytes[i] = 64;
         c.rows[i] = 16;
     }
-    c.bytes[6] = 32;
-    c.rows[7] = 8;
+    if (!whole) {
+        c.bytes[6] = 32;
+        c.rows[7] = 8;
+    }
     CONFIGURE(c);
+}
+
+/* Once a thread; its tiles stay what they are. (Who wants eight whole ones sets them back.) */
+static inline void amx_configure(void)
+{
+    static _Thread_local bool configured;
+    if (configured)
+        return;
+    amx_configure_as(false);
     configured = true;
 }
