@@ -2,15 +2,16 @@
 
 #include "server/base/counters.h"
 #include "server/inference/inference.h"
+#include "server/openai/openai.h"
 #include "server/routes/handlers.h"
 #include "server/routes/upload_form.h"
 
 static const struct route routes[] = {
     {"POST", "/infer", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL, inference_handle},
     {"POST", "/v1/completions", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL,
-     inference_handle_completions},
+     openai_handle_completions},
     {"POST", "/v1/chat/completions", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL,
-     inference_handle_chat},
+     openai_handle_chat},
     {"GET", "/v1/models", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_WHOLE, 0,
      route_models_list},
     {"GET", "/v1/models/{model}", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT, 0, route_models_show},

@@ -2,7 +2,7 @@
  * reply. inference_run.c is the whole way, inference_choices.c the runs of the model under way,
  * inference_routes.c its beginnings; inference_lease.c gets the adapters. How bodies and answers look is the
  * request's dialect: that of POST /infer is in inference_parse.c and inference_answer.c, those of OpenAI's
- * routes are in openai_parse.c and openai_answer.c. inference_sampling.c and inference_prompt.c read what the
+ * routes are in server/openai. inference_sampling.c and inference_prompt.c read what the
  * bodies have in common.
  *
  * The struct is the request's task. HTTP and job threads own it until the engine has it; from then on what
@@ -153,10 +153,7 @@ struct inference {
     } openai;
 };
 
-/* ---- the routes: POST /infer, /v1/completions, /v1/chat/completions ---- */
-void inference_handle(struct request *r);
-void inference_handle_completions(struct request *r);
-void inference_handle_chat(struct request *r);
+void inference_handle(struct request *r); /* the route POST /infer */
 
 void inference_free(void *inference); /* with all that it owns; a request's task_free */
 /* The whole way of a request in a dialect. */

@@ -1,33 +1,10 @@
-/* The routes that run the model: each is a dialect, and inference_run does the rest. */
+/* POST /infer: a dialect, and inference_run does the rest. */
 #include "server/inference/inference.h"
-#include "server/inference/openai.h"
 
 void inference_handle(struct request *r)
 {
     static const struct inference_dialect dialect = {
         inference_parse,        inference_resolve,           inference_answer,
         inference_answer_event, inference_answer_last_event, NULL};
-    inference_run(r, &dialect);
-}
-
-void inference_handle_completions(struct request *r)
-{
-    static const struct inference_dialect dialect = {openai_parse_completions,
-                                                     openai_resolve,
-                                                     openai_answer_completions,
-                                                     openai_answer_completions_event,
-                                                     openai_answer_completions_last_event,
-                                                     openai_translate_completions};
-    inference_run(r, &dialect);
-}
-
-void inference_handle_chat(struct request *r)
-{
-    static const struct inference_dialect dialect = {openai_parse_chat,
-                                                     openai_resolve,
-                                                     openai_answer_chat,
-                                                     openai_answer_chat_event,
-                                                     openai_answer_chat_last_event,
-                                                     openai_translate_chat};
     inference_run(r, &dialect);
 }

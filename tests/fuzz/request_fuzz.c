@@ -3,7 +3,7 @@
 
 #include "server/base/fields.h"
 #include "server/http/request.h"
-#include "server/inference/openai.h"
+#include "server/openai/openai.h"
 #include "tests/fuzz/fuzz.h"
 
 static struct server text, numeric;

@@ -142,7 +142,7 @@ def test_fields_are_those_of_the_documentation(schema, section, until):
 @pytest.mark.parametrize("schema, where", [("CompletionRequest", ("OPENAI_BOTH", "OPENAI_COMPLETIONS")), ("ChatRequest", ("OPENAI_BOTH", "OPENAI_CHAT"))])
 def test_fields_of_openai_clients_are_those_of_the_parser(schema, where):
     """With the values that it takes where it takes a few only; null is one of them everywhere."""
-    table = re.findall(r'^    \{"(\w+)", (\w+), (TAKEN|IGNORED|".*")\},', source("server", "inference", "openai_fields.c"), re.M)
+    table = re.findall(r'^    \{"(\w+)", (\w+), (TAKEN|IGNORED|".*")\},', source("server", "openai", "openai_fields.c"), re.M)
     fields = {name: only for name, place, only in table if place in where}
     properties = DOCUMENT["components"]["schemas"][schema]["properties"]
     assert len(fields) > 20 and set(properties) == set(fields)

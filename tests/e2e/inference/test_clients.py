@@ -439,7 +439,7 @@ def test_special_tokens_may_be_added_or_left(start):
 # ---- what is of no account ----
 
 def fields(where):
-    with open(os.path.join(ROOT, "server", "inference", "openai_fields.c")) as f:
+    with open(os.path.join(ROOT, "server", "openai", "openai_fields.c")) as f:
         return re.findall(r'^    \{"(\w+)", OPENAI_(?:BOTH|%s), (TAKEN|IGNORED|"[^\n]*")\}' % where, f.read(), re.M)
 
 

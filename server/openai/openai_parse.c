@@ -3,7 +3,7 @@
 
 #include "core/system/clock.h"
 #include "server/base/fields.h"
-#include "server/inference/openai.h"
+#include "server/openai/openai.h"
 
 /* ---- what both have ---- */
 

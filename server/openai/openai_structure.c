@@ -1,6 +1,6 @@
 /* What the answer has to be, by the names that other servers and their clients have for it. */
 #include "server/base/fields.h"
-#include "server/inference/openai.h"
+#include "server/openai/openai.h"
 
 /* A schema, or the text of one. */
 static int want_json(struct inference *q, const char *field, const json_t *value, struct err *e)

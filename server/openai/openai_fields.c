@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "server/base/fields.h"
-#include "server/inference/openai.h"
+#include "server/openai/openai.h"
 
 /* What becomes of a field. */
 #define TAKEN NULL /* the parser looks at it */

@@ -3,7 +3,7 @@
 
 #include "server/http/adapter_json.h"
 #include "server/http/list.h"
-#include "server/inference/openai.h"
+#include "server/openai/openai.h"
 #include "server/http/reply.h"
 
 /* What a choice is called and consists of; the two routes differ in nothing else. */

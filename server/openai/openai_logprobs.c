@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "server/http/list.h"
-#include "server/inference/openai.h"
+#include "server/openai/openai.h"
 
 static size_t characters(const char *text, size_t length)
 {

@@ -1,8 +1,8 @@
-/* The forms of OpenAI's routes, for inference_run.c: a body fills the same struct inference as that of POST
- * /infer does, and the answer is written as OpenAI's clients read it. openai_fields.c knows the fields,
- * openai_parse.c reads them, openai_answer.c writes. What a client may send and the daemon does not do is
- * ignored where that cannot change the answer, and refused by name ("unsupported_value", "unknown_field")
- * where it can. Threads: those of inference.h. */
+/* The routes of OpenAI's clients, dialects for inference_run.c: a body fills the same struct inference as
+ * that of POST /infer does, and the answer is written as OpenAI's clients read it. openai_fields.c knows the
+ * fields, openai_parse.c reads them, openai_answer.c writes. What a client may send and the daemon does not
+ * do is ignored where that cannot change the answer, and refused by name ("unsupported_value",
+ * "unknown_field") where it can. Threads: those of inference.h. */
 #pragma once
 #include "server/inference/inference.h"
 
@@ -10,6 +10,10 @@ enum {
     OPENAI_COMPLETIONS_TOKENS_DEFAULT = 16,
     OPENAI_ECHO_LOGPROBS_MAX = 5 /* at each token of a prompt, of which there are many at once */
 };
+
+/* The routes POST /v1/completions, POST /v1/chat/completions. */
+void openai_handle_completions(struct request *r);
+void openai_handle_chat(struct request *r);
 
 /* The objects that have fields of their own. */
 enum {
