@@ -8,6 +8,7 @@
 
 #include "adapters/registry/audit.h"
 #include "adapters/registry/registry_private.h"
+#include "adapters/store/files.h"
 #include "core/system/clock.h"
 #include "core/system/file.h"
 #include "core/format/tar.h"
@@ -47,6 +48,16 @@ static int visit_version(void *arg, const struct version *v, struct err *e)
     return blob_list_add(&b->blobs, v->weights_blob, v->weights_bytes, NULL, e);
 }
 
+static int visit_file(void *arg, const struct file_row *row, struct err *e)
+{
+    struct backup *b = arg;
+    if (!blobs_present(&b->registry->blobs, row->blob, row->bytes)) {
+        b->info.left_out++;
+        return 0;
+    }
+    return blob_list_add(&b->blobs, row->blob, row->bytes, NULL, e);
+}
+
 static int audit_start(struct registry *r, struct err *e)
 {
     if (store_begin(r->store, e) != 0)
@@ -65,7 +76,9 @@ static int copy_locked(struct backup *b, const char *path, struct err *e)
     /* Where nothing can be written any more, a copy of what is held is the only one. */
     if ((!store_replaced(r->store) && audit_start(r, e) != 0) || store_copy(r->store, path, e) != 0)
         return -1;
-    return catalog_visit_versions(&r->catalog, visit_version, b, e);
+    if (catalog_visit_versions(&r->catalog, visit_version, b, e) != 0)
+        return -1;
+    return store_file_each(r->store, visit_file, b, e);
 }
 
 static int copy_database(struct backup *b, struct err *e)

@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "adapters/registry/registry_private.h"
+#include "adapters/store/files.h"
 
 struct fsck {
     struct registry *registry;
     const struct fsck_handler *handler;
     struct fsck_report report;
     struct blob_list blobs; /* with a reference to each version */
+    struct blob_list files; /* blobs of files to train with */
     size_t seen[4];         /* rows of the database: tenants, keys, adapters, versions */
 };
 
@@ -127,6 +129,12 @@ static int take_version(void *arg, const struct version *v, struct err *e)
     return 0;
 }
 
+static int take_file(void *arg, const struct file_row *row, struct err *e)
+{
+    struct fsck *f = arg;
+    return blob_list_add(&f->files, row->blob, row->bytes, NULL, e);
+}
+
 /* The writer's part: nothing changes meanwhile, and from here on no blob goes. */
 static int look_locked(struct fsck *f, struct err *e)
 {
@@ -142,7 +150,9 @@ static int look_locked(struct fsck *f, struct err *e)
         report(f, FSCK_DATABASE, NULL, damage.message);
     else
         check_counts(f);
-    return catalog_visit_versions(&f->registry->catalog, take_version, f, e);
+    if (catalog_visit_versions(&f->registry->catalog, take_version, f, e) != 0)
+        return -1;
+    return store_file_each(f->registry->store, take_file, f, e);
 }
 
 /* ---- blobs ---- */
@@ -187,6 +197,38 @@ static int check_blobs(struct fsck *f, struct err *e)
     return 0;
 }
 
+/* One file that was deleted meanwhile is no problem any more; backups may be the reason why it is there. */
+static void report_file(struct fsck *f, const struct blob_entry *b, const struct err *damage)
+{
+    bool used = false;
+    struct err ignored;
+    char message[sizeof damage->message + 64];
+    struct registry *r = f->registry;
+    pthread_mutex_lock(&r->writer);
+    bool known = store_blob_used(r->store, b->digest, &used, &ignored) == 0;
+    writer_end(r);
+    snprintf(message, sizeof message, "a file to train with: %s", damage->message);
+    if (used || !known)
+        report(f, strcmp(damage->code, "adapter_broken") == 0 ? FSCK_BROKEN : FSCK_UNREADABLE, NULL, message);
+}
+
+static int check_training_files(struct fsck *f, struct err *e)
+{
+    blob_list_sort(&f->files);
+    blob_list_unique(&f->files);
+    for (size_t i = 0; i < f->files.count; i++) {
+        const struct blob_entry *b = &f->files.items[i];
+        struct err damage;
+        if (f->handler->stop(f->handler->arg))
+            return err_set(e, "shutting_down", "the check was stopped");
+        if (blobs_verify(&f->registry->blobs, b->digest, b->bytes, &damage) != 0)
+            report_file(f, b, &damage);
+        f->report.blobs++;
+        f->report.bytes += b->bytes;
+    }
+    return 0;
+}
+
 static int check_file(void *arg, const char *shelf, const char *name, struct err *e)
 {
     struct fsck *f = arg;
@@ -197,8 +239,8 @@ static int check_file(void *arg, const char *shelf, const char *name, struct err
         gc_blob_used(f->registry, name, &used, e) != 0)
         return -1;
     snprintf(message, sizeof message,
-             "blobs/sha256/%s/%s: no version needs this file; the next start moves it to the quarantine",
-             shelf, name);
+             "blobs/sha256/%s/%s: nothing needs this file; the next start moves it to the quarantine", shelf,
+             name);
     if (!used)
         report(f, FSCK_ORPHAN, NULL, message);
     return 0;
@@ -255,6 +297,8 @@ int fsck_run(struct registry *r, const struct fsck_handler *h, struct fsck_repor
     if (result == 0)
         result = check_blobs(&f, e);
     if (result == 0)
+        result = check_training_files(&f, e);
+    if (result == 0)
         result = locked(&f, check_files_locked, e);
     if (result == 0)
         result = locked(&f, look_at_quarantine_locked, e);
@@ -262,6 +306,7 @@ int fsck_run(struct registry *r, const struct fsck_handler *h, struct fsck_repor
     for (size_t i = 0; i < f.blobs.count; i++)
         version_unref(f.blobs.items[i].version);
     blob_list_fini(&f.blobs);
+    blob_list_fini(&f.files);
     if (result == 0)
         *out = f.report;
     return result;

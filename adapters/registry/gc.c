@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "adapters/registry/registry_private.h"
+#include "adapters/store/files.h"
 
 enum { REMOVED_AT_ONCE = 64, PAUSE_NS = 100000 }; /* versions whose files go, while others wait */
 enum { HOLDS_MAX = 4 };
@@ -99,6 +100,55 @@ int gc_start(struct registry *r, struct err *e)
     return 0;
 }
 
+/* ---- files ---- */
+
+/* Blobs of deleted files; *any: there were some. */
+static int remove_gone(struct registry *r, bool touched[256], bool *any, struct err *e)
+{
+    char blob[SHA256_HEX + 1] = "";
+    for (;;) {
+        if (store_file_gone(r->store, blob, blob, e) != 0)
+            return -1;
+        if (!blob[0])
+            return 0;
+        *any = true;
+        remove_unused(r, blob, touched);
+    }
+}
+
+static int forget_gone(struct registry *r, struct err *e)
+{
+    char blob[SHA256_HEX + 1] = "";
+    if (store_begin(r->store, e) != 0)
+        return -1;
+    int result;
+    while ((result = store_file_gone(r->store, "", blob, e)) == 0 && blob[0])
+        if ((result = store_file_forget(r->store, blob, e)) != 0)
+            break;
+    return store_end(r->store, result == 0, e);
+}
+
+void gc_collect_files(struct registry *r)
+{
+    bool touched[256] = {false}, any = false;
+    struct err ignored; /* their rows stay: the next call, or the next start, does it */
+    if (r->holds > 0 || store_failed(r->store) || atomic_load(&r->failed) ||
+        remove_gone(r, touched, &any, &ignored) != 0 || !any)
+        return;
+    sync_shelves(r, touched);
+    if (!atomic_load(&r->failed) && forget_gone(r, &ignored) != 0)
+        return;
+}
+
+void gc_remove_blob(struct registry *r, const char *digest)
+{
+    bool touched[256] = {false};
+    if (store_failed(r->store) || atomic_load(&r->failed))
+        return;
+    remove_unused(r, digest, touched);
+    sync_shelves(r, touched);
+}
+
 void gc_stop(struct registry *r)
 {
     if (!r->has_remover)
@@ -134,5 +184,6 @@ void gc_release(struct registry *r)
     bool due = --r->holds == 0 && r->sweep_due && !atomic_load(&r->failed);
     if (due) /* what could not be swept is due with the next one, or the next start */
         r->sweep_due = blobs_sweep(&r->blobs, false, blob_used, r, &removed, &e) != 0;
+    gc_collect_files(r);
     writer_end(r);
 }

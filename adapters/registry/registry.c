@@ -151,6 +151,7 @@ static int refuse_blob(void *arg, const char *digest, bool *out, struct err *e)
 
 static int sweep(struct registry *r, bool created, struct err *e)
 {
+    gc_collect_files(r); /* what was deleted is not swept into the quarantine */
     if (blobs_sweep_temporaries(&r->blobs, &r->swept_temporaries, e) != 0)
         return -1;
     return blobs_sweep(&r->blobs, true, created ? refuse_blob : blob_used, r, &r->swept_blobs, e);

@@ -70,6 +70,11 @@ void gc_retire(struct registry *r, const struct version *v);
 void gc_collect(struct registry *r);
 /* Not the writer: all of them, with pauses in which other writers have their turn. */
 void gc_collect_all(struct registry *r);
+/* The writer, after its commit, and the start: blobs of deleted files go, unless a backup holds them; then
+ * they go with its end. */
+void gc_collect_files(struct registry *r);
+/* The writer: this blob, put for a row that did not come to be, unless it is needed. */
+void gc_remove_blob(struct registry *r, const char *digest);
 /* Is this blob needed, by a row or by a use of a deleted version? */
 MUST_USE int gc_blob_used(struct registry *r, const char *digest, bool *out, struct err *e);
 /* For those who read blobs for long. The writer: from now on, no blob is removed until gc_release.

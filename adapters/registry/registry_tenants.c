@@ -174,6 +174,7 @@ int registry_tenant_delete(struct registry *r, const char *id, struct err *e)
     struct tenant *t = find_tenant(r, id, e);
     int result = t ? delete_tenant_rows(r, t, e) : -1;
     if (result == 0) {
+        gc_collect_files(r);
         retire_tenant(r, t);
         catalog_remove_tenant(&r->catalog, t);
         tenant_free(t);

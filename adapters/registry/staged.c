@@ -1,28 +1,16 @@
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
+#include "adapters/blobs/incoming.h"
 #include "adapters/registry/registry_private.h"
 #include "adapters/registry/staged.h"
 #include "adapters/types/files.h"
-#include "core/system/file.h"
 
 enum { PARTS = 2 };
-
-struct part {
-    int fd;
-    bool placed; /* no longer in DATA/tmp */
-    char name[BLOBS_TEMPORARY_BYTES];
-    uint64_t bytes;
-    struct sha256 hash;
-    char digest[SHA256_HEX + 1]; /* after staged_sync */
-};
 
 struct staged {
     struct registry *registry;
     bool synced;
-    struct part parts[PARTS]; /* by enum staged_part */
+    struct incoming parts[PARTS]; /* by enum staged_part */
 };
 
 static const struct {
@@ -42,13 +30,10 @@ int staged_new(struct staged **out, struct registry *r, struct err *e)
     for (int i = 0; i < PARTS; i++)
         s->parts[i].fd = -1;
     for (int i = 0; i < PARTS; i++) {
-        struct part *p = &s->parts[i];
-        p->fd = blobs_temporary(&r->blobs, p->name, e);
-        if (p->fd < 0) {
+        if (incoming_open(&s->parts[i], &r->blobs, e) != 0) {
             staged_free(s);
             return -1;
         }
-        sha256_init(&p->hash);
     }
     *out = s;
     return 0;
@@ -56,7 +41,7 @@ int staged_new(struct staged **out, struct registry *r, struct err *e)
 
 int staged_write(struct staged *s, enum staged_part part, const void *data, size_t length, struct err *e)
 {
-    struct part *p = &s->parts[part];
+    struct incoming *p = &s->parts[part];
     if (s->synced)
         return err_set(e, "internal_error", "an upload that is complete cannot grow");
     if (length > KINDS[part].bytes_max - p->bytes) {
@@ -64,20 +49,15 @@ int staged_write(struct staged *s, enum staged_part part, const void *data, size
                 (unsigned long long)KINDS[part].bytes_max);
         return err_param(e, KINDS[part].name);
     }
-    if (file_write_all(p->fd, data, length, e) != 0)
-        return -1;
-    sha256_update(&p->hash, data, length);
-    p->bytes += length;
-    return 0;
+    return incoming_write(p, data, length, e);
 }
 
-static int sync_part(struct staged *s, const struct part *p, struct err *e)
+/* -1, and nothing is promised any more where the disk lost something. */
+static int noted(struct staged *s, bool failed)
 {
-    if (fsync(p->fd) == 0)
-        return 0;
-    if (errno == EIO) /* the kernel may have dropped pages of other files, too */
+    if (failed)
         atomic_store(&s->registry->failed, true);
-    return err_errno(e, "cannot sync an upload");
+    return -1;
 }
 
 int staged_sync(struct staged *s, struct err *e)
@@ -85,14 +65,12 @@ int staged_sync(struct staged *s, struct err *e)
     if (s->synced)
         return 0;
     for (int i = 0; i < PARTS; i++) {
-        if (sync_part(s, &s->parts[i], e) != 0)
-            return -1;
+        bool failed = false;
+        if (incoming_sync(&s->parts[i], &failed, e) != 0)
+            return noted(s, failed);
     }
-    for (int i = 0; i < PARTS; i++) {
-        uint8_t digest[SHA256_BYTES];
-        sha256_final(&s->parts[i].hash, digest);
-        hex_encode(digest, sizeof digest, s->parts[i].digest);
-    }
+    for (int i = 0; i < PARTS; i++)
+        incoming_finish(&s->parts[i]);
     s->synced = true;
     return 0;
 }
@@ -112,23 +90,12 @@ const char *staged_digest(const struct staged *s, enum staged_part part)
     return s->parts[part].digest;
 }
 
-static int put_part(struct staged *s, struct part *p, struct err *e)
-{
-    struct blobs *b = &s->registry->blobs;
-    if (blobs_put(b, p->name, p->digest, e) != 0)
-        return -1;
-    p->placed = true;
-    if (blobs_sync(b, p->digest, e) == 0)
-        return 0;
-    atomic_store(&s->registry->failed, true);
-    return -1;
-}
-
 int staged_put(struct staged *s, struct err *e)
 {
     for (int i = 0; i < PARTS; i++) {
-        if (put_part(s, &s->parts[i], e) != 0)
-            return -1;
+        bool failed = false;
+        if (incoming_put(&s->parts[i], &failed, e) != 0)
+            return noted(s, failed);
     }
     return 0;
 }
@@ -137,13 +104,7 @@ void staged_free(struct staged *s)
 {
     if (!s)
         return;
-    for (int i = 0; i < PARTS; i++) {
-        struct part *p = &s->parts[i];
-        if (p->fd < 0)
-            continue;
-        if (!p->placed)
-            blobs_discard(&s->registry->blobs, p->name);
-        close(p->fd);
-    }
+    for (int i = 0; i < PARTS; i++)
+        incoming_close(&s->parts[i]);
     free(s);
 }

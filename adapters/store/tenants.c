@@ -1,16 +1,16 @@
 #include "adapters/store/store.h"
 #include "adapters/store/store_private.h"
 
-#define QUOTA_COLUMNS                                                             \
-    "adapters_max, adapter_bytes_max, tokens_per_minute, requests_in_flight_max," \
+#define QUOTA_COLUMNS                                                                              \
+    "adapters_max, adapter_bytes_max, files_bytes_max, tokens_per_minute, requests_in_flight_max," \
     " training_jobs_max, training_tokens_per_day, training_rank_max, weight"
 
 static const char LIST[] =
     "SELECT number, id, created_ms, " QUOTA_COLUMNS ", default_adapter FROM tenants ORDER BY id";
 static const char INSERT[] = "INSERT INTO tenants (id, created_ms, " QUOTA_COLUMNS ", default_adapter)"
-                             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number";
+                             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number";
 static const char CHANGE[] =
-    "UPDATE tenants SET adapters_max = ?, adapter_bytes_max = ?, tokens_per_minute = ?,"
+    "UPDATE tenants SET adapters_max = ?, adapter_bytes_max = ?, files_bytes_max = ?, tokens_per_minute = ?,"
     " requests_in_flight_max = ?, training_jobs_max = ?, training_tokens_per_day = ?,"
     " training_rank_max = ?, weight = ?, default_adapter = ? WHERE number = ?";
 static const char DELETE[] = "DELETE FROM tenants WHERE number = ?";

@@ -19,7 +19,8 @@ static const char CANARY_OFF[] = "UPDATE versions SET canary = 0 WHERE adapter =
 static const char CANARY_ON[] = "UPDATE versions SET canary = ?3 WHERE adapter = ?1 AND digest = ?2";
 static const char DELETE[] = "DELETE FROM versions WHERE adapter = ? AND digest = ?";
 static const char BLOB_USED[] = "SELECT 1 WHERE EXISTS (SELECT 1 FROM versions WHERE weights_blob = ?1)"
-                                " OR EXISTS (SELECT 1 FROM versions WHERE config_blob = ?1)";
+                                " OR EXISTS (SELECT 1 FROM versions WHERE config_blob = ?1)"
+                                " OR EXISTS (SELECT 1 FROM files WHERE blob = ?1)";
 
 static int read_row(struct query *q, void *arg, struct err *e)
 {

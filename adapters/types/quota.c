@@ -10,6 +10,7 @@
 const struct quota_bounds quota_bounds[QUOTAS] = {
     [QUOTA_ADAPTERS_MAX] = {"adapters_max", 0, 100000},
     [QUOTA_ADAPTER_BYTES_MAX] = {"adapter_bytes_max", 0, INTEGER_MAX},
+    [QUOTA_FILES_BYTES_MAX] = {"files_bytes_max", 0, INTEGER_MAX},
     [QUOTA_TOKENS_PER_MINUTE] = {"tokens_per_minute", 1, 1000000000},
     [QUOTA_REQUESTS_IN_FLIGHT_MAX] = {"requests_in_flight_max", 1, 100000},
     [QUOTA_TRAINING_JOBS_MAX] = {"training_jobs_max", 0, 1000},

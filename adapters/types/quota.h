@@ -1,5 +1,5 @@
-/* What a tenant may take. Values and their bounds alone; who enforces which: the registry adapters, bytes and
- * training, the server tokens and requests, the engine the weight. Stateless; any thread. */
+/* What a tenant may take. Values and their bounds alone; who enforces which: the registry adapters, files,
+ * bytes and training, the server tokens and requests, the engine the weight. Stateless; any thread. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -7,6 +7,7 @@
 enum quota_kind {
     QUOTA_ADAPTERS_MAX,
     QUOTA_ADAPTER_BYTES_MAX, /* both files of every version */
+    QUOTA_FILES_BYTES_MAX,   /* of what is kept to train with */
     QUOTA_TOKENS_PER_MINUTE, /* of prompts and answers */
     QUOTA_REQUESTS_IN_FLIGHT_MAX,
     QUOTA_TRAINING_JOBS_MAX, /* queued and running */
