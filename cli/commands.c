@@ -15,6 +15,7 @@ static const struct option list_options[] = {
 static const struct option quota_options_list[] = {
     {"--adapters-max", "N", "adapters that it may have; none: no limit", 0},
     {"--adapter-bytes-max", "SIZE", "bytes of all versions together (K, M, G)", 0},
+    {"--files-bytes-max", "SIZE", "bytes of all files to train with (K, M, G)", 0},
     {"--tokens-per-minute", "N", "of prompts and answers", 0},
     {"--requests-in-flight-max", "N", "at the same time", 0},
     {"--training-jobs-max", "N", "jobs that wait or run", 0},

@@ -16,7 +16,6 @@
 #include "server/base/memory.h"
 #include "server/http/reply.h"
 #include "server/http/request.h"
-#include "server/routes/upload_form.h"
 #include "server/wire/connections.h"
 
 enum {
@@ -276,7 +275,8 @@ static enum MHD_Result begin(struct request *r, const char *method, const char *
         connections_known(r->server->connections, r->peer);
     if (result != 0)
         return refuse(r, &e);
-    if (r->match.route->body == BODY_FORM && upload_form_begin(r, r->connection, &e) != 0)
+    const struct route_body *body = r->match.route->body;
+    if (body->kind == ROUTE_BODY_FORM && body->begin(r, r->connection, &e) != 0)
         return refuse(r, &e);
     return MHD_YES;
 }
@@ -299,7 +299,7 @@ static enum MHD_Result take_body(struct request *r, const char *data, size_t len
         r->coming.received += length;
         request_body_deadline(r);
         return r->coming.content_length < 0 &&
-                       r->coming.received > route_body_limit(r->match.route) + EXCESS_MAX
+                       r->coming.received > r->match.route->body->bytes_max + EXCESS_MAX
                    ? MHD_NO
                    : MHD_YES;
     }
@@ -309,9 +309,9 @@ static enum MHD_Result take_body(struct request *r, const char *data, size_t len
         return MHD_YES;
     }
     request_body_deadline(r);
-    if (r->match.route->body == BODY_FORM) {
+    if (r->match.route->body->kind == ROUTE_BODY_FORM) {
         counters_add(&r->server->counters.upload_bytes, length);
-        upload_form_more(r);
+        r->match.route->body->more(r);
         suspend_if_pending(r);
     }
     return MHD_YES;

@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "adapters/files/files.h"
 #include "core/system/clock.h"
 #include "core/system/file.h"
 #include "server/http.h"
@@ -19,7 +20,7 @@
 #include "server/base/memory.h"
 #include "server/http/server.h"
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2, GRACE_MS = 30000 };
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, GRACE_MS = 30000, HOUSEKEEPING_MS = 60000 };
 
 static int fail(const struct err *e)
 {
@@ -124,11 +125,32 @@ static bool wait_stop(struct server *s, const sigset_t *set, long ms)
     return number > 0 && number != SIGHUP;
 }
 
+static void expire_files(void *arg)
+{
+    struct server *s = arg;
+    struct err e;
+    if (files_expire(s->registry, &e) != 0 && !registry_failed(s->registry) &&
+        !registry_replaced(s->registry))
+        log_message("warning", "files that have ended are still on the disk: %s", e.message);
+}
+
+/* What nobody sees any more is to be off the disk soon; a minute that is missed is no harm. */
+static void keep_house(struct server *s, double *due_ms)
+{
+    if (clock_ms() < *due_ms)
+        return;
+    *due_ms = clock_ms() + HOUSEKEEPING_MS;
+    if (jobs_submit(s->disk_jobs, expire_files, s) != 0)
+        log_message("warning", "too much waits for the disk: files that have ended stay a while longer");
+}
+
 /* Until it is stopped, or the registry cannot promise any more that what it acknowledges is on disk. */
 static int serve(struct server *s, const sigset_t *signals)
 {
     bool told = false;
+    double housekeeping_ms = 0;
     while (!wait_stop(s, signals, 500)) {
+        keep_house(s, &housekeeping_ms);
         registry_look(s->registry);
         if (registry_replaced(s->registry) && !told) {
             told = true;

@@ -5,6 +5,8 @@
 #include "server/openai/openai.h"
 #include "server/routes/handlers.h"
 #include "server/routes/upload_form.h"
+#include "server/training/file_form.h"
+#include "server/training/handlers.h"
 
 static const struct route routes[] = {
     {"POST", "/infer", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL, inference_handle},
@@ -16,7 +18,7 @@ static const struct route routes[] = {
      route_models_list},
     {"GET", "/v1/models/{model}", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT, 0, route_models_show},
 
-    {"POST", "/adapters", ROLE_TENANT, BODY_FORM, PLACE_DISK, QUERY_TENANT, 0, upload_form_accept},
+    {"POST", "/adapters", ROLE_TENANT, &upload_form, PLACE_DISK, QUERY_TENANT, 0, upload_form_accept},
     {"GET", "/adapters", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_LABEL, 0,
      route_adapters_list},
     {"GET", "/adapters/{name}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, 0, route_versions_show},
@@ -38,6 +40,15 @@ static const struct route routes[] = {
      PLACE_DISK, QUERY_TENANT, 0, route_files_settings},
     {"GET", "/adapters/{name}/versions/{version}/files/generation_config.json", ROLE_TENANT, BODY_NONE,
      PLACE_DISK, QUERY_TENANT, 0, route_files_settings},
+
+    {"POST", "/v1/files", ROLE_TENANT, &file_form, PLACE_DISK, QUERY_TENANT, 0, file_form_accept},
+    {"GET", "/v1/files", ROLE_TENANT, BODY_NONE, PLACE_DISK,
+     QUERY_TENANT | QUERY_PAGE | QUERY_WHOLE | QUERY_ORDER | QUERY_PURPOSE, 0, route_training_files_list},
+    {"GET", "/v1/files/{id}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, 0, route_training_files_show},
+    {"DELETE", "/v1/files/{id}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, 0,
+     route_training_files_delete},
+    {"GET", "/v1/files/{id}/content", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, 0,
+     route_training_files_content},
 
     {"POST", "/tenants", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, 0, route_tenants_create},
     {"GET", "/tenants", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, 0, route_tenants_list},

@@ -8,11 +8,15 @@
 
 static const struct {
     const char *option, *member;
-} quotas[] = {
-    {"--adapters-max", "adapters_max"},           {"--adapter-bytes-max", "adapter_bytes_max"},
-    {"--tokens-per-minute", "tokens_per_minute"}, {"--requests-in-flight-max", "requests_in_flight_max"},
-    {"--training-jobs-max", "training_jobs_max"}, {"--training-tokens-per-day", "training_tokens_per_day"},
-    {"--training-rank-max", "training_rank_max"}, {"--weight", "weight"}};
+} quotas[] = {{"--adapters-max", "adapters_max"},
+              {"--adapter-bytes-max", "adapter_bytes_max"},
+              {"--files-bytes-max", "files_bytes_max"},
+              {"--tokens-per-minute", "tokens_per_minute"},
+              {"--requests-in-flight-max", "requests_in_flight_max"},
+              {"--training-jobs-max", "training_jobs_max"},
+              {"--training-tokens-per-day", "training_tokens_per_day"},
+              {"--training-rank-max", "training_rank_max"},
+              {"--weight", "weight"}};
 enum { QUOTAS = sizeof quotas / sizeof *quotas };
 
 /* A whole number, K, M or G behind it for powers of 1024; "none" is null. */

@@ -93,12 +93,12 @@ static int check_coding(struct request *r, struct MHD_Connection *connection, st
 static int check_type(struct request *r, struct MHD_Connection *connection, struct err *e)
 {
     const char *type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Type");
-    if (r->match.route->body == BODY_FORM && !has_type(type, "multipart/form-data")) {
+    const struct route_body *body = r->match.route->body;
+    if (body->kind == ROUTE_BODY_FORM && !has_type(type, "multipart/form-data")) {
         err_set(e, "multipart_required", "an upload is a form, Content-Type multipart/form-data");
-        return err_hint(
-            e, "curl -F name=NAME -F config=@adapter_config.json -F weights=@adapter_model.safetensors");
+        return err_hint(e, "%s", body->hint);
     }
-    if (r->match.route->body == BODY_JSON && type && !has_type(type, "application/json")) {
+    if (body->kind == ROUTE_BODY_JSON && type && !has_type(type, "application/json")) {
         err_set(e, "unsupported_media_type", "the body must be JSON, found Content-Type %.100s", type);
         return err_hint(e, "add the header Content-Type: application/json");
     }
@@ -108,17 +108,17 @@ static int check_type(struct request *r, struct MHD_Connection *connection, stru
 static int too_large(const struct route *route, struct err *e)
 {
     return err_set(e, "body_too_large", "the body may have %llu bytes at most",
-                   (unsigned long long)route_body_limit(route));
+                   (unsigned long long)route->body->bytes_max);
 }
 
 static int check_size(struct request *r, struct err *e)
 {
-    if (r->match.route->body == BODY_NONE) {
+    if (r->match.route->body->kind == ROUTE_BODY_NONE) {
         if (r->coming.has_body)
             return err_set(e, "body_too_large", "no body is expected here");
         return 0;
     }
-    if (r->coming.content_length > 0 && (uint64_t)r->coming.content_length > route_body_limit(r->match.route))
+    if (r->coming.content_length > 0 && (uint64_t)r->coming.content_length > r->match.route->body->bytes_max)
         return too_large(r->match.route, e);
     return 0;
 }
@@ -144,12 +144,11 @@ static int find_tenant(struct request *r, struct err *e)
 /* The files of a form have its length, less what is around them. */
 static int check_quota(struct request *r, struct err *e)
 {
-    if (r->match.route->body != BODY_FORM || r->coming.content_length <= FORM_OVERHEAD_BYTES_MAX ||
-        !r->tenant.number)
+    const struct route_body *body = r->match.route->body;
+    if (!body->foresee || r->coming.content_length <= FORM_OVERHEAD_BYTES_MAX || !r->tenant.number)
         return 0;
     uint64_t most = (uint64_t)r->coming.content_length;
-    return registry_quota_foresee(r->server->registry, r->tenant.number, most - FORM_OVERHEAD_BYTES_MAX, most,
-                                  e);
+    return body->foresee(r, most - FORM_OVERHEAD_BYTES_MAX, most, e);
 }
 
 /* The tenant that floods is told that it does, before the others' share is touched. */
@@ -164,7 +163,7 @@ static int check_room(struct request *r, struct err *e)
 {
     if (check_quota(r, e) != 0)
         return -1;
-    if (r->match.route->body == BODY_FORM) {
+    if (r->match.route->body->kind == ROUTE_BODY_FORM) {
         r->held.upload_slot = upload_slots_take(&r->server->uploads, r->caller.tenant, e);
         if (!r->held.upload_slot)
             return -1;
@@ -223,9 +222,9 @@ int admission_check(struct request *r, struct MHD_Connection *connection, const 
 int admission_body(struct request *r, size_t length, struct err *e)
 {
     r->coming.received += length;
-    if (r->coming.received > route_body_limit(r->match.route))
+    if (r->coming.received > r->match.route->body->bytes_max)
         return too_large(r->match.route, e);
-    if (r->match.route->body == BODY_FORM)
+    if (r->match.route->body->kind == ROUTE_BODY_FORM)
         return 0;
     if (r->caller.tenant && ratelimit_add_body(r->server->ratelimit, r->caller.tenant, length,
                                                BODY_MEMORY_TENANT_MAX, clock_us(), e) != 0)

@@ -37,7 +37,8 @@ static bool switch_valid(const char *text)
 
 static bool order_valid(const char *text)
 {
-    return strcmp(text, "oldest") == 0 || strcmp(text, "newest") == 0;
+    return strcmp(text, "oldest") == 0 || strcmp(text, "newest") == 0 || strcmp(text, "asc") == 0 ||
+           strcmp(text, "desc") == 0;
 }
 
 static bool label_valid(const char *text)
@@ -61,7 +62,8 @@ static const struct parameter {
     {"to", QUERY_USAGE, day_valid, "a day, YYYY-MM-DD"},
     {"force", QUERY_FORCE, switch_valid, "true or false"},
     {"label", QUERY_LABEL, label_valid, "key:value"},
-    {"order", QUERY_ORDER, order_valid, "oldest or newest: what comes first"},
+    {"order", QUERY_ORDER, order_valid, "oldest or asc, newest or desc: what comes first"},
+    {"purpose", QUERY_PURPOSE, name_valid, "what files are for, such as fine-tune"},
     {"limit", QUERY_PAGE, limit_valid, "a number from 1 to 1000"},
 };
 _Static_assert(sizeof parameters / sizeof *parameters == QUERY_PARAMETERS, "each has its value");
@@ -91,6 +93,12 @@ const char *query_text(const struct query *q, const char *name)
     int i = find(name);
     assert(i < QUERY_PARAMETERS);
     return q->value[i];
+}
+
+bool query_newest_first(const struct query *q, bool otherwise)
+{
+    const char *order = query_text(q, "order");
+    return order ? strcmp(order, "newest") == 0 || strcmp(order, "desc") == 0 : otherwise;
 }
 
 /* ---- reading ---- */

@@ -1,12 +1,13 @@
 /* The query of an address: which parameters a route takes, and their values once they were checked. Owns its
  * text; written by query_read on the HTTP thread, read by any thread afterwards. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/base/err.h"
 
 /* What a route takes: ?tenant=; ?limit= and ?after=; ?adapter=, ?from= and ?to=; ?force=; ?label=; ?order=;
- * and of a list whose clients do not page: without ?limit= it is as long as a page may be. */
+ * ?purpose=; and of a list whose clients do not page: without ?limit= it is as long as a page may be. */
 enum {
     QUERY_TENANT = 1,
     QUERY_PAGE = 2,
@@ -15,9 +16,10 @@ enum {
     QUERY_LABEL = 16,
     QUERY_WHOLE = 32,
     QUERY_ORDER = 64,
-    QUERY_ALL = 127
+    QUERY_PURPOSE = 128,
+    QUERY_ALL = 255
 };
-enum { QUERY_PARAMETERS = 9, PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
+enum { QUERY_PARAMETERS = 10, PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
 
 struct query {
     char *text;                          /* raw, then decoded in place; NULL: there was none */
@@ -32,3 +34,5 @@ void query_fini(struct query *q);
 MUST_USE int query_read(struct query *q, unsigned takes, struct err *e);
 /* NULL: not given. `name` is one of the parameters that there are. */
 const char *query_text(const struct query *q, const char *name);
+/* What ?order= says; `otherwise` where it says nothing. */
+bool query_newest_first(const struct query *q, bool otherwise);

@@ -60,6 +60,7 @@ static const struct {
     {"duplicate_part", 400},
     {"missing_part", 400},
     {"invalid_part", 400},
+    {"invalid_training_file", 400},
     {"unauthorized", 401},
     {"invalid_api_key", 401}, /* OpenAI's name for it */
     {"forbidden", 403},
@@ -71,6 +72,7 @@ static const struct {
     {"version_not_found", 404},
     {"file_not_found", 404},
     {"key_not_found", 404},
+    {"file_not_found", 404},
     {"method_not_allowed", 405},
     {"tenant_exists", 409},
     {"key_not_in_force", 409},
@@ -108,6 +110,7 @@ static const struct {
     {"storage_failed", 500},
     {"registry_malformed", 500},
     {"adapter_broken", 503},
+    {"file_broken", 503},
     {"adapter_base_changed", 503},
     {"registry_replaced", 503},
     {"queue_full", 503},

@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "adapters/types/files.h"
 #include "server/base/fields.h"
+
+const struct route_body route_body_none = {.kind = ROUTE_BODY_NONE};
+const struct route_body route_body_json = {.kind = ROUTE_BODY_JSON, .bytes_max = JSON_BODY_BYTES_MAX};
 
 static size_t segment_length(const char *text)
 {
@@ -155,12 +157,4 @@ bool route_near(const struct route *routes, size_t count, const char *path, char
             return snprintf(out, size, "%s", tries[i]) < (int)size;
     const char *nearly = spelled_nearly(routes, count, tidied);
     return nearly && snprintf(out, size, "%s", nearly) < (int)size;
-}
-
-uint64_t route_body_limit(const struct route *route)
-{
-    /* A form: both files, and room for its other fields, boundaries and part headers. */
-    if (route->body == BODY_FORM)
-        return ADAPTER_WEIGHTS_BYTES_MAX + ADAPTER_CONFIG_BYTES_MAX + FORM_OVERHEAD_BYTES_MAX;
-    return JSON_BODY_BYTES_MAX;
 }

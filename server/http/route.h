@@ -9,8 +9,24 @@
 #include "server/http/query.h"
 
 struct request;
+struct MHD_Connection;
 
-enum route_body { BODY_NONE, BODY_JSON, BODY_FORM };
+/* What a route takes as its body. */
+enum route_body_kind { ROUTE_BODY_NONE, ROUTE_BODY_JSON, ROUTE_BODY_FORM };
+struct route_body {
+    enum route_body_kind kind;
+    uint64_t bytes_max;
+    /* Of a form, whose parts are taken while it arrives; on the HTTP thread: */
+    const char *hint; /* for those who send something else */
+    /* Could a file of `least` to `most` bytes be accepted, whatever is in it? NULL: nobody knows. */
+    int (*foresee)(struct request *r, uint64_t least, uint64_t most, struct err *e);
+    int (*begin)(struct request *r, struct MHD_Connection *connection, struct err *e);
+    void (*more)(struct request *r);
+};
+extern const struct route_body route_body_none, route_body_json;
+#define BODY_NONE (&route_body_none)
+#define BODY_JSON (&route_body_json)
+
 /* Where the handler runs: at once on the HTTP thread; on a thread for text, in fair turns of the tenants; on
  * a thread that may block on the disk. */
 enum route_place { PLACE_HTTP, PLACE_TEXT, PLACE_DISK };
@@ -29,7 +45,7 @@ struct route {
                           * {version} may also begin with "sha256:"; {model} is the rest without
                           * escapes: a base's name is its directory's */
     enum role role;      /* ROLE_NONE: open */
-    enum route_body body;
+    const struct route_body *body;
     enum route_place place;
     unsigned query; /* of QUERY_... */
     unsigned kind;  /* of ROUTE_... */
@@ -54,5 +70,3 @@ enum route_result route_find(const struct route *routes, size_t count, const cha
 bool route_near(const struct route *routes, size_t count, const char *path, char *out, size_t size);
 /* Of a form: its short fields, boundaries and headers. */
 enum { FORM_OVERHEAD_BYTES_MAX = 64 << 10 };
-/* Body bytes that a route takes at most. */
-uint64_t route_body_limit(const struct route *route);

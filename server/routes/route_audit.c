@@ -27,9 +27,8 @@ static json_t *rows_json(const struct audit_row *rows, size_t count, bool more)
 /* The tenant may be deleted: its rows are still there. */
 static int list(struct request *r, struct audit_row *rows, struct err *e)
 {
-    const char *order = query_text(&r->query, "order");
     struct audit_query q = {.tenant = query_text(&r->query, "tenant"),
-                            .newest_first = order && strcmp(order, "newest") == 0,
+                            .newest_first = query_newest_first(&r->query, false),
                             .limit = r->query.limit};
     size_t count = 0;
     bool more = false;

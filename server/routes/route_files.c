@@ -1,63 +1,30 @@
-/* The very files of a version, as they were uploaded. Read in blocks on job threads; a reference to the
- * version keeps them until the last byte is sent, whatever is deleted meanwhile. Their bytes are hashed on
- * the way: what its digest does not name never ends well. A small file is checked before anything of it is
- * sent, of a large one the last block is kept back until then. */
+/* The very files of a version, as they were uploaded. A reference to the version keeps them until the last
+ * byte is sent, whatever is deleted meanwhile. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "adapters/blobs/blobs.h"
 #include "adapters/registry/registry.h"
-#include "core/system/file.h"
 #include "server/http/adapter_json.h"
-#include "server/http/download.h"
-#include "server/routes/handlers.h"
 #include "server/http/reply.h"
-
-enum { CHECKED_BEFORE_BYTES = DOWNLOAD_BLOCK_BYTES };
+#include "server/routes/handlers.h"
+#include "server/transfer/blob_download.h"
 
 struct source {
     struct registry *registry;
     const struct version *version; /* owned reference */
-    int fd;
-    uint64_t offset, bytes;
-    const char *digest; /* the version's */
-    struct sha256 hash; /* of what was read */
 };
 
-static int check_end(struct source *s, struct err *e)
+static void damaged(void *arg)
 {
-    uint8_t digest[SHA256_BYTES];
-    char found[SHA256_HEX + 1];
-    sha256_final(&s->hash, digest);
-    hex_encode(digest, sizeof digest, found);
-    if (strcmp(found, s->digest) == 0)
-        return 0;
+    const struct source *s = arg;
     registry_mark_broken(s->registry, s->version);
-    return err_set(e, "adapter_broken", "blob %s is damaged: its bytes have the SHA-256 %s", s->digest,
-                   found);
-}
-
-static int read_source(void *arg, char *out, size_t max, size_t *count, struct err *e)
-{
-    struct source *s = arg;
-    uint64_t left = s->bytes - s->offset;
-    size_t length = left < max ? (size_t)left : max;
-    if (file_pread(s->fd, out, length, s->offset, e) != 0)
-        return -1;
-    sha256_update(&s->hash, out, length);
-    s->offset += length;
-    if (length > 0 && s->offset == s->bytes && check_end(s, e) != 0)
-        return -1;
-    *count = length;
-    return 0;
 }
 
 static void close_source(void *arg)
 {
     struct source *s = arg;
-    close(s->fd);
     version_unref(s->version);
     free(s);
 }
@@ -75,22 +42,14 @@ static int start(struct request *r, const struct version *v, bool weights, struc
         return -1;
     }
     close(fds[!weights]);
-    *s = (struct source){.registry = r->server->registry,
-                         .version = v,
-                         .fd = fds[weights],
-                         .bytes = weights ? v->weights_bytes : v->config_bytes,
-                         .digest = weights ? v->weights_blob : v->config_blob};
-    sha256_init(&s->hash);
-    if (s->bytes <= CHECKED_BEFORE_BYTES && blobs_check(s->fd, s->bytes, s->digest, e) != 0) {
-        if (strcmp(e->code, "adapter_broken") == 0)
-            registry_mark_broken(s->registry, v);
-        close_source(s);
-        return -1;
-    }
-    r->reply.stream_bytes = s->bytes;
-    download_start(r, weights ? "application/octet-stream" : "application/json",
-                   &(struct download_source){.read = read_source, .close = close_source, .arg = s});
-    return 0;
+    *s = (struct source){r->server->registry, v};
+    const struct blob_download d = {.fd = fds[weights],
+                                    .bytes = weights ? v->weights_bytes : v->config_bytes,
+                                    .digest = weights ? v->weights_blob : v->config_blob,
+                                    .damaged = damaged,
+                                    .close = close_source,
+                                    .arg = s};
+    return blob_download_start(r, weights ? "application/octet-stream" : "application/json", &d, e);
 }
 
 static int send_file(struct request *r, bool weights, struct err *e)

@@ -10,7 +10,7 @@ from wire import Wire
 
 MASK = os.path.join(DEMO, "adapters", "mask")
 VOICE = os.path.join(DEMO, "adapters", "voice")
-NONE = {"adapters_max": None, "adapter_bytes_max": None, "tokens_per_minute": None, "requests_in_flight_max": None,
+NONE = {"adapters_max": None, "adapter_bytes_max": None, "files_bytes_max": None, "tokens_per_minute": None, "requests_in_flight_max": None,
         "training_jobs_max": None, "training_tokens_per_day": None, "training_rank_max": None, "weight": 100}
 
 
@@ -170,7 +170,7 @@ def test_adapterctl_sets_and_shows_quotas(daemon, ctl):
     out = ctl(daemon, "tenants", "quota", "c-quota", "--weight", "50", "--adapters-max", "none", "--tokens-per-minute", "600",
               "--requests-in-flight-max", "4")
     rows = dict(line.split() for line in out.out.splitlines())
-    assert rows == {"QUOTA": "LIMIT", "adapters_max": "none", "adapter_bytes_max": str(2 << 20), "tokens_per_minute": "600",
+    assert rows == {"QUOTA": "LIMIT", "adapters_max": "none", "adapter_bytes_max": str(2 << 20), "files_bytes_max": "none", "tokens_per_minute": "600",
                     "requests_in_flight_max": "4", "training_jobs_max": "none", "training_tokens_per_day": "none", "training_rank_max": "none",
                     "weight": "50"}
     assert ctl(daemon, "tenants", "quota", "c-quota").out == out.out

@@ -15,6 +15,7 @@ VOICE = os.path.join(DEMO, "adapters", "voice")
 
 # Strings of tenant beta that nobody else may ever read. Others ask for NAME, so that errors may repeat it, and never for UNASKED.
 NAME, UNASKED, LABEL, PROMPT, CONFIG = "canary-name", "canary-unasked", "canary label", "canary prompt", "canary config"
+FILE, EXAMPLE = "canary file.jsonl", "canary example"
 CALLERS = ("nobody", "bad", "revoked", "alpha", "beta", "admin")
 
 
@@ -50,6 +51,7 @@ class House:
                            generation_config=json.dumps({"eos_token_id": 2, "note": CONFIG}))
         for name in (NAME, UNASKED):
             assert self.clients["beta"].upload(**self.upload, name=name).status == 201
+        self.file = self.new_file(EXAMPLE, FILE)
         self.version = self.clients["beta"].get(f"/adapters/{NAME}").json["version"]
         assert self.clients["beta"].infer(adapter=NAME, prompt=PROMPT, max_tokens=8).status == 200
         assert self.clients["alpha"].upload(VOICE, name="own").status == 201
@@ -67,6 +69,11 @@ class House:
         name = self.fresh()
         assert self.clients["beta"].upload(**self.upload, name=name).status == 201
         return name
+
+    def new_file(self, *what):
+        """Of beta."""
+        body, kind = file_form(self, *what)
+        return self.clients["beta"].request("POST", "/v1/files", body, {"Content-Type": kind}).json["id"]
 
     def new_key(self):
         return self.admin.post("/tenants/beta/keys", {"label": LABEL}).json["kid"]
@@ -90,6 +97,11 @@ def keyed(alpha, beta, admin):
 def form(house, **fields):
     return form_body([*((k, v, None) for k, v in fields.items()), ("config", house.upload["config"], "a"),
                       ("weights", house.upload["weights"], "b")])
+
+
+def file_form(house, example="a", filename="a", **fields):
+    return form_body([("purpose", "fine-tune", None), *((k, v, None) for k, v in fields.items()),
+                      ("file", json.dumps({"text": example}), filename)])
 
 
 # Path and body may be functions of the house, called for each cell. An admin says ?tenant=beta; "{q}" is the place.
@@ -137,6 +149,16 @@ MATRIX = [
           lambda h, file=file, q=q: f"/adapters/{NAME}/versions/{h.version}/files/{file}{q}", None, keyed(alpha, 200, 200))
       for file in ("adapter_config.json", "adapter_model.safetensors", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
       for q, alpha in (("{q}", 404), ("?tenant=beta", 403))),
+    Row("/v1/files", "POST", "/v1/files{q}", file_form, keyed(200, 200, 200)),
+    Row("/v1/files", "POST", "/v1/files", lambda h: file_form(h, tenant="beta"), keyed(403, 200, 200)),
+    Row("/v1/files", "POST", "/v1/files?tenant=beta", file_form, keyed(403, 200, 200)),
+    Row("/v1/files", "GET", "/v1/files{q}", None, keyed(200, 200, 200)),
+    Row("/v1/files", "GET", "/v1/files?tenant=beta", None, keyed(403, 200, 200)),
+    Row("/v1/files", "GET", lambda h: f"/v1/files?after={h.file}{{a}}", None, keyed(404, 200, 200)),
+    *(Row(f"/v1/files/{{id}}{more}", "GET", lambda h, more=more, q=q: f"/v1/files/{h.file}{more}{q}", None, keyed(alpha, 200, 200))
+      for more in ("", "/content") for q, alpha in (("{q}", 404), ("?tenant=beta", 403))),
+    Row("/v1/files/{id}", "DELETE", lambda h: f"/v1/files/{h.new_file()}{{q}}", None, keyed(404, 200, 200)),
+    Row("/v1/files/{id}", "DELETE", lambda h: f"/v1/files/{h.new_file()}?tenant=beta", None, keyed(403, 200, 200)),
     Row("/tenants", "POST", "/tenants", lambda h: {"id": f"made-{next(h.numbers)}"}, ADMINS + (201,)),
     Row("/tenants", "GET", "/tenants", None, ADMINS + (200,)),
     Row("/tenants/{id}", "GET", "/tenants/beta", None, ADMINS + (200,)),
@@ -213,11 +235,15 @@ def test_what_belongs_to_others_answers_as_what_does_not_exist(house):
                 lambda name: alpha.post("/v1/chat/completions", {"model": f"{name}@{digits}", "messages": [{"role": "user", "content": "a"}]}),
                 lambda name: alpha.get(f"/v1/models/{name}"),
                 lambda name: alpha.get(f"/v1/models/{name}@{digits}"),
-                lambda name: alpha.get("/adapters", tenant=name)):
+                lambda name: alpha.get("/adapters", tenant=name),
+                lambda name: alpha.get("/v1/files", tenant=name)):
         foreign, none = ask(NAME), ask(unknown)
         assert foreign.status == none.status and foreign.body.replace(NAME.encode(), unknown.encode()) == none.body
         names = [name for name, _ in foreign.headers.items()]
         assert names == [name for name, _ in none.headers.items()]
+    for path in ("", "/content"):
+        foreign, none = alpha.get(f"/v1/files/{house.file}{path}"), alpha.get(f"/v1/files/file-none{path}")
+        assert foreign.status == none.status == 404 and foreign.body.replace(house.file.encode(), b"file-none") == none.body
     # A tenant that exists and one that does not, under another tenant's key.
     there, none = alpha.infer(tenant="beta", prompt="a"), alpha.infer(tenant="none", prompt="a")
     assert (there.status, there.body) == (none.status, none.body)
@@ -257,7 +283,7 @@ def test_nobody_profits_from_the_cached_prompts_of_others(house):
 def test_nothing_of_beta_in_any_answer_to_others(house, caller):
     seen = house.clients[caller].seen
     assert len(seen) > 5000
-    for canary in (UNASKED, LABEL, PROMPT, CONFIG):
+    for canary in (UNASKED, LABEL, PROMPT, CONFIG, FILE, EXAMPLE):
         assert canary.encode() not in seen
 
 
@@ -271,5 +297,5 @@ def test_the_log_has_no_prompts_labels_or_keys(house):
     log = house.daemon.read_log()
     assert "/infer" in log and "tenant=beta" in log
     text = house.clients["beta"].infer(adapter=NAME, prompt=PROMPT, max_tokens=8).json["text"]
-    for secret in (LABEL, PROMPT, CONFIG, text, *filter(None, house.keys.values())):
+    for secret in (LABEL, PROMPT, CONFIG, FILE, EXAMPLE, text, *filter(None, house.keys.values())):
         assert secret not in house.daemon.read_log()
