@@ -72,7 +72,6 @@ static const struct {
     {"version_not_found", 404},
     {"file_not_found", 404},
     {"key_not_found", 404},
-    {"file_not_found", 404},
     {"method_not_allowed", 405},
     {"tenant_exists", 409},
     {"key_not_in_force", 409},

@@ -105,7 +105,7 @@ def test_pages_and_tenants(d):
     assert admin.get("/audit", order="newest", limit=1000).json == {"data": every[::-1], "next": None}
     assert admin.get("/audit", order="oldest", limit=1000).json["data"] == every
     assert [r["tenant"] for r in admin.get("/audit", order="newest", tenant="page-3").json["data"]] == ["page-3"]
-    for name, bad in (("order", "desc"), ("order", "")):
+    for name, bad in (("order", "down"), ("order", "")):
         assert (answer := admin.get("/audit", **{name: bad})).code == "invalid_parameter", answer
     assert admin.get("/tenants", order="newest").code == "unknown_parameter"
     for bad in ("x", "1x", "99999999999999999999"):
@@ -162,6 +162,8 @@ CHANGES = {
     ("PATCH", "/adapters/{name}"): {"adapter.activate", "adapter.canary"},
     ("DELETE", "/adapters/{name}"): {"adapter.delete"},
     ("DELETE", "/adapters/{name}/versions/{version}"): {"version.delete"},
+    ("POST", "/v1/files"): {"file.upload"},
+    ("DELETE", "/v1/files/{id}"): {"file.delete"},
     ("POST", "/tenants"): {"tenant.create"},
     ("PATCH", "/tenants/{id}"): {"tenant.change"},
     ("DELETE", "/tenants/{id}"): {"tenant.delete"},
