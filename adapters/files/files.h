@@ -3,7 +3,7 @@
  * Every call takes the tenant: a foreign file is an unknown file, and so is one that has ended. */
 #pragma once
 #include "adapters/registry/registry.h"
-#include "adapters/types/file.h"
+#include "adapters/types/files.h"
 
 MUST_USE int files_find(struct registry *r, uint32_t tenant, const char *id, struct file_row *out,
                         struct err *e); /* "file_not_found" */

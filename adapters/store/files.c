@@ -39,25 +39,32 @@ int store_file_insert(struct store *s, struct file_row *row, struct err *e)
     return query_insert(&q, &row->number, "add a file", e);
 }
 
-static int read_row(struct query *q, struct file_row *out, struct err *e)
+static void read_row(struct query *q, void *row)
 {
+    struct file_row *out = row;
     *out = (struct file_row){.number = query_column_integer(q)};
     query_copy_text(q, out->id, sizeof out->id);
     out->tenant = (uint32_t)query_column_integer(q);
     query_copy_text(q, out->name, sizeof out->name);
     query_copy_text(q, out->purpose, sizeof out->purpose);
-    if (column_digest(q, out->blob) != 0 || !name_valid(out->id))
-        return column_malformed("files", e);
+    query_copy_text(q, out->blob, sizeof out->blob);
     out->bytes = (uint64_t)query_column_integer(q);
     out->examples = query_column_integer(q);
     out->created_ms = query_column_integer(q);
     out->expires_ms = query_column_integer(q);
-    return 0;
+}
+
+static int check_row(const struct file_row *row, struct err *e)
+{
+    uint8_t digest[SHA256_BYTES];
+    bool whole = name_valid(row->id) && hex_decode(row->blob, digest, sizeof digest) == 0;
+    return whole ? 0 : column_malformed("files", e);
 }
 
 static int read_one(struct query *q, void *arg, struct err *e)
 {
-    return read_row(q, arg, e);
+    read_row(q, arg);
+    return check_row(arg, e);
 }
 
 int store_file_find(struct store *s, uint32_t tenant, const char *id, int64_t now_ms, struct file_row *out,
@@ -85,31 +92,21 @@ int store_file_delete_ended(struct store *s, int64_t now_ms, struct err *e)
     return query_run(&q, "delete files that have ended", e);
 }
 
-struct page {
-    struct file_row *rows;
-    size_t count, limit;
-    bool more;
-};
-
-static int read_page(struct query *q, void *arg, struct err *e)
-{
-    struct page *p = arg;
-    p->more = p->count == p->limit;
-    return p->more ? 0 : read_row(q, &p->rows[p->count++], e);
-}
-
 int store_file_list(struct store *s, const struct file_query *query, struct file_row *out, size_t *count,
                     bool *more, struct err *e)
 {
-    struct page p = {.rows = out, .limit = query->limit};
+    struct query_page p = {.rows = out, .size = sizeof *out, .limit = query->limit, .read = read_row};
     struct query q = query_start(s->database, query->newest_first ? LIST_NEWEST : LIST_OLDEST);
     query_bind_integer(&q, query->tenant);
     query_bind_integer(&q, query->now_ms);
     query_bind_integer(&q, query->after);
     query_bind_text(&q, query->purpose);
     query_bind_integer(&q, (int64_t)query->limit + 1);
-    if (query_each(&q, read_page, &p, "list files", e) != 0)
+    if (query_page(&q, &p, "list files", e) != 0)
         return -1;
+    for (size_t i = 0; i < p.count; i++)
+        if (check_row(&out[i], e) != 0)
+            return -1;
     *count = p.count;
     *more = p.more;
     return 0;
@@ -150,7 +147,7 @@ static int visit_row(struct query *q, void *arg, struct err *e)
 {
     const struct visit *v = arg;
     struct file_row row;
-    return read_row(q, &row, e) == 0 ? v->call(v->arg, &row, e) : -1;
+    return read_one(q, &row, e) == 0 ? v->call(v->arg, &row, e) : -1;
 }
 
 int store_file_each(struct store *s, store_file_function *visit, void *arg, struct err *e)

@@ -1,7 +1,7 @@
 /* The rows of files: see store.h, of which this is a part. */
 #pragma once
 #include "adapters/store/store.h"
-#include "adapters/types/file.h"
+#include "adapters/types/files.h"
 
 /* Gives the row its number. */
 MUST_USE int store_file_insert(struct store *s, struct file_row *row, struct err *e);

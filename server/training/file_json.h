@@ -2,6 +2,6 @@
 #pragma once
 #include <jansson.h>
 
-#include "adapters/types/file.h"
+#include "adapters/types/files.h"
 
 json_t *file_json(const struct file_row *f); /* NULL: out of memory */
