@@ -162,6 +162,17 @@ static void check_gradients(const char *name, const struct train_job *j, const s
     tensors_close(&found);
 }
 
+/* All that was trained is there. */
+static void check_names(const char *name, const struct train_job *j, const struct tensors *found)
+{
+    struct tensors trained;
+    tensors_of_file(&trained, j, "grads.safetensors");
+    for (size_t i = 0; i < safetensors_count(trained.file); i++)
+        if (!safetensors_find(found->file, safetensors_at(trained.file, i)->name))
+            fail_msg("%s: %s is missing", name, safetensors_at(trained.file, i)->name);
+    tensors_close(&trained);
+}
+
 static double check_final(const char *name, const struct train_job *j, const struct train_job_result *r)
 {
     struct tensors first, wanted, found;
@@ -169,6 +180,7 @@ static double check_final(const char *name, const struct train_job *j, const str
     tensors_of_file(&first, j, "init/adapter_model.safetensors");
     tensors_of_file(&wanted, j, "final/adapter_model.safetensors");
     tensors_of_bytes(&found, j, &r->weights);
+    check_names(name, j, &found);
     for (size_t i = 0; i < safetensors_count(found.file); i++) {
         const struct tensor *t = safetensors_at(found.file, i);
         size_t count = (size_t)tensor_elements(t);
@@ -226,11 +238,11 @@ static void run_and_check(const char *name, const json_t *variant)
     if (variant)
         train_job_vary(&j, variant);
     train_job_run(&j, &(struct train_job_way){.threads = 2, .tokens = 512}, &r);
+    if (!variant)
+        keep(name, &r);
     check_steps(name, j.expected, &r);
     check_gradients(name, &j, &r);
     double off = check_final(name, &j, &r);
-    if (!variant)
-        keep(name, &r);
     print_message("%-28s %d steps, adapter %.1e of its way off, %.2f s\n", name, r.count, off, r.seconds);
     train_job_result_fini(&r);
     train_job_close(&j);
