@@ -113,7 +113,7 @@ $(BUILD)/%.o: %.c VERSION
 
 # Loops over numbers. Only the files in core/kernels/x86 are compiled for more than the plainest CPU: they are called once
 # the CPU was asked what it has. (psabi: vectors of 32 bytes never leave a file, whatever they would be passed in.)
-$(BUILD)/core/kernels/%.o $(BUILD)/core/format/dtype.o: FILE_CFLAGS := -O3 -Wno-psabi
+$(BUILD)/core/kernels/%.o $(BUILD)/core/format/dtype.o $(BUILD)/core/train/optimizer.o: FILE_CFLAGS := -O3 -Wno-psabi
 ifeq ($(ARCH),x86_64)
 $(BUILD)/core/kernels/x86/%.o: FILE_CFLAGS := -O3 $(KERNEL_ARCH)
 $(BUILD)/core/kernels/x86/%_avx512.o: FILE_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512vnni

@@ -1,5 +1,6 @@
 #include "core/delta/delta.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "core/delta/delta_internal.h"
@@ -163,20 +164,36 @@ static size_t source_bytes(const struct model *m, const struct delta_source *s, 
     return at;
 }
 
+static int fill(struct delta *d, const struct model *m, const struct delta_source *s, struct err *e)
+{
+    size_t at = 0;
+    if (fill_replaced(d, m, s, &at, e) != 0 || fill_parts(d, m, s, &at, e) != 0)
+        return -1;
+    return delta_rows_fill(d, m, s, &at, e);
+}
+
 int delta_new(struct delta **out, const struct model *m, const struct delta_source *s, struct err *e)
 {
     struct delta *d;
     struct delta_kinds kinds;
-    size_t bytes = source_bytes(m, s, &kinds), at = 0;
+    size_t bytes = source_bytes(m, s, &kinds);
     if (delta_allocate(&d, m, bytes, kinds, e) != 0)
         return -1;
-    if (fill_replaced(d, m, s, &at, e) != 0 || fill_parts(d, m, s, &at, e) != 0 ||
-        delta_rows_fill(d, m, s, &at, e) != 0) {
+    if (fill(d, m, s, e) != 0) {
         delta_unref(d);
         return -1;
     }
     *out = d;
     return 0;
+}
+
+int delta_refill(struct delta *d, const struct model *m, const struct delta_source *s, struct err *e)
+{
+    struct delta_kinds kinds;
+    assert(atomic_load_explicit(&d->references, memory_order_relaxed) == 1);
+    assert(source_bytes(m, s, &kinds) == d->memory_bytes);
+    (void)kinds;
+    return fill(d, m, s, e);
 }
 
 struct delta *delta_ref(struct delta *d)

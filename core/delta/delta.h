@@ -19,6 +19,12 @@ MUST_USE int delta_source_part(const struct delta_source *s, size_t index, struc
 MUST_USE int delta_new(struct delta **out, const struct model *m, const struct delta_source *s,
                        struct err *e);
 
+/* The same parts, ranks, scales and replacements with other numbers, in the same memory, while nobody else
+ * refers to it: what is trained changes at every step. After an error it can only be given back. Errors as
+ * delta_new. */
+MUST_USE int delta_refill(struct delta *d, const struct model *m, const struct delta_source *s,
+                          struct err *e);
+
 /* The sum of scales[i] * deltas[i], exact: ranks stand one behind the other. One delta may be there several
  * times, scales may be negative. Errors: "adapter_unsupported_feature" where one has DoRA or replaces
  * tensors, which do not add up; "adapter_rank_too_large"; "adapter_not_finite"; "out_of_memory". */

@@ -334,23 +334,48 @@ static struct delta_part part_of(const struct train_params *p, int index)
                                           [DELTA_MAGNITUDE] = dora ? p->tensors[s->magnitude].value : NULL}};
 }
 
-int train_params_delta(const struct train_params *p, struct delta **out, struct err *e)
+struct own_source {
+    struct delta_part *parts;        /* owned */
+    struct delta_replacement *whole; /* owned */
+    struct delta_source source;
+};
+
+static int own_source_init(struct own_source *o, const struct train_params *p, struct err *e)
 {
-    struct delta_part *parts = calloc((size_t)p->count + 1, sizeof *parts);
-    struct delta_replacement *whole = calloc((size_t)p->count + 1, sizeof *whole);
-    struct delta_source source = {.parts = parts, .replacements = whole};
-    int result = parts && whole ? 0 : err_memory(e);
-    for (int i = 0; result == 0 && i < p->count; i++) {
+    o->parts = calloc((size_t)p->count + 1, sizeof *o->parts);
+    o->whole = calloc((size_t)p->count + 1, sizeof *o->whole);
+    if (!o->parts || !o->whole)
+        return err_memory(e);
+    o->source = (struct delta_source){.parts = o->parts, .replacements = o->whole};
+    for (int i = 0; i < p->count; i++) {
         const struct train_tensor *t = &p->tensors[i];
         if (t->kind == TRAIN_A)
-            parts[source.count++] = part_of(p, t->site);
+            o->parts[o->source.count++] = part_of(p, t->site);
         else if (t->kind == TRAIN_WHOLE)
-            whole[source.replacement_count++] = (struct delta_replacement){t->parameter, t->value};
+            o->whole[o->source.replacement_count++] = (struct delta_replacement){t->parameter, t->value};
     }
-    if (result == 0)
-        result = delta_new(out, p->model, &source, e);
-    free(parts);
-    free(whole);
+    return 0;
+}
+
+static void own_source_fini(struct own_source *o)
+{
+    free(o->parts);
+    free(o->whole);
+}
+
+int train_params_delta(const struct train_params *p, struct delta **out, struct err *e)
+{
+    struct own_source own = {0};
+    int result = own_source_init(&own, p, e) == 0 ? delta_new(out, p->model, &own.source, e) : -1;
+    own_source_fini(&own);
+    return result;
+}
+
+int train_params_refill(const struct train_params *p, struct delta *d, struct err *e)
+{
+    struct own_source own = {0};
+    int result = own_source_init(&own, p, e) == 0 ? delta_refill(d, p->model, &own.source, e) : -1;
+    own_source_fini(&own);
     return result;
 }
 

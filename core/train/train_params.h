@@ -75,4 +75,6 @@ size_t train_params_bytes(const struct model *m, const struct train_plan *plan);
 /* The same numbers as the forward pass reads them, and as they will be served: rounded as the model's
  * precision has it. */
 MUST_USE int train_params_delta(const struct train_params *p, struct delta **out, struct err *e);
+/* Into a delta that it gave, and that nobody else has; as delta_refill. */
+MUST_USE int train_params_refill(const struct train_params *p, struct delta *d, struct err *e);
 void train_params_clear(struct train_params *p); /* gradients to zero */

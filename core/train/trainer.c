@@ -23,7 +23,7 @@ static int trainer_init(struct trainer *t, struct err *e)
     }
     if (model_info(t->model)->numeric && train_numeric_new(&t->numeric, t->model, e) != 0)
         return -1;
-    return trainer_take_values(t, e);
+    return train_params_delta(t->params, &t->delta, e);
 }
 
 int trainer_new(struct trainer **out, const struct model *m, const struct train_options *o,
@@ -119,7 +119,7 @@ static int go_on(struct trainer *t, enum trainer_phase phase, struct err *e)
     if (!restores)
         return 0;
     memcpy(t->params->memory, t->best, t->params->numbers * sizeof *t->best);
-    return trainer_take_values(t, e);
+    return train_params_refill(t->params, t->delta, e);
 }
 
 static int after_step(struct trainer *t, struct err *e)
@@ -154,7 +154,7 @@ static int finish_step(struct trainer *t, struct train_report *out, struct err *
     t->state.tokens += t->round.tokens;
     optimizer_step(t->params, &t->options, t->state.step, rate, optimizer_clip(&t->options, norm));
     train_params_clear(t->params);
-    if (trainer_take_values(t, e) != 0)
+    if (train_params_refill(t->params, t->delta, e) != 0)
         return -1;
     *out = (struct train_report){.kind = TRAIN_REPORT_STEP, .gradient_norm = norm, .learning_rate = rate};
     return after_step(t, e);

@@ -216,18 +216,23 @@ static int read_state(const struct trainer *t, const uint8_t *bytes, struct trai
 static int copy_numbers(struct trainer *t, const uint8_t *bytes, struct err *e)
 {
     float *to[ARRAYS_MAX], *own = malloc(array_bytes(t) + 1);
+    struct delta *fresh;
     int count = arrays(t, to);
     if (!own)
         return err_memory(e);
     memcpy(own, to[0], array_bytes(t));
     memcpy(to[0], bytes + AT_NUMBERS, array_bytes(t));
-    int result = trainer_take_values(t, e);
+    int result = train_params_delta(t->params, &fresh, e);
     if (result != 0)
         memcpy(to[0], own, array_bytes(t));
-    for (int i = 1; result == 0 && i < count; i++)
-        memcpy(to[i], bytes + AT_NUMBERS + (size_t)i * array_bytes(t), array_bytes(t));
     free(own);
-    return result;
+    if (result != 0)
+        return -1;
+    delta_unref(t->delta);
+    t->delta = fresh;
+    for (int i = 1; i < count; i++)
+        memcpy(to[i], bytes + AT_NUMBERS + (size_t)i * array_bytes(t), array_bytes(t));
+    return 0;
 }
 
 int trainer_restore(struct trainer *t, const void *bytes, size_t size, struct err *e)

@@ -29,14 +29,3 @@ struct trainer {
     bool begun;                    /* the round is in hand */
     struct train_numeric *numeric; /* owned; NULL for a language model */
 };
-
-/* The delta once the values have changed. */
-static inline int trainer_take_values(struct trainer *t, struct err *e)
-{
-    struct delta *fresh;
-    if (train_params_delta(t->params, &fresh, e) != 0)
-        return -1;
-    delta_unref(t->delta);
-    t->delta = fresh;
-    return 0;
-}
