@@ -148,7 +148,7 @@ $(BUILD)/tests/fault/power/power_test: $(POWER_HELPERS)
 LIBFUZZER ?=
 FUZZ_SRC := $(call sources,tests/fuzz)
 FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(filter %_fuzz.c,$(FUZZ_SRC)))
-$(FUZZERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/tests/fuzz/fuzz.o $(if $(LIBFUZZER),,$(BUILD)/tests/fuzz/support/driver.o) $(BUILD)/libserver.a $(BUILD)/libadapterd.a
+$(FUZZERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/tests/fuzz/support/fuzz.o $(if $(LIBFUZZER),,$(BUILD)/tests/fuzz/support/driver.o) $(BUILD)/libserver.a $(BUILD)/libadapterd.a
 	$(call say,LD)
 	$(Q)$(CC) -o $@ $(filter-out %.a,$^) $(BUILD)/libserver.a $(BUILD)/libadapterd.a $(LDFLAGS_ALL) $(if $(LIBFUZZER),-fsanitize=fuzzer) $(DAEMON_LIBS)
 fuzzers: $(FUZZERS)

@@ -1,4 +1,5 @@
 #include "cli/lib/commands.h"
+#include "cli/training/training.h"
 
 static const struct option no_options[] = {{0}};
 
@@ -90,6 +91,25 @@ static const struct option delete_options[] = {
 static const struct option download_options[] = {
     TENANT_OPTION,
     {"--force", NULL, "replace files that are there already", 0},
+    {0},
+};
+
+static const struct option file_list_options[] = {
+    TENANT_OPTION,
+    {"--purpose", "PURPOSE", "fine-tune, or fine-tune-results: what jobs left", 0},
+    {"--limit", "N", "the first N only (default: all)", 0},
+    {0},
+};
+
+static const struct option file_upload_options[] = {
+    TENANT_OPTION,
+    {"--expires-after", "SECONDS", "delete it then, 3600..2592000 (default: never)", 0},
+    {0},
+};
+
+static const struct option file_download_options[] = {
+    TENANT_OPTION,
+    {"--force", NULL, "replace a file that is there already", 0},
     {0},
 };
 
@@ -195,6 +215,18 @@ const struct command commands[] = {
      "compared\n"
      "with its SHA-256, and both are put in their places or neither.\n",
      download_options, versions_download},
+    {"files", "list", NULL, 0, "List the files that a tenant keeps to train with, newest first", NULL,
+     file_list_options, files_list},
+    {"files", "show", "FILE", 1, "Show one of them", "FILE is its id, file-...\n", tenant_options,
+     files_show},
+    {"files", "upload", "DATA.jsonl", 1, "Upload a file to train with",
+     "One JSON object on each line. The daemon checks every line before it answers; the first that is no\n"
+     "example is named, and nothing is kept then.\n",
+     file_upload_options, files_upload},
+    {"files", "download", "FILE PATH", 2, "Write a file, as it was uploaded, to PATH",
+     "PATH - is standard output. It is compared with its SHA-256.\n", file_download_options, files_download},
+    {"files", "delete", "FILE", 1, "Delete a file, from the daemon's disk, too", NULL, tenant_options,
+     files_delete},
     {"usage", NULL, NULL, 0, "Show requests and tokens by day, tenant and adapter version", NULL,
      usage_options, usage_list},
     {"audit", NULL, NULL, 0, "Show who changed what when, oldest first", NULL, audit_options, audit_list},

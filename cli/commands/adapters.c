@@ -334,11 +334,11 @@ static int print_upload(const struct answer *answer, struct err *e)
     return table_print(&t, e);
 }
 
-static int upload(struct context *c, const struct client_upload *u, struct err *e)
+static int upload(struct context *c, const struct client_form *f, struct err *e)
 {
     struct answer answer;
-    int result = client_upload(c->client, u, &answer, e);
-    progress_end(u->arg);
+    int result = client_send_form(c->client, f, &answer, e);
+    progress_end(f->arg);
     if (result != 0)
         return -1;
     if (c->json)
@@ -349,8 +349,14 @@ static int upload(struct context *c, const struct client_upload *u, struct err *
     return result;
 }
 
-/* `config` NULL: the weights are a GGUF file. `settings`: [CLIENT_SETTINGS], each NULL where there is none.
- */
+/* Files beside the weights that say how an adapter is talked to: in a directory, and in the form. */
+enum { SETTINGS = 3 };
+static const char *const settings_files[SETTINGS] = {"tokenizer_config.json", "chat_template.jinja",
+                                                     "generation_config.json"};
+static const char *const settings_parts[SETTINGS] = {"tokenizer_config", "chat_template",
+                                                     "generation_config"};
+
+/* `config` NULL: the weights are a GGUF file. `settings`: [SETTINGS], each NULL where there is none. */
 static int upload_files(struct context *c, const struct args *a, const char *config, const char *weights,
                         char *const settings[], struct err *e)
 {
@@ -358,27 +364,34 @@ static int upload_files(struct context *c, const struct args *a, const char *con
     struct progress p;
     if (choose_name(a, name, e) != 0)
         return -1;
-    struct client_upload u = {.tenant = args_get(a, "--tenant"),
-                              .name = name,
-                              .proof_prompt = args_get(a, "--proof-prompt"),
-                              .no_activate = args_get(a, "--no-activate") != NULL,
-                              .allow_no_effect = args_get(a, "--allow-no-effect") != NULL,
-                              .config_path = config,
-                              .weights_path = weights,
-                              .progress = progress_show,
-                              .arg = &p};
-    for (int i = 0; i < CLIENT_SETTINGS; i++)
-        u.settings_path[i] = settings[i];
+    struct client_part parts[] = {
+        {.name = "tenant", .text = args_get(a, "--tenant")},
+        {.name = "name", .text = name},
+        {.name = "proof_prompt", .text = args_get(a, "--proof-prompt")},
+        {.name = "activate", .text = args_get(a, "--no-activate") ? "false" : NULL},
+        {.name = "allow_no_effect", .text = args_get(a, "--allow-no-effect") ? "true" : NULL},
+        {.name = settings_parts[0], .path = settings[0], .filename = settings_files[0]},
+        {.name = settings_parts[1], .path = settings[1], .filename = settings_files[1]},
+        {.name = settings_parts[2], .path = settings[2], .filename = settings_files[2]},
+        {.name = "config", .path = config, .filename = "adapter_config.json"},
+        {.name = "weights",
+         .path = weights,
+         .filename = config ? "adapter_model.safetensors" : "adapter.gguf"}};
+    const struct client_form form = {.path = "/adapters",
+                                     .parts = parts,
+                                     .count = sizeof parts / sizeof *parts,
+                                     .progress = progress_show,
+                                     .arg = &p};
     progress_begin(&p);
-    return upload(c, &u, e);
+    return upload(c, &form, e);
 }
 
 /* Those that the directory has. */
 static int find_settings(const struct args *a, char *out[], struct err *e)
 {
     struct stat s;
-    for (int i = 0; i < CLIENT_SETTINGS && !args_get(a, "--no-settings"); i++) {
-        out[i] = file_join(a->operand[0], client_settings_names[i]);
+    for (int i = 0; i < SETTINGS && !args_get(a, "--no-settings"); i++) {
+        out[i] = file_join(a->operand[0], settings_files[i]);
         if (!out[i])
             return err_memory(e);
         if (stat(out[i], &s) == 0 && S_ISREG(s.st_mode))
@@ -392,7 +405,7 @@ static int find_settings(const struct args *a, char *out[], struct err *e)
 int adapters_upload(struct context *c, const struct args *a, struct err *e)
 {
     const char *path = a->operand[0];
-    char *settings[CLIENT_SETTINGS] = {NULL};
+    char *settings[SETTINGS] = {NULL};
     if (is_gguf(path))
         return upload_files(c, a, NULL, path, settings, e);
     char *config = file_join(path, "adapter_config.json");
@@ -402,7 +415,7 @@ int adapters_upload(struct context *c, const struct args *a, struct err *e)
         err_memory(e);
     else if (check_directory(path, config, weights, e) == 0 && find_settings(a, settings, e) == 0)
         result = upload_files(c, a, config, weights, settings, e);
-    for (int i = 0; i < CLIENT_SETTINGS; i++)
+    for (int i = 0; i < SETTINGS; i++)
         free(settings[i]);
     free(config);
     free(weights);

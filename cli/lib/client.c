@@ -138,11 +138,11 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 
 static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t total, curl_off_t sent)
 {
-    const struct client_upload *u = arg;
+    const struct client_form *f = arg;
     (void)down_total;
     (void)down;
     if (total > 0)
-        u->progress(u->arg, (uint64_t)sent, (uint64_t)total);
+        f->progress(f->arg, (uint64_t)sent, (uint64_t)total);
     return 0;
 }
 
@@ -355,60 +355,45 @@ int client_fetch(struct client *c, const char *path, client_on_data *on_data, vo
     return stream(c, "GET", path, NULL, on_data, arg, e);
 }
 
-static int add_text(curl_mime *form, const char *name, const char *value)
+static int add_part(curl_mime *form, const struct client_part *p)
 {
-    curl_mimepart *part = value ? curl_mime_addpart(form) : NULL;
-    return !value || (part && curl_mime_name(part, name) == CURLE_OK &&
-                      curl_mime_data(part, value, CURL_ZERO_TERMINATED) == CURLE_OK)
-               ? 0
-               : -1;
-}
-
-static int add_file(curl_mime *form, const char *name, const char *filename, const char *path)
-{
+    if (!p->text && !p->path)
+        return 0;
     curl_mimepart *part = curl_mime_addpart(form);
-    return part && curl_mime_name(part, name) == CURLE_OK && curl_mime_filedata(part, path) == CURLE_OK &&
-                   curl_mime_filename(part, filename) == CURLE_OK &&
+    if (!part || curl_mime_name(part, p->name) != CURLE_OK)
+        return -1;
+    if (p->text)
+        return curl_mime_data(part, p->text, CURL_ZERO_TERMINATED) == CURLE_OK ? 0 : -1;
+    return curl_mime_filedata(part, p->path) == CURLE_OK &&
+                   curl_mime_filename(part, p->filename) == CURLE_OK &&
                    curl_mime_type(part, "application/octet-stream") == CURLE_OK
                ? 0
                : -1;
 }
 
-const char *const client_settings_names[CLIENT_SETTINGS] = {"tokenizer_config.json", "chat_template.jinja",
-                                                            "generation_config.json"};
-
-static int add_settings(curl_mime *form, const struct client_upload *u)
+static int add_parts(curl_mime *form, const struct client_form *f, struct err *e)
 {
-    static const char *const parts[CLIENT_SETTINGS] = {"tokenizer_config", "chat_template",
-                                                       "generation_config"};
-    for (int i = 0; i < CLIENT_SETTINGS; i++)
-        if (u->settings_path[i] && add_file(form, parts[i], client_settings_names[i], u->settings_path[i]))
-            return -1;
+    for (size_t i = 0; i < f->count; i++)
+        if (add_part(form, &f->parts[i]) != 0)
+            return err_set(e, "io_error", "cannot prepare the upload of %s",
+                           f->parts[i].path ? f->parts[i].path : f->parts[i].name);
     return 0;
 }
 
-int client_upload(struct client *c, const struct client_upload *u, struct answer *a, struct err *e)
+int client_send_form(struct client *c, const struct client_form *f, struct answer *a, struct err *e)
 {
     struct transfer t = {.client = c, .answer = a, .e = e};
     *a = (struct answer){0};
-    if (begin(c, "/adapters", &t) != 0)
+    if (begin(c, f->path, &t) != 0)
         return -1;
     curl_mime *form = curl_mime_init(c->curl);
-    int result = -1;
-    if (!form || add_text(form, "tenant", u->tenant) || add_text(form, "name", u->name) ||
-        add_text(form, "proof_prompt", u->proof_prompt) ||
-        add_text(form, "activate", u->no_activate ? "false" : NULL) ||
-        add_text(form, "allow_no_effect", u->allow_no_effect ? "true" : NULL) || add_settings(form, u) ||
-        (u->config_path && add_file(form, "config", "adapter_config.json", u->config_path)) ||
-        add_file(form, "weights", u->config_path ? "adapter_model.safetensors" : "adapter.gguf",
-                 u->weights_path)) {
-        err_set(e, "io_error", "cannot prepare the upload of %s", u->weights_path);
-    } else {
+    int result = form ? add_parts(form, f, e) : err_memory(e);
+    if (result == 0) {
         curl_easy_setopt(c->curl, CURLOPT_MIMEPOST, form);
-        if (u->progress) {
+        if (f->progress) {
             curl_easy_setopt(c->curl, CURLOPT_NOPROGRESS, 0L);
             curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-            curl_easy_setopt(c->curl, CURLOPT_XFERINFODATA, u);
+            curl_easy_setopt(c->curl, CURLOPT_XFERINFODATA, f);
         }
         result = perform(c, &t) != 0 || check_status(c, a, e) != 0 ? -1 : 0;
     }

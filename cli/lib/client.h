@@ -46,21 +46,19 @@ MUST_USE int client_stream(struct client *c, const char *path, const json_t *bod
 MUST_USE int client_fetch(struct client *c, const char *path, client_on_data *on_data, void *arg,
                           struct err *e);
 
-/* Files beside the weights that say how an adapter is talked to: how each is called in a directory. */
-enum { CLIENT_SETTINGS = 3 };
-extern const char *const client_settings_names[CLIENT_SETTINGS];
-
-struct client_upload {
-    const char *tenant, *name; /* tenant may be NULL */
-    const char *proof_prompt;  /* may be NULL */
-    bool no_activate, allow_no_effect;
-    const char *config_path, *weights_path;     /* config_path NULL: a GGUF file, which needs none */
-    const char *settings_path[CLIENT_SETTINGS]; /* NULL: there is none */
+/* One part of a form: a text, or a file, which is read as it is sent; neither: it is left out. */
+struct client_part {
+    const char *name, *text;
+    const char *path, *filename;
+};
+struct client_form {
+    const char *path; /* of the daemon's address */
+    const struct client_part *parts;
+    size_t count;
     void (*progress)(void *arg, uint64_t sent, uint64_t total); /* may be NULL */
     void *arg;
 };
-/* POST /adapters; the files are read as they are sent. */
-MUST_USE int client_upload(struct client *c, const struct client_upload *u, struct answer *a, struct err *e);
+MUST_USE int client_send_form(struct client *c, const struct client_form *f, struct answer *a, struct err *e);
 
 /* An error object of the daemon ({"code", "message", "hint"}) as an error. Returns -1. */
 int client_refusal(struct client *c, const json_t *error, struct err *e);

@@ -27,6 +27,8 @@ static int not_a_list(struct context *c, struct err *e)
 static int take_page(struct context *c, json_t *all, const json_t *page, struct err *e)
 {
     json_t *data = json_object_get(page, "data"), *next = json_object_get(page, "next");
+    if (!next && json_is_true(json_object_get(page, "has_more"))) /* as OpenAI's lists have it */
+        next = json_object_get(page, "last_id");
     const char *before = json_string_value(json_object_get(all, "next"));
     if (!json_is_array(data) || (next && !json_is_null(next) && !json_is_string(next)))
         return not_a_list(c, e);

@@ -157,6 +157,12 @@ def grammars():
 
 # ---- what comes over the wire ----
 
+def training_files():
+    for path in find(below=os.path.join(FIXTURES, "training")):
+        if path.endswith(".jsonl"):
+            yield read(path)
+
+
 def archives():
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
@@ -182,6 +188,7 @@ SOURCES = {
     "grammar": grammars,
     "multipart": lambda: [FORM.encode()],
     "tar": archives,
+    "training_file": training_files,
 }
 
 

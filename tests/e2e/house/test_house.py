@@ -27,7 +27,7 @@ BLOCKS = {
                   "adapters/registry", "adapters/serving", "adapters/maintenance", "adapters/training/dataset", "adapters/files", "adapters/training", "adapters/jobs"]),
     "server": (["machine", "numbers", "text", "engine", "adapters"],
                ["server/base", "server/accounting", "server/wire", "server/http", "server/transfer", "server/admission", "server/structured", "server/inference", "server/openai", "server/routes", "server/training", "server"]),
-    "client": (["machine"], ["cli/lib", "cli/commands", "cli"]),
+    "client": (["machine"], ["cli/lib", "cli/commands", "cli/training", "cli"]),
 }
 
 # Where each library may be used.
