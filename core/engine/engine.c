@@ -162,7 +162,9 @@ static int allocate_batch(struct engine *g, struct err *e)
     g->kv_of = calloc(tokens, sizeof *g->kv_of);
     g->delta_of = calloc(tokens, sizeof *g->delta_of);
     g->want = calloc(tokens, sizeof *g->want);
-    bool all = g->order && g->token && g->position && g->input && g->kv_of && g->delta_of && g->want;
+    g->want_state = calloc(tokens, sizeof *g->want_state);
+    bool all = g->order && g->token && g->position && g->input && g->kv_of && g->delta_of && g->want &&
+               g->want_state;
     return all ? 0 : err_memory(e);
 }
 
@@ -260,6 +262,7 @@ void engine_free(struct engine *g)
     free(g->kv_of);
     free(g->delta_of);
     free(g->want);
+    free(g->want_state);
     sampler_scratch_fini(&g->scratch);
     pthread_mutex_destroy(&g->lock);
     pthread_cond_destroy(&g->wake);

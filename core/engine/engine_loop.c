@@ -191,16 +191,30 @@ static void give_rows(struct sequence *q, int first, int count, const float *log
         }
 }
 
-/* Hand out the logits of one sequence's part of the step; returns the rows used. The sequence may be gone
- * afterwards. */
-static int use_logits(struct engine *g, struct sequence *q, const float *logits)
+/* The same of what stands behind the final norm; `at`: the place of its first token in the step. */
+static void give_states(const struct engine *g, struct sequence *q, int first, int count, int at)
+{
+    bool all = q->request.states == ENGINE_STATES_ALL;
+    for (int i = all ? 0 : count - 1; i < count; i++)
+        if (!all || first + i == q->rows_given) {
+            q->request.on_state(q->request.arg, (size_t)(first + i), forward_state(g->forward, at + i));
+            q->rows_given = first + i + 1;
+        }
+}
+
+/* Hand out what one sequence's part of the step gave, whose first token is at `at` and whose first logits are
+ * these; returns the rows of logits used. The sequence may be gone afterwards. */
+static int use_step(struct engine *g, struct sequence *q, int at, const float *logits)
 {
     int first = q->s.computed, planned = q->s.planned, prompt = q->s.prompt_tokens;
     size_t vocab = (size_t)g->info->vocab_size;
     bool prefill = first < prompt, prefilled = prefill && first + planned == prompt;
     bool every_row = prefill && (q->s.wants_all_logits || g->info->numeric);
-    int rows = every_row ? planned : !prefill || prefilled ? 1 : 0;
+    bool reads = q->request.states != ENGINE_STATES_NONE;
+    int rows = every_row ? planned : !reads && (!prefill || prefilled) ? 1 : 0;
     q->s.computed += planned;
+    if (reads && (prefilled || q->request.states == ENGINE_STATES_ALL))
+        give_states(g, q, first, planned, at);
     if (every_row && q->request.on_logits)
         give_rows(q, first, planned, logits, vocab);
     if (prefilled) {
@@ -243,7 +257,9 @@ static void put_token(struct engine *g, struct sequence *q, int at, int place)
     g->position[at] = place;
     g->kv_of[at] = &q->s.kv;
     g->delta_of[at] = q->request.delta;
-    g->want[at] = q->s.wants_all_logits || g->info->numeric || place >= prompt || last_of_prompt;
+    enum engine_states states = q->request.states;
+    g->want[at] = !states && (q->s.wants_all_logits || g->info->numeric || place >= prompt || last_of_prompt);
+    g->want_state[at] = states == ENGINE_STATES_ALL || (states == ENGINE_STATES_LAST && last_of_prompt);
     if (g->info->numeric)
         memcpy(g->input + (size_t)at * (size_t)columns, q->request.input + (size_t)place * (size_t)columns,
                (size_t)columns * sizeof *g->input);
@@ -293,6 +309,16 @@ static void lend_machine(struct engine *g, uint64_t step_us)
     gate_open(g->options.gate);
 }
 
+/* What came of the step, to those who were in it. */
+static void use_all(struct engine *g, int count, const float *logits)
+{
+    for (int i = 0, at = 0; i < count; i++) {
+        int planned = g->order[i]->s.planned;
+        logits += (size_t)use_step(g, g->order[i], at, logits) * (size_t)g->info->vocab_size;
+        at += planned;
+    }
+}
+
 static void step(struct engine *g)
 {
     int planned = scheduler_plan(&g->scheduler, prefill_budget(g)), count = order_running(g), at = 0,
@@ -312,6 +338,7 @@ static void step(struct engine *g)
                           .sequence = g->kv_of,
                           .delta = g->delta_of,
                           .want_logits = g->want,
+                          .want_state = g->want_state,
                           .alone = is_small(g, at)};
     take_machine(g);
     uint64_t before = clock_us();
@@ -327,8 +354,7 @@ static void step(struct engine *g)
     g->stats.tokens_decode += (uint64_t)decoded;
     g->stats.tokens_prefill += (uint64_t)(at - decoded);
     pthread_mutex_unlock(&g->lock);
-    for (int i = 0; i < count; i++)
-        logits += (size_t)use_logits(g, g->order[i], logits) * (size_t)g->info->vocab_size;
+    use_all(g, count, logits);
 }
 
 /* ---- who runs ---- */

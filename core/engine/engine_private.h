@@ -21,7 +21,7 @@ struct sequence {
     int end_count;
     int prompt_tokens; /* as submitted */
     int new_tokens, new_tokens_max;
-    int rows_given;    /* to on_logits */
+    int rows_given;    /* to on_logits or on_state */
     int cached_tokens; /* when it was admitted first */
     uint64_t submitted_us, admitted_us, prefilled_us;
     atomic_bool cancelled;
@@ -62,7 +62,7 @@ struct engine {
     float *input;
     struct kv_sequence **kv_of;
     const struct delta **delta_of;
-    uint8_t *want;
+    uint8_t *want, *want_state;
     struct sampler_scratch scratch;
     double token_us; /* what a prompt token costs */
     struct lending lending;

@@ -13,6 +13,9 @@ struct gate;
 
 enum { ENGINE_WEIGHT_DEFAULT = 100, ENGINE_WEIGHT_MAX = 1000 };
 
+/* Of which prompt tokens the caller wants what stands behind the final norm. */
+enum engine_states { ENGINE_STATES_NONE, ENGINE_STATES_LAST, ENGINE_STATES_ALL };
+
 enum engine_finish { ENGINE_STOP, ENGINE_LENGTH, ENGINE_CANCELLED, ENGINE_FAILED };
 
 struct engine_done {
@@ -43,6 +46,10 @@ struct engine_request {
     /* Optional: logits [vocab_size] after each prompt token in order, or each output row of a numeric
      * model. */
     void (*on_logits)(void *arg, size_t row, const float *logits);
+    /* Language models, with max_tokens 0: no logits are computed but, for each of these tokens in order, what
+     * stands behind the final norm, [hidden_size]. The prefix cache is of use for the last one alone. */
+    enum engine_states states;
+    void (*on_state)(void *arg, size_t row, const float *state);
     void (*on_done)(void *arg, const struct engine_done *d); /* exactly once, last */
     void *arg;
 };

@@ -65,7 +65,7 @@ static int copy_request(const struct engine *g, struct sequence *q, const struct
         return err_memory(e);
     if (r->token_count)
         memcpy(tokens, r->tokens, r->token_count * sizeof *tokens);
-    if (r->cache_root && !r->on_logits)
+    if (r->cache_root && !r->on_logits && r->states != ENGINE_STATES_ALL)
         q->s.tokens = tokens;
     if (q->s.tokens)
         memcpy(q->s.root.key, r->cache_root, SHA256_BYTES);

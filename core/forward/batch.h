@@ -17,6 +17,7 @@ struct batch {
     const struct delta *const *delta;
     const struct dropout *dropout; /* [count] of what the delta's low-rank parts read; NULL: none */
     const uint8_t *want_logits;    /* [count] */
+    const uint8_t *want_state;     /* [count] what stands behind the final norm; NULL: of no token */
     bool alone;                    /* the calling thread does it all; the same result */
 };
 

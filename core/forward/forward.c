@@ -115,6 +115,21 @@ const float *forward_logits(const struct forward *f)
     return f->logits;
 }
 
+const float *forward_state(const struct forward *f, int t)
+{
+    return row_at(f->h, t, f->model->config.hidden);
+}
+
+/* The layers are done with what they read. */
+void forward_states(struct forward *f, int worker, int workers)
+{
+    const struct batch *b = f->batch;
+    int hidden = f->model->config.hidden;
+    for (int t = worker; b->want_state && t < b->count; t += workers)
+        if (b->want_state[t])
+            norm_row(&f->model->final_norm, b->delta[t], row_at(f->x, t, hidden), row_at(f->h, t, hidden));
+}
+
 /* Gather the rows whose logits are wanted, normalize, and multiply by the output head. */
 void forward_head(struct forward *f, int worker, int workers)
 {
@@ -159,6 +174,7 @@ static void decoder_work(void *arg, int worker, int workers)
     forward_embed(f, worker, workers);
     for (int layer = 0; layer < f->model->config.layers; layer++)
         forward_layer(f, layer, worker, workers);
+    forward_states(f, worker, workers);
     if (f->wanted > 0)
         forward_head(f, worker, workers);
 }

@@ -23,6 +23,9 @@ size_t forward_bytes(const struct model *m, int batch_tokens, int logit_rows, in
  * positions, one behind the other; their cache pages are reserved. A row depends on its own sequence and
  * delta alone, to the last bit. */
 const float *forward_step(struct forward *f, const struct batch *b);
+/* Of the same step, until the next: what stands behind the final norm at token t, which wanted it:
+ * [hidden_size]. */
+const float *forward_state(const struct forward *f, int t);
 
 /* ---- the same in parts, for who needs what lies between the layers of a decoder ---- */
 
@@ -32,7 +35,8 @@ void forward_begin(struct forward *f, const struct batch *b);
  * with pool_run itself. */
 void forward_embed(struct forward *f, int worker, int workers);
 void forward_layer(struct forward *f, int layer, int worker, int workers);
-void forward_head(struct forward *f, int worker, int workers); /* at least one row wants logits */
+void forward_states(struct forward *f, int worker, int workers); /* of those that want them; no barrier */
+void forward_head(struct forward *f, int worker, int workers);   /* at least one row wants logits */
 /* What goes from layer to layer: [tokens, hidden_size]. */
 const float *forward_stream(const struct forward *f);
 const float *forward_logits(const struct forward *f);

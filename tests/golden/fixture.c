@@ -175,8 +175,9 @@ static void submit(struct runs *all, struct run *run, struct engine *g, struct e
     struct err e;
     uint64_t id;
     run->all = all;
-    run->vocab = (size_t)model_info(engine_model(g))->vocab_size;
-    if (r->on_logits)
+    const struct model_info *info = model_info(engine_model(g));
+    run->vocab = (size_t)(r->on_state ? info->hidden_size : info->vocab_size);
+    if (r->on_logits || r->on_state)
         run->logits = calloc(run->rows * run->vocab, sizeof *run->logits);
     pthread_mutex_lock(&all->lock);
     all->open++;
@@ -208,6 +209,22 @@ void run_submit_rows(struct runs *all, struct run *run, struct engine *g, struct
 {
     struct engine_request r = {.delta = d, .input = input, .input_rows = rows, .on_logits = keep_logits};
     run->rows = rows;
+    submit(all, run, g, &r);
+}
+
+void run_submit_states(struct runs *all, struct run *run, struct engine *g, struct delta *d,
+                       const int32_t *tokens, size_t count, enum engine_states states, uint32_t tenant,
+                       const uint8_t *cache_root)
+{
+    struct engine_request r = {.tenant = tenant,
+                               .delta = d,
+                               .tokens = tokens,
+                               .token_count = count,
+                               .cache_root = cache_root,
+                               .states = states,
+                               .on_state = keep_logits,
+                               .sampling = {.logprobs = -1}};
+    run->rows = count;
     submit(all, run, g, &r);
 }
 

@@ -29,7 +29,7 @@ struct engine *fixture_engine(const struct model *m, int threads, int chunk_toke
 
 /* One request and all it gave. */
 struct run {
-    float *logits; /* [rows, vocab], where asked for */
+    float *logits; /* [rows, vocab], where asked for; of states [rows, hidden size] */
     size_t rows, vocab;
     int32_t tokens[4096];
     int token_count;
@@ -48,6 +48,10 @@ void run_submit(struct runs *all, struct run *run, struct engine *g, struct delt
                 size_t count, int max_tokens, bool logits, const struct sampling *how, uint32_t tenant);
 void run_submit_rows(struct runs *all, struct run *run, struct engine *g, struct delta *d, const float *input,
                      size_t rows);
+/* What stands behind the final norm, of each token or of the last one: in logits, at the token's row. */
+void run_submit_states(struct runs *all, struct run *run, struct engine *g, struct delta *d,
+                       const int32_t *tokens, size_t count, enum engine_states states, uint32_t tenant,
+                       const uint8_t *cache_root);
 void run_fini(struct run *run);
 
 /* Integers of a JSON list; *count is set; to be freed. */
