@@ -266,6 +266,7 @@ static int load(struct peft_load *l, int config_fd, struct err *e)
         return in_file(e, "adapter_config.json");
     if (open_weights(l, e) != 0)
         return in_file(e, "adapter_model.safetensors");
+    peft_path_find(l);
     if (peft_match(l, e) != 0 || peft_saved(l, e) != 0 || peft_rows(l, e) != 0)
         return in_file(e, "adapter_config.json");
     return load_weights(l, e) == 0 ? 0 : in_file(e, "adapter_model.safetensors");

@@ -145,9 +145,12 @@ static int is_excluded(struct match *t, const char *path, int site, struct err *
     return result;
 }
 
-static int match_module(struct match *t, const char *path, struct err *e)
+static int match_module(struct match *t, const char *module, struct err *e)
 {
-    int site = model_find_site(t->load->model, path), target = is_target(t, path, site, e);
+    const char *path = peft_path(t->load, module);
+    if (!path)
+        return 0;
+    int site = model_find_site(t->load->model, module), target = is_target(t, path, site, e);
     const struct peft_tied *tied = &t->load->tied;
     if (target < 0)
         return -1;

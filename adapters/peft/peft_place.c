@@ -193,8 +193,8 @@ int peft_place_find(const struct peft_load *l, const struct tensor *t, struct pe
         return refuse(t, "adapter_unexpected_tensor", "the name does not start with " PEFT_PREFIX, NULL, e);
     const char *name = t->name + prefix;
     const struct ending *n = find_ending(name, &length, &place);
-    char path[PATH_BYTES + 1]; /* longer names were refused on opening */
-    snprintf(path, sizeof path, "%.*s", (int)length, name);
+    char path[2 * PATH_BYTES + 1]; /* longer names were refused on opening */
+    snprintf(path, sizeof path, "%.*s%.*s", PATH_BYTES, l->inside, (int)length, name);
     if (!n || (n->role == PEFT_ROLE_BASE && strstr(path, ".lora_")))
         return refuse(t, "adapter_unexpected_tensor", "it is not a tensor of LoRA as PEFT names them",
                       "Save the adapter with save_pretrained of PEFT.", e);
@@ -310,7 +310,7 @@ static int check_sites(struct peft_load *l, struct err *e)
         if (!missing)
             continue;
         err_set(e, "adapter_missing_tensor", "tensor %s%s%s is missing; adapter_config.json targets %s",
-                PEFT_PREFIX, l->sites[i].path, missing, l->sites[i].path);
+                PEFT_PREFIX, peft_path(l, l->sites[i].path), missing, l->sites[i].path);
         return err_hint(e, "Check target_modules and layers_to_transform, or save the adapter again.");
     }
     return 0;
@@ -331,7 +331,7 @@ static int check_parameters(const struct peft_load *l, struct err *e)
         if (l->parameter_found[i].tensor || !promises(l, i))
             continue;
         err_set(e, "adapter_missing_tensor", "tensor %s%s.%s is missing; adapter_config.json has it by %s",
-                PEFT_PREFIX, l->parameters[i].path, l->parameters[i].leaf,
+                PEFT_PREFIX, peft_path(l, l->parameters[i].path), l->parameters[i].leaf,
                 l->saved[i] ? "modules_to_save" : "bias");
         return err_hint(
             e, "Some versions of PEFT do not save trained biases: save the adapter with a newer one.");
@@ -348,7 +348,7 @@ static int check_rows(const struct peft_load *l, struct err *e)
         err_set(e, "adapter_missing_tensor",
                 "tensor %s%s.token_adapter.trainable_tokens_delta is missing; adapter_config.json has it by "
                 "trainable_token_indices",
-                PEFT_PREFIX, l->parameters[i].path);
+                PEFT_PREFIX, peft_path(l, l->parameters[i].path));
         return err_hint(e, "Save the adapter again with save_pretrained of PEFT.");
     }
     return 0;

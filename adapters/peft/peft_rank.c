@@ -24,7 +24,7 @@ static int apply_key(const struct peft_load *l, struct peft_patterns *patterns, 
         return -1;
     int result = 0;
     for (size_t i = 0; i < l->site_count && result >= 0; i++) {
-        const char *path = l->sites[i].path;
+        const char *path = peft_path(l, l->sites[i].path);
         if (!l->targets[i].targeted || k->chosen[i])
             continue;
         result =

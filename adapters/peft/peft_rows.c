@@ -65,7 +65,8 @@ static int match_name(struct peft_load *l, const char *name, json_t *indices, st
 {
     bool found = false;
     for (size_t i = 0; i < l->parameter_count; i++) {
-        if (!is_weight(&l->parameters[i]) || !ends_in(l->parameters[i].path, name))
+        const char *path = peft_path(l, l->parameters[i].path);
+        if (!is_weight(&l->parameters[i]) || !path || !ends_in(path, name))
             continue;
         found = true;
         if (give_rows(l, (int)i, indices, e) != 0)

@@ -35,7 +35,8 @@ static int match_parameters(struct peft_load *l, bool *marks, struct err *e)
 {
     for (size_t i = 0; i < l->parameter_count; i++) {
         const struct parameter *s = &l->parameters[i];
-        l->saved[i] = is_saved(&l->config.saved, s->path, marks) || is_tied(l, (int)i);
+        const char *path = peft_path(l, s->path);
+        l->saved[i] = (path && is_saved(&l->config.saved, path, marks)) || is_tied(l, (int)i);
         if (!l->saved[i] || s->site < 0 || !l->targets[s->site].targeted)
             continue;
         err_set(e, "adapter_unsupported_feature", "%s is both a target and one of modules_to_save", s->path);

@@ -67,6 +67,7 @@ struct peft_load {
     size_t site_count, parameter_count;
     struct peft_config config;
     struct peft_tied tied;
+    const char *inside; /* what paths of the base's modules have in front and the adapter's have not */
     struct peft_target *targets;            /* owned, [site_count] */
     bool *saved;                            /* owned, [parameter_count]: modules_to_save has it */
     struct peft_site *site_found;           /* [site_count], the result's */
@@ -83,6 +84,14 @@ struct peft_load {
     bool stored, allow_no_effect;  /* the options */
     struct warnings *warnings;     /* the result's; NULL: nobody wants to know */
 };
+
+/* ---- what modules are called ---- */
+
+/* AutoModel gives the network without its head, and its modules no "model." in front: what such a one was
+ * trained as (task_type FEATURE_EXTRACTION) is told by the names of its tensors. Fills inside. */
+void peft_path_find(struct peft_load *l);
+/* A module's path as the adapter has it; NULL: it is no part of the network that the adapter was made for. */
+const char *peft_path(const struct peft_load *l, const char *path);
 
 /* ---- which sites of the base are targeted, with which rank and scale ---- */
 

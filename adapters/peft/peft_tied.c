@@ -8,6 +8,8 @@
 void peft_tied_find(struct peft_load *l)
 {
     l->tied = (struct peft_tied){-1, -1, -1, -1, false, false};
+    if (l->inside && *l->inside)
+        return; /* no head, nothing to be tied to */
     for (size_t i = 0; model_is_tied(l->model) && i < l->parameter_count; i++)
         if (l->parameters[i].site >= 0 && l->sites[l->parameters[i].site].kind == SITE_LM_HEAD)
             l->tied.head_parameter = (int)i;

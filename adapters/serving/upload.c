@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "adapters/peft/gguf_peft.h"
+#include "adapters/gguf/gguf_peft.h"
 #include "adapters/peft/peft.h"
 #include "adapters/serving/effect.h"
 

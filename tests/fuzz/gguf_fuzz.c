@@ -1,5 +1,5 @@
 /* Adapters in GGUF: read, and made into the two files that PEFT would have saved. */
-#include "adapters/peft/gguf_peft.h"
+#include "adapters/gguf/gguf_peft.h"
 
 #include "tests/fuzz/fuzz.h"
 

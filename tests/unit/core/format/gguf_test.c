@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "core/format/gguf.h"
-#include "adapters/peft/gguf_peft.h"
+#include "adapters/gguf/gguf_peft.h"
 #include "adapters/peft/peft.h"
 #include "core/base/buf.h"
 #include "core/system/file.h"

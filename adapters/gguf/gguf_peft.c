@@ -1,4 +1,4 @@
-#include "adapters/peft/gguf_peft.h"
+#include "adapters/gguf/gguf_peft.h"
 
 #include <jansson.h>
 #include <stdio.h>
