@@ -2,6 +2,7 @@
 
 #include "server/base/counters.h"
 #include "server/inference/inference.h"
+#include "server/numbers/numbers.h"
 #include "server/openai/openai.h"
 #include "server/routes/handlers.h"
 #include "server/routes/upload_form.h"
@@ -14,6 +15,8 @@ static const struct route routes[] = {
      openai_handle_completions},
     {"POST", "/v1/chat/completions", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL,
      openai_handle_chat},
+    {"POST", "/v1/embeddings", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL,
+     embeddings_handle},
     {"GET", "/v1/models", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_WHOLE, 0,
      route_models_list},
     {"GET", "/v1/models/{model}", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT, 0, route_models_show},

@@ -118,6 +118,10 @@ int server_open_model(struct server *s, struct err *e)
         grammars_new(&s->grammars, s->tokenizer, s->info->vocab_size, s->info->eos,
                      (size_t)s->info->eos_count, e) != 0)
         return -1;
+    if (pooling_read(&s->pooling, s->config.model, s->config.pooling, e) != 0)
+        return -1;
+    if (s->pooling.problem[0])
+        log_message("info", "no vectors: %s", s->pooling.problem);
     if (chat_problem(s->chat))
         log_message("info", "no chats: %s", chat_problem(s->chat));
     if (tokenizer_disputed(s->tokenizer) && s->config.tokenizer == TOKENIZER_OF_FILE)

@@ -18,6 +18,7 @@ enum option {
     OPTION_KV_PRECISION,
     OPTION_CONTEXT,
     OPTION_GENERATION_CONFIG,
+    OPTION_POOLING,
     OPTION_TOKENIZER,
     OPTION_PACKED_CACHE,
     OPTION_THREADS,
@@ -54,6 +55,7 @@ static const struct {
     [OPTION_KV_PRECISION] = {"kv-precision", "ADAPTERD_KV_PRECISION", false, "bf16"},
     [OPTION_CONTEXT] = {"context", "ADAPTERD_CONTEXT", false, NULL},
     [OPTION_GENERATION_CONFIG] = {"generation-config", "ADAPTERD_GENERATION_CONFIG", false, "on"},
+    [OPTION_POOLING] = {"pooling", "ADAPTERD_POOLING", false, "files"},
     [OPTION_TOKENIZER] = {"tokenizer", "ADAPTERD_TOKENIZER", false, "file"},
     [OPTION_PACKED_CACHE] = {"packed-cache", "ADAPTERD_PACKED_CACHE", false, NULL},
     [OPTION_THREADS] = {"threads", "ADAPTERD_THREADS", false, "0"},
@@ -96,6 +98,7 @@ const char *config_help(void)
            "  --kv-precision KIND     bf16 or int8: keys and values, where precision is not exact (bf16)\n"
            "  --context N             tokens of one sequence at most (what the model has)\n"
            "  --generation-config on|off  sampling defaults of the model's generation_config.json (on)\n"
+           "  --pooling KIND          of vectors: files (sentence-transformers'), last or mean (files)\n"
            "  --tokenizer KIND        class: LlamaTokenizer as transformers 5 makes it (file)\n"
            "  --packed-cache DIR|off  keeps int8 and int4 weights for the next start (DATA/packed)\n"
            "  --threads N             compute threads (0: as many as the process may use)\n"
@@ -412,6 +415,13 @@ static int take_generation_config(struct config *c, const struct values *v, stru
     return 0;
 }
 
+static int take_pooling(struct config *c, const struct values *v, struct err *e)
+{
+    if (pooling_find(v->text[OPTION_POOLING], &c->pooling))
+        return 0;
+    return unexpected(v, OPTION_POOLING, "files, last or mean", e);
+}
+
 /* A name that stands in addresses, headers and logs as it is. */
 static int check_model_name(const struct values *v, struct err *e)
 {
@@ -486,7 +496,7 @@ static int take_values(struct config *c, struct values *v, struct err *e)
         take_int(v, OPTION_CONNECTIONS, 16, CONFIG_CONNECTIONS_MAX, &c->connections, e) != 0 ||
         take_int(v, OPTION_CONNECTIONS_ADDRESS, 0, CONFIG_CONNECTIONS_MAX, &c->connections_address, e) != 0 ||
         take_int(v, OPTION_CONTEXT, 1, MODEL_CONTEXT_MAX, &c->context, e) != 0 ||
-        check_model_name(v, e) != 0 || take_generation_config(c, v, e) != 0 ||
+        check_model_name(v, e) != 0 || take_generation_config(c, v, e) != 0 || take_pooling(c, v, e) != 0 ||
         check_origins(v, c->no_auth, e) != 0 || take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||
         take_size(v, OPTION_ADAPTER_MEMORY, &c->adapter_bytes, e) != 0 || take_training(c, v, e) != 0 ||
         take_words(c, v, e) != 0)

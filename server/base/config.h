@@ -9,6 +9,7 @@
 #include "core/base/err.h"
 #include "core/model/model.h"
 #include "core/tokenizer/tokenizer.h"
+#include "server/base/pooling.h"
 
 struct config {
     char *model, *data; /* directories; owned, as all strings here */
@@ -21,8 +22,9 @@ struct config {
     char *admin_key_file; /* NULL: DATA/admin.key */
     char *cors_origins;   /* with commas between them, or "*"; NULL: none */
     enum tokenizer_pipeline tokenizer;
-    int context;                      /* tokens of one sequence at most; 0: what the model has */
-    bool no_generation;               /* sampling defaults of the model are not used */
+    int context;        /* tokens of one sequence at most; 0: what the model has */
+    bool no_generation; /* sampling defaults of the model are not used */
+    enum pooling_kind pooling;
     int threads;                      /* 0: as many as the process may use */
     int connections;                  /* open at most */
     int connections_address;          /* of these without a key, from one address; -1: a quarter, 0: any */

@@ -34,6 +34,7 @@ struct server {
     struct tokenizer *tokenizer; /* NULL for a numeric model */
     struct chat *chat;           /* NULL for a numeric model */
     struct grammars *grammars;   /* NULL for a numeric model */
+    struct pooling pooling;
     char model_name[128];
     int64_t model_created_s; /* since 1970: when its config.json was written */
     struct registry *registry;

@@ -25,9 +25,10 @@ enum {
     INFERENCE_MESSAGES_MAX = 4096,
     INFERENCE_PENALTY_MAX = 2, /* of frequency and presence, either sign */
     INFERENCE_REPETITION_MAX = 100,
-    INFERENCE_BIAS_MAX = 100,      /* either sign */
-    INFERENCE_CHOICES_MAX = 128,   /* answers of one request, all prompts together */
-    INFERENCE_REFERENCE_MAX = 144, /* name@sha256:digits */
+    INFERENCE_BIAS_MAX = 100,                  /* either sign */
+    INFERENCE_CHOICES_MAX = 128,               /* answers of one request, all prompts together */
+    INFERENCE_AT_ONCE = INFERENCE_CHOICES_MAX, /* runs of one request that the engine has at a time */
+    INFERENCE_REFERENCE_MAX = 144,             /* name@sha256:digits */
     INFERENCE_AFFINITY_MAX = 256,
     INFERENCE_ADAPTERS_MAX = 8, /* in one request */
     INFERENCE_SCALE_MAX = 100   /* of an adapter in a list, either sign */
@@ -89,6 +90,12 @@ struct inference_dialect {
     int (*last_event)(struct inference *q);
     /* Say an error in this dialect; NULL: as it is. */
     void (*translate)(const struct inference *q, struct err *e);
+
+    /* Where the answer is no text: NULL elsewhere. Room for what the runs give; what is wanted of one of
+     * them; the answer as JSON, on a thread for text, in the place of `answer`. */
+    int (*prepare)(struct inference *q, struct err *e);
+    void (*ask)(const struct inference_choice *c, struct engine_request *r);
+    int (*write)(const struct inference *q, struct buf *out, struct err *e);
 };
 
 struct inference {
@@ -131,10 +138,13 @@ struct inference {
 
     struct inference_choice *choices; /* owned, [choice_count]: for each prompt in order, one at least */
     int choice_count;
+    struct delta *fed_delta; /* owned reference, until all are fed; NULL: bare base */
+    uint8_t fed_root[SHA256_BYTES];
     float *numeric; /* [row_count, vocab_size]; owned */
 
     /* Under the request's lock. */
     bool submitted;
+    int fed;        /* choices that the engine was given */
     int running;    /* choices that are not done */
     bool streaming; /* the stream's head is out: wake its reader for news */
 
@@ -144,6 +154,9 @@ struct inference {
     struct buf event;
     size_t event_sent;
     bool event_last; /* what is in it is the end */
+
+    void *own; /* the dialect's; owned */
+    void (*own_free)(void *own);
 
     struct {               /* of OpenAI's routes */
         bool named;        /* the body has a model, which may be the base */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/delta/delta.h"
 #include "core/engine/logprobs.h"
 #include "core/system/clock.h"
 #include "server/admission/limits.h"
@@ -170,6 +171,25 @@ static void check_result(struct inference_choice *c)
         c->failed = output_finish(&c->output, &c->error) != 0;
 }
 
+/* Those that the engine has not yet will not be run. */
+static void drop_unfed_locked(struct inference *q)
+{
+    for (; q->fed < q->choice_count; q->fed++, q->running--) {
+        q->choices[q->fed].done = true;
+        q->choices[q->fed].result.finish = ENGINE_CANCELLED;
+    }
+}
+
+static void feed(struct inference *q);
+
+/* All runs are over; the request may be gone afterwards. */
+static void end(struct inference *q)
+{
+    count(q);
+    delta_unref(q->fed_delta); /* adapters may go, however slowly the answer is read */
+    q->fed_delta = NULL;
+}
+
 static void on_done(void *arg, const struct engine_done *d)
 {
     struct inference_choice *c = arg;
@@ -181,18 +201,23 @@ static void on_done(void *arg, const struct engine_done *d)
     check_result(c);
     if (c->output.cut)
         c->result.finish = ENGINE_STOP;
-    bool failed = c->failed, last = --q->running == 0;
+    q->running--;
+    if (c->failed || r->waits.cancelled)
+        drop_unfed_locked(q);
+    bool failed = c->failed, last = q->running == 0;
     bool awaited = q->stream ? q->streaming : last;
     pthread_mutex_unlock(&r->lock);
     count_run(c);
     if (failed && !last) /* nobody will see the others */
         inference_choices_cancel(q);
-    if (last)
-        count(q);
+    if (!last) {
+        feed(q);
+        return;
+    }
+    end(q);
     if (awaited)
         request_wake(r);
-    if (last)
-        request_unref(r);
+    request_unref(r);
 }
 
 /* ---- before ---- */
@@ -246,7 +271,7 @@ int inference_choices_prepare(struct inference *q, struct err *e)
         return err_memory(e);
     for (q->choice_count = 0; q->choice_count < count; q->choice_count++)
         prepare_choice(q, q->choice_count);
-    return 0;
+    return q->dialect->prepare ? q->dialect->prepare(q, e) : 0;
 }
 
 void inference_choices_fini(struct inference *q)
@@ -262,6 +287,7 @@ void inference_choices_fini(struct inference *q)
     }
     free(q->prompts);
     free(q->numeric);
+    delta_unref(q->fed_delta);
 }
 
 /* ---- the way into the engine ---- */
@@ -291,8 +317,7 @@ static int room_behind(const struct inference *q, const struct inference_prompt 
     return room > 1 ? (int)room : 1;
 }
 
-static struct engine_request request_of(const struct inference_choice *c, struct delta *delta,
-                                        const uint8_t *root)
+static struct engine_request request_of(const struct inference_choice *c)
 {
     const struct inference *q = c->q;
     const struct inference_prompt *p = c->prompt;
@@ -301,8 +326,8 @@ static struct engine_request request_of(const struct inference_choice *c, struct
     struct engine_request request = {.tenant = q->r->tenant.number,
                                      .extra_cost = c->index == 0 ? q->load_cost : 0,
                                      .weight = weight == QUOTA_UNSET ? 0 : (int)weight,
-                                     .cache_root = root,
-                                     .delta = delta,
+                                     .cache_root = q->fed_root,
+                                     .delta = q->fed_delta,
                                      .follows = !first,
                                      .tokens = p ? p->tokens.ids : NULL,
                                      .token_count = p ? p->tokens.count : 0,
@@ -318,44 +343,44 @@ static struct engine_request request_of(const struct inference_choice *c, struct
     request.sampling.seed = c->seed;
     if (q->fill_context && p)
         request.sampling.max_tokens = room_behind(q, p);
+    if (q->dialect->ask)
+        q->dialect->ask(c, &request);
     return request;
 }
 
 /* One text each. */
-static int constrain(const struct inference *q, struct engine_request *requests, struct err *e)
+static int constrain(const struct inference *q, struct engine_request *requests, int count, struct err *e)
 {
     const struct grammars_ends ends = {q->sampling.end_tokens, q->sampling.end_token_count};
-    for (int i = 0; q->structure.guide && i < q->choice_count; i++)
+    for (int i = 0; q->structure.guide && i < count; i++)
         if (grammars_constrain(q->r->server->grammars, q->structure.guide, &ends,
                                &requests[i].sampling.constraint, e) != 0)
             return -1;
     return 0;
 }
 
-static void free_constraints(const struct inference *q, struct engine_request *requests)
+static void free_constraints(struct engine_request *requests, int count)
 {
-    for (int i = 0; i < q->choice_count; i++)
+    for (int i = 0; i < count; i++)
         if (requests[i].sampling.constraint)
             requests[i].sampling.constraint->free(requests[i].sampling.constraint);
 }
 
-static int submit(struct inference *q, struct delta *delta, struct engine_request *requests, uint64_t *ids,
+/* The next `count` of them, which are fed from now on. */
+static int submit(struct inference *q, int first, int count, struct engine_request *requests, uint64_t *ids,
                   struct err *e)
 {
-    uint8_t root[SHA256_BYTES];
-    cache_root(q, root);
-    for (int i = 0; i < q->choice_count; i++)
-        requests[i] = request_of(&q->choices[i], delta, root);
-    q->running = q->choice_count; /* before the first can be done */
-    if (constrain(q, requests, e) != 0 ||
-        engine_submit_all(q->r->server->engine, requests, q->choice_count, ids, e) != 0) {
-        free_constraints(q, requests);
+    for (int i = 0; i < count; i++)
+        requests[i] = request_of(&q->choices[first + i]);
+    if (constrain(q, requests, count, e) != 0 ||
+        engine_submit_all(q->r->server->engine, requests, count, ids, e) != 0) {
+        free_constraints(requests, count);
         return -1;
     }
     limits_submitted(q->r);
     pthread_mutex_lock(&q->r->lock);
-    for (int i = 0; i < q->choice_count; i++)
-        q->choices[i].engine_id = ids[i];
+    for (int i = 0; i < count; i++)
+        q->choices[first + i].engine_id = ids[i];
     q->submitted = true;
     bool cancel = q->r->waits.cancelled || inference_failed(q);
     pthread_mutex_unlock(&q->r->lock);
@@ -364,15 +389,62 @@ static int submit(struct inference *q, struct delta *delta, struct engine_reques
     return 0;
 }
 
-int inference_choices_submit(struct inference *q, struct delta *delta, struct err *e)
+static int submit_next(struct inference *q, int count, struct err *e)
 {
-    size_t count = (size_t)q->choice_count;
-    struct engine_request *requests = calloc(count, sizeof *requests);
-    uint64_t *ids = calloc(count, sizeof *ids);
-    int result = requests && ids ? submit(q, delta, requests, ids, e) : err_memory(e);
+    struct engine_request *requests = calloc((size_t)count, sizeof *requests);
+    uint64_t *ids = calloc((size_t)count, sizeof *ids);
+    int first = q->fed, result = requests && ids ? 0 : err_memory(e);
+    q->fed += count; /* before the first can be done */
+    if (result == 0)
+        result = submit(q, first, count, requests, ids, e);
+    if (result != 0)
+        q->fed = first;
     free(requests);
     free(ids);
     return result;
+}
+
+int inference_choices_submit(struct inference *q, struct delta *delta, struct err *e)
+{
+    cache_root(q, q->fed_root);
+    q->fed_delta = delta_ref(delta);
+    q->running = q->choice_count;
+    return submit_next(q, q->choice_count < INFERENCE_AT_ONCE ? q->choice_count : INFERENCE_AT_ONCE, e);
+}
+
+static bool is_full(const struct err *e)
+{
+    return strcmp(e->code, "queue_full") == 0 || strcmp(e->code, "tenant_queue_full") == 0;
+}
+
+/* The next one cannot be run. True: it was the last that anybody waited for. */
+static bool fail_next(struct inference *q, const struct err *e)
+{
+    struct request *r = q->r;
+    pthread_mutex_lock(&r->lock);
+    q->choices[q->fed].failed = true;
+    q->choices[q->fed].error = *e;
+    drop_unfed_locked(q);
+    bool last = q->running == 0;
+    pthread_mutex_unlock(&r->lock);
+    return last;
+}
+
+/* One was done: the engine gets the next. Where its queue is full now, it is asked again when another of ours
+ * is done. Engine thread; the request may be gone afterwards. */
+static void feed(struct inference *q)
+{
+    struct err e;
+    int left = q->choice_count - q->fed;
+    if (left == 0 || submit_next(q, 1, &e) == 0 || (is_full(&e) && q->running > left))
+        return;
+    if (!fail_next(q, &e)) {
+        inference_choices_cancel(q);
+        return;
+    }
+    end(q);
+    request_wake(q->r);
+    request_unref(q->r);
 }
 
 /* Ids stay what they are once they are set; the engine does not mind those that are done. */

@@ -3,8 +3,10 @@
 
 void inference_handle(struct request *r)
 {
-    static const struct inference_dialect dialect = {
-        inference_parse,        inference_resolve,           inference_answer,
-        inference_answer_event, inference_answer_last_event, NULL};
+    static const struct inference_dialect dialect = {.parse = inference_parse,
+                                                     .resolve = inference_resolve,
+                                                     .answer = inference_answer,
+                                                     .event = inference_answer_event,
+                                                     .last_event = inference_answer_last_event};
     inference_run(r, &dialect);
 }

@@ -17,6 +17,8 @@ void inference_free(void *arg)
     inference_lease_fini(q);
     inference_structure_fini(q);
     inference_choices_fini(q);
+    if (q->own)
+        q->own_free(q->own);
     buf_fini(&q->event);
     free(q->rows);
     free(q->biases);
@@ -96,15 +98,40 @@ static ssize_t read_stream(struct request *r, char *out, size_t max)
 
 /* ---- the end without a stream, on the HTTP thread ---- */
 
+static void refuse(struct inference *q, struct err *e)
+{
+    if (q->dialect->translate)
+        q->dialect->translate(q, e);
+    reply_error(q->r, e);
+}
+
+/* On a thread for text: many numbers take a while. */
+static void write_answer(struct request *r)
+{
+    struct inference *q = r->task;
+    struct buf body = {0};
+    struct err e;
+    if (q->dialect->write(q, &body, &e) == 0) {
+        reply_text(r, "application/json", &body);
+        return;
+    }
+    buf_fini(&body);
+    refuse(q, &e);
+}
+
 static void answer(struct request *r)
 {
     struct inference *q = r->task;
     struct err e;
     json_t *body;
     const struct inference_choice *failed = inference_failed(q);
-    if (failed)
-        reply_error(r, &failed->error);
-    else if (q->dialect->answer(q, &body, &e) != 0)
+    if (failed) {
+        e = failed->error;
+        refuse(q, &e);
+    } else if (q->dialect->write) {
+        if (request_take_turn(r, write_answer, &e) != 0)
+            write_answer(r);
+    } else if (q->dialect->answer(q, &body, &e) != 0)
         reply_error(r, &e);
     else
         reply_json(r, 200, body);
@@ -122,13 +149,6 @@ static void end_unsubmitted(struct inference *q)
     else
         request_wake(r);
     request_unref(r);
-}
-
-static void refuse(struct inference *q, struct err *e)
-{
-    if (q->dialect->translate)
-        q->dialect->translate(q, e);
-    reply_error(q->r, e);
 }
 
 static void fail(struct inference *q, const struct err *e)

@@ -24,12 +24,15 @@ enum {
     OPENAI_PART = 8, /* of a message's content */
     OPENAI_STREAM_OPTIONS = 16,
     OPENAI_STRUCTURED = 32, /* structured_outputs */
-    OPENAI_REASONING = 64
+    OPENAI_REASONING = 64,
+    OPENAI_EMBEDDINGS = 128
 };
 /* Refuses what is not known or not done there; takes away what is null or changes nothing. "unknown_field",
  * "unsupported_value" */
 MUST_USE int openai_fields_check(json_t *object, unsigned where, struct err *e);
 
+/* Whose request it is and what it goes to: tenant, model, user; the versions are found. */
+MUST_USE int openai_parse_who(struct inference *q, const json_t *body, struct err *e);
 /* inference_parse_structure, and the same by the names that others have for it. */
 MUST_USE int openai_parse_structure(struct inference *q, const json_t *body, struct err *e);
 MUST_USE int openai_parse_completions(struct inference *q, json_t *body, struct err *e);
@@ -52,3 +55,4 @@ json_t *openai_logprobs_chat(const struct inference_choice *c, size_t from, size
 /* What these clients call an error, where it has a name that they know. */
 void openai_translate_completions(const struct inference *q, struct err *e);
 void openai_translate_chat(const struct inference *q, struct err *e);
+void openai_translate_field(const struct inference *q, const char *field, struct err *e);

@@ -222,7 +222,7 @@ static long long longest_prompt(const struct inference *q)
 /* Under the names that OpenAI's clients act upon: they shorten the history where the context is said to be
  * exceeded. Some look at the code, some for words in the message ("maximum context length", "prompt is too
  * long") and for both numbers. */
-static void translate(const struct inference *q, const char *field, struct err *e)
+void openai_translate_field(const struct inference *q, const char *field, struct err *e)
 {
     struct engine_stats stats;
     if (strcmp(e->code, "prompt_too_long") != 0)
@@ -237,10 +237,10 @@ static void translate(const struct inference *q, const char *field, struct err *
 
 void openai_translate_completions(const struct inference *q, struct err *e)
 {
-    translate(q, "prompt", e);
+    openai_translate_field(q, "prompt", e);
 }
 
 void openai_translate_chat(const struct inference *q, struct err *e)
 {
-    translate(q, "messages", e);
+    openai_translate_field(q, "messages", e);
 }

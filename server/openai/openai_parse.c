@@ -83,15 +83,22 @@ static struct inference_defaults defaults_of(const struct inference *q, int64_t 
                                        .repetition_penalty = generation_or(g->repetition_penalty, 1)};
 }
 
-static int parse_common(struct inference *q, json_t *body, int64_t max_tokens, struct err *e)
+int openai_parse_who(struct inference *q, const json_t *body, struct err *e)
 {
     q->openai.created_s = clock_unix_ms() / 1000;
+    if (request_body_tenant(q->r, body, e) != 0 || parse_model(q, body, e) != 0 ||
+        parse_user(q, body, e) != 0)
+        return -1;
+    return inference_settle(q, e);
+}
+
+static int parse_common(struct inference *q, json_t *body, int64_t max_tokens, struct err *e)
+{
     drop_minus_one(body, "seed");
     if (is_minus_one(json_object_get(body, "top_k")) && /* no filter */
         json_object_set_new(body, "top_k", json_integer(0)) != 0)
         return err_memory(e);
-    if (request_body_tenant(q->r, body, e) != 0 || parse_model(q, body, e) != 0 ||
-        parse_user(q, body, e) != 0 || inference_settle(q, e) != 0)
+    if (openai_parse_who(q, body, e) != 0)
         return -1;
     const struct inference_defaults defaults = defaults_of(q, max_tokens);
     if (inference_parse_sampling(q, body, &defaults, e) != 0 || openai_parse_structure(q, body, e) != 0 ||

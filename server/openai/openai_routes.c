@@ -3,22 +3,22 @@
 
 void openai_handle_completions(struct request *r)
 {
-    static const struct inference_dialect dialect = {openai_parse_completions,
-                                                     openai_resolve,
-                                                     openai_answer_completions,
-                                                     openai_answer_completions_event,
-                                                     openai_answer_completions_last_event,
-                                                     openai_translate_completions};
+    static const struct inference_dialect dialect = {.parse = openai_parse_completions,
+                                                     .resolve = openai_resolve,
+                                                     .answer = openai_answer_completions,
+                                                     .event = openai_answer_completions_event,
+                                                     .last_event = openai_answer_completions_last_event,
+                                                     .translate = openai_translate_completions};
     inference_run(r, &dialect);
 }
 
 void openai_handle_chat(struct request *r)
 {
-    static const struct inference_dialect dialect = {openai_parse_chat,
-                                                     openai_resolve,
-                                                     openai_answer_chat,
-                                                     openai_answer_chat_event,
-                                                     openai_answer_chat_last_event,
-                                                     openai_translate_chat};
+    static const struct inference_dialect dialect = {.parse = openai_parse_chat,
+                                                     .resolve = openai_resolve,
+                                                     .answer = openai_answer_chat,
+                                                     .event = openai_answer_chat_event,
+                                                     .last_event = openai_answer_chat_last_event,
+                                                     .translate = openai_translate_chat};
     inference_run(r, &dialect);
 }

@@ -139,13 +139,14 @@ def test_fields_are_those_of_the_documentation(schema, section, until):
     assert fields and set(DOCUMENT["components"]["schemas"][schema]["properties"]) == set(fields)
 
 
-@pytest.mark.parametrize("schema, where", [("CompletionRequest", ("OPENAI_BOTH", "OPENAI_COMPLETIONS")), ("ChatRequest", ("OPENAI_BOTH", "OPENAI_CHAT"))])
+@pytest.mark.parametrize("schema, where", [("CompletionRequest", ("OPENAI_BOTH", "OPENAI_COMPLETIONS")), ("ChatRequest", ("OPENAI_BOTH", "OPENAI_CHAT")),
+                                           ("EmbeddingsRequest", ("OPENAI_EMBEDDINGS",))])
 def test_fields_of_openai_clients_are_those_of_the_parser(schema, where):
     """With the values that it takes where it takes a few only; null is one of them everywhere."""
     table = re.findall(r'^    \{"(\w+)", (\w+), (TAKEN|IGNORED|".*")\},', source("server", "openai", "openai_fields.c"), re.M)
     fields = {name: only for name, place, only in table if place in where}
     properties = DOCUMENT["components"]["schemas"][schema]["properties"]
-    assert len(fields) > 20 and set(properties) == set(fields)
+    assert len(fields) > 10 and set(properties) == set(fields)
     for name, only in fields.items():
         wanted = None if only in ("TAKEN", "IGNORED") else [*json.loads(json.loads(only)), None]
         assert properties[name].get("enum") == wanted, name
@@ -302,6 +303,8 @@ def try_openai(acme):
                  {"add_generation_prompt": False, "enable_thinking": False}, {"keep_alive": "5m", "mirostat": 0, "repetition_penalty": 1.1}):
         assert acme.post("/v1/chat/completions", {**chat, **more}).status == 200
     assert acme.infer(messages=chat["messages"], tools=[tool], chat_template_kwargs={}, frequency_penalty=1, min_tokens=1, max_tokens=2).status == 200
+    for more in ({"input": "Hi"}, {"input": ["Hi", [20, 21]], "encoding_format": "base64", "dimensions": 3, "pooling": "mean", "model": "a", "user": None}):
+        assert acme.post("/v1/embeddings", more).status == 200
     assert acme.post("/v1/completions", {**some, "prompt": "Hi", "suffix": "x"}).code == "unsupported_value"
     assert acme.post("/v1/chat/completions", {**chat, "model": "nobody"}).code == "model_not_found"
 

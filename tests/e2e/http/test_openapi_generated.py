@@ -14,7 +14,7 @@ from test_openapi import DOCUMENT, OPERATIONS
 
 # What decides besides the document: what is there, what the model is, who asks, and where texts meet a tokenizer or a template.
 STATE = {"token_out_of_range", "prompt_empty", "prompt_too_long", "context_length_exceeded", "input_unsupported", "chat_template_failed", "chat_refused"}
-INFERENCE = {"/infer", "/v1/completions", "/v1/chat/completions"}
+INFERENCE = {"/infer", "/v1/completions", "/v1/chat/completions", "/v1/embeddings"}
 LONG = {("POST", "/backup"), ("POST", "/fsck")}
 NAMED = "tenant"  # whose things are meant is the key's to say here
 
@@ -113,14 +113,15 @@ def test_what_the_document_allows_of_a_request_that_runs_the_model_is_taken(clie
     """A field or two beside those that every request has: which exclude each other is in the documentation."""
     schema = body_schema(OPERATIONS["POST", path])
     inner = Generator(DOCUMENT, 0).schemas.at(schema["$ref"])
-    basis = {"/infer": {"prompt": "Hello"}, "/v1/completions": {"model": "demo", "prompt": "Hello"},
-             "/v1/chat/completions": {"model": "demo", "messages": [{"role": "user", "content": "Hi"}]}}[path]
+    basis = {"/infer": {"prompt": "Hello", "max_tokens": 2}, "/v1/completions": {"model": "demo", "prompt": "Hello", "max_tokens": 2},
+             "/v1/chat/completions": {"model": "demo", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2},
+             "/v1/embeddings": {"model": "demo", "input": "Hello"}}[path]
     own = ("grammar", "regex", "choice", "format", "outputs", "tools", "functions", "json")  # texts with a grammar of their own
-    apart = {*basis, "best_of", "messages", "tokens", "input", NAMED, "max_tokens", "max_completion_tokens"}
+    apart = {*basis, "best_of", "messages", "tokens", "input", NAMED, "max_tokens", "max_completion_tokens", "dimensions"}
     for name in sorted(name for name in set(inner["properties"]) - apart if not any(word in name for word in own)):
         for seed in range(3):
             g = Generator(DOCUMENT, f"{path} {name} {seed}")
-            body = {**basis, "max_tokens": 2, name: g.value(inner["properties"][name])}
+            body = {**basis, name: g.value(inner["properties"][name])}
             answer = clients["tenant"].request("POST", path, body)
             assert answer.status in (200, 404) or answer.code in STATE, (name, body, answer)
 

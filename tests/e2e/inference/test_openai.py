@@ -586,10 +586,10 @@ def test_chats_that_are_refused(acme, fields, code, param):
 
 
 def test_every_field_is_documented():
-    with open(os.path.join(ROOT, "server", "inference", "openai_fields.c")) as f:
+    with open(os.path.join(ROOT, "server", "openai", "openai_fields.c")) as f:
         fields = set(re.findall(r'^    \{"(\w+)", [A-Z_]+, ', f.read(), re.MULTILINE))
     with open(os.path.join(ROOT, "docs", "http-api.md")) as f:
-        section = f.read().split("\n## OpenAI clients\n")[1].split("\n## ")[0]
+        section = f.read().split("\n## OpenAI clients\n")[1].split("\n## Adapters\n")[0]
     assert len(fields) > 40 and {name for name in fields if not re.search(rf"\b{name}\b", section)} == set()
 
 
@@ -616,7 +616,7 @@ def test_errors_of_every_kind(daemon, acme):
     refused(daemon.client().post(COMPLETIONS, HELLO), 400, "tenant_required", "tenant")
     assert good(daemon.client().post(COMPLETIONS, {**HELLO, "tenant": "acme", "max_tokens": 1}))["model"] == "mask"
     assert good(daemon.client().post(f"{COMPLETIONS}?tenant=acme", {**HELLO, "max_tokens": 1}))["model"] == "mask"
-    for path in ("/v1/embeddings", "/v1/", "/v1/models/", "/v1/completions/"):
+    for path in ("/v1/vectors", "/v1/", "/v1/models/", "/v1/completions/"):
         refused(acme.get(path), 404, "not_found")
     refused(acme.get("/v1/models/a/b"), 404, "model_not_found", "model")
     answer = acme.get(COMPLETIONS)

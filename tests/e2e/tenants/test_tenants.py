@@ -111,8 +111,10 @@ MATRIX = [
     Row("/infer", "POST", "/infer", {"tenant": "beta", "prompt": "a", "max_tokens": 1, "adapter": NAME}, keyed(403, 200, 200)),
     Row("/infer", "POST", "/infer?tenant=beta", {"prompt": "a", "max_tokens": 1}, keyed(403, 200, 200)),
     Row("/infer", "POST", "/infer", {"tenant": "nobody-there", "prompt": "a"}, keyed(403, 403, 404)),
-    *(Row(route, "POST", path, {**body, **more, "max_tokens": 1}, statuses)
-      for route, body in (("/v1/completions", {"prompt": "a"}), ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]}))
+    *(Row(route, "POST", path, {**body, **more}, statuses)
+      for route, body in (("/v1/completions", {"prompt": "a", "max_tokens": 1}),
+                          ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "max_tokens": 1}),
+                          ("/v1/embeddings", {"input": "a"}))
       for path, more, statuses in ((f"{route}{{q}}", {"model": "demo"}, keyed(200, 200, 200)),
                                    (f"{route}{{q}}", {"model": NAME}, keyed(404, 200, 200)),
                                    (route, {"model": NAME, "tenant": "beta"}, keyed(403, 200, 200)),
@@ -233,6 +235,7 @@ def test_what_belongs_to_others_answers_as_what_does_not_exist(house):
                 lambda name: alpha.infer(tenant=name, prompt="a"),
                 lambda name: alpha.post("/v1/completions", {"model": name, "prompt": "a"}),
                 lambda name: alpha.post("/v1/chat/completions", {"model": f"{name}@{digits}", "messages": [{"role": "user", "content": "a"}]}),
+                lambda name: alpha.post("/v1/embeddings", {"model": name, "input": "a"}),
                 lambda name: alpha.get(f"/v1/models/{name}"),
                 lambda name: alpha.get(f"/v1/models/{name}@{digits}"),
                 lambda name: alpha.get("/adapters", tenant=name),
