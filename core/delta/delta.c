@@ -99,11 +99,13 @@ static bool fill_b(const struct delta *d, const struct site *s, const struct low
 }
 
 /* False where a number is not finite. */
-static bool fill_part(struct delta *d, const struct site *s, const struct delta_part *p, size_t *at)
+static bool fill_part(struct delta *d, const struct model *m, const struct delta_part *p, size_t *at)
 {
-    const struct lowrank l = delta_place(d, d->bf16, s, p->rank, at);
-    d->sites[p->site].lowrank = l;
-    return fill_a(d, s, &l, p->a) && fill_b(d, s, &l, p->b, p->scale, delta_magnitude(d, p->site));
+    size_t count;
+    const struct site *s = &model_sites(m, &count)[p->site];
+    const struct lowrank *l = &d->sites[p->site].lowrank;
+    delta_put_site(d, m, p->site, p->rank, at);
+    return fill_a(d, s, l, p->a) && fill_b(d, s, l, p->b, p->scale, delta_magnitude(d, p->site));
 }
 
 int delta_source_part(const struct delta_source *s, size_t index, struct delta_part *out, struct err *e)
@@ -132,7 +134,7 @@ static int fill_parts(struct delta *d, const struct model *m, const struct delta
             d->sites[p.site].magnitude = factor;
             d->dora = true;
         }
-        if (!fill_part(d, site, &p, at))
+        if (!fill_part(d, m, &p, at))
             return err_set(e, "adapter_not_finite", "%.200s: A, or scale %g times B, is not finite",
                            site->path, (double)p.scale);
     }

@@ -68,13 +68,15 @@ static bool copy_part(const struct delta *d, const struct delta *source, const s
     return finite;
 }
 
-static int fill_site(struct delta *d, const struct parts *p, const struct site *s, size_t site, size_t *at,
+static int fill_site(struct delta *d, const struct model *m, const struct parts *p, size_t site, size_t *at,
                      struct err *e)
 {
+    size_t count;
+    const struct site *s = &model_sites(m, &count)[site];
     int rank = rank_at(p, site), first = 0;
     if (rank == 0)
         return 0;
-    d->sites[site].lowrank = delta_place(d, d->bf16, s, rank, at);
+    delta_put_site(d, m, (int)site, rank, at);
     for (size_t i = 0; i < p->count; i++) {
         const struct lowrank *from = &p->deltas[i]->sites[site].lowrank;
         if (!copy_part(d, p->deltas[i], s, from, &d->sites[site].lowrank, first, p->scales[i]))
@@ -101,7 +103,7 @@ int delta_combine(struct delta **out, const struct model *m, struct delta *const
     if (delta_allocate(&d, m, bytes, (struct delta_kinds){false, false}, e) != 0)
         return -1;
     for (size_t site = 0; site < sites; site++)
-        if (fill_site(d, &p, &all[site], site, &at, e) != 0) {
+        if (fill_site(d, m, &p, site, &at, e) != 0) {
             delta_unref(d);
             return -1;
         }

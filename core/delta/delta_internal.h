@@ -28,6 +28,7 @@ struct delta {
     bool bf16;                /* otherwise f32: the precision of the model decides */
     bool replaces_layer;      /* one of the replaced is a linear layer's weight */
     bool dora;                /* a site has magnitudes */
+    int rank_max;             /* of all sites; 0: none is changed */
     struct delta_site *sites; /* owned, one per site of the model */
     struct matrix *replaced;  /* owned, [parameters], or NULL; no data: the base's. Vectors are f32 */
     struct own_rows *rows;    /* owned, [parameters], or NULL */
@@ -87,6 +88,8 @@ bool delta_put(const struct delta *d, void *numbers, size_t index, const float *
 float delta_get(const struct delta *d, const void *numbers, size_t index);
 /* Places of a site's A and B in the memory. */
 struct lowrank delta_place(const struct delta *d, bool bf16, const struct site *s, int rank, size_t *at);
+/* The site has that rank from now on; its A and B are yet to be filled. */
+void delta_put_site(struct delta *d, const struct model *m, int site, int rank, size_t *at);
 /* The source's rows: the room that they take, and their places filled. */
 void delta_rows_size(const struct model *m, const struct delta_source *s, size_t *at);
 MUST_USE int delta_rows_fill(struct delta *d, const struct model *m, const struct delta_source *s, size_t *at,

@@ -70,6 +70,13 @@ struct lowrank delta_place(const struct delta *d, bool bf16, const struct site *
     return l;
 }
 
+void delta_put_site(struct delta *d, const struct model *m, int site, int rank, size_t *at)
+{
+    size_t count;
+    d->sites[site].lowrank = delta_place(d, d->bf16, &model_sites(m, &count)[site], rank, at);
+    d->rank_max = rank > d->rank_max ? rank : d->rank_max;
+}
+
 size_t delta_a_at(const struct site *s, int rank, int r, int k)
 {
     return s->kind == SITE_EMBEDDING ? (size_t)k * (size_t)rank + (size_t)r

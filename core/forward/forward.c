@@ -57,7 +57,7 @@ void forward_embed_row(const struct table *table, const struct delta *delta, int
         return;
     lowrank_column(part, index, low);
     for (int row = 0; row < size; row += LINEAR_ROWS)
-        lowrank_expand(part, low, LOW_STRIDE, 1, out + row, (size_t)size, row,
+        lowrank_expand(part, low, 0, 1, out + row, (size_t)size, row,
                        size - row < LINEAR_ROWS ? size - row : LINEAR_ROWS);
 }
 
@@ -67,7 +67,7 @@ static void embed(struct forward *f, int t)
     const struct batch *b = f->batch;
     int hidden = m->config.hidden;
     float *x = row_at(f->x, t, hidden), *place = row_at(f->h, t, hidden),
-          *low = row_at(f->low, t, LOW_STRIDE);
+          *low = row_at(f->low, t, f->layout.stride);
     forward_embed_row(&m->embed, b->delta[t], b->token[t], low, x);
     if (!m->positions.weight.data)
         return;
@@ -156,7 +156,9 @@ void forward_begin(struct forward *f, const struct batch *b)
     f->batch = b;
     f->wanted = 0;
     f->any_delta = f->any_replaced = false;
+    int rank = 0;
     for (int t = 0; t < b->count; t++) {
+        rank = b->delta[t] && b->delta[t]->rank_max > rank ? b->delta[t]->rank_max : rank;
         f->any_delta |= b->delta[t] != NULL;
         f->any_replaced |= b->delta[t] && b->delta[t]->replaces_layer;
         if (b->want_logits[t] && b->dropout)
@@ -164,6 +166,7 @@ void forward_begin(struct forward *f, const struct batch *b)
         if (b->want_logits[t])
             f->head_delta[f->wanted++] = b->delta[t];
     }
+    f->layout = low_layout(rank);
     if (f->model->config.family->numeric)
         memcpy(f->x, b->input, (size_t)b->count * (size_t)f->model->info.input_size * sizeof *f->x);
 }

@@ -56,7 +56,7 @@ static struct input share(const struct input *in, const struct worker *w)
 
 static float *low_at(const struct forward *f, int row, int which)
 {
-    return row_at(f->low, row, LOW_STRIDE) + which * DELTA_RANK_MAX;
+    return row_at(f->low, row, f->layout.stride) + which * f->layout.slot;
 }
 
 /* The same of rows of which some numbers are dropped, each layer's own. row: room for one. */
@@ -66,8 +66,8 @@ static void shrink_dropped(const struct forward *f, const struct input *in, cons
     int cols = columns(in);
     for (; t < end; t++) {
         dropout_row(&in->rows.dropout[t], in->linear[which]->site, 0, cols, row_at(in->x, t, cols), row);
-        lowrank_shrink(l, row, (size_t)cols, 1, low_at(f, in->first + t, which), LOW_STRIDE, cols,
-                       l->rank * part / parts, l->rank * (part + 1) / parts);
+        lowrank_shrink(l, row, (size_t)cols, 1, low_at(f, in->first + t, which), (size_t)f->layout.stride,
+                       cols, l->rank * part / parts, l->rank * (part + 1) / parts);
     }
 }
 
@@ -84,7 +84,8 @@ static void shrink(struct forward *f, const struct input *in, int part, int part
                 shrink_dropped(f, in, l, i, t, next, part, parts, row);
             else if (l)
                 lowrank_shrink(l, row_at(in->x, t, cols), (size_t)cols, next - t, low_at(f, in->first + t, i),
-                               LOW_STRIDE, cols, l->rank * part / parts, l->rank * (part + 1) / parts);
+                               (size_t)f->layout.stride, cols, l->rank * part / parts,
+                               l->rank * (part + 1) / parts);
         }
     }
 }
@@ -270,8 +271,8 @@ static void add_delta(const struct forward *f, const struct product *p, int bloc
             vector_add(row_at(out, i, p->stride), bias + first, count);
     }
     if (part)
-        lowrank_expand(part, low_at(f, t, p->which), LOW_STRIDE, end - t, out, (size_t)p->stride, first,
-                       count);
+        lowrank_expand(part, low_at(f, t, p->which), (size_t)f->layout.stride, end - t, out,
+                       (size_t)p->stride, first, count);
 }
 
 void product_block(struct forward *f, const struct product *p, int block, const struct worker *w)

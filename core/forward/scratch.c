@@ -43,7 +43,7 @@ static void list_arrays(const struct model *m, int batch_tokens, int logit_rows,
         {offsetof(struct forward, up), tokens * (size_t)c->intermediate},
         {offsetof(struct forward, cosine), tokens * (size_t)(c->head_dim / 2)},
         {offsetof(struct forward, sine), tokens * (size_t)(c->head_dim / 2)},
-        {offsetof(struct forward, low), larger(tokens, rows) * LOW_STRIDE},
+        {offsetof(struct forward, low), larger(tokens, rows) * (size_t)low_layout(DELTA_RANK_MAX).stride},
         {offsetof(struct forward, head_input), rows * (size_t)c->hidden},
         {offsetof(struct forward, logits), rows * (size_t)m->info.vocab_size},
     };

@@ -6,11 +6,22 @@
 #include "core/system/gate.h"
 #include "core/system/pool.h"
 
-enum {
-    INPUT_LINEARS_MAX = 3, /* linear layers that read one input: q, k, v */
-    /* from token to token; a little more than a power of two, so that tokens do not meet in the cache */
-    LOW_STRIDE = INPUT_LINEARS_MAX * DELTA_RANK_MAX + 16
+enum { INPUT_LINEARS_MAX = 3 /* linear layers that read one input: q, k, v */ };
+
+/* Where the low ranks of a step's tokens are, [tokens, stride]: side by side for the layers that read one
+ * input, and no further apart than the largest rank asks for. */
+struct low_layout {
+    int slot;   /* from layer to layer */
+    int stride; /* from token to token: an odd number of cache lines, so that tokens do not meet in the cache
+                 */
 };
+
+static inline struct low_layout low_layout(int rank)
+{
+    enum { LINE = 16 }; /* floats */
+    int lines = (rank + LINE - 1) / LINE;
+    return (struct low_layout){lines * LINE, ((INPUT_LINEARS_MAX * lines) | 1) * LINE};
+}
 
 struct forward {
     const struct model *model;
@@ -26,7 +37,7 @@ struct forward {
     float *attention;             /* [tokens, q] */
     float *up;                    /* [tokens, intermediate] the hidden layer, where a delta reads it */
     float *cosine, *sine;         /* [tokens, head_dim / 2] */
-    float *low;                   /* [tokens, LOW_STRIDE]: A x, DELTA_RANK_MAX for each site */
+    float *low;                   /* A x, as low_layout has it of DELTA_RANK_MAX at most */
     float *head_input;            /* [logit_rows, hidden] */
     float *logits;                /* [logit_rows, vocab] */
     struct activation activation; /* owned: the input of packed layers, quantized */
@@ -38,6 +49,7 @@ struct forward {
 
     const struct batch *batch; /* of the step in hand */
     int wanted;
+    struct low_layout layout;
     bool any_delta, any_replaced; /* a row has a delta; one with a linear layer of its own */
 };
 

@@ -17,9 +17,16 @@ static const struct linear *layer_at(const struct linear_backward *l, int which)
     return l->input.linear[which];
 }
 
-static float *low_at(float *low, int row, int which)
+/* `low`: p->low or p->forward->low. */
+static float *low_at(const struct train_pass *p, float *low, int row, int which)
 {
-    return row_at(low, row, LOW_STRIDE) + which * DELTA_RANK_MAX;
+    const struct low_layout *layout = &p->forward->layout;
+    return row_at(low, row, layout->stride) + which * layout->slot;
+}
+
+static int low_stride(const struct train_pass *p)
+{
+    return p->forward->layout.stride;
 }
 
 static const struct matrix *own_weight(const struct linear_backward *l, const struct pass_run *run, int which)
@@ -130,10 +137,10 @@ static void prepare_rows(struct train_pass *p, const struct linear_backward *l, 
                 *dy = row_at(l->dy[which], begin, l->stride);
     int out = layer->weight.rows;
     if (part)
-        low_backward_outputs(part, out, dy, (size_t)l->stride, end - begin, low_at(p->low, begin, which),
-                             LOW_STRIDE, scratch);
+        low_backward_outputs(part, out, dy, (size_t)l->stride, end - begin, low_at(p, p->low, begin, which),
+                             low_stride(p), scratch);
     for (int t = begin; t < end; t++) {
-        float *low = low_at(p->forward->low, t, which), *to = row_at(l->scaled[which], t, l->stride);
+        float *low = low_at(p, p->forward->low, t, which), *to = row_at(l->scaled[which], t, l->stride);
         for (int r = 0; site && r < site->rank; r++)
             low[r] *= site->scale;
         if (factors && l->scaled[which] != l->dy[which])
@@ -263,8 +270,9 @@ static void add_low(struct train_pass *p, const struct linear_backward *l, const
         return;
     if (dropped)
         memset(row_at(sum, run->begin, LINEAR_ROWS), 0, (size_t)tokens * LINEAR_ROWS * sizeof *sum);
-    low_backward_inputs(part, c->layer->weight.cols, c->first, c->count, low_at(p->low, run->begin, c->which),
-                        LOW_STRIDE, tokens, row_at(sum, run->begin, LINEAR_ROWS), LINEAR_ROWS, own->low);
+    low_backward_inputs(part, c->layer->weight.cols, c->first, c->count,
+                        low_at(p, p->low, run->begin, c->which), low_stride(p), tokens,
+                        row_at(sum, run->begin, LINEAR_ROWS), LINEAR_ROWS, own->low);
     if (!dropped)
         return;
     drop(l, run, c, sum, LINEAR_ROWS, sum);
@@ -285,8 +293,8 @@ static void add_a(struct train_pass *p, const struct linear_backward *l, const s
         x = third_block(p, own);
         stride = LINEAR_ROWS;
     }
-    backward_outer(pass_gradient(run, site->a) + c->first, in, low_at(p->low, run->begin, c->which),
-                   LOW_STRIDE, site->rank, row_at(x, run->begin, stride), stride, c->count,
+    backward_outer(pass_gradient(run, site->a) + c->first, in, low_at(p, p->low, run->begin, c->which),
+                   low_stride(p), site->rank, row_at(x, run->begin, stride), stride, c->count,
                    run->end - run->begin);
 }
 
@@ -327,7 +335,7 @@ static void add_outputs(struct train_pass *p, const struct linear_backward *l, c
     float *whole = pass_whole(run, layer->weight_parameter);
     if (site)
         backward_outer(row_at(pass_gradient(run, site->b), row, site->rank), site->rank, dy, l->stride, count,
-                       low_at(p->forward->low, run->begin, which), LOW_STRIDE, site->rank, tokens);
+                       low_at(p, p->forward->low, run->begin, which), low_stride(p), site->rank, tokens);
     if (whole && layer->weight.transposed)
         backward_outer(whole + row, out, x, in, in, dy, l->stride, count, tokens);
     else if (whole)

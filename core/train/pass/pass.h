@@ -89,7 +89,7 @@ struct train_pass {
     float *dqkv;                /* [tokens, q + 2 kv] */
     float *qk;                  /* [tokens, q + kv] before their norms, where the family has them */
     float *gate_rows, *up_rows; /* [tokens, intermediate], and their gradients */
-    float *low;                 /* [tokens, LOW_STRIDE] B^T dy, DELTA_RANK_MAX for each site */
+    float *low;                 /* B^T dy, laid out as forward->low */
     void *prepared[INPUT_LINEARS_MAX];     /* gradients for the kernels, of the base's weights */
     void *prepared_own[INPUT_LINEARS_MAX]; /* the same for weights that stand in their place */
     struct pass_worker *workers;

@@ -98,7 +98,7 @@ static void lay_arrays(struct train_pass *p, struct walk *w)
     p->qk = floats(w, tokens, c->family->qk_norm ? q + kv : 0);
     p->gate_rows = floats(w, tokens, c->family->gated ? (size_t)c->intermediate : 0);
     p->up_rows = floats(w, tokens, (size_t)c->intermediate);
-    p->low = floats(w, rows, LOW_STRIDE);
+    p->low = floats(w, rows, (size_t)low_layout(DELTA_RANK_MAX).stride);
 }
 
 static void lay_workers(struct train_pass *p, struct walk *w, const struct needs *n, int threads)

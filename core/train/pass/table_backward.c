@@ -26,9 +26,11 @@ static void prepare_rows(struct train_pass *p, const struct lookup *l, const str
     if (!part || !site || begin >= end)
         return;
     low_backward_outputs(part, size, row_at(p->dx, begin, size), (size_t)size, end - begin,
-                         row_at(p->low, begin, LOW_STRIDE), LOW_STRIDE, scratch);
+                         row_at(p->low, begin, p->forward->layout.stride), p->forward->layout.stride,
+                         scratch);
     for (int t = begin; t < end; t++) {
-        float *low = row_at(p->forward->low, t, LOW_STRIDE), *scaled = row_at(p->scaled, t, size);
+        float *low = row_at(p->forward->low, t, p->forward->layout.stride),
+              *scaled = row_at(p->scaled, t, size);
         lowrank_column(part, l->row[t], low);
         for (int r = 0; r < site->rank; r++)
             low[r] *= site->scale;
@@ -65,8 +67,8 @@ static void add_columns(struct train_pass *p, const struct lookup *l, const stru
     if (site)
         backward_outer(row_at(pass_gradient(run, site->b), first, site->rank), site->rank,
                        row_at(p->scaled, run->begin, size) + first, size, count,
-                       row_at(p->forward->low, run->begin, LOW_STRIDE), LOW_STRIDE, site->rank,
-                       run->end - run->begin);
+                       row_at(p->forward->low, run->begin, p->forward->layout.stride),
+                       p->forward->layout.stride, site->rank, run->end - run->begin);
     for (int t = run->begin; whole && t < run->end; t++)
         vector_add(row_at(whole, l->row[t], size) + first, row_at(p->dx, t, size) + first, count);
 }
@@ -79,7 +81,8 @@ static void add_a(struct train_pass *p, const struct lookup *l, const struct pas
     for (int r = pass_share(site->rank, w->index, w->count);
          r < pass_share(site->rank, w->index + 1, w->count); r++)
         for (int t = run->begin; t < run->end; t++)
-            row_at(gradient, r, l->table->weight.rows)[l->row[t]] += row_at(p->low, t, LOW_STRIDE)[r];
+            row_at(gradient, r, l->table->weight.rows)[l->row[t]] +=
+                row_at(p->low, t, p->forward->layout.stride)[r];
 }
 
 static void one_table(struct train_pass *p, const struct lookup *l, const struct worker *w)
