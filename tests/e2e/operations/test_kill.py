@@ -1,4 +1,4 @@
-"""kill -9 in the middle of uploads, activations, deletes and changes of keys, again and again: nothing that was acknowledged is
+"""kill -9 in the middle of uploads, activations, deletes and changes of keys and files, again and again: nothing that was acknowledged is
 lost, torn or comes back, and the audit log tells of exactly what happened.
 
 ADAPTERD_KILLS sets how often (200), ADAPTERD_KILL_SEED (0) in which way; `make torture` is for large numbers."""
@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 
-from client import SCALE, read
+from client import SCALE, form_body, read
 from fixtures import adapter
 
 KILLS = int(os.environ.get("ADAPTERD_KILLS", "200"))
@@ -37,15 +37,16 @@ class Content:
 class Tenant:
     """Works on the daemon until it dies, and knows what must be there then.
 
-    `sure` is the state that was acknowledged: adapters (name -> versions and the active one), keys by label (in force or not).
+    `sure` is the state that was acknowledged: adapters (name -> versions and the active one), keys by label (in force or not),
+    files by name (the SHA-256 of their bytes).
     `told` are the audit rows of acknowledged changes since the last look. `open` is the one change under way, which may or may
     not have happened: (action, target, the state after it)."""
 
     def __init__(self, name, key, contents, seed):
         self.name, self.key, self.contents, self.pick = name, key, contents, random.Random(seed)
-        self.sure, self.told, self.open = {"adapters": {}, "keys": {}}, [], None
+        self.sure, self.told, self.open = {"adapters": {}, "keys": {}, "files": {}}, [], None
         self.texts = {}  # of keys, by label, where the answer with it came
-        self.kids, self.seen, self.done, self.labels = {}, 0, 0, 0
+        self.kids, self.files, self.seen, self.done, self.labels = {}, {}, 0, 0, 0
 
     # ---- the changes: each announces itself, asks, and notes the answer ----
 
@@ -116,6 +117,22 @@ class Tenant:
         assert admin.delete(f"/tenants/{self.name}/keys/{self.kids[label]}").status == 204
         self.acknowledged()
 
+    def upload_file(self, client):
+        self.labels += 1
+        name, text = f"{self.name}-{self.labels}.jsonl", f'{{"input": [{self.labels % 5}], "target": 1}}\n'
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        self.announce("file.upload", name, lambda state: state["files"].update({name: digest}))
+        body, kind = form_body([("purpose", "fine-tune", None), ("file", text, name)])
+        answer = client.request("POST", "/v1/files", body, {"Content-Type": kind})
+        assert answer.status == 200 and answer.json["digest"] == f"sha256:{digest}", answer
+        self.files[name] = answer.json["id"]
+        self.acknowledged()
+
+    def delete_file(self, client, name):
+        self.announce("file.delete", name, lambda state: state["files"].pop(name))
+        assert client.delete(f"/v1/files/{self.files[name]}").status == 200
+        self.acknowledged()
+
     def step(self, client, admin):
         name, content, what = self.pick.choice(NAMES), self.pick.choice(self.contents), self.pick.random()
         revocable = [label for label, in_force in self.sure["keys"].items() if in_force and label in self.kids]
@@ -127,6 +144,8 @@ class Tenant:
             self.activate(client, name, content)
         elif what < 0.50:
             self.revoke_key(admin, self.pick.choice(revocable)) if len(revocable) > 3 else self.create_key(admin)
+        elif what < 0.65:
+            self.delete_file(client, self.pick.choice(list(self.sure["files"]))) if len(self.sure["files"]) > 3 else self.upload_file(client)
         else:
             self.upload(client, name, content, self.pick.random() < 0.7)
 
@@ -152,7 +171,11 @@ class Tenant:
             if row["label"].startswith(self.name):
                 keys[row["label"]] = not row["revoked"]
                 self.kids[row["label"]] = row["kid"]
-        return {"adapters": adapters, "keys": keys}
+        files = {}
+        for row in client.get("/v1/files").json["data"]:
+            files[row["filename"]] = row["digest"].removeprefix("sha256:")
+            self.files[row["filename"]] = row["id"]
+        return {"adapters": adapters, "keys": keys, "files": files}
 
     def check(self, client, admin):
         """The acknowledged things, with or without the one that was under way, all whole; and told of as they happened."""
@@ -160,7 +183,7 @@ class Tenant:
         if found != self.sure:
             assert self.open and found == self.open[2], f"found {found}, sure of {self.sure}, under way {self.open}"
             happened = True
-        labels = {kid: label for label, kid in self.kids.items()}
+        labels = {id: name for name, id in (*self.kids.items(), *self.files.items())}
         rows = admin.get("/audit", tenant=self.name, after=self.seen, limit=1000).json["data"]
         told = [(r["action"], labels.get(r["target"], r["target"])) for r in rows]
         assert told == self.told + ([self.open[:2]] if happened else []), (told, self.told, self.open, happened)
@@ -202,11 +225,12 @@ def prepare(start):
 
 
 def check_files(d, tenants):
-    """No file that no version needs, none that is missing, and each has the bytes that its name says."""
+    """No file that nothing needs, none that is missing, and each has the bytes that its name says."""
     files = d.files()
     weights = {v for t in tenants for a in t.sure["adapters"].values() for v in a["versions"]}
+    examples = {digest for t in tenants for digest in t.sure["files"].values()}
     # The config is the same in all of them.
-    assert len(files) == len(weights) + bool(weights), (files, weights)
+    assert len(files) == len(weights) + bool(weights) + len(examples), (files, weights, examples)
     for name in files:
         assert name.startswith("blobs") and hashlib.sha256(read(os.path.join(d.data, name))).hexdigest() == os.path.basename(name)
 

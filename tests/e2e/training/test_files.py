@@ -255,3 +255,14 @@ def test_the_audit_log_tells(daemon):
     tenant.delete(f"/v1/files/{file}")
     rows = daemon.client().get("/audit", tenant="files-audit", order="desc").json["data"]
     assert [(r["action"], r["target"], r["detail"]) for r in rows[:2]] == [("file.delete", file, "a.jsonl"), ("file.upload", file, "a.jsonl")]
+
+
+def test_files_are_in_a_backup(start, ctl, tmp_path):
+    d = start("mlp", None, "--threads", "1")
+    tenant = d.tenant("saved")
+    file = kept(tenant)["id"]
+    assert ctl(d, "backup", tmp_path / "backup").status == 0
+    assert ctl(None, "restore", tmp_path / "backup", tmp_path / "restored").status == 0
+    again = start("mlp", tmp_path / "restored", "--threads", "1")
+    assert again.client(tenant.key).get(f"/v1/files/{file}/content").body.decode() == GOOD
+    assert again.client().request("POST", "/fsck").json["ok"]
