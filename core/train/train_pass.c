@@ -96,8 +96,8 @@ static bool is_trained(const struct train_example *x)
 static int run_of(struct train_pass *p, const struct train_example *x)
 {
     struct pass_runs *runs = &p->token_runs;
-    struct pass_run *last = &p->token_run[runs->count - 1];
-    if (runs->count == 0 || last->params != x->params || last->delta != x->delta) {
+    struct pass_run *last = runs->count > 0 ? &p->token_run[runs->count - 1] : NULL;
+    if (!last || last->params != x->params || last->delta != x->delta) {
         last = &p->token_run[runs->count++];
         *last = (struct pass_run){.begin = runs->rows, .delta = x->delta, .params = x->params};
     }

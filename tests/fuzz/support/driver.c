@@ -261,7 +261,8 @@ static void run(const uint8_t *data, size_t size)
 {
     present.data = malloc(size ? size : 1);
     fuzz_check(present.data);
-    memcpy(present.data, data, size);
+    if (size > 0)
+        memcpy(present.data, data, size);
     present.size = size;
     alarm(INPUT_SECONDS_MAX);
     fuzz_check(LLVMFuzzerTestOneInput(present.data, size) == 0);
