@@ -124,6 +124,19 @@ static const struct option upload_options[] = {
     {0},
 };
 
+static const struct option jobs_options[] = {
+    TENANT_OPTION,
+    {"--limit", "N", "the first N only (default: all)", 0},
+    {0},
+};
+
+static const struct option jobs_events_options[] = {
+    TENANT_OPTION,
+    {"--limit", "N", "the N newest only (default: all)", 0},
+    {"--follow", NULL, "from the first to the last, as they come, until the job is over", 0},
+    {0},
+};
+
 static const struct option infer_options[] = {
     TENANT_OPTION,
     {"--adapter", "NAME", "the adapter, or NAME@VERSION-PREFIX", 0},
@@ -227,6 +240,16 @@ const struct command commands[] = {
      "PATH - is standard output. It is compared with its SHA-256.\n", file_download_options, files_download},
     {"files", "delete", "FILE", 1, "Delete a file, from the daemon's disk, too", NULL, tenant_options,
      files_delete},
+    {"jobs", "list", NULL, 0, "List a tenant's training jobs, newest first", NULL, jobs_options, jobs_list},
+    {"jobs", "show", "JOB", 1, "Show how far a job is, and what went wrong", NULL, tenant_options, jobs_show},
+    {"jobs", "events", "JOB", 1, "Show what a job said, newest first", NULL, jobs_events_options,
+     jobs_events},
+    {"jobs", "checkpoints", "JOB", 1, "List the versions that a job left on its way",
+     "Each is itself usable as a model.\n", jobs_options, jobs_checkpoints},
+    {"jobs", "pause", "JOB", 1, "Let a job wait; its state stays on the daemon's disk", NULL, tenant_options,
+     jobs_pause},
+    {"jobs", "resume", "JOB", 1, "Let a paused job go on where it was", NULL, tenant_options, jobs_resume},
+    {"jobs", "cancel", "JOB", 1, "End a job; it leaves no version", NULL, tenant_options, jobs_cancel},
     {"usage", NULL, NULL, 0, "Show requests and tokens by day, tenant and adapter version", NULL,
      usage_options, usage_list},
     {"audit", NULL, NULL, 0, "Show who changed what when, oldest first", NULL, audit_options, audit_list},

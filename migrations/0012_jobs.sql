@@ -22,6 +22,7 @@ CREATE TABLE jobs (
     step            INTEGER NOT NULL DEFAULT 0, -- the last that was written down
     tokens          INTEGER NOT NULL DEFAULT 0, -- trained by then
     version         TEXT    NOT NULL DEFAULT '',
+    result_file     TEXT    NOT NULL DEFAULT '',
     error_code      TEXT    NOT NULL DEFAULT '',
     error_message   TEXT    NOT NULL DEFAULT '',
     error_param     TEXT    NOT NULL DEFAULT ''

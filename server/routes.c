@@ -8,6 +8,7 @@
 #include "server/routes/upload_form.h"
 #include "server/training/file_form.h"
 #include "server/training/handlers.h"
+#include "server/training/jobs.h"
 
 static const struct route routes[] = {
     {"POST", "/infer", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL, inference_handle},
@@ -52,6 +53,22 @@ static const struct route routes[] = {
      route_training_files_delete},
     {"GET", "/v1/files/{id}/content", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, 0,
      route_training_files_content},
+    {"POST", "/v1/fine_tuning/jobs", ROLE_TENANT, BODY_JSON, PLACE_DISK, QUERY_TENANT, 0, route_jobs_create},
+    {"GET", "/v1/fine_tuning/jobs", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT | QUERY_PAGE, 0,
+     route_jobs_list},
+    {"GET", "/v1/fine_tuning/jobs/{id}", ROLE_TENANT, BODY_NONE, PLACE_DISK, QUERY_TENANT, 0,
+     route_jobs_show},
+    {"GET", "/v1/fine_tuning/jobs/{id}/events", ROLE_TENANT, BODY_NONE, PLACE_DISK,
+     QUERY_TENANT | QUERY_PAGE | QUERY_STREAM, 0, route_jobs_events},
+    {"GET", "/v1/fine_tuning/jobs/{id}/checkpoints", ROLE_TENANT, BODY_NONE, PLACE_DISK,
+     QUERY_TENANT | QUERY_PAGE, 0, route_jobs_checkpoints},
+    {"POST", "/v1/fine_tuning/jobs/{id}/cancel", ROLE_TENANT, BODY_JSON, PLACE_DISK, QUERY_TENANT, 0,
+     route_jobs_cancel},
+    {"POST", "/v1/fine_tuning/jobs/{id}/pause", ROLE_TENANT, BODY_JSON, PLACE_DISK, QUERY_TENANT, 0,
+     route_jobs_pause},
+    {"POST", "/v1/fine_tuning/jobs/{id}/resume", ROLE_TENANT, BODY_JSON, PLACE_DISK, QUERY_TENANT, 0,
+     route_jobs_resume},
+    {"POST", "/train/estimate", ROLE_TENANT, BODY_JSON, PLACE_DISK, QUERY_TENANT, 0, route_jobs_estimate},
 
     {"POST", "/tenants", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, 0, route_tenants_create},
     {"GET", "/tenants", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, 0, route_tenants_list},

@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "adapters/jobs/running/runner.h"
+#include "core/base/sha256.h"
 #include "core/system/clock.h"
 #include "core/system/file.h"
 #include "core/system/gate.h"
@@ -18,6 +20,7 @@
 #include "server/accounting/turns.h"
 #include "server/wire/connections.h"
 #include "server/other_base.h"
+#include "server/training/job_stream.h"
 
 enum { TEXT_THREADS = 3, DISK_THREADS = UPLOADS_MAX + 2, JOBS_WAITING_MAX = 256 };
 /* Descriptors for files, blobs, lingering connections. */
@@ -264,6 +267,50 @@ static int write_usage(void *registry, const struct usage_row *rows, size_t coun
     return registry_usage_add(registry, rows, count, e);
 }
 
+/* ---- training ---- */
+
+static void log_training(void *arg, const char *level, const char *line)
+{
+    (void)arg;
+    log_message(level, "%s", line);
+}
+
+static void job_changed(void *arg, int64_t job)
+{
+    struct server *s = arg;
+    job_streams_notify(s->job_streams, job);
+}
+
+static int open_training(struct server *s, struct err *e)
+{
+    char base[SHA256_HEX + 1];
+    if (job_streams_new(&s->job_streams, e) != 0)
+        return -1;
+    if (s->config.no_training)
+        return 0;
+    char *directory = file_join(s->config.data, "training");
+    if (!directory)
+        return err_memory(e);
+    hex_encode(s->info->fingerprint, SHA256_BYTES, base);
+    const struct runner_options options = {.registry = s->registry,
+                                           .cache = s->cache,
+                                           .engine = s->engine,
+                                           .model = s->model,
+                                           .tokenizer = s->tokenizer,
+                                           .chat = s->chat,
+                                           .gate = s->gate,
+                                           .directory = directory,
+                                           .base = base,
+                                           .memory = (size_t)s->config.training_bytes,
+                                           .threads = s->config.threads,
+                                           .log = log_training,
+                                           .changed = job_changed,
+                                           .arg = s};
+    int result = runner_new(&s->runner, &options, e);
+    free(directory);
+    return result;
+}
+
 int server_open(struct server *s, struct err *e)
 {
     upload_slots_init(&s->uploads);
@@ -277,7 +324,7 @@ int server_open(struct server *s, struct err *e)
         return -1;
     if (ratelimit_new(&s->ratelimit, e) != 0 || usage_new(&s->usage, write_usage, s->registry, e) != 0)
         return -1;
-    if (open_connections(s, e) != 0)
+    if (open_connections(s, e) != 0 || open_training(s, e) != 0)
         return -1;
     prefetch_pinned(s);
     return 0;
@@ -290,6 +337,8 @@ void server_close(struct server *s)
     struct err e;
     turns_free(s->turns);
     jobs_free(s->disk_jobs);
+    runner_free(s->runner);
+    job_streams_free(s->job_streams);
     if (s->cache)
         cache_free(s->cache);
     if (s->engine)

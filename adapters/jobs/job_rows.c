@@ -6,7 +6,7 @@
 #include "adapters/registry/audit.h"
 #include "adapters/registry/registry_private.h"
 #include "adapters/store/jobs.h"
-#include "core/base/hex.h"
+#include "core/engine/engine_types.h"
 #include "core/system/clock.h"
 
 enum { DAY_TEXT = DAY_BYTES, TIME_TEXT = 32 };
@@ -111,14 +111,25 @@ int job_rows_tokens_left(struct registry *r, uint32_t tenant, int64_t *left, str
     return result;
 }
 
+int job_rows_weight(struct registry *r, uint32_t tenant, int *weight, struct err *e)
+{
+    catalog_read_lock(&r->catalog);
+    const struct tenant *t = find_owner(r, tenant, e);
+    int64_t set = t ? t->quota.of[QUOTA_WEIGHT] : QUOTA_UNSET;
+    catalog_unlock(&r->catalog);
+    *weight = set == QUOTA_UNSET ? ENGINE_WEIGHT_DEFAULT : (int)set;
+    return t ? 0 : -1;
+}
+
 /* ---- events ---- */
 
-static int add_message(struct registry *r, int64_t job, const char *level, const char *message, struct err *e)
+static int add_message(struct registry *r, int64_t job, const char *level, const char *message,
+                       const struct buf *data, struct err *e)
 {
     struct job_event event = {.at_ms = clock_unix_ms(), .level = level, .type = "message"};
-    int result = buf_append_string(&event.message, message) == 0
-                     ? store_job_event_add(r->store, job, &event, e)
-                     : err_memory(e);
+    bool whole = buf_append_string(&event.message, message) == 0 &&
+                 (!data || !data->length || buf_append(&event.data, data->data, data->length) == 0);
+    int result = whole ? store_job_event_add(r->store, job, &event, e) : err_memory(e);
     job_event_fini(&event);
     return result;
 }
@@ -132,7 +143,8 @@ static int insert(struct registry *r, const struct tenant *t, struct job_row *j,
     snprintf(detail, sizeof detail, "%s, adapter %s", j->id, j->name);
     if (store_begin(r->store, e) != 0)
         return -1;
-    bool done = store_job_insert(r->store, j, e) == 0 && add_message(r, j->number, "info", message, e) == 0 &&
+    bool done = store_job_insert(r->store, j, e) == 0 &&
+                add_message(r, j->number, "info", message, NULL, e) == 0 &&
                 audit_add(r->store, "job.create", t->id, j->name, detail, e) == 0;
     return store_end(r->store, done, e);
 }
@@ -221,6 +233,8 @@ static void apply(struct job_row *j, const struct job_change *c)
         j->finished_ms = now;
     if (c->version)
         snprintf(j->version, sizeof j->version, "%s", c->version);
+    if (c->result_file)
+        snprintf(j->result_file, sizeof j->result_file, "%s", c->result_file);
 }
 
 /* Who waits for a turn again is asked for again whether it may. */
@@ -249,7 +263,7 @@ static int write_state(struct registry *r, const struct job_row *j, const struct
         return -1;
     bool done = store_job_change(r->store, j, e) == 0 &&
                 add_message(r, j->number, c->level ? c->level : "info", c->message ? c->message : said[c->to],
-                            e) == 0 &&
+                            c->data, e) == 0 &&
                 audit_add(r->store, action, t->id, j->name, j->id, e) == 0;
     return store_end(r->store, done, e);
 }
@@ -259,7 +273,7 @@ static int become(struct registry *r, uint32_t tenant, const char *id, const str
 {
     if (find(r, tenant, id, out, e) != 0)
         return -1;
-    if (out->status == c->to)
+    if (out->status == c->to || (c->from && !job_is_over(out->status) && !(c->from >> out->status & 1)))
         return 0;
     int result = check_become(r, out, c, e);
     if (result == 0) {
@@ -320,7 +334,7 @@ static int advance(struct registry *r, const struct job_row *j, const struct job
     if (!t || find(r, j->tenant, j->id, &row, e) != 0)
         return -1;
     int result = 0;
-    *over = row.status != JOB_RUNNING && row.status != JOB_PAUSED;
+    *over = job_is_over(row.status);
     if (!*over)
         result = store_begin(r->store, e) == 0
                      ? store_end(r->store, write_progress(r, t, &row, p, events, count, e) == 0, e)

@@ -20,17 +20,21 @@ MUST_USE int job_rows_alive(struct registry *r, struct job_row *out, size_t *cou
 /* What a job becomes, and what is said about it. */
 struct job_change {
     enum job_status to;
+    unsigned
+        from; /* 1 << status of those from which it goes; a job on its way elsewhere stays as it is. 0: any */
     const struct job_error *error; /* NULL: none */
     const char *level, *message;   /* of its event; message NULL: by the state */
     const char *version;           /* digest of what it made; NULL: as it is */
+    const char *result_file;       /* NULL: as it is */
+    const struct buf *data;        /* of its event, JSON; NULL or empty: none */
 };
-/* Gives the row as it is then. It is nothing, and no event, where it has that state already.
- * "job_not_found", "job_conflict": it cannot become that any more. */
+/* Gives the row as it is then. It is nothing, and no event, where it has that state already, or one that is
+ * not in `from`. "job_not_found", "job_conflict": it cannot become that any more. */
 MUST_USE int job_rows_become(struct registry *r, uint32_t tenant, const char *id, const struct job_change *c,
                              struct job_row *out, struct err *e);
 
 /* Events, and how far it is; tokens beyond those that the row has are charged to the tenant. "job_not_found":
- * it was deleted with its tenant. *over: it is not running any more, and nothing was written. */
+ * it was deleted with its tenant. *over: it is, and nothing was written. */
 MUST_USE int job_rows_advance(struct registry *r, const struct job_row *j, const struct job_progress *p,
                               struct job_event *events, size_t count, bool *over, struct err *e);
 /* How many steps there are, once it is known. */
@@ -49,3 +53,5 @@ MUST_USE int job_rows_checkpoints(struct registry *r, const struct job_row *j, i
 
 /* Tokens that the tenant may train today; INT64_MAX: no quota. "tenant_not_found" */
 MUST_USE int job_rows_tokens_left(struct registry *r, uint32_t tenant, int64_t *left, struct err *e);
+/* Its share where tenants compete. "tenant_not_found" */
+MUST_USE int job_rows_weight(struct registry *r, uint32_t tenant, int *weight, struct err *e);

@@ -8,7 +8,7 @@
     "id, tenant, name, base, source, training_file, validation_file, training_digest, seed, config, " \
     "created_ms"
 #define MOVING                                                                                  \
-    "status, started_ms, finished_ms, estimated_ms, steps, step, tokens, version, error_code, " \
+    "status, started_ms, finished_ms, estimated_ms, steps, step, tokens, version, result_file, error_code, " \
     "error_message,"                                                                            \
     " error_param"
 #define ALIVE "status IN ('validating_files', 'queued', 'running', 'paused')"
@@ -17,7 +17,7 @@ static const char INSERT[] =
     "INSERT INTO jobs (" FIXED ", status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number";
 static const char CHANGE[] =
     "UPDATE jobs SET status = ?, started_ms = ?, finished_ms = ?, estimated_ms = ?, steps = ?, step = ?,"
-    " tokens = ?, version = ?, error_code = ?, error_message = ?, error_param = ? WHERE number = ?";
+    " tokens = ?, version = ?, result_file = ?, error_code = ?, error_message = ?, error_param = ? WHERE number = ?";
 static const char FIND[] =
     "SELECT number, " FIXED ", " MOVING " FROM jobs WHERE id = ?1 AND (?2 = 0 OR tenant = ?2)";
 static const char LIST[] =
@@ -83,6 +83,7 @@ int store_job_change(struct store *s, const struct job_row *j, struct err *e)
     query_bind_integer(&q, j->step);
     query_bind_integer(&q, j->tokens);
     query_bind_text(&q, j->version);
+    query_bind_text(&q, j->result_file);
     query_bind_text(&q, j->error.code);
     query_bind_text(&q, j->error.message);
     query_bind_text(&q, j->error.param);
@@ -114,6 +115,7 @@ static void read_moving(struct query *q, struct job_row *out)
     out->step = query_column_integer(q);
     out->tokens = query_column_integer(q);
     query_copy_text(q, out->version, sizeof out->version);
+    query_copy_text(q, out->result_file, sizeof out->result_file);
     query_copy_text(q, out->error.code, sizeof out->error.code);
     query_copy_text(q, out->error.message, sizeof out->error.message);
     query_copy_text(q, out->error.param, sizeof out->error.param);

@@ -55,6 +55,7 @@ struct job_row { /* zero-initialize; job_row_fini */
     char base[SHA256_HEX + 1], source[SHA256_HEX + 1], version[SHA256_HEX + 1];
     char training_file[NAME_MAX_BYTES + 1], validation_file[NAME_MAX_BYTES + 1];
     char training_digest[SHA256_HEX + 1];
+    char result_file[NAME_MAX_BYTES + 1]; /* "": none (yet) */
     uint64_t seed;
     struct buf config;                                         /* JSON */
     int64_t created_ms, started_ms, finished_ms, estimated_ms; /* 0: not (yet) */

@@ -52,6 +52,14 @@ MUST_USE int backup_take(struct context *c, const struct args *a, struct err *e)
 MUST_USE int backup_restore(struct context *c, const struct args *a, struct err *e);
 MUST_USE int fsck_check(struct context *c, const struct args *a, struct err *e);
 
+MUST_USE int jobs_list(struct context *c, const struct args *a, struct err *e);
+MUST_USE int jobs_show(struct context *c, const struct args *a, struct err *e);
+MUST_USE int jobs_events(struct context *c, const struct args *a, struct err *e);
+MUST_USE int jobs_checkpoints(struct context *c, const struct args *a, struct err *e);
+MUST_USE int jobs_cancel(struct context *c, const struct args *a, struct err *e);
+MUST_USE int jobs_pause(struct context *c, const struct args *a, struct err *e);
+MUST_USE int jobs_resume(struct context *c, const struct args *a, struct err *e);
+
 MUST_USE int usage_list(struct context *c, const struct args *a, struct err *e);
 MUST_USE int audit_list(struct context *c, const struct args *a, struct err *e);
 

@@ -64,6 +64,7 @@ static const struct parameter {
     {"label", QUERY_LABEL, label_valid, "key:value"},
     {"order", QUERY_ORDER, order_valid, "oldest or asc, newest or desc: what comes first"},
     {"purpose", QUERY_PURPOSE, name_valid, "what files are for, such as fine-tune"},
+    {"stream", QUERY_STREAM, switch_valid, "true or false"},
     {"limit", QUERY_PAGE, limit_valid, "a number from 1 to 1000"},
 };
 _Static_assert(sizeof parameters / sizeof *parameters == QUERY_PARAMETERS, "each has its value");

@@ -7,7 +7,7 @@
 #include "core/base/err.h"
 
 /* What a route takes: ?tenant=; ?limit= and ?after=; ?adapter=, ?from= and ?to=; ?force=; ?label=; ?order=;
- * ?purpose=; and of a list whose clients do not page: without ?limit= it is as long as a page may be. */
+ * ?purpose=; ?stream=; and of a list whose clients do not page: without ?limit= it is as long as a page may be. */
 enum {
     QUERY_TENANT = 1,
     QUERY_PAGE = 2,
@@ -17,9 +17,10 @@ enum {
     QUERY_WHOLE = 32,
     QUERY_ORDER = 64,
     QUERY_PURPOSE = 128,
-    QUERY_ALL = 255
+    QUERY_STREAM = 256,
+    QUERY_ALL = 511
 };
-enum { QUERY_PARAMETERS = 10, PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
+enum { QUERY_PARAMETERS = 11, PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
 
 struct query {
     char *text;                          /* raw, then decoded in place; NULL: there was none */

@@ -22,7 +22,9 @@ enum { BODY_MEMORY_MAX = 256 << 20, BODY_MEMORY_TENANT_MAX = 64 << 20 };
 struct connections;
 struct gate;
 struct grammars;
+struct job_streams;
 struct route;
+struct runner;
 struct turns;
 struct ratelimit;
 struct usage;
@@ -45,8 +47,10 @@ struct server {
     struct engine *engine;
     struct gate *gate; /* between the engine and training; NULL: nobody trains */
     struct engine_options engine_options;
-    struct turns *turns;    /* parsing, templates, tokens: what takes time and no disk */
-    struct jobs *disk_jobs; /* the registry's writers, uploads */
+    struct turns *turns;             /* parsing, templates, tokens: what takes time and no disk */
+    struct jobs *disk_jobs;          /* the registry's writers, uploads */
+    struct runner *runner;           /* of training jobs; NULL: nobody trains */
+    struct job_streams *job_streams; /* who follows them */
     struct connections *connections;
     struct ratelimit *ratelimit; /* what each tenant has under way */
     struct usage *usage;         /* and what it used */

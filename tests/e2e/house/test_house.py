@@ -24,7 +24,7 @@ BLOCKS = {
     "engine": (["machine", "numbers"], ["core/engine", "core/train*"]),
     "adapters": (["machine", "numbers", "text", "engine"],
                  ["adapters/types", "adapters/blobs", "adapters/store/sql", "adapters/store/sqlite", "adapters/store", "adapters/gguf", "adapters/peft",
-                  "adapters/registry", "adapters/serving", "adapters/maintenance", "adapters/training/dataset", "adapters/files", "adapters/training", "adapters/jobs"]),
+                  "adapters/registry", "adapters/serving", "adapters/maintenance", "adapters/training/dataset", "adapters/files", "adapters/training", "adapters/jobs", "adapters/jobs/running"]),
     "server": (["machine", "numbers", "text", "engine", "adapters"],
                ["server/base", "server/accounting", "server/wire", "server/http", "server/transfer", "server/admission", "server/structured", "server/inference", "server/openai", "server/numbers", "server/routes", "server/training", "server"]),
     "client": (["machine"], ["cli/lib", "cli/commands", "cli/training", "cli"]),

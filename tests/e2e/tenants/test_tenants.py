@@ -7,7 +7,7 @@ from collections import namedtuple
 
 import pytest
 
-from client import Client, form_body, read
+from client import Client, eventually, form_body, read
 from daemon import DEMO, ROOT
 
 MASK = os.path.join(DEMO, "adapters", "mask")
@@ -52,6 +52,7 @@ class House:
         for name in (NAME, UNASKED):
             assert self.clients["beta"].upload(**self.upload, name=name).status == 201
         self.file = self.new_file(EXAMPLE, FILE)
+        self.job = self.new_job()
         self.version = self.clients["beta"].get(f"/adapters/{NAME}").json["version"]
         assert self.clients["beta"].infer(adapter=NAME, prompt=PROMPT, max_tokens=8).status == 200
         assert self.clients["alpha"].upload(VOICE, name="own").status == 201
@@ -69,6 +70,13 @@ class House:
         name = self.fresh()
         assert self.clients["beta"].upload(**self.upload, name=name).status == 201
         return name
+
+    def new_job(self):
+        """One that is over."""
+        body = {"model": "demo", "training_file": self.file, "metadata": {"label": LABEL}, "lora": {"r": 1}, "training": {"max_steps": 1}, "activate": False}
+        job = self.clients["beta"].post("/v1/fine_tuning/jobs", body).json["id"]
+        eventually(lambda: self.clients["beta"].get(f"/v1/fine_tuning/jobs/{job}").json["status"] == "succeeded", 60)
+        return job
 
     def new_file(self, *what):
         """Of beta."""
@@ -161,6 +169,17 @@ MATRIX = [
       for more in ("", "/content") for q, alpha in (("{q}", 404), ("?tenant=beta", 403))),
     Row("/v1/files/{id}", "DELETE", lambda h: f"/v1/files/{h.new_file()}{{q}}", None, keyed(404, 200, 200)),
     Row("/v1/files/{id}", "DELETE", lambda h: f"/v1/files/{h.new_file()}?tenant=beta", None, keyed(403, 200, 200)),
+    Row("/v1/fine_tuning/jobs", "POST", "/v1/fine_tuning/jobs{q}", lambda h: {"model": "demo", "training_file": "file-none"}, keyed(404, 404, 404)),
+    Row("/v1/fine_tuning/jobs", "POST", "/v1/fine_tuning/jobs", lambda h: {"model": "demo", "training_file": h.file, "tenant": "beta", "training": {"max_steps": 1},
+                                                                         "lora": {"r": 1}, "activate": False}, keyed(403, 200, 200)),
+    Row("/v1/fine_tuning/jobs", "GET", "/v1/fine_tuning/jobs{q}", None, keyed(200, 200, 200)),
+    Row("/v1/fine_tuning/jobs", "GET", "/v1/fine_tuning/jobs?tenant=beta", None, keyed(403, 200, 200)),
+    *(Row(f"/v1/fine_tuning/jobs/{{id}}{what}", "GET", lambda h, what=what, q=q: f"/v1/fine_tuning/jobs/{h.job}{what}{q}", None, keyed(alpha, 200, 200))
+      for what in ("", "/events", "/checkpoints") for q, alpha in (("{q}", 404), ("?tenant=beta", 403))),
+    *(Row(f"/v1/fine_tuning/jobs/{{id}}/{what}", "POST", lambda h, what=what: f"/v1/fine_tuning/jobs/{h.job}/{what}{{q}}", None, keyed(404, own, own))
+      for what, own in (("cancel", 409), ("pause", 409), ("resume", 409))),
+    Row("/train/estimate", "POST", "/train/estimate{q}", {"model": "demo", "training_file": "file-none"}, keyed(404, 404, 404)),
+    Row("/train/estimate", "POST", "/train/estimate", lambda h: {"model": "demo", "training_file": h.file, "tenant": "beta"}, keyed(403, 200, 200)),
     Row("/tenants", "POST", "/tenants", lambda h: {"id": f"made-{next(h.numbers)}"}, ADMINS + (201,)),
     Row("/tenants", "GET", "/tenants", None, ADMINS + (200,)),
     Row("/tenants/{id}", "GET", "/tenants/beta", None, ADMINS + (200,)),

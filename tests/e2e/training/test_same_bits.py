@@ -1,0 +1,161 @@
+"""One digest: the same job twice, on one thread and two, beside requests, beside other jobs, paused, and killed at any moment."""
+import os
+import random
+import threading
+import time
+
+import pytest
+
+from client import SCALE
+from jobs import file_of, lines, show, start_job, steps, succeeded, wait_for, wait_for_step
+
+KILLS = int(os.environ.get("ADAPTERD_JOB_KILLS", "6"))
+JOB = {"lora": {"r": 4, "lora_dropout": 0.1}, "training": {"batch_size": 4, "n_epochs": 12, "learning_rate": 2e-3, "checkpoint_steps": 5}}
+
+
+def train(d, tenant="acme", **more):
+    acme = d.tenant(tenant)
+    return acme, start_job(acme, file_of(acme, lines(30)), "llama", validation_file=file_of(acme, lines(4, start=2)), **{**JOB, **more})["id"]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What comes of the job when nothing else happens, on one thread: (digest, losses)."""
+    import daemon as daemons
+
+    d = daemons.Daemon(daemons.model_path("llama"), tmp_path_factory.mktemp("alone") / "data", "--threads", "1")
+    acme, job = train(d)
+    found = succeeded(acme, job)["version"], [s["train_loss"] for s in steps(acme, job)]
+    d.stop()
+    return found
+
+
+def result(acme, job, seconds=120):
+    return succeeded(acme, job, seconds)["version"], [s["train_loss"] for s in steps(acme, job)]
+
+
+def test_again_and_on_two_threads(start, alone):
+    assert result(*train(start("llama", None, "--threads", "2"))) == alone
+
+
+def test_beside_sixteen_streams(start, alone):
+    d = start("llama", None, "--threads", "2")
+    acme, stop = d.tenant("asks"), threading.Event()
+
+    def client(i):
+        while not stop.is_set():
+            acme.infer(tokens=[5 + i, 9, 14], max_tokens=64, ignore_eos=True)
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(16)]
+    for t in threads:
+        t.start()
+    try:
+        assert result(*train(d)) == alone
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+
+
+def test_beside_two_other_jobs(start, alone):
+    d = start("llama", None, "--threads", "2")
+    other = d.tenant("other")
+    file = file_of(other, lines(50, start=11, length=20))
+    others = [start_job(other, file, "llama", suffix=f"o{r}", lora={"r": r}, training={"batch_size": 3, "n_epochs": 40})["id"] for r in (2, 16)]
+    assert result(*train(d)) == alone
+    for job in others:
+        other.request("POST", f"/v1/fine_tuning/jobs/{job}/cancel")
+
+
+def test_paused_and_resumed(start, alone):
+    d = start("llama", None, "--threads", "1")
+    acme, job = train(d)
+    for step in (3, 11):
+        wait_for_step(acme, job, step)
+        paused = acme.request("POST", f"/v1/fine_tuning/jobs/{job}/pause").json
+        if paused.get("status") == "paused":
+            assert acme.request("POST", f"/v1/fine_tuning/jobs/{job}/pause").json["status"] == "paused"
+            assert acme.request("POST", f"/v1/fine_tuning/jobs/{job}/resume").json["status"] == "queued"
+    assert result(acme, job) == alone
+
+
+def test_stopped_and_started_again(start, alone):
+    d = start("llama", None, "--threads", "1")
+    acme, job = train(d)
+    key = acme.key
+    wait_for_step(acme, job, 4)
+    d.stop()
+    d = start("llama", d.data, "--threads", "2")
+    assert result(d.client(key), job) == alone
+
+
+def test_a_paused_job_stays_paused(start):
+    d = start("llama", None, "--threads", "1")
+    acme, job = train(d, training={"n_epochs": 1000})
+    wait_for_step(acme, job, 2)
+    acme.request("POST", f"/v1/fine_tuning/jobs/{job}/pause")
+    d.stop()
+    d = start("llama", d.data, "--threads", "1")
+    acme = d.client(acme.key)
+    step = show(acme, job)["step"]
+    time.sleep(0.5)
+    assert show(acme, job)["status"] == "paused" and show(acme, job)["step"] == step
+    acme.request("POST", f"/v1/fine_tuning/jobs/{job}/resume")
+    wait_for_step(acme, job, step + 1)
+
+
+def test_killed_at_any_moment(start, alone):
+    """kill -9 again and again until it is done: one digest, each step told once, each token charged once."""
+    pick = random.Random(1)
+    d = start("llama", None, "--threads", "1")
+    acme, job = train(d)
+    key = acme.key
+    for _ in range(KILLS):
+        time.sleep(pick.uniform(0, 0.4) * SCALE)
+        d.kill()
+        d = start("llama", d.data, "--threads", "1")
+        acme = d.client(key)
+        if show(acme, job)["status"] == "succeeded":
+            break
+    assert result(acme, job) == alone
+    said = [s["step"] for s in steps(acme, job)]
+    assert said == sorted(set(said)) and said[-1] == show(acme, job)["steps"]
+    trained = sum(row["trained_tokens"] for row in acme.get("/usage").json["data"])
+    assert trained == show(acme, job)["trained_tokens"] == 12 * sum(len(x["tokens"]) for x in lines(30))
+
+
+def test_a_damaged_checkpoint_begins_again(start, alone):
+    d = start("llama", None, "--threads", "1")
+    acme, job = train(d)
+    wait_for_step(acme, job, 6)
+    d.stop()
+    path = os.path.join(d.data, "training", f"{job}.state")
+    with open(path, "r+b") as f:
+        f.seek(200)
+        f.write(b"\xff" * 16)
+    d = start("llama", d.data, "--threads", "1")
+    assert result(d.client(acme.key), job) == alone
+    assert "begins again" in d.read_log() and not os.path.exists(path)
+
+
+def test_on_another_base_it_fails_with_a_reason(start):
+    d = start("llama", None, "--threads", "1")
+    acme, job = train(d, training={"n_epochs": 1000})
+    wait_for_step(acme, job, 2)
+    d.stop()
+    d = start("mistral", d.data, "--threads", "1")
+    failed = wait_for(d.client(acme.key), job)
+    assert failed["status"] == "failed" and failed["error"]["code"] == "base_changed" and "another base" in failed["error"]["message"]
+
+
+def test_a_deleted_file_fails_the_job_that_needs_it_again(start):
+    d = start("llama", None, "--threads", "1")
+    acme, job = train(d, training={"n_epochs": 1000})
+    wait_for_step(acme, job, 2)
+    acme.request("POST", f"/v1/fine_tuning/jobs/{job}/pause")
+    d.stop()
+    d = start("llama", d.data, "--threads", "1")
+    acme = d.client(acme.key)
+    assert acme.delete(f"/v1/files/{show(acme, job)['training_file']}").status == 200
+    acme.request("POST", f"/v1/fine_tuning/jobs/{job}/resume")
+    failed = wait_for(acme, job)
+    assert failed["status"] == "failed" and failed["error"]["code"] == "file_not_found" and failed["error"]["param"] == "training_file"
