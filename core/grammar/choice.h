@@ -9,5 +9,6 @@ struct choice_text {
     size_t length;
 };
 
-/* `g` is new. Errors: "choice_malformed" (none, too many, an empty one, no UTF-8), those of grammar_check. */
+/* Texts begin with the rule "root", the first that is made: the grammar's own where `g` is new. Errors:
+ * "choice_malformed" (none, too many, an empty one, no UTF-8), those of grammar_check. */
 MUST_USE int choice_grammar(struct grammar *g, const struct choice_text *texts, size_t count, struct err *e);

@@ -6,6 +6,6 @@
 
 enum { GBNF_BYTES_MAX = 64 << 10, GBNF_DEPTH_MAX = 100 };
 
-/* `g` is new; texts begin with the rule "root". Errors: "grammar_malformed" with line and column, those of
- * grammar_check. */
+/* Texts begin with the rule "root", the first that is made: the grammar's own where `g` is new. Errors:
+ * "grammar_malformed" with line and column, those of grammar_check. */
 MUST_USE int gbnf_grammar(struct grammar *g, const char *text, size_t length, struct err *e);

@@ -17,5 +17,6 @@ int regex_whole(struct grammar *g, const char *pattern, size_t length, struct er
 /* The texts that match somewhere, unless anchors say where, as "pattern" in JSON Schema means it. */
 int regex_search(struct grammar *g, const char *pattern, size_t length, struct err *e);
 
-/* `g` is new. Errors: those above, those of grammar_check. */
+/* Texts begin with the rule "root", the first that is made: the grammar's own where `g` is new. Errors: those
+ * above, those of grammar_check. */
 MUST_USE int regex_grammar(struct grammar *g, const char *pattern, size_t length, struct err *e);

@@ -19,6 +19,7 @@ struct chat {
     struct template *template;    /* NULL: see problem */
     bool borrowed;                /* it is another chat's; otherwise owned */
     uint8_t digest[SHA256_BYTES]; /* of its text; zeros: there is none */
+    struct buf source;            /* its text; owned unless borrowed */
     json_t *variables;            /* owned: those that are the same in each prompt */
     struct err problem;
 };
@@ -117,6 +118,8 @@ static int compile(struct chat *c, const char *text, size_t length, struct err *
     sha256_init(&hash);
     sha256_update(&hash, text, length);
     sha256_final(&hash, c->digest);
+    if (buf_append(&c->source, text, length) != 0)
+        return err_memory(e);
     if (template_new(&c->template, text, length, &c->problem) == 0)
         return 0;
     if (strcmp(c->problem.code, "chat_template_unsupported") == 0)
@@ -181,8 +184,10 @@ void chat_close(struct chat *c)
 {
     if (!c)
         return;
-    if (!c->borrowed)
+    if (!c->borrowed) {
         template_free(c->template);
+        buf_fini(&c->source);
+    }
     json_decref(c->variables);
     free(c);
 }
@@ -199,6 +204,7 @@ static int derive_template(struct chat *c, const struct chat *base, const json_t
         return compile_field(c, field, e);
     c->template = base->template;
     c->borrowed = true;
+    c->source = base->source;
     c->problem = base->problem;
     memcpy(c->digest, base->digest, sizeof c->digest);
     return 0;
@@ -226,6 +232,12 @@ int chat_derive(struct chat **out, const struct chat *base, const json_t *config
 bool chat_same(const struct chat *a, const struct chat *b)
 {
     return memcmp(a->digest, b->digest, sizeof a->digest) == 0 && json_equal(a->variables, b->variables);
+}
+
+const char *chat_source(const struct chat *c, size_t *length)
+{
+    *length = c->source.length;
+    return c->source.data ? c->source.data : "";
 }
 
 const char *chat_special(const struct chat *c, const char *name)

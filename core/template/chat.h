@@ -26,6 +26,8 @@ bool chat_same(const struct chat *a, const struct chat *b);
 void chat_close(struct chat *c);
 /* The text of a special token by its name, such as "eos_token"; NULL: there is none. */
 const char *chat_special(const struct chat *c, const char *name);
+/* The template's text, which shows the forms that the model writes; empty: it has none. */
+const char *chat_source(const struct chat *c, size_t *length);
 /* Why messages are refused: no template, or what is not supported in it; NULL: they are not. */
 const char *chat_problem(const struct chat *c);
 

@@ -20,6 +20,8 @@ enum option {
     OPTION_GENERATION_CONFIG,
     OPTION_POOLING,
     OPTION_TOKENIZER,
+    OPTION_TOOL_FORMAT,
+    OPTION_REASONING_FORMAT,
     OPTION_PACKED_CACHE,
     OPTION_THREADS,
     OPTION_KV_MEMORY,
@@ -57,6 +59,8 @@ static const struct {
     [OPTION_GENERATION_CONFIG] = {"generation-config", "ADAPTERD_GENERATION_CONFIG", false, "on"},
     [OPTION_POOLING] = {"pooling", "ADAPTERD_POOLING", false, "files"},
     [OPTION_TOKENIZER] = {"tokenizer", "ADAPTERD_TOKENIZER", false, "file"},
+    [OPTION_TOOL_FORMAT] = {"tool-format", "ADAPTERD_TOOL_FORMAT", false, "auto"},
+    [OPTION_REASONING_FORMAT] = {"reasoning-format", "ADAPTERD_REASONING_FORMAT", false, "auto"},
     [OPTION_PACKED_CACHE] = {"packed-cache", "ADAPTERD_PACKED_CACHE", false, NULL},
     [OPTION_THREADS] = {"threads", "ADAPTERD_THREADS", false, "0"},
     [OPTION_KV_MEMORY] = {"kv-memory", "ADAPTERD_KV_MEMORY", false, NULL},
@@ -100,6 +104,9 @@ const char *config_help(void)
            "  --generation-config on|off  sampling defaults of the model's generation_config.json (on)\n"
            "  --pooling KIND          of vectors: files (sentence-transformers'), last or mean (files)\n"
            "  --tokenizer KIND        class: LlamaTokenizer as transformers 5 makes it (file)\n"
+           "  --tool-format NAME      how the model writes calls of tools; off: not read (auto: by its "
+           "template)\n"
+           "  --reasoning-format auto|off  thoughts are told from words (auto)\n"
            "  --packed-cache DIR|off  keeps int8 and int4 weights for the next start (DATA/packed)\n"
            "  --threads N             compute threads (0: as many as the process may use)\n"
            "  --kv-memory SIZE        memory for keys and values (from the machine's memory)\n"
@@ -422,6 +429,21 @@ static int take_pooling(struct config *c, const struct values *v, struct err *e)
     return unexpected(v, OPTION_POOLING, "files, last or mean", e);
 }
 
+static int take_dialogue(struct config *c, const struct values *v, struct err *e)
+{
+    const char *tools = v->text[OPTION_TOOL_FORMAT], *reasoning = v->text[OPTION_REASONING_FORMAT];
+    char expected[256] = "auto, off, ";
+    c->tools_unread = strcmp(tools, "off") == 0;
+    c->tool_format = call_format_named(tools, strlen(tools));
+    call_format_names(expected + strlen(expected), sizeof expected - strlen(expected));
+    if (!c->tool_format && !c->tools_unread && strcmp(tools, "auto") != 0)
+        return unexpected(v, OPTION_TOOL_FORMAT, expected, e);
+    c->thoughts_unread = strcmp(reasoning, "off") == 0;
+    if (!c->thoughts_unread && strcmp(reasoning, "auto") != 0)
+        return unexpected(v, OPTION_REASONING_FORMAT, "auto or off", e);
+    return 0;
+}
+
 /* A name that stands in addresses, headers and logs as it is. */
 static int check_model_name(const struct values *v, struct err *e)
 {
@@ -497,7 +519,8 @@ static int take_values(struct config *c, struct values *v, struct err *e)
         take_int(v, OPTION_CONNECTIONS_ADDRESS, 0, CONFIG_CONNECTIONS_MAX, &c->connections_address, e) != 0 ||
         take_int(v, OPTION_CONTEXT, 1, MODEL_CONTEXT_MAX, &c->context, e) != 0 ||
         check_model_name(v, e) != 0 || take_generation_config(c, v, e) != 0 || take_pooling(c, v, e) != 0 ||
-        check_origins(v, c->no_auth, e) != 0 || take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||
+        take_dialogue(c, v, e) != 0 || check_origins(v, c->no_auth, e) != 0 ||
+        take_size(v, OPTION_KV_MEMORY, &c->kv_bytes, e) != 0 ||
         take_size(v, OPTION_ADAPTER_MEMORY, &c->adapter_bytes, e) != 0 || take_training(c, v, e) != 0 ||
         take_words(c, v, e) != 0)
         return -1;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
+#include "core/dialogue/call_format.h"
 #include "core/model/model.h"
 #include "core/tokenizer/tokenizer.h"
 #include "server/base/pooling.h"
@@ -25,8 +26,10 @@ struct config {
     int context;        /* tokens of one sequence at most; 0: what the model has */
     bool no_generation; /* sampling defaults of the model are not used */
     enum pooling_kind pooling;
-    int threads;                      /* 0: as many as the process may use */
-    int connections;                  /* open at most */
+    const struct call_format *tool_format; /* static; NULL: that of the chat template */
+    bool tools_unread, thoughts_unread;    /* calls and thoughts are words */
+    int threads;                           /* 0: as many as the process may use */
+    int connections;                       /* open at most */
     int connections_address;          /* of these without a key, from one address; -1: a quarter, 0: any */
     int max_batch;                    /* sequences that run at the same time */
     uint64_t kv_bytes, adapter_bytes; /* 0: from the machine's memory */

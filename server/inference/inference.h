@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "adapters/registry/registry.h"
+#include "core/dialogue/answer_reader.h"
 #include "core/engine/engine.h"
 #include "server/inference/output.h"
 #include "server/http/request.h"
@@ -73,6 +74,13 @@ struct inference_choice {
     size_t sent_text, sent_tokens; /* of the stream; HTTP thread, as what follows */
     size_t offset[2];              /* of the last token in the answer's text: bytes, characters */
     bool begun, ended;             /* its first event is out, its last one is */
+    /* Where the dialect takes answers apart: the text up to sent_text, and what was told of it. */
+    struct answer_reader reader;
+    struct {
+        size_t thoughts, words; /* bytes */
+        int calls;
+        size_t arguments; /* of the last call; bytes */
+    } told;
 };
 
 /* What the routes that run the model do not have in common. */
@@ -83,7 +91,7 @@ struct inference_dialect {
     /* Find the versions. Errors of registry_resolve. */
     int (*resolve)(struct inference *q, struct err *e);
     /* The whole answer of runs that are done and did not fail. */
-    int (*answer)(const struct inference *q, json_t **out, struct err *e);
+    int (*answer)(struct inference *q, json_t **out, struct err *e);
     /* Append to q->event, with the request's lock held: what of a choice may be shown and was not yet, and
      * that this was all of it; the end of the answer, or its error. -1: memory ran out. */
     int (*event)(struct inference *q, struct inference_choice *c, bool last);
@@ -125,6 +133,13 @@ struct inference {
         const char *field;   /* that asked for it; static */
         struct guide *guide; /* owned reference, once compiled */
     } structure;
+    struct {                     /* how answers are taken apart; only where the dialect does */
+        struct answer_form form; /* its `arg` is here */
+        json_t *tools;           /* owned: those that may be called */
+        bool thoughts_over;      /* the prompt ends behind thoughts */
+        int32_t marks[OUTPUT_MARKS_MAX];
+        int mark_count; /* special tokens that are a part of the text for it */
+    } reading;
     float *rows; /* numeric models: [row_count, input_size]; owned */
     size_t row_count;
 
@@ -174,7 +189,7 @@ void inference_run(struct request *r, const struct inference_dialect *dialect);
 
 /* ---- the dialect of POST /infer ---- */
 MUST_USE int inference_parse(struct inference *q, json_t *body, struct err *e);
-MUST_USE int inference_answer(const struct inference *q, json_t **out, struct err *e);
+MUST_USE int inference_answer(struct inference *q, json_t **out, struct err *e);
 int inference_answer_event(struct inference *q, struct inference_choice *c, bool last);
 int inference_answer_last_event(struct inference *q);
 
@@ -201,6 +216,8 @@ struct inference_prompt *inference_add_prompt(struct inference *q, struct err *e
 /* One prompt more: what the chat template makes of the body's "messages", with its chat_template_kwargs,
  * tools, documents, add_generation_prompt, continue_final_message, add_special_tokens. */
 MUST_USE int inference_parse_messages(struct inference *q, json_t *body, struct err *e);
+/* The chat template of the adapter, or else the base. */
+const struct chat *inference_chat(const struct inference *q);
 /* What the answer has to be: response_format, grammar, regex, choice. */
 MUST_USE int inference_parse_structure(struct inference *q, const json_t *body, struct err *e);
 /* The same by a field of another name; at most one of all. "field_conflict", "input_unsupported"; what is no

@@ -174,7 +174,7 @@ static int add_text(const struct inference_choice *c, json_t *answer, size_t tex
     return failed;
 }
 
-int inference_answer(const struct inference *q, json_t **out, struct err *e)
+int inference_answer(struct inference *q, json_t **out, struct err *e)
 {
     json_t *answer = head_json(q);
     if (!answer)

@@ -254,7 +254,10 @@ static void prepare_choice(struct inference *q, int index)
                                          .continued = c->prompt && is_continued(q, c->prompt),
                                          .show_special = q->show_special,
                                          .find_special = q->stops_special && !q->show_special,
-                                         .want_logprobs = q->sampling.logprobs >= 0});
+                                         .want_logprobs = q->sampling.logprobs >= 0,
+                                         .marks = q->reading.marks,
+                                         .mark_count = q->reading.mark_count});
+    answer_reader_init(&c->reader, &q->reading.form);
 }
 
 int inference_choices_prepare(struct inference *q, struct err *e)
@@ -276,9 +279,12 @@ int inference_choices_prepare(struct inference *q, struct err *e)
 
 void inference_choices_fini(struct inference *q)
 {
-    for (int i = 0; i < q->choice_count; i++)
+    for (int i = 0; i < q->choice_count; i++) {
         output_fini(&q->choices[i].output);
+        answer_reader_fini(&q->choices[i].reader);
+    }
     free(q->choices);
+    json_decref(q->reading.tools);
     for (int i = 0; i < q->prompt_count; i++) {
         token_list_fini(&q->prompts[i].tokens);
         buf_fini(&q->prompts[i].text);

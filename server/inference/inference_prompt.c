@@ -185,6 +185,20 @@ static int encode(struct inference *q, const struct buf *text, const json_t *bod
              : -1;
 }
 
+/* Where thoughts are told from words: does the answer begin within them? */
+static void note_thoughts(struct inference *q, const struct buf *text)
+{
+    const struct thought_format *f = q->reading.form.thoughts;
+    const char *prompt = text->data ? text->data : "";
+    q->reading.form.thinking = f && thought_format_begun(f, prompt, text->length);
+    q->reading.thoughts_over = f && thought_format_over(f, prompt, text->length);
+}
+
+const struct chat *inference_chat(const struct inference *q)
+{
+    return q->settings ? q->settings->chat : q->r->server->chat;
+}
+
 int inference_parse_messages(struct inference *q, json_t *body, struct err *e)
 {
     json_t *list = json_object_get(body, "messages");
@@ -195,9 +209,9 @@ int inference_parse_messages(struct inference *q, json_t *body, struct err *e)
     if (!variables)
         return -1;
     struct buf text = {0};
-    const struct chat *chat = q->settings ? q->settings->chat : q->r->server->chat;
-    int result = chat_render_with(chat, list, variables, continued, &text, e);
+    int result = chat_render_with(inference_chat(q), list, variables, continued, &text, e);
     json_decref(variables);
+    note_thoughts(q, &text);
     if (result == 0)
         result = encode(q, &text, body, e);
     buf_fini(&text);

@@ -27,17 +27,18 @@ void inference_free(void *arg)
 
 /* ---- the stream, on the HTTP thread ---- */
 
-/* Of one choice: what is new, or that there is no more of it. 0: nothing to say. */
+/* Of one choice: what is new, or that there is no more of it. 0: nothing to say; what is new may be nothing
+ * that is said yet. */
 static int choice_event(struct inference *q, struct inference_choice *c)
 {
-    if (c->ended || c->failed)
-        return 0;
-    bool last = !inference_choice_has_news(c);
-    if (last && (!c->done || c->result.finish == ENGINE_CANCELLED))
-        return 0;
-    c->ended = last;
-    if (q->dialect->event(q, c, last) != 0)
-        return -1;
+    while (!c->ended && !c->failed && q->event.length == 0) {
+        bool last = !inference_choice_has_news(c);
+        if (last && (!c->done || c->result.finish == ENGINE_CANCELLED))
+            return 0;
+        c->ended = last;
+        if (q->dialect->event(q, c, last) != 0)
+            return -1;
+    }
     return q->event.length > 0;
 }
 

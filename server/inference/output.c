@@ -135,9 +135,23 @@ int output_append(struct output *o, const struct engine_token *t, const char *te
     return 0;
 }
 
+static bool is_mark(const struct output *o, int32_t token)
+{
+    for (int i = 0; i < o->options.mark_count; i++)
+        if (o->options.marks[i] == token)
+            return true;
+    return false;
+}
+
+static int push_text(struct output *o, int32_t token, struct err *e)
+{
+    o->detokenizer.skip_special_tokens = !o->options.show_special && !is_mark(o, token);
+    return detokenizer_push(&o->detokenizer, token, &o->text, e);
+}
+
 int output_push(struct output *o, const struct engine_token *t, bool *more, struct err *e)
 {
-    if (add_token(o, t, e) != 0 || detokenizer_push(&o->detokenizer, t->token, &o->text, e) != 0)
+    if (add_token(o, t, e) != 0 || push_text(o, t->token, e) != 0)
         return -1;
     if (o->options.find_special && detokenizer_push(&o->special_detokenizer, t->token, &o->special, e) != 0)
         return -1;

@@ -13,6 +13,8 @@
 #include "core/tokenizer/tokenizer.h"
 #include "server/inference/stops.h"
 
+enum { OUTPUT_MARKS_MAX = 8 };
+
 struct output_token {
     int32_t id;
     size_t begin;  /* length of the text before it */
@@ -26,6 +28,8 @@ struct output_options {
     bool show_special;         /* special tokens are a part of the text */
     bool find_special;         /* they are not, but stop strings have some in them */
     bool want_logprobs;
+    const int32_t *marks; /* [mark_count] special tokens that are a part of the text all the same; borrowed */
+    int mark_count;
 };
 
 struct output {

@@ -31,6 +31,8 @@ enum {
  * "unsupported_value" */
 MUST_USE int openai_fields_check(json_t *object, unsigned where, struct err *e);
 
+/* ---- bodies ---- */
+
 /* Whose request it is and what it goes to: tenant, model, user; the versions are found. */
 MUST_USE int openai_parse_who(struct inference *q, const json_t *body, struct err *e);
 /* inference_parse_structure, and the same by the names that others have for it. */
@@ -40,12 +42,58 @@ MUST_USE int openai_parse_chat(struct inference *q, json_t *body, struct err *e)
 /* "model" names an adapter, or the base where no adapter has its name. "model_not_found" */
 MUST_USE int openai_resolve(struct inference *q, struct err *e);
 
-MUST_USE int openai_answer_completions(const struct inference *q, json_t **out, struct err *e);
+/* ---- tools, thoughts ---- */
+
+enum { OPENAI_TOOL_NAME_MAX = 128, OPENAI_CALL_ID_MAX = 40 };
+
+struct openai_tools {
+    json_t *allowed; /* owned: those of q->reading.tools that may be called */
+    bool must;       /* one has to be */
+    bool several;    /* may be called in one answer */
+    bool fewer;      /* than there are are allowed */
+};
+/* tools, tool_choice, parallel_tool_calls; takes the tools out of the body where none may be called. Fills
+ * q->reading but for what the prompt decides. "invalid_type", "unsupported_value", "out_of_range" */
+MUST_USE int openai_tools_parse(struct inference *q, json_t *body, struct openai_tools *t, struct err *e);
+/* Once the prompt is there and what the answer has to be is read: the grammar that calls, or thoughts before
+ * a form, need. */
+MUST_USE int openai_tools_hold(struct inference *q, const struct openai_tools *t, struct err *e);
+void openai_tools_fini(struct openai_tools *t);
+
+/* Take apart what may be shown and was not yet; `last`: there is no more. */
+MUST_USE int openai_message_read(struct inference_choice *c, bool last, struct err *e);
+/* The message that was read, NULL: memory ran out. */
+json_t *openai_message_whole(const struct inference_choice *c);
+/* A list of the deltas, each of one member, of what was read and not told yet; NULL: memory ran out. */
+json_t *openai_message_news(struct inference_choice *c);
+void openai_message_call_id(const struct inference_choice *c, int call, char out[OPENAI_CALL_ID_MAX + 1]);
+/* Tokens of all answers that are thoughts. */
+int64_t openai_message_thought_tokens(const struct inference *q);
+
+/* ---- answers ---- */
+
+/* What the dialects have in common. New references; NULL: memory ran out. What is given is taken over. */
+json_t *openai_answer_head(const struct inference *q, const char *object, json_t *choices);
+json_t *openai_answer_choice(const struct inference_choice *c, const char *finish);
+json_t *openai_answer_usage(const struct inference *q);
+/* "stop", "length", "tool_calls" */
+const char *openai_answer_finish(const struct inference_choice *c);
+/* These clients know no answer that ends before its end. */
+MUST_USE int openai_answer_check_end(const struct inference *q, struct err *e);
+/* The whole answer of choices that are finished, or the error that it ends with. */
+MUST_USE int openai_answer_whole(const struct inference *q, const char *object, json_t *choices, json_t **out,
+                                 struct err *e);
+/* Append to q->event. `usage` NULL: it is not known yet. -1: memory ran out. */
+int openai_answer_add_chunk(struct inference *q, const char *object, json_t *choices, json_t *usage);
+int openai_answer_add_error(struct inference *q, const struct err *e);
+int openai_answer_add_end(struct inference *q, const char *object);
+
+MUST_USE int openai_answer_completions(struct inference *q, json_t **out, struct err *e);
 int openai_answer_completions_event(struct inference *q, struct inference_choice *c, bool last);
 int openai_answer_completions_last_event(struct inference *q);
-MUST_USE int openai_answer_chat(const struct inference *q, json_t **out, struct err *e);
-int openai_answer_chat_event(struct inference *q, struct inference_choice *c, bool last);
-int openai_answer_chat_last_event(struct inference *q);
+MUST_USE int openai_chat_answer(struct inference *q, json_t **out, struct err *e);
+int openai_chat_event(struct inference *q, struct inference_choice *c, bool last);
+int openai_chat_last_event(struct inference *q);
 /* Is the prompt a part of the answer's text that is still to come? */
 bool openai_echoes(const struct inference_choice *c);
 /* Of the tokens from..to of a choice; `offset` goes along. NULL: memory ran out. */

@@ -47,6 +47,8 @@ static const struct field {
     {"reasoning_effort", OPENAI_CHAT, TAKEN},
     {"verbosity", OPENAI_CHAT, TAKEN},
     {"tools", OPENAI_CHAT, TAKEN},
+    {"tool_choice", OPENAI_CHAT, TAKEN},
+    {"parallel_tool_calls", OPENAI_CHAT, TAKEN},
     {"response_format", OPENAI_BOTH, TAKEN},
     {"grammar", OPENAI_BOTH, TAKEN},
     {"regex", OPENAI_BOTH, TAKEN},
@@ -66,7 +68,6 @@ static const struct field {
 
     /* OpenAI's own, for billing, storing and caching */
     {"metadata", OPENAI_BOTH, IGNORED},
-    {"parallel_tool_calls", OPENAI_CHAT, IGNORED},
     {"prediction", OPENAI_CHAT, IGNORED}, /* of the answer, to be faster */
     {"prompt_cache_key", OPENAI_BOTH, IGNORED},
     {"prompt_cache_retention", OPENAI_BOTH, IGNORED},
@@ -122,7 +123,6 @@ static const struct field {
     {"echo", OPENAI_CHAT, "[false]"},
     {"function_call", OPENAI_CHAT, "[\"none\", \"auto\"]"},
     {"functions", OPENAI_CHAT, "[[]]"},
-    {"tool_choice", OPENAI_CHAT, "[\"none\", \"auto\"]"},
     {"modalities", OPENAI_CHAT, "[[\"text\"]]"},
     {"include_reasoning", OPENAI_CHAT, "[true]"},
     {"include_stop_str_in_output", OPENAI_BOTH, "[false]"},

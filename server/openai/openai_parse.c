@@ -329,6 +329,19 @@ static int parse_messages(struct inference *q, json_t *body, struct err *e)
     return inference_parse_messages(q, body, e);
 }
 
+/* The tools come before the prompt that they are written into, what they make of the answer behind it. */
+static int parse_talk(struct inference *q, json_t *body, struct err *e)
+{
+    struct openai_tools tools;
+    int result = openai_tools_parse(q, body, &tools, e);
+    if (result == 0)
+        result = parse_messages(q, body, e);
+    if (result == 0)
+        result = openai_tools_hold(q, &tools, e);
+    openai_tools_fini(&tools);
+    return result;
+}
+
 /* Two names for the same; by default, as far as the context goes. */
 static int parse_max_tokens(struct inference *q, json_t *body, int64_t *out, struct err *e)
 {
@@ -368,7 +381,7 @@ int openai_parse_chat(struct inference *q, json_t *body, struct err *e)
     if (openai_fields_check(body, OPENAI_CHAT, e) != 0 || parse_max_tokens(q, body, &max_tokens, e) != 0 ||
         parse_common(q, body, max_tokens, e) != 0 || parse_chat_logprobs(q, body, e) != 0)
         return -1;
-    return check_input(q, body, "messages", e) != 0 ? -1 : parse_messages(q, body, e);
+    return check_input(q, body, "messages", e) != 0 ? -1 : parse_talk(q, body, e);
 }
 
 /* ---- the model ---- */

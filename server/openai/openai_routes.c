@@ -16,9 +16,9 @@ void openai_handle_chat(struct request *r)
 {
     static const struct inference_dialect dialect = {.parse = openai_parse_chat,
                                                      .resolve = openai_resolve,
-                                                     .answer = openai_answer_chat,
-                                                     .event = openai_answer_chat_event,
-                                                     .last_event = openai_answer_chat_last_event,
+                                                     .answer = openai_chat_answer,
+                                                     .event = openai_chat_event,
+                                                     .last_event = openai_chat_last_event,
                                                      .translate = openai_translate_chat};
     inference_run(r, &dialect);
 }

@@ -10,6 +10,7 @@
 #include "core/grammar/regex.h"
 #include "core/grammar/schema/json_schema.h"
 #include "core/grammar/tokens/token_bytes.h"
+#include "server/structured/dialogues.h"
 
 struct kept {
     uint8_t key[SHA256_BYTES];
@@ -121,9 +122,37 @@ static int write_choice(struct grammar *grammar, const json_t *list, struct err 
     return result;
 }
 
-static int write_grammar(struct grammar *grammar, enum grammars_kind kind, const json_t *value, struct err *e)
+static int write_grammar(const struct grammars *g, struct grammar *grammar, enum grammars_kind kind,
+                         const json_t *value, struct err *e);
+
+static bool is_special(const void *arg, const char *mark)
+{
+    const struct tokenizer *t = arg;
+    int32_t id = tokenizer_find(t, mark);
+    return id >= 0 && tokenizer_is_special(t, id);
+}
+
+/* Around the grammar of what is no call, whose rules are found by their names and so come first. */
+static int write_dialogue(const struct grammars *g, struct grammar *grammar, const json_t *value,
+                          struct err *e)
+{
+    struct dialogues_content content = {.kind = GRAMMARS_NONE};
+    dialogues_content(value, &content);
+    int root = grammar_rule(grammar, "", 0), inner = grammar->rule_count;
+    if (content.kind != GRAMMARS_NONE && write_grammar(g, grammar, content.kind, content.value, e) != 0)
+        return -1;
+    int node = content.kind == GRAMMARS_NONE ? GRAMMAR_BAD : grammar_call(grammar, inner);
+    node = dialogues_write(grammar, value, node, is_special, g->tokenizer, e);
+    grammar_define(grammar, root, node);
+    return node == GRAMMAR_BAD ? -1 : 0;
+}
+
+static int write_grammar(const struct grammars *g, struct grammar *grammar, enum grammars_kind kind,
+                         const json_t *value, struct err *e)
 {
     switch (kind) {
+    case GRAMMARS_DIALOGUE:
+        return write_dialogue(g, grammar, value, e);
     case GRAMMARS_OBJECT:
         return json_schema_any_object(grammar, e);
     case GRAMMARS_SCHEMA:
@@ -137,10 +166,11 @@ static int write_grammar(struct grammar *grammar, enum grammars_kind kind, const
     }
 }
 
-static int compile(enum grammars_kind kind, const json_t *value, struct automaton **out, struct err *e)
+static int compile(const struct grammars *g, enum grammars_kind kind, const json_t *value,
+                   struct automaton **out, struct err *e)
 {
     struct grammar grammar = {0};
-    int result = write_grammar(&grammar, kind, value, e);
+    int result = write_grammar(g, &grammar, kind, value, e);
     if (result == 0)
         result = automaton_compile(out, &grammar, e);
     grammar_fini(&grammar);
@@ -182,7 +212,7 @@ int grammars_compile(struct grammars *g, enum grammars_kind kind, const json_t *
         return -1;
     if ((*out = recall(g, key)))
         return 0;
-    if (compile(kind, value, &automaton, e) != 0)
+    if (compile(g, kind, value, &automaton, e) != 0)
         return -1;
     int result = read_tokens(g, e);
     if (result == 0)

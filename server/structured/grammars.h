@@ -13,11 +13,12 @@ enum { GRAMMARS_KEPT = 16 };
 
 enum grammars_kind {
     GRAMMARS_NONE,
-    GRAMMARS_OBJECT, /* any JSON object; no value */
-    GRAMMARS_SCHEMA, /* a JSON Schema */
-    GRAMMARS_GBNF,   /* a string */
-    GRAMMARS_REGEX,  /* a string */
-    GRAMMARS_CHOICE  /* an array of strings */
+    GRAMMARS_OBJECT,  /* any JSON object; no value */
+    GRAMMARS_SCHEMA,  /* a JSON Schema */
+    GRAMMARS_GBNF,    /* a string */
+    GRAMMARS_REGEX,   /* a string */
+    GRAMMARS_CHOICE,  /* an array of strings */
+    GRAMMARS_DIALOGUE /* what dialogues.h makes */
 };
 
 struct grammars;
@@ -27,7 +28,8 @@ MUST_USE int grammars_new(struct grammars **out, const struct tokenizer *t, int 
                           const int32_t *ends, size_t end_count, struct err *e);
 void grammars_free(struct grammars *g); /* NULL is fine; nobody compiles or is constrained any more */
 
-/* *out: a new reference. Errors: those of json_schema.h, gbnf.h, regex.h, choice.h and automaton_compile,
+/* *out: a new reference. Errors: those of json_schema.h, gbnf.h, regex.h, choice.h, dialogue_grammar.h and
+ * automaton_compile,
  * "out_of_memory". */
 MUST_USE int grammars_compile(struct grammars *g, enum grammars_kind kind, const json_t *value,
                               struct guide **out, struct err *e);

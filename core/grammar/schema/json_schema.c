@@ -203,7 +203,7 @@ static int value(struct schema *s, const json_t *schema, const struct schema_pla
     return node;
 }
 
-static const struct grammar_wording wording = {
+const struct grammar_wording json_schema_wording = {
     .empty = "no value is valid under the schema",
     .empty_in = "no value is valid under the schema, since none is for \"%s\"",
     .empty_code = "schema_unsatisfiable",
@@ -232,7 +232,7 @@ int json_schema_value(struct grammar *g, const json_t *schema, struct err *e)
 int json_schema_grammar(struct grammar *g, const json_t *schema, struct err *e)
 {
     int root = grammar_rule(g, "root", 4), node = json_schema_value(g, schema, e);
-    g->wording = &wording;
+    g->wording = &json_schema_wording;
     grammar_define(g, root, node);
     return node == GRAMMAR_BAD ? -1 : 0;
 }

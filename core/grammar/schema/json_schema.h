@@ -8,12 +8,15 @@
 
 #include "core/grammar/grammar.h"
 
-/* `g` is new. Errors: "schema_unsupported" and "schema_invalid" name keyword and place, "schema_too_large",
- * those of grammar_check. That no value is valid ("schema_unsatisfiable"), or a $ref goes round in circles,
- * is told when the grammar is compiled. */
+/* Texts begin with the rule "root", the first that is made: the grammar's own where `g` is new. Errors:
+ * "schema_unsupported" and "schema_invalid" name keyword and place, "schema_too_large", those of
+ * grammar_check. That no value is valid ("schema_unsatisfiable"), or a $ref goes round in circles, is told
+ * when the grammar is compiled. */
 MUST_USE int json_schema_grammar(struct grammar *g, const json_t *schema, struct err *e);
 /* A node for the values, in a grammar that has more than them, such as a call of a tool around its arguments.
  * GRAMMAR_BAD: the errors above. */
 int json_schema_value(struct grammar *g, const json_t *schema, struct err *e);
+/* How errors of compiling a grammar that is made of schemas are worded, for grammar.wording. */
+extern const struct grammar_wording json_schema_wording;
 /* Any JSON object. */
 MUST_USE int json_schema_any_object(struct grammar *g, struct err *e);
