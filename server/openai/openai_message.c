@@ -125,15 +125,22 @@ int openai_message_read(struct inference_choice *c, bool last, struct err *e)
     return last ? answer_reader_finish(&c->reader, e) : 0;
 }
 
+static int64_t thought_tokens(const struct inference_choice *c)
+{
+    const struct output *o = &c->output;
+    size_t count = 0;
+    if (c->reader.state == ANSWER_THOUGHTS) /* it came no further */
+        return (int64_t)o->token_count;
+    while (count < o->token_count && o->tokens[count].begin < c->reader.thoughts_end)
+        count++;
+    return (int64_t)count;
+}
+
 int64_t openai_message_thought_tokens(const struct inference *q)
 {
     int64_t count = 0;
-    for (int i = 0; i < q->choice_count; i++) {
-        const struct inference_choice *c = &q->choices[i];
-        for (size_t k = 0; k < c->output.token_count && c->output.tokens[k].begin < c->reader.thoughts_end;
-             k++)
-            count++;
-    }
+    for (int i = 0; i < q->choice_count; i++)
+        count += thought_tokens(&q->choices[i]);
     return count;
 }
 

@@ -14,6 +14,12 @@ static int unsupported(const char *field, struct err *e, const char *what, const
     return err_param(e, field);
 }
 
+static int missing(const char *field, const char *what, struct err *e)
+{
+    err_set(e, "missing_field", "%s", what);
+    return err_param(e, field);
+}
+
 /* Names stand in grammars and templates as they are. */
 static int check_name(const char *name, struct err *e)
 {
@@ -56,7 +62,7 @@ static int read_function(const json_t *tool, json_t **out, struct err *e)
         return -1;
     if (strcmp(type, "function") != 0)
         return unsupported("tools", e, "a tool is of the type \"function\"", type);
-    return json_is_object(*out) ? 0 : field_wrong_type(*out, "tools", "objects with a \"function\"", e);
+    return json_is_object(*out) ? 0 : missing("tools", "each of \"tools\" needs a \"function\"", e);
 }
 
 static int read_strict(const json_t *function, bool *out, struct err *e)
@@ -157,7 +163,7 @@ static int allow_tools(struct inference *q, const json_t *choice, enum choice *o
     if (field_text(choice, "mode", 64, &mode, e) < 0 || read_mode(mode, out, e) != 0)
         return -1;
     if (!json_is_array(list) || json_array_size(list) == 0)
-        return field_wrong_type(list, "tool_choice", "a list of tools that are allowed", e);
+        return missing("tool_choice", "a \"tool_choice\" of allowed tools needs a list of \"tools\"", e);
     for (size_t i = 0; i < json_array_size(list); i++)
         if (allow_tool(q, json_array_get(list, i), allowed, e) != 0)
             return -1;
@@ -263,19 +269,28 @@ static int want_plan(struct inference *q, const struct dialogue_plan *plan, stru
     return 0;
 }
 
-/* Once the prompt is known. */
+/* A schema says what a client wants to read; a grammar, an expression or choices say what the model writes,
+ * to the letter. */
+static bool is_literal(const struct inference *q)
+{
+    enum grammars_kind kind = q->structure.kind;
+    return kind != GRAMMARS_NONE && kind != GRAMMARS_OBJECT && kind != GRAMMARS_SCHEMA;
+}
+
 int openai_tools_hold(struct inference *q, const struct openai_tools *t, struct err *e)
 {
     struct dialogue_tool tools[DIALOGUES_TOOLS_MAX];
     const struct answer_form *form = &q->reading.form;
-    bool formed = q->structure.kind != GRAMMARS_NONE;
-    bool calls = form->calls && (t->must || formed || !t->several || t->fewer || any_strict(t->allowed));
+    bool formed = q->structure.kind != GRAMMARS_NONE, literal = is_literal(q) && !t->must;
+    bool held = t->must || formed || !t->several || t->fewer || any_strict(t->allowed);
+    bool calls = form->calls && held && !literal;
+    bool thoughts = form->thoughts && !q->reading.thoughts_over && (form->thinking || !literal);
     struct dialogue_plan plan = {.calls = calls ? form->calls : NULL,
                                  .must = t->must,
                                  .several = t->several,
-                                 .thoughts = q->reading.thoughts_over ? NULL : form->thoughts,
+                                 .thoughts = thoughts ? form->thoughts : NULL,
                                  .thinking = form->thinking};
-    if (!calls && (!formed || !plan.thoughts))
+    if (!calls && (!formed || !thoughts))
         return 0;
     json_t *any_object = json_pack("{s:s}", "type", "object");
     if (!any_object)

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "server/structured/grammars.h"
-
 static json_t *tools_value(const struct dialogue_plan *plan)
 {
     json_t *list = json_array();
@@ -22,12 +20,12 @@ json_t *dialogues_value(const struct dialogue_plan *plan, const struct dialogues
     return json_pack("{s:s?, s:b, s:b, s:o, s:s?, s:b, s:i, s:O*}", "calls",
                      plan->calls ? plan->calls->name : NULL, "must", plan->must, "several", plan->several,
                      "tools", tools_value(plan), "thoughts", plan->thoughts ? plan->thoughts->open : NULL,
-                     "thinking", plan->thinking, "kind", (int)content->kind, "content", content->value);
+                     "thinking", plan->thinking, "kind", content->kind, "content", content->value);
 }
 
 void dialogues_content(const json_t *value, struct dialogues_content *out)
 {
-    out->kind = (enum grammars_kind)json_integer_value(json_object_get(value, "kind"));
+    out->kind = (int)json_integer_value(json_object_get(value, "kind"));
     out->value = json_object_get(value, "content");
 }
 
@@ -54,7 +52,7 @@ int dialogues_write(struct grammar *g, const json_t *value, int content,
                                  .is_special = is_special,
                                  .arg = arg};
     dialogues_content(value, &form);
-    plan.formed = form.kind != GRAMMARS_NONE;
+    plan.formed = form.kind != 0;
     for (; plan.tool_count < json_array_size(list) && plan.tool_count < DIALOGUES_TOOLS_MAX;
          plan.tool_count++) {
         const json_t *tool = json_array_get(list, plan.tool_count);

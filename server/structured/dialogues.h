@@ -4,13 +4,12 @@
 #include <jansson.h>
 
 #include "core/dialogue/dialogue_grammar.h"
-#include "server/structured/grammars.h"
 
 enum { DIALOGUES_TOOLS_MAX = 128 };
 
-/* What is no call and no thought: words of any kind (GRAMMARS_NONE), or of a form. */
+/* What is no call and no thought: words of any kind, or of a form. */
 struct dialogues_content {
-    enum grammars_kind kind;
+    int kind;      /* enum grammars_kind, which this does not know; 0: any words */
     json_t *value; /* borrowed; NULL: the kind says all */
 };
 

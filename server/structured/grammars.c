@@ -136,10 +136,11 @@ static bool is_special(const void *arg, const char *mark)
 static int write_dialogue(const struct grammars *g, struct grammar *grammar, const json_t *value,
                           struct err *e)
 {
-    struct dialogues_content content = {.kind = GRAMMARS_NONE};
+    struct dialogues_content content;
     dialogues_content(value, &content);
     int root = grammar_rule(grammar, "", 0), inner = grammar->rule_count;
-    if (content.kind != GRAMMARS_NONE && write_grammar(g, grammar, content.kind, content.value, e) != 0)
+    if (content.kind != GRAMMARS_NONE &&
+        write_grammar(g, grammar, (enum grammars_kind)content.kind, content.value, e) != 0)
         return -1;
     int node = content.kind == GRAMMARS_NONE ? GRAMMAR_BAD : grammar_call(grammar, inner);
     node = dialogues_write(grammar, value, node, is_special, g->tokenizer, e);
