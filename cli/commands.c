@@ -113,6 +113,27 @@ static const struct option file_download_options[] = {
     {0},
 };
 
+static const struct option train_options[] = {
+    TENANT_OPTION,
+    {"--name", "NAME", "the adapter's name", 0},
+    {"--valid", "FILE", "examples to measure with, which are not learnt", 0},
+    {"--model", "NAME", "go on from this adapter (default: the base)", 0},
+    {"--rank", "N", "rank of the update (default: 16)", 0},
+    {"--alpha", "X", "its scale is alpha / rank (default: twice the rank)", 0},
+    {"--targets", "MODULES", "all, letters of qkvogud, or names with + between (default: all)", 0},
+    {"--epochs", "X", "passes over the data (default: 3)", 0},
+    {"--batch-size", "N", "examples of a step (default: 16, fewer of few)", 0},
+    {"--learning-rate", "X", "default: 2e-4", 0},
+    {"--max-steps", "N", "end after N steps", 0},
+    {"--seed", "N", "the same seed gives the same adapter", 0},
+    {"--config", "FILE", "JSON with more fields of the job; options come before it", 0},
+    {"--no-activate", NULL, "the name goes on meaning what it means", 0},
+    {"--dry-run", NULL, "say what it would take, and begin nothing", 0},
+    {"--detach", NULL, "print the job's id and do not wait for it", 0},
+    {"--sweep", "RANKS TARGETS", "a job for each: --sweep ranks=1,8 targets=q,qv,all", 0},
+    {0},
+};
+
 static const struct option upload_options[] = {
     TENANT_OPTION,
     {"--name", "NAME", "the adapter's name (default: the directory's or file's)", 0},
@@ -250,6 +271,11 @@ const struct command commands[] = {
      jobs_pause},
     {"jobs", "resume", "JOB", 1, "Let a paused job go on where it was", NULL, tenant_options, jobs_resume},
     {"jobs", "cancel", "JOB", 1, "End a job; it leaves no version", NULL, tenant_options, jobs_cancel},
+    {"train", NULL, "DATA.jsonl", 1, "Train an adapter with the examples in DATA.jsonl",
+     "Uploads what the daemon has not got yet, starts a job, shows how the loss goes down, and with --valid\n"
+     "at the end what the base and the new adapter answer. Ctrl-C leaves the job to itself.\n"
+     "--sweep prints a table of ranks and modules; each adapter is called NAME-TARGETS-rRANK.\n",
+     train_options, train_run},
     {"usage", NULL, NULL, 0, "Show requests and tokens by day, tenant and adapter version", NULL,
      usage_options, usage_list},
     {"audit", NULL, NULL, 0, "Show who changed what when, oldest first", NULL, audit_options, audit_list},

@@ -171,6 +171,93 @@ int files_upload(struct context *c, const struct args *a, struct err *e)
     return show_answer(c, &answer, e);
 }
 
+/* ---- for those that train ---- */
+
+static int digest_of(const char *path, char hex[SHA256_HEX + 1], struct err *e)
+{
+    uint8_t digest[SHA256_BYTES];
+    char block[1 << 16];
+    struct sha256 hash;
+    FILE *f = fopen(path, "rbe");
+    if (!f)
+        return err_errno(e, "cannot read %s", path);
+    sha256_init(&hash);
+    for (size_t got; (got = fread(block, 1, sizeof block, f)) > 0;)
+        sha256_update(&hash, block, got);
+    int result = ferror(f) ? err_errno(e, "cannot read %s", path) : 0;
+    fclose(f);
+    sha256_final(&hash, digest);
+    hex_encode(digest, sizeof digest, hex);
+    return result;
+}
+
+/* NULL: none among the newest has it. Borrowed from the list. */
+static const char *find_digest(const json_t *list, const char *hex)
+{
+    size_t i;
+    const json_t *file;
+    json_array_foreach(json_object_get(list, "data"), i, file)
+    {
+        const char *digest = json_string_value(json_object_get(file, "digest"));
+        if (digest && strncmp(digest, "sha256:", 7) == 0 && strcmp(digest + 7, hex) == 0)
+            return json_string_value(json_object_get(file, "id"));
+    }
+    return NULL;
+}
+
+static int find_same(struct context *c, const char *path, const char *tenant, char **id, struct err *e)
+{
+    char hex[SHA256_HEX + 1];
+    struct buf list = {0};
+    struct answer answer;
+    if (digest_of(path, hex, e) != 0)
+        return -1;
+    int result = buf_append_string(&list, "/v1/files") != 0 ||
+                         path_query(&list, "purpose", "fine-tune") != 0 ||
+                         (tenant && path_query(&list, "tenant", tenant) != 0)
+                     ? err_memory(e)
+                     : client_call(c->client, "GET", list.data, NULL, &answer, e);
+    buf_fini(&list);
+    if (result != 0)
+        return -1;
+    const char *found = find_digest(answer.json, hex);
+    *id = found ? strdup(found) : NULL;
+    answer_fini(&answer);
+    return found && !*id ? err_memory(e) : 0;
+}
+
+int files_have(struct context *c, const char *path, const char *tenant, char **id, bool *sent, struct err *e)
+{
+    struct answer answer;
+    *id = NULL;
+    *sent = false;
+    if (find_same(c, path, tenant, id, e) != 0)
+        return -1;
+    if (*id)
+        return 0;
+    if (files_send(c, path, tenant, NULL, &answer, e) != 0)
+        return -1;
+    const char *made = json_string_value(json_object_get(answer.json, "id"));
+    *id = made ? strdup(made) : NULL;
+    *sent = *id != NULL;
+    answer_fini(&answer);
+    return *id ? 0 : err_set(e, "not_adapterd", "the answer to an upload has no id");
+}
+
+int files_drop(struct context *c, const char *id, const char *tenant, struct err *e)
+{
+    struct buf path = {0};
+    struct answer answer;
+    int result = buf_append_string(&path, "/v1/files") != 0 || path_segment(&path, id) != 0 ||
+                         (tenant && path_query(&path, "tenant", tenant) != 0)
+                     ? err_memory(e)
+                     : client_call(c->client, "DELETE", path.data, NULL, &answer, e);
+    buf_fini(&path);
+    if (result == 0)
+        answer_fini(&answer);
+    return result;
+}
+
 /* ---- download ---- */
 
 struct download {

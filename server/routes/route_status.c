@@ -53,11 +53,12 @@ void route_status_version(struct request *r)
     hex_encode(s->info->fingerprint, SHA256_BYTES, fingerprint);
     engine_stats(s->engine, &stats);
     reply_json(r, 200,
-               json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "version", ADAPTERD_VERSION, "model",
-                         s->model_name, "family", s->info->family, "precision",
+               json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:I, s:I}", "version", ADAPTERD_VERSION,
+                         "model", s->model_name, "family", s->info->family, "precision",
                          precision_name(s->info->precision), "context_length",
                          s->info->numeric ? 0 : stats.context_length, "vocab_size", s->info->vocab_size,
-                         "fingerprint", fingerprint));
+                         "fingerprint", fingerprint, "parameters", (json_int_t)s->info->parameters,
+                         "weight_bytes", (json_int_t)s->info->weight_bytes));
 }
 
 void route_status_metrics(struct request *r)

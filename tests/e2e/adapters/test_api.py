@@ -105,7 +105,7 @@ def test_status(daemon, admin):
     assert nobody.get("/healthz").json == {"status": "ok"}
     assert nobody.get("/readyz").json == {"status": "ready"}
     version = nobody.get("/version").json
-    assert set(version) == {"version", "model", "family", "precision", "context_length", "vocab_size", "fingerprint"}
+    assert set(version) == {"version", "model", "family", "precision", "context_length", "vocab_size", "fingerprint", "parameters", "weight_bytes"}
     assert (version["model"], version["family"], version["context_length"]) == ("demo", "qwen2", 1024)
     assert version["precision"] == "int8", "the default of language models"
     assert re.fullmatch("[0-9a-f]{64}", version["fingerprint"])
