@@ -81,8 +81,9 @@ int generation_read(struct generation *out, const char *directory, struct err *e
     json_t *root;
     if (json_file_read(&file, directory, false, &root, e) != 0)
         return -1;
-    *out = generation_none();
     int result = root ? generation_parse(out, root, e) : 0;
     json_decref(root);
+    if (!root)
+        *out = generation_none();
     return result;
 }
