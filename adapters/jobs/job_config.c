@@ -229,7 +229,7 @@ static int read_hyperparameters(struct job_config *c, const json_t *object, bool
         return wrong_type("hyperparameters", "an object", e);
     if (check_known(object, "\"hyperparameters\"", known, e) != 0)
         return -1;
-    if (!dpo && json_object_get(object, "beta")) {
+    if (!dpo && json_object_get(object, "beta") && !json_is_null(json_object_get(object, "beta"))) {
         err_set(e, "field_conflict", "\"beta\" belongs to the method \"dpo\"");
         return err_param(e, "beta");
     }
