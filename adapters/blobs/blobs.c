@@ -210,8 +210,7 @@ int blobs_open_blob(struct blobs *b, const char *digest, uint64_t bytes, struct 
     char path[PATH_BYTES];
     struct stat status;
     blob_path(digest, path);
-    /* Not blocking: a pipe in its place would wait for a writer. */
-    int fd = openat(b->shelves_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd = openat(b->shelves_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno == ENOENT)
         return err_set(e, "adapter_broken", "blob %s is missing", digest);
     if (fd < 0 && (errno == ELOOP || errno == ENXIO || errno == ENOTDIR))

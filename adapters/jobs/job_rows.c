@@ -252,19 +252,23 @@ static int check_become(struct registry *r, const struct job_row *j, const struc
     return t && check_jobs(r, t, e) == 0 ? check_tokens(r, t, e) : -1;
 }
 
+/* The audit log's word for what a job becomes. */
+static const char *const actions[JOB_STATUSES] = {
+    [JOB_VALIDATING] = "job.validate", [JOB_QUEUED] = "job.resume",     [JOB_RUNNING] = "job.run",
+    [JOB_PAUSED] = "job.pause",        [JOB_SUCCEEDED] = "job.succeed", [JOB_FAILED] = "job.fail",
+    [JOB_CANCELLED] = "job.cancel"};
+
 static int write_state(struct registry *r, const struct job_row *j, const struct job_change *c, struct err *e)
 {
-    char action[32];
     const struct tenant *t = find_owner(r, j->tenant, e);
     if (!t)
         return -1;
-    snprintf(action, sizeof action, "job.%s", job_status_names[c->to]);
     if (store_begin(r->store, e) != 0)
         return -1;
     bool done = store_job_change(r->store, j, e) == 0 &&
                 add_message(r, j->number, c->level ? c->level : "info", c->message ? c->message : said[c->to],
                             c->data, e) == 0 &&
-                audit_add(r->store, action, t->id, j->name, j->id, e) == 0;
+                audit_add(r->store, actions[c->to], t->id, j->name, j->id, e) == 0;
     return store_end(r->store, done, e);
 }
 

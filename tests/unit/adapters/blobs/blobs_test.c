@@ -94,9 +94,6 @@ static void expect_repaired(struct place *p, uint32_t tenant, bool restarted)
         assert_int_equal(registry_resolve(p->registry, tenant, "a", &v, &e), 0);
         assert_int_equal(registry_check_files(p->registry, v, &e), -1);
         assert_string_equal(e.code, "adapter_broken");
-        int config, weights;
-        assert_int_equal(registry_open_blobs(p->registry, v, &config, &weights, &e), -1);
-        assert_string_equal(e.code, "adapter_broken");
         version_unref(v);
     }
     place_expect_refused(p->registry, tenant, "a", "adapter_broken");
