@@ -40,6 +40,17 @@ static void check_ids(const struct server *s, const int32_t *ids, size_t count)
         fuzz_check(ids[i] >= 0 && ids[i] < s->info->vocab_size);
 }
 
+/* There are no adapters: whoever is named, the base answers. */
+static int resolve(struct inference *q, struct err *e)
+{
+    (void)e;
+    fuzz_check(q->part_count <= INFERENCE_ADAPTERS_MAX);
+    q->part_count = 0;
+    return 0;
+}
+
+static const struct inference_dialect dialect = {.resolve = resolve};
+
 static void parse(struct server *s, enum role role,
                   int (*form)(struct inference *q, json_t *body, struct err *e), const uint8_t *data,
                   size_t size)
@@ -56,8 +67,8 @@ static void parse(struct server *s, enum role role,
     struct inference *q = calloc(1, sizeof *q);
     fuzz_check(q);
     q->r = &r;
+    q->dialect = &dialect;
     if (form(q, body, &e) == 0) {
-        fuzz_check(q->part_count <= INFERENCE_ADAPTERS_MAX);
         fuzz_check(q->sampling.top_p > 0 && q->sampling.top_p <= 1 && q->sampling.temperature >= 0);
         fuzz_check(q->prompt_count * (q->choices_each > 1 ? q->choices_each : 1) <= INFERENCE_CHOICES_MAX);
         for (int i = 0; i < q->prompt_count; i++)

@@ -151,7 +151,7 @@ def test_the_first_page_says_where_things_are(daemon):
     ("/tenant", "/tenants"),
     ("/metric", "/metrics"),
     ("/opanapi.json", "/openapi.json"),
-    ("/v1/embeddings", None),
+    ("/v1/moderations", None),
     ("/nowhere", None),
     pytest.param("/" + 3000 * "a", None, id="long"),
     ("//", "/"),
