@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "adapters/jobs/running/runner.h"
 #include "server/accounting/turns.h"
 #include "server/base/log.h"
 #include "server/base/process.h"
@@ -18,6 +19,7 @@ struct look {
     struct registry_stats registry;
     struct process process;
     struct turns_stats turns;
+    struct runner_stats training; /* zeros where nobody trains */
     const struct histogram *queue_us, *first_token_us, *next_token_us;
     const struct histogram *step_us, *step_tokens, *step_sequences, *load_us;
     uint64_t usage[USAGE_KINDS], started_us;
@@ -247,6 +249,23 @@ static const struct metric metrics[] = {
      TIMES(load_us)},
     {"adapterd_adapter_load_failures_total", COUNTER, "Loads that failed.", NUMBER(cache.load_failures)},
 
+    {"adapterd_training_jobs_running", GAUGE, "Training jobs that are computed.", NUMBER(training.running)},
+    {"adapterd_training_jobs_waiting", GAUGE, "Training jobs that are read, or wait for memory.",
+     NUMBER(training.waiting)},
+    {"adapterd_training_jobs_succeeded_total", COUNTER, "Training jobs that made a version.",
+     NUMBER(training.succeeded)},
+    {"adapterd_training_jobs_failed_total", COUNTER, "Training jobs that failed.", NUMBER(training.failed)},
+    {"adapterd_training_steps_total", COUNTER, "Steps of the optimizers.", NUMBER(training.steps)},
+    {"adapterd_training_tokens_total", COUNTER, "Tokens of these steps.", NUMBER(training.tokens)},
+    {"adapterd_training_passes_total", COUNTER, "Passes over the base, each shared by the jobs that run.",
+     NUMBER(training.passes)},
+    {"adapterd_training_pass_seconds_total", COUNTER, "Time in them, also waiting for requests.",
+     SECONDS(training.busy_us)},
+    {"adapterd_training_checkpoints_total", COUNTER, "Checkpoints written.", NUMBER(training.checkpoints)},
+    {"adapterd_training_memory_bytes", GAUGE, "Memory that training takes.", NUMBER(training.bytes)},
+    {"adapterd_training_memory_max_bytes", GAUGE, "What it may take; 0: nobody trains.",
+     NUMBER(training.memory)},
+
     {"adapterd_tenants", GAUGE, "Tenants.", NUMBER(registry.tenants)},
     {"adapterd_keys", GAUGE, "Keys of tenants.", NUMBER(registry.keys)},
     {"adapterd_adapters", GAUGE, "Adapters of all tenants.", NUMBER(registry.adapters)},
@@ -309,6 +328,8 @@ static void look(struct server *s, struct look *l)
     registry_stats(s->registry, &l->registry);
     process_look(&l->process);
     turns_look(s->turns, &l->turns);
+    if (s->runner)
+        runner_stats(s->runner, &l->training);
 }
 
 int metrics_print(struct server *s, struct buf *out)

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from client import read
+import exposition
+from client import eventually, read
 from daemon import model_path
 from jobs import ask, events, file_of, fixture, fixture_job, lines, show, start_job, steps, succeeded, wait_for
 
@@ -50,6 +51,22 @@ def test_a_file_becomes_an_adapter(llama):
     assert last["message"] == "The job has successfully completed"
     assert acme.get("/usage").json["data"][-1]["trained_tokens"] == job["trained_tokens"] or \
         sum(row["trained_tokens"] for row in acme.get("/usage").json["data"]) == job["trained_tokens"]
+
+
+def test_metrics_count_what_was_trained(start):
+    d = start("llama", None, "--threads", "1", "--training-memory", "256M")
+    acme = d.tenant("acme")
+
+    def counted(name):
+        families = exposition.read(d.client().get("/metrics").body.decode())
+        return families[f"adapterd_training_{name}"].samples[f"adapterd_training_{name}", ()]
+
+    assert counted("memory_max_bytes") == 256 << 20 and counted("steps_total") == counted("jobs_running") == 0
+    job = succeeded(acme, start_job(acme, file_of(acme, lines()), "llama", lora=LORA, training=SMALL)["id"])
+    assert counted("steps_total") == job["steps"] and counted("tokens_total") == job["trained_tokens"]
+    assert counted("jobs_succeeded_total") == 1 and counted("jobs_failed_total") == 0
+    assert counted("passes_total") > 0 and counted("pass_seconds_total") > 0
+    eventually(lambda: counted("jobs_running") == counted("jobs_waiting") == counted("memory_bytes") == 0)
 
 
 def test_the_table_of_results(llama):
