@@ -133,8 +133,8 @@ int files_delete(struct context *c, const struct args *a, struct err *e)
 
 /* ---- upload ---- */
 
-int files_send(struct context *c, const char *path, const char *tenant, const char *seconds,
-               struct answer *answer, struct err *e)
+static int send_file(struct context *c, const char *path, const char *tenant, const char *seconds,
+                     struct answer *answer, struct err *e)
 {
     struct stat s;
     struct progress p;
@@ -165,8 +165,7 @@ int files_upload(struct context *c, const struct args *a, struct err *e)
     int given;
     long long seconds;
     if (args_integer(a, "--expires-after", 3600, 2592000, &given, &seconds, e) != 0 ||
-        files_send(c, a->operand[0], args_get(a, "--tenant"), args_get(a, "--expires-after"), &answer, e) !=
-            0)
+        send_file(c, a->operand[0], args_get(a, "--tenant"), args_get(a, "--expires-after"), &answer, e) != 0)
         return -1;
     return show_answer(c, &answer, e);
 }
@@ -235,7 +234,7 @@ int files_have(struct context *c, const char *path, const char *tenant, char **i
         return -1;
     if (*id)
         return 0;
-    if (files_send(c, path, tenant, NULL, &answer, e) != 0)
+    if (send_file(c, path, tenant, NULL, &answer, e) != 0)
         return -1;
     const char *made = json_string_value(json_object_get(answer.json, "id"));
     *id = made ? strdup(made) : NULL;

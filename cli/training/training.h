@@ -22,6 +22,3 @@ MUST_USE int sweep_run(struct context *c, const struct args *a, json_t *request,
 MUST_USE int files_have(struct context *c, const char *path, const char *tenant, char **id, bool *sent,
                         struct err *e);
 MUST_USE int files_drop(struct context *c, const char *id, const char *tenant, struct err *e);
-/* Upload the file at `path`; the answer is the file object. */
-MUST_USE int files_send(struct context *c, const char *path, const char *tenant, const char *seconds,
-                        struct answer *answer, struct err *e);

@@ -29,7 +29,5 @@ MUST_USE int numbers_check_end(const struct inference *q, struct err *e);
 int numbers_print(const float *x, size_t count, struct buf *out);
 /* The same as base64 of little-endian floats, in quotes. */
 int numbers_print_base64(const float *x, size_t count, struct buf *out);
-/* A text in quotes. */
-int numbers_print_string(const char *text, struct buf *out);
 /* ,"model":...,"usage":{...} */
 int numbers_print_end(const struct inference *q, struct buf *out);

@@ -52,7 +52,7 @@ static int append(const char *bytes, size_t length, void *out)
     return buf_append(out, bytes, length);
 }
 
-int numbers_print_string(const char *text, struct buf *out)
+static int print_string(const char *text, struct buf *out)
 {
     json_t *string = json_string(text);
     int failed = !string || json_dump_callback(string, append, out, JSON_ENCODE_ANY | REPLY_JSON_FLAGS) != 0;
@@ -64,7 +64,7 @@ int numbers_print_end(const struct inference *q, struct buf *out)
 {
     long long tokens = inference_prompt_tokens(q), cached = inference_cached_tokens(q);
     if (buf_append_string(out, ",\"model\":") != 0 ||
-        numbers_print_string(q->part_count ? q->parts[0].reference : q->r->server->model_name, out) != 0)
+        print_string(q->part_count ? q->parts[0].reference : q->r->server->model_name, out) != 0)
         return -1;
     return buf_printf(out,
                       ",\"usage\":{\"prompt_tokens\":%lld,\"total_tokens\":%lld,"

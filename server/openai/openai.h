@@ -66,16 +66,13 @@ MUST_USE int openai_message_read(struct inference_choice *c, bool last, struct e
 json_t *openai_message_whole(const struct inference_choice *c);
 /* A list of the deltas, each of one member, of what was read and not told yet; NULL: memory ran out. */
 json_t *openai_message_news(struct inference_choice *c);
-void openai_message_call_id(const struct inference_choice *c, int call, char out[OPENAI_CALL_ID_MAX + 1]);
 /* Tokens of all answers that are thoughts. */
 int64_t openai_message_thought_tokens(const struct inference *q);
 
 /* ---- answers ---- */
 
 /* What the dialects have in common. New references; NULL: memory ran out. What is given is taken over. */
-json_t *openai_answer_head(const struct inference *q, const char *object, json_t *choices);
 json_t *openai_answer_choice(const struct inference_choice *c, const char *finish);
-json_t *openai_answer_usage(const struct inference *q);
 /* "stop", "length", "tool_calls" */
 const char *openai_answer_finish(const struct inference_choice *c);
 /* These clients know no answer that ends before its end. */
@@ -85,7 +82,6 @@ MUST_USE int openai_answer_whole(const struct inference *q, const char *object, 
                                  struct err *e);
 /* Append to q->event. `usage` NULL: it is not known yet. -1: memory ran out. */
 int openai_answer_add_chunk(struct inference *q, const char *object, json_t *choices, json_t *usage);
-int openai_answer_add_error(struct inference *q, const struct err *e);
 int openai_answer_add_end(struct inference *q, const char *object);
 
 MUST_USE int openai_answer_completions(struct inference *q, json_t **out, struct err *e);

@@ -10,7 +10,7 @@
 /* ---- the parts ---- */
 
 /* Thoughts are counted where the model may have some. */
-json_t *openai_answer_usage(const struct inference *q)
+static json_t *answer_usage(const struct inference *q)
 {
     json_int_t prompt = inference_prompt_tokens(q), answer = inference_answer_tokens(q);
     json_t *details = q->reading.form.thoughts ? json_pack("{s:I}", "reasoning_tokens",
@@ -21,7 +21,7 @@ json_t *openai_answer_usage(const struct inference *q)
                      (json_int_t)inference_cached_tokens(q), "completion_tokens_details", details);
 }
 
-json_t *openai_answer_head(const struct inference *q, const char *object, json_t *choices)
+static json_t *answer_head(const struct inference *q, const char *object, json_t *choices)
 {
     const struct server *s = q->r->server;
     char fingerprint[VERSION_TEXT_BYTES];
@@ -63,8 +63,8 @@ int openai_answer_check_end(const struct inference *q, struct err *e)
 int openai_answer_whole(const struct inference *q, const char *object, json_t *choices, json_t **out,
                         struct err *e)
 {
-    json_t *body = openai_answer_head(q, object, choices);
-    if (body && json_object_set_new(body, "usage", openai_answer_usage(q)) == 0) {
+    json_t *body = answer_head(q, object, choices);
+    if (body && json_object_set_new(body, "usage", answer_usage(q)) == 0) {
         *out = body;
         return 0;
     }
@@ -77,7 +77,7 @@ int openai_answer_whole(const struct inference *q, const char *object, json_t *c
 /* Where usage is wanted, all events have the member. */
 int openai_answer_add_chunk(struct inference *q, const char *object, json_t *choices, json_t *usage)
 {
-    json_t *data = openai_answer_head(q, object, choices);
+    json_t *data = answer_head(q, object, choices);
     if (!usage)
         usage = q->openai.usage_wanted ? json_null() : NULL;
     if (!usage || json_object_set_new(data, "usage", usage) == 0)
@@ -87,7 +87,7 @@ int openai_answer_add_chunk(struct inference *q, const char *object, json_t *cho
 }
 
 /* As OpenAI's clients find it: they look at the data, not at the event's name. */
-int openai_answer_add_error(struct inference *q, const struct err *e)
+static int add_error(struct inference *q, const struct err *e)
 {
     if (buf_append_string(&q->event, "data: ") != 0 || reply_format_error(q->r, e, &q->event) != 0)
         return -1;
@@ -98,9 +98,8 @@ int openai_answer_add_end(struct inference *q, const char *object)
 {
     struct err e;
     if (openai_answer_check_end(q, &e) != 0)
-        return openai_answer_add_error(q, &e);
-    if (q->openai.usage_wanted &&
-        openai_answer_add_chunk(q, object, json_array(), openai_answer_usage(q)) != 0)
+        return add_error(q, &e);
+    if (q->openai.usage_wanted && openai_answer_add_chunk(q, object, json_array(), answer_usage(q)) != 0)
         return -1;
     return buf_append_string(&q->event, "data: [DONE]\n\n");
 }

@@ -38,7 +38,7 @@ static int64_t number_in(const struct job_row *j, const char *kind, const char *
     return count > 0 && count <= 18 && !digits[count] ? strtoll(digits, NULL, 10) : -1;
 }
 
-void job_json_event_id(const struct job_row *j, int64_t place, char out[JOB_EVENT_ID_BYTES])
+static void write_event_id(const struct job_row *j, int64_t place, char out[JOB_EVENT_ID_BYTES])
 {
     make_id(j, "ftevent-", place, out);
 }
@@ -185,7 +185,7 @@ static json_t *parsed(const struct buf *text)
 json_t *job_json_event(const struct job_row *j, const struct job_event *v)
 {
     char id[JOB_EVENT_ID_BYTES];
-    job_json_event_id(j, v->place, id);
+    write_event_id(j, v->place, id);
     return json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:o}", "id", id, "object", "fine_tuning.job.event",
                      "created_at", seconds(v->at_ms), "level", v->level, "type", v->type, "message",
                      v->message.length ? v->message.data : "", "data", parsed(&v->data));

@@ -13,7 +13,6 @@ json_t *job_json_checkpoint(const struct job_row *j, const struct job_checkpoint
 /* {"object": "list", "data", "has_more", "first_id", "last_id", "next"}; `data` is taken over. */
 json_t *job_json_list(json_t *data, bool more);
 
-/* The id of an event or checkpoint, and the number in one; -1: it is none of this job. */
-void job_json_event_id(const struct job_row *j, int64_t place, char out[JOB_EVENT_ID_BYTES]);
+/* The number in the id of an event or checkpoint; -1: it is none of this job. */
 int64_t job_json_event_place(const struct job_row *j, const char *id);
 int64_t job_json_checkpoint_step(const struct job_row *j, const char *id);
