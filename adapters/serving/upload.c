@@ -141,16 +141,13 @@ static int read_settings(struct job *j, struct warnings *w, struct err *e)
 static void find_version(struct job *j, const uint8_t weights[SHA256_BYTES])
 {
     char line[2 * (SHA256_HEX + 1) + 1];
-    struct sha256 hash;
     memcpy(j->version, weights, sizeof j->version);
     if (!j->settings.length)
         return;
     hex_encode(weights, SHA256_BYTES, line);
     settings_files_digest(&j->settings, line + SHA256_HEX + 1);
     line[SHA256_HEX] = line[sizeof line - 2] = '\n';
-    sha256_init(&hash);
-    sha256_update(&hash, line, sizeof line - 1);
-    sha256_final(&hash, j->version);
+    sha256_of(line, sizeof line - 1, j->version);
 }
 
 /* ---- GGUF ---- */

@@ -85,10 +85,7 @@ int settings_files_decode(struct settings_files *out, const void *bytes, size_t 
 
 void settings_files_digest(const struct buf *encoded, char out[SHA256_HEX + 1])
 {
-    struct sha256 hash;
     uint8_t digest[SHA256_BYTES];
-    sha256_init(&hash);
-    sha256_update(&hash, encoded->data, encoded->length);
-    sha256_final(&hash, digest);
+    sha256_of(encoded->data, encoded->length, digest);
     hex_encode(digest, sizeof digest, out);
 }

@@ -114,10 +114,7 @@ static const json_t *find_template(const json_t *config)
 /* Whatever is wrong with the template itself is kept for those who send messages. */
 static int compile(struct chat *c, const char *text, size_t length, struct err *e)
 {
-    struct sha256 hash;
-    sha256_init(&hash);
-    sha256_update(&hash, text, length);
-    sha256_final(&hash, c->digest);
+    sha256_of(text, length, c->digest);
     if (buf_append(&c->source, text, length) != 0)
         return err_memory(e);
     if (template_new(&c->template, text, length, &c->problem) == 0)

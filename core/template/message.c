@@ -1,7 +1,39 @@
 #include "core/template/message.h"
 
-#include <stdbool.h>
 #include <string.h>
+
+bool message_is_assistants(const json_t *message)
+{
+    const char *role = json_string_value(json_object_get(message, "role"));
+    return role && strcmp(role, "assistant") == 0;
+}
+
+int message_know_role(json_t *message, bool *known, struct err *e)
+{
+    static const char *const roles[] = {"system", "user", "assistant", "tool", "function"};
+    const json_t *value = json_object_get(message, "role");
+    const char *role = json_is_string(value) ? json_string_value(value) : "";
+    *known = strcmp(role, "developer") == 0;
+    if (*known)
+        return json_object_set_new(message, "role", json_string("system")) == 0 ? 0 : err_memory(e);
+    for (size_t i = 0; i < sizeof roles / sizeof *roles && !*known; i++)
+        *known = strcmp(role, roles[i]) == 0 && strlen(role) == json_string_length(value);
+    return 0;
+}
+
+int message_join_parts(json_t *message, message_part_function *append, struct err *e)
+{
+    struct buf text = {0};
+    const json_t *parts = json_object_get(message, "content");
+    int result = 0;
+    for (size_t i = 0; i < json_array_size(parts) && result == 0; i++)
+        result = append(json_array_get(parts, i), &text, e);
+    if (result == 0 &&
+        json_object_set_new(message, "content", json_stringn(text.length ? text.data : "", text.length)) != 0)
+        result = err_memory(e);
+    buf_fini(&text);
+    return result;
+}
 
 void message_drop_nulls(json_t *message)
 {
@@ -44,17 +76,11 @@ static int read_calls(const json_t *message, struct err *e)
     return one ? read_arguments(one, e) : 0;
 }
 
-static bool is_assistants(const json_t *message)
-{
-    const char *role = json_string_value(json_object_get(message, "role"));
-    return role && strcmp(role, "assistant") == 0;
-}
-
 /* A message of the model's that called something needs no words: templates look whether there are any. One
  * that did not is empty. */
 static int add_content(json_t *message, struct err *e)
 {
-    if (!is_assistants(message) || json_object_get(message, "content") ||
+    if (!message_is_assistants(message) || json_object_get(message, "content") ||
         json_array_size(json_object_get(message, "tool_calls")) > 0 ||
         json_object_get(message, "function_call"))
         return 0;

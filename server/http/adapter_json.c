@@ -58,12 +58,9 @@ int adapter_json_add_files(json_t *version, const struct version *v)
 
 static int add_file(json_t *version, const char *name, const struct buf *text)
 {
-    struct sha256 hash;
     uint8_t digest[SHA256_BYTES];
     char hex[SHA256_HEX + 1];
-    sha256_init(&hash);
-    sha256_update(&hash, text->data, text->length);
-    sha256_final(&hash, digest);
+    sha256_of(text->data, text->length, digest);
     hex_encode(digest, sizeof digest, hex);
     return json_array_append_new(json_object_get(version, "files"), file_json(name, text->length, hex));
 }

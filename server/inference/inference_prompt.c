@@ -38,12 +38,6 @@ int inference_parse_prompt(struct inference *q, const json_t *body, const json_t
 
 /* ---- messages ---- */
 
-static bool is_assistants(const json_t *message)
-{
-    const char *role = json_string_value(json_object_get(message, "role"));
-    return role && strcmp(role, "assistant") == 0;
-}
-
 static int check_texts(const json_t *message, struct err *e)
 {
     static const char *const names[] = {"name", "tool_call_id", "reasoning_content", "reasoning", "thinking"};
@@ -84,7 +78,7 @@ static int read_message(json_t *message, struct err *e)
     int content = role < 0 ? -1 : field_string(message, "content", JSON_BODY_BYTES_MAX, &text, &length, e);
     if (role < 0 || content < 0 || check_texts(message, e) != 0 || check_calls(message, e) != 0)
         return -1;
-    if (role && (content || is_assistants(message)))
+    if (role && (content || message_is_assistants(message)))
         return message_prepare(message, e);
     err_set(e, "missing_field", "each of \"messages\" needs a role and a content");
     return err_param(e, "messages");

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/system/clock.h"
+#include "core/template/message.h"
 #include "server/base/fields.h"
 #include "server/openai/openai.h"
 
@@ -232,38 +233,25 @@ static int append_part(json_t *part, struct buf *text, struct err *e)
     return buf_append(text, part_text, length) == 0 ? 0 : err_memory(e);
 }
 
-/* Parts become one text, nothing between them. */
 static int join_content(json_t *message, struct err *e)
 {
-    struct buf text = {0};
-    const json_t *parts = json_object_get(message, "content");
-    int result = 0;
-    if (!json_is_array(parts))
-        return 0;
-    for (size_t i = 0; i < json_array_size(parts) && result == 0; i++)
-        result = append_part(json_array_get(parts, i), &text, e);
-    if (result == 0 &&
-        json_object_set_new(message, "content", json_stringn(text.length ? text.data : "", text.length)) != 0)
-        result = err_memory(e);
-    buf_fini(&text);
-    return result;
+    return json_is_array(json_object_get(message, "content")) ? message_join_parts(message, append_part, e)
+                                                              : 0;
 }
 
-/* Templates know the role that OpenAI calls "developer" by its older name. */
 static int check_role(json_t *message, struct err *e)
 {
-    static const char *const roles[] = {"system", "user", "assistant", "tool", "function"};
     const json_t *value = json_object_get(message, "role");
+    bool known;
     if (!json_is_string(value))
         return 0; /* refused where messages are read */
-    const char *role = json_string_value(value);
-    if (strcmp(role, "developer") == 0)
-        return json_object_set_new(message, "role", json_string("system")) == 0 ? 0 : err_memory(e);
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
-        if (strcmp(role, roles[i]) == 0 && strlen(role) == json_string_length(value))
-            return 0;
+    if (message_know_role(message, &known, e) != 0)
+        return -1;
+    if (known)
+        return 0;
     err_set(e, "unsupported_value",
-            "a \"role\" may be system, developer, user, assistant, tool or function, found \"%.64s\"", role);
+            "a \"role\" may be system, developer, user, assistant, tool or function, found \"%.64s\"",
+            json_string_value(value));
     return err_param(e, "messages");
 }
 

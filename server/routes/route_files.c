@@ -52,14 +52,22 @@ static int start(struct request *r, const struct version *v, bool weights, struc
     return blob_download_start(r, weights ? "application/octet-stream" : "application/json", &d, e);
 }
 
+/* The version that the address names, a new reference. */
+static int find_version(struct request *r, const struct version **out, struct err *e)
+{
+    if (request_tenant(r, NULL, e) != 0 ||
+        registry_version_find(r->server->registry, r->tenant.number, r->match.parameter[0],
+                              r->match.parameter[1], out, e) != 0)
+        return -1;
+    adapter_json_header(r, *out);
+    return 0;
+}
+
 static int send_file(struct request *r, bool weights, struct err *e)
 {
     const struct version *v;
-    if (request_tenant(r, NULL, e) != 0 ||
-        registry_version_find(r->server->registry, r->tenant.number, r->match.parameter[0],
-                              r->match.parameter[1], &v, e) != 0)
+    if (find_version(r, &v, e) != 0)
         return -1;
-    adapter_json_header(r, v);
     snprintf(r->reply.etag, sizeof r->reply.etag, "\"sha256:%s\"",
              weights ? v->weights_blob : v->config_blob);
     if (!etag_listed(r->if_none_match, r->reply.etag))
@@ -99,11 +107,8 @@ static int send_settings(struct request *r, const struct version *v, int which, 
 static int reply_settings(struct request *r, struct err *e)
 {
     const struct version *v;
-    if (request_tenant(r, NULL, e) != 0 ||
-        registry_version_find(r->server->registry, r->tenant.number, r->match.parameter[0],
-                              r->match.parameter[1], &v, e) != 0)
+    if (find_version(r, &v, e) != 0)
         return -1;
-    adapter_json_header(r, v);
     int result = send_settings(r, v, find_settings(r), e);
     version_unref(v);
     return result;

@@ -5,6 +5,7 @@
 
 #include "adapters/training/dataset/align.h"
 #include "adapters/training/dataset/messages.h"
+#include "core/template/message.h"
 #include "core/train/train_data.h"
 
 static const char CODE[] = "invalid_training_file";
@@ -40,7 +41,7 @@ static int conversation_init(struct conversation *c, struct err *e)
     for (size_t i = c->count; i-- > 0;) {
         const json_t *message = json_array_get(c->messages, i);
         c->learnt[i] = messages_is_learnt(message) && !(later && c->options->turns == ENCODE_LAST);
-        later = later || messages_is_assistant(message);
+        later = later || message_is_assistants(message);
         some = some || c->learnt[i];
     }
     messages_strip(c->messages);
@@ -82,7 +83,7 @@ static size_t assistant_turns(const struct conversation *c)
 {
     size_t turns = 0;
     for (size_t i = 0; i < c->count; i++)
-        turns += messages_is_assistant(json_array_get(c->messages, i));
+        turns += message_is_assistants(json_array_get(c->messages, i));
     return turns;
 }
 
@@ -94,7 +95,7 @@ static int turns_of_marks(struct conversation *c, struct err *e)
                        "the chat template marks %zu turns of the assistant, the conversation has %zu", marks,
                        assistant_turns(c));
     for (size_t i = 0; i < c->count; i++) {
-        if (!messages_is_assistant(json_array_get(c->messages, i)))
+        if (!message_is_assistants(json_array_get(c->messages, i)))
             continue;
         if (c->learnt[i])
             c->turns.items[c->turns.count++] = c->marked.items[turn];

@@ -12,16 +12,10 @@ static const char *text_of(const json_t *object, const char *name)
     return json_string_value(json_object_get(object, name));
 }
 
-bool messages_is_assistant(const json_t *message)
-{
-    const char *role = text_of(message, "role");
-    return role && strcmp(role, "assistant") == 0;
-}
-
 bool messages_is_learnt(const json_t *message)
 {
     const json_t *weight = json_object_get(message, "weight");
-    return messages_is_assistant(message) && (!weight || json_number_value(weight) != 0);
+    return message_is_assistants(message) && (!weight || json_number_value(weight) != 0);
 }
 
 void messages_strip(json_t *list)
@@ -32,21 +26,19 @@ void messages_strip(json_t *list)
 
 /* ---- role and weight ---- */
 
-/* Templates know the role that OpenAI calls "developer" by its older name. */
 static int read_role(json_t *message, struct err *e)
 {
-    static const char *const roles[] = {"system", "user", "assistant", "tool", "function"};
     const json_t *value = json_object_get(message, "role");
+    bool known;
     if (!json_is_string(value))
         return err_set(e, CODE, value ? "the role of a message must be a text" : "a message has no role");
-    const char *role = json_string_value(value);
-    if (strcmp(role, "developer") == 0)
-        return json_object_set_new(message, "role", json_string("system")) == 0 ? 0 : err_memory(e);
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
-        if (strcmp(role, roles[i]) == 0 && strlen(role) == json_string_length(value))
-            return 0;
-    return err_set(
-        e, CODE, "a role may be system, developer, user, assistant, tool or function, found \"%.64s\"", role);
+    if (message_know_role(message, &known, e) != 0)
+        return -1;
+    return known ? 0
+                 : err_set(
+                       e, CODE,
+                       "a role may be system, developer, user, assistant, tool or function, found \"%.64s\"",
+                       json_string_value(value));
 }
 
 static int check_weight(const json_t *message, struct err *e)
@@ -57,14 +49,14 @@ static int check_weight(const json_t *message, struct err *e)
         return 0;
     if (!json_is_number(weight) || (value != 0 && value != 1))
         return err_set(e, CODE, "the weight of a message must be 0 or 1");
-    if (value == 1 && !messages_is_assistant(message))
+    if (value == 1 && !message_is_assistants(message))
         return err_set(e, CODE, "only the assistant's turns are learnt: another one has the weight 1");
     return 0;
 }
 
 /* ---- content ---- */
 
-static int append_part(const json_t *part, struct buf *text, struct err *e)
+static int append_part(json_t *part, struct buf *text, struct err *e)
 {
     const char *type = text_of(part, "type");
     const json_t *words = json_object_get(part, "text");
@@ -77,28 +69,14 @@ static int append_part(const json_t *part, struct buf *text, struct err *e)
     return buf_append(text, json_string_value(words), json_string_length(words)) == 0 ? 0 : err_memory(e);
 }
 
-/* Parts become one text, nothing between them. */
-static int join_parts(json_t *message, const json_t *parts, struct err *e)
-{
-    struct buf text = {0};
-    int result = 0;
-    for (size_t i = 0; i < json_array_size(parts) && result == 0; i++)
-        result = append_part(json_array_get(parts, i), &text, e);
-    if (result == 0 &&
-        json_object_set_new(message, "content", json_stringn(text.length ? text.data : "", text.length)) != 0)
-        result = err_memory(e);
-    buf_fini(&text);
-    return result;
-}
-
 static int read_content(json_t *message, struct err *e)
 {
     const json_t *content = json_object_get(message, "content");
     if (json_is_array(content))
-        return join_parts(message, content, e);
+        return message_join_parts(message, append_part, e);
     if (content && !json_is_string(content))
         return err_set(e, CODE, "the content of a message must be a text or a list of parts");
-    if (!content && !messages_is_assistant(message))
+    if (!content && !message_is_assistants(message))
         return err_set(e, CODE, "a message has no content");
     return 0;
 }
@@ -142,7 +120,7 @@ static int check_calls(const json_t *message, struct err *e)
         return err_set(e, CODE, "\"function_call\" is not read: write it as one of \"tool_calls\"");
     if (!calls)
         return 0;
-    if (!json_is_array(calls) || !messages_is_assistant(message))
+    if (!json_is_array(calls) || !message_is_assistants(message))
         return err_set(e, CODE, "\"tool_calls\" must be a list, of a turn of the assistant");
     for (size_t i = 0; i < json_array_size(calls); i++)
         if (check_call(json_array_get(calls, i), e) != 0)
@@ -166,7 +144,7 @@ static int read_message(json_t *message, struct err *e)
     if (read_role(message, e) != 0 || check_weight(message, e) != 0 || read_content(message, e) != 0 ||
         check_texts(message, e) != 0 || check_calls(message, e) != 0)
         return -1;
-    if (messages_is_assistant(message) && !says_something(message))
+    if (message_is_assistants(message) && !says_something(message))
         return err_set(e, CODE, "a turn of the assistant is empty: it has neither content nor tool calls");
     return message_prepare(message, e);
 }
@@ -193,7 +171,7 @@ int messages_read(json_t *list, struct err *e)
         const json_t *message = json_array_get(list, i);
         if (messages_is_learnt(message))
             return 0;
-        speaks = speaks || messages_is_assistant(message);
+        speaks = speaks || message_is_assistants(message);
     }
     return err_set(e, CODE, "there is nothing to learn: %s",
                    speaks ? "every turn of the assistant has the weight 0"
@@ -209,7 +187,7 @@ int messages_read_answer(json_t *list, const char *name, struct err *e)
         return -1;
     if (!messages_is_learnt(message))
         return err_set(e, CODE, "\"%s\" must be a message of the assistant%s", name,
-                       messages_is_assistant(message) ? " whose weight is not 0" : "");
+                       message_is_assistants(message) ? " whose weight is not 0" : "");
     return 0;
 }
 

@@ -18,7 +18,6 @@ MUST_USE int messages_read_answer(json_t *list, const char *name, struct err *e)
 /* "tools", or NULL: a list of objects. */
 MUST_USE int messages_read_tools(const json_t *tools, struct err *e);
 
-bool messages_is_assistant(const json_t *message);
 /* Is this turn of the assistant to be learnt? */
 bool messages_is_learnt(const json_t *message);
 /* Takes out what is said about learning and no template should see. */

@@ -88,14 +88,18 @@ def test_stopped_and_started_again(start, alone):
     assert result(d.client(key), job) == alone
 
 
-def test_a_paused_job_stays_paused(start):
+def paused_and_started_again(start):
     d = start("llama", None, "--threads", "1")
     acme, job = train(d, training={"n_epochs": 1000})
     wait_for_step(acme, job, 2)
     acme.request("POST", f"/v1/fine_tuning/jobs/{job}/pause")
     d.stop()
     d = start("llama", d.data, "--threads", "1")
-    acme = d.client(acme.key)
+    return d.client(acme.key), job
+
+
+def test_a_paused_job_stays_paused(start):
+    acme, job = paused_and_started_again(start)
     step = show(acme, job)["step"]
     time.sleep(0.5)
     assert show(acme, job)["status"] == "paused" and show(acme, job)["step"] == step
@@ -148,13 +152,7 @@ def test_on_another_base_it_fails_with_a_reason(start):
 
 
 def test_a_deleted_file_fails_the_job_that_needs_it_again(start):
-    d = start("llama", None, "--threads", "1")
-    acme, job = train(d, training={"n_epochs": 1000})
-    wait_for_step(acme, job, 2)
-    acme.request("POST", f"/v1/fine_tuning/jobs/{job}/pause")
-    d.stop()
-    d = start("llama", d.data, "--threads", "1")
-    acme = d.client(acme.key)
+    acme, job = paused_and_started_again(start)
     assert acme.delete(f"/v1/files/{show(acme, job)['training_file']}").status == 200
     acme.request("POST", f"/v1/fine_tuning/jobs/{job}/resume")
     failed = wait_for(acme, job)
