@@ -7,9 +7,9 @@
 #define FIXED                                                                                         \
     "id, tenant, name, base, source, training_file, validation_file, training_digest, seed, config, " \
     "created_ms"
-#define MOVING                                                                                  \
+#define MOVING                                                                                               \
     "status, started_ms, finished_ms, estimated_ms, steps, step, tokens, version, result_file, error_code, " \
-    "error_message,"                                                                            \
+    "error_message,"                                                                                         \
     " error_param"
 #define ALIVE "status IN ('validating_files', 'queued', 'running', 'paused')"
 
@@ -17,7 +17,8 @@ static const char INSERT[] =
     "INSERT INTO jobs (" FIXED ", status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number";
 static const char CHANGE[] =
     "UPDATE jobs SET status = ?, started_ms = ?, finished_ms = ?, estimated_ms = ?, steps = ?, step = ?,"
-    " tokens = ?, version = ?, result_file = ?, error_code = ?, error_message = ?, error_param = ? WHERE number = ?";
+    " tokens = ?, version = ?, result_file = ?, error_code = ?, error_message = ?, error_param = ? WHERE "
+    "number = ?";
 static const char FIND[] =
     "SELECT number, " FIXED ", " MOVING " FROM jobs WHERE id = ?1 AND (?2 = 0 OR tenant = ?2)";
 static const char LIST[] =

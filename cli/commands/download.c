@@ -242,8 +242,9 @@ static int show_and_download(struct download *d, const struct args *a, const cha
     const json_t *version = wanted ? answer.json : find_active(answer.json, e);
     bool more = !wanted && json_is_string(json_object_get(version, "settings"));
     /* The list of versions names the two files of each that are always there. */
-    result = more ? show_and_download(d, a, path_digits(json_string_value(json_object_get(version, "version"))), e)
-                  : download(d, a, version, e);
+    result =
+        more ? show_and_download(d, a, path_digits(json_string_value(json_object_get(version, "version"))), e)
+             : download(d, a, version, e);
     answer_fini(&answer);
     return result;
 }

@@ -121,7 +121,8 @@ void call_format_names(char *out, size_t size)
 
 int call_format_marks(const struct call_format *f, const char *out[CALL_MARKS_MAX])
 {
-    const char *const all[CALL_MARKS_MAX] = {f->begin, f->end, f->open, f->close, f->before_name, f->after_name};
+    const char *const all[CALL_MARKS_MAX] = {f->begin, f->end,         f->open,
+                                             f->close, f->before_name, f->after_name};
     int count = 0;
     for (int i = 0; i < CALL_MARKS_MAX; i++)
         if (all[i])

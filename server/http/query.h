@@ -7,7 +7,8 @@
 #include "core/base/err.h"
 
 /* What a route takes: ?tenant=; ?limit= and ?after=; ?adapter=, ?from= and ?to=; ?force=; ?label=; ?order=;
- * ?purpose=; ?stream=; and of a list whose clients do not page: without ?limit= it is as long as a page may be. */
+ * ?purpose=; ?stream=; and of a list whose clients do not page: without ?limit= it is as long as a page may
+ * be. */
 enum {
     QUERY_TENANT = 1,
     QUERY_PAGE = 2,

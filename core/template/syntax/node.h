@@ -33,7 +33,7 @@ enum node_kind {
     NODE_SET,       /* first = a; targets: NODE_NAME, NODE_ATTRIBUTE of a NODE_NAME */
     NODE_SET_BLOCK, /* first = body, through the filters a around a NODE_CAPTURED */
     NODE_CAPTURED,
-    NODE_MACRO, /* name, first: NODE_ARGUMENT with a default a or NULL; body */
+    NODE_MACRO,      /* name, first: NODE_ARGUMENT with a default a or NULL; body */
     NODE_SCOPE,      /* body */
     NODE_GENERATION, /* body: the assistant's words */
     NODE_BREAK,
