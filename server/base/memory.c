@@ -55,3 +55,9 @@ void memory_free_wiped(void *p)
         explicit_bzero(p, malloc_usable_size(p));
     free(p);
 }
+
+void memory_give_back(size_t text_bytes)
+{
+    if (text_bytes >= MEMORY_GIVE_BACK_BYTES)
+        malloc_trim(0);
+}

@@ -226,6 +226,7 @@ static int parse(struct inference *q, const struct buf *text, struct err *e)
         return -1;
     int result = q->dialect->parse(q, body, e);
     json_decref(body);
+    memory_give_back(text->length);
     return result;
 }
 
