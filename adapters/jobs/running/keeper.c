@@ -163,6 +163,7 @@ static int take_again(struct runner *r, struct live *l, struct err *e)
 {
     const struct job_change c = {
         .to = JOB_QUEUED,
+        .from = 1 << JOB_RUNNING,
         .message = "The daemon was started again, the job goes on from its last checkpoint"};
     return l->row.status == JOB_RUNNING ? become(r, l, &c, e) : 0;
 }
@@ -203,7 +204,8 @@ static void run_on(struct runner *r, const struct job_row *row)
     pthread_mutex_lock(&r->lock);
     bool trains = l && l->stage == STAGE_TRAINING && !atomic_load(&l->stop);
     pthread_mutex_unlock(&r->lock);
-    if (trains && row->status == JOB_QUEUED && become(r, l, &(struct job_change){.to = JOB_RUNNING}, &e) != 0)
+    if (trains && row->status == JOB_QUEUED &&
+        become(r, l, &(struct job_change){.to = JOB_RUNNING, .from = 1 << JOB_QUEUED}, &e) != 0)
         log_line(r, "warning", l, "it cannot be said that it runs", &e);
 }
 
@@ -242,12 +244,14 @@ static void look(struct runner *r)
 
 /* ---- who runs ---- */
 
+/* What somebody asked for meanwhile stays: a job that was paused is no longer waiting to run. */
 static int start(struct runner *r, struct live *l, struct err *e)
 {
-    const struct job_change queued = {.to = JOB_QUEUED}, running = {.to = JOB_RUNNING};
+    const struct job_change queued = {.to = JOB_QUEUED, .from = 1 << JOB_VALIDATING},
+                            running = {.to = JOB_RUNNING, .from = 1 << JOB_QUEUED};
     int64_t left;
     if (job_rows_set_steps(r->options.registry, &l->row, trainer_steps(l->work.trainer), e) != 0 ||
-        (l->row.status == JOB_VALIDATING && become(r, l, &queued, e) != 0) ||
+        become(r, l, &queued, e) != 0 ||
         job_rows_tokens_left(r->options.registry, l->row.tenant, &left, e) != 0)
         return -1;
     if (left == 0)
@@ -259,13 +263,14 @@ static void start_training(struct runner *r, struct live *l)
 {
     struct err e;
     int result = start(r, l, &e);
-    if (result != 0) {
+    bool runs = result == 0 && l->row.status == JOB_RUNNING;
+    if (result != 0 && strcmp(e.code, "job_conflict") != 0) {
         l->failed = true;
         l->error = e;
     }
     l->saved_us = l->step_us = clock_us();
     pthread_mutex_lock(&r->lock);
-    live_pass_locked(r, l, result == 0 ? STAGE_TRAINING : STAGE_LEFT);
+    live_pass_locked(r, l, runs ? STAGE_TRAINING : STAGE_LEFT);
     pthread_mutex_unlock(&r->lock);
 }
 

@@ -3,6 +3,7 @@ import csv
 import io
 import json
 import re
+import time
 
 import pytest
 
@@ -51,6 +52,21 @@ def test_a_file_becomes_an_adapter(llama):
     assert last["message"] == "The job has successfully completed"
     assert acme.get("/usage").json["data"][-1]["trained_tokens"] == job["trained_tokens"] or \
         sum(row["trained_tokens"] for row in acme.get("/usage").json["data"]) == job["trained_tokens"]
+
+
+def test_a_pause_holds_whenever_it_comes(start):
+    """Also between being read and being run: nothing takes it back but a resume, and it is no failure."""
+    d = start("demo", None, "--threads", "1")
+    acme = d.tenant("acme")
+    file = file_of(acme, '{"text": "a b c"}\n' * 4)
+    for i in range(60):
+        job = start_job(acme, file, "demo", lora={"r": 1}, training={"n_epochs": 1000})["id"]
+        time.sleep(i % 12 * 0.002)
+        assert acme.post(f"/v1/fine_tuning/jobs/{job}/pause", {}).json["status"] == "paused", i
+        time.sleep(0.03)
+        assert show(acme, job)["status"] == "paused", i
+        assert acme.post(f"/v1/fine_tuning/jobs/{job}/resume", {}).json["status"] == "queued", i
+        assert acme.post(f"/v1/fine_tuning/jobs/{job}/cancel", {}).json["status"] == "cancelled", i
 
 
 def test_metrics_count_what_was_trained(start):
