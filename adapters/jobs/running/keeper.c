@@ -436,8 +436,8 @@ static int settle(struct runner *r, struct live *l, struct err *e)
     if (!l->work.trainer || !trainer_is_done(l->work.trainer))
         return 0;
     struct err why;
-    if (publish_result(r, l, &why) == 0) {
-        note_end(r, JOB_SUCCEEDED);
+    if (publish_result(r, l, &why) == 0) { /* or somebody has paused or cancelled it */
+        note_end(r, l->row.status);
         r->options.changed(r->options.arg, l->row.number);
         return 0;
     }
