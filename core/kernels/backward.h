@@ -12,13 +12,15 @@ size_t backward_input_bytes(int tokens, int rows, bool packed);
 /* Tokens [begin, end), a worker's share. Ends in `prepared`. */
 void backward_prepare(const struct backward_input *in, bool packed, int begin, int end);
 
-/* Columns of W in blocks of BACKWARD_COLS: dx[t][k] = sum over rows j of dy[t][j] W[j][first + k], for the
- * columns of one block, `first` its first, and all tokens. `packed` NULL or of bits 0: `w` as stored. The
- * block is widened once into scratch, aligned to 64, and used for all tokens. */
-int backward_blocks(int cols);
-size_t backward_scratch(int rows, int tokens); /* floats that backward_block needs */
-void backward_block(const struct matrix *w, const struct packed *packed, int block,
-                    const struct backward_input *in, float *dx, int dx_stride, float *scratch);
+/* dx[t][k] = sum over rows j of dy[t][j] W[j][begin + k], for the columns [begin, end) and all tokens: the
+ * part of one stretch of rows after the other, from 0 on, each added to what dx holds by then. begin: a
+ * multiple of LINEAR_ROWS; BACKWARD_COLS columns at most. `packed` NULL or of bits 0: `w` as stored. The
+ * stretch's weights are widened once into scratch, aligned to 64, and used for all tokens: the more columns,
+ * the less often tokens are read. */
+int backward_stretches(int rows);
+size_t backward_scratch(void); /* floats that backward_stretch needs */
+void backward_stretch(const struct matrix *w, const struct packed *packed, int begin, int end, int stretch,
+                      const struct backward_input *in, float *dx, int dx_stride, float *scratch);
 
 /* ---- sums over tokens ---- */
 

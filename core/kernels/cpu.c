@@ -61,9 +61,9 @@ static const struct kernels variants[] = {
     {"avx2", has_v3, &qgemm_avx2, &lowrank_avx2, &attention_avx2, &vector_avx2, &backward_avx2, NULL},
     {"avxvnni", has_avxvnni, &qgemm_avxvnni, &lowrank_avx2, &attention_avx2, &vector_avx2, &backward_avx2,
      NULL},
-    {"avx512", has_avx512, &qgemm_avx512, &lowrank_avx2, &attention_avx512, &vector_avx512, &backward_avx512,
-     NULL},
-    {"amx", has_amx, &qgemm_amx, &lowrank_avx2, &attention_amx, &vector_avx512, &backward_avx512,
+    {"avx512", has_avx512, &qgemm_avx512, &lowrank_avx512, &attention_avx512, &vector_avx512,
+     &backward_avx512, NULL},
+    {"amx", has_amx, &qgemm_amx, &lowrank_avx512, &attention_amx, &vector_avx512, &backward_avx512,
      &backward_half_amx},
 #endif
 };

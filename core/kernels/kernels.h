@@ -141,15 +141,18 @@ struct backward_input {
         *prepared; /* [backward_input_bytes], aligned to 64: the same for the kernels; NULL where that is 0 */
 };
 
-enum { BACKWARD_COLS = LINEAR_ROWS /* of W, in a block */ };
+enum {
+    BACKWARD_COLS = 4 * LINEAR_ROWS, /* of W, at a time at most */
+    BACKWARD_ROWS = 512              /* of W, in a stretch at most */
+};
 
 /* Packed weights and gradients in bf16, with f32 sums in an order of their own: as backward_prepare and
- * backward_block. `prepared` is of tiles of 16 tokens by 32 rows, [tokens / 16, rows / 32, 16, 32]; tokens
+ * backward_stretch. `prepared` is of tiles of 16 tokens by 32 rows, [tokens / 16, rows / 32, 16, 32]; tokens
  * and rows are padded with zeros to whole 32. */
 struct backward_half_kernels {
     void (*prepare)(const struct backward_input *in, int begin, int end);
-    void (*block)(const struct packed *p, int block, const struct backward_input *in, float *dx,
-                  int dx_stride, float *scratch);
+    void (*multiply)(const struct packed *p, int begin, int end, int stretch, const struct backward_input *in,
+                     float *dx, int dx_stride, float *scratch);
 };
 
 /* ---- the table ---- */

@@ -39,12 +39,10 @@ static int widest_of(const struct model *m)
 
 static size_t scratch_of(const struct model *m)
 {
-    size_t most = 1;
+    size_t most = backward_scratch();
     for (int i = 0; i < m->config.mlp_layers; i++) {
-        const struct matrix *w = &m->mlp[i].weight;
-        size_t forward = linear_scratch(w), backward = backward_scratch(w->rows, ROWS);
+        size_t forward = linear_scratch(&m->mlp[i].weight);
         most = forward > most ? forward : most;
-        most = backward > most ? backward : most;
     }
     return most;
 }
@@ -263,8 +261,11 @@ static void input_gradient(const struct train_numeric *n, const struct train_num
     const struct backward_input in = {
         .dy = n->dy, .stride = l->out, .tokens = l->count, .rows = l->out, .prepared = n->prepared};
     backward_prepare(&in, false, 0, l->count);
-    for (int block = 0; block < backward_blocks(l->in); block++)
-        backward_block(l->weight, NULL, block, &in, n->dx + linear_block_row(block), l->in, n->scratch);
+    for (int begin = 0; begin < l->in; begin += BACKWARD_COLS)
+        for (int stretch = 0; stretch < backward_stretches(l->out); stretch++)
+            backward_stretch(l->weight, NULL, begin,
+                             l->in - begin < BACKWARD_COLS ? l->in : begin + BACKWARD_COLS, stretch, &in,
+                             n->dx + begin, l->in, n->scratch);
     for (int t = 0; site->a >= 0 && t < l->count; t++)
         for (int r = 0; r < site->rank; r++)
             for (int k = 0; k < l->in; k++)

@@ -250,6 +250,17 @@ static void widening(void **state)
     }
 }
 
+/* dX of all columns: [tokens, LARGEST]. */
+static void multiply_half(const struct kernels *k, const struct packed *p, const struct backward_input *in,
+                          float *dx, float *scratch)
+{
+    for (int begin = 0; begin < p->cols; begin += BACKWARD_COLS)
+        for (int stretch = 0; stretch < backward_stretches(in->rows); stretch++)
+            k->backward_half->multiply(p, begin,
+                                       begin + BACKWARD_COLS < p->cols ? begin + BACKWARD_COLS : p->cols,
+                                       stretch, in, dx + begin, LARGEST, scratch);
+}
+
 /* dX in bf16 beside the same in f32, and of a token alone; other numbers stay as they are. */
 static void halves(void **state)
 {
@@ -266,8 +277,7 @@ static void halves(void **state)
         begin();
         k->backward_half->prepare(&in, 0, tokens / 2);
         k->backward_half->prepare(&in, tokens / 2, tokens);
-        for (int block = 0; block < backward_blocks(cols); block++)
-            k->backward_half->block(&p, block, &in, found + block * BACKWARD_COLS, LARGEST, scratch);
+        multiply_half(k, &p, &in, found, scratch);
         struct backward_product exact = {.left = input[1],
                                          .left_row = (size_t)rows + 1,
                                          .left_sum = 1,
@@ -287,8 +297,7 @@ static void halves(void **state)
         for (int t = 0; t < tokens; t++) {
             struct backward_input one = {input[1] + t * (rows + 1), 1, 1, rows, prepared};
             k->backward_half->prepare(&one, 0, 1);
-            for (int block = 0; block < backward_blocks(cols); block++)
-                k->backward_half->block(&p, block, &one, expected + block * BACKWARD_COLS, LARGEST, scratch);
+            multiply_half(k, &p, &one, expected, scratch);
             assert_memory_equal(expected, found + t * LARGEST, (size_t)cols * sizeof *found);
         }
     }

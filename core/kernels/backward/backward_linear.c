@@ -4,8 +4,7 @@
 
 enum {
     TOKENS = 32, /* of a whole tile of the kernels */
-    ROWS = 32,
-    STRETCH = 512 /* rows that are widened at a time */
+    ROWS = 32
 };
 
 static size_t padded(int count, int whole)
@@ -25,16 +24,14 @@ void backward_prepare(const struct backward_input *in, bool packed, int begin, i
         cpu_kernels()->backward_half->prepare(in, begin, end);
 }
 
-int backward_blocks(int cols)
+int backward_stretches(int rows)
 {
-    return (cols + BACKWARD_COLS - 1) / BACKWARD_COLS;
+    return (rows + BACKWARD_ROWS - 1) / BACKWARD_ROWS;
 }
 
-size_t backward_scratch(int rows, int tokens)
+size_t backward_scratch(void)
 {
-    (void)rows;
-    (void)tokens;
-    return (size_t)STRETCH * BACKWARD_COLS;
+    return (size_t)BACKWARD_ROWS * BACKWARD_COLS;
 }
 
 /* Some rows and columns of a matrix as it is stored. */
@@ -46,7 +43,7 @@ static void widen_stored(const struct matrix *w, int row, int rows, int begin, i
         dtype_widen(w->dtype, data + ((size_t)(row + j) * (size_t)w->cols + (size_t)begin) * size,
                     out + (size_t)j * BACKWARD_COLS, cols);
     for (size_t k = 0; k < cols && w->transposed; k++) {
-        float column[STRETCH];
+        float column[BACKWARD_ROWS];
         dtype_widen(w->dtype, data + (((size_t)begin + k) * (size_t)w->rows + (size_t)row) * size, column,
                     (size_t)rows);
         for (int j = 0; j < rows; j++)
@@ -54,42 +51,38 @@ static void widen_stored(const struct matrix *w, int row, int rows, int begin, i
     }
 }
 
-/* In f32, stretch by stretch of rows; the sums go on from one to the next. */
+/* In f32. */
 static void multiply(const struct backward_kernels *k, const struct matrix *w, const struct packed *packed,
-                     int begin, int end, const struct backward_input *in, float *dx, int dx_stride,
-                     float *scratch)
+                     int begin, int end, int stretch, const struct backward_input *in, float *dx,
+                     int dx_stride, float *scratch)
 {
-    for (int row = 0; row < in->rows; row += STRETCH) {
-        int rows = in->rows - row < STRETCH ? in->rows - row : STRETCH;
-        if (packed)
-            k->widen(packed, row, rows, begin, end, scratch, BACKWARD_COLS);
-        else
-            widen_stored(w, row, rows, begin, end, scratch);
-        k->product(&(struct backward_product){.left = in->dy + row,
-                                              .left_row = (size_t)in->stride,
-                                              .left_sum = 1,
-                                              .right = scratch,
-                                              .right_stride = BACKWARD_COLS,
-                                              .out = dx,
-                                              .out_stride = (size_t)dx_stride,
-                                              .rows = in->tokens,
-                                              .sum = rows,
-                                              .cols = end - begin,
-                                              .further = row > 0});
-    }
+    int row = stretch * BACKWARD_ROWS, left = in->rows - row,
+        rows = left < BACKWARD_ROWS ? left : BACKWARD_ROWS;
+    if (packed)
+        k->widen(packed, row, rows, begin, end, scratch, BACKWARD_COLS);
+    else
+        widen_stored(w, row, rows, begin, end, scratch);
+    k->product(&(struct backward_product){.left = in->dy + row,
+                                          .left_row = (size_t)in->stride,
+                                          .left_sum = 1,
+                                          .right = scratch,
+                                          .right_stride = BACKWARD_COLS,
+                                          .out = dx,
+                                          .out_stride = (size_t)dx_stride,
+                                          .rows = in->tokens,
+                                          .sum = rows,
+                                          .cols = end - begin,
+                                          .further = stretch > 0});
 }
 
-void backward_block(const struct matrix *w, const struct packed *packed, int block,
-                    const struct backward_input *in, float *dx, int dx_stride, float *scratch)
+void backward_stretch(const struct matrix *w, const struct packed *packed, int begin, int end, int stretch,
+                      const struct backward_input *in, float *dx, int dx_stride, float *scratch)
 {
     const struct kernels *k = cpu_kernels();
     if (packed && packed->bits == 0)
         packed = NULL;
-    if (packed && k->backward_half) {
-        k->backward_half->block(packed, block, in, dx, dx_stride, scratch);
-        return;
-    }
-    int cols = packed ? packed->cols : w->cols, begin = block * BACKWARD_COLS;
-    int end = begin + BACKWARD_COLS < cols ? begin + BACKWARD_COLS : cols;
-    multiply(k->backward, w, packed, begin, end, in, dx, dx_stride, scratch);
+    if (packed && k->backward_half)
+        k->backward_half->multiply(packed, begin, end, stretch, in, dx, dx_stride, scratch);
+    else
+        multiply(k->backward, w, packed, begin, end, stretch, in, dx, dx_stride, scratch);
 }

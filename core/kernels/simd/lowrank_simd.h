@@ -15,34 +15,50 @@ static inline float load_one(bool bf16, const void *p, size_t index)
     return bf16 ? bf16_widen(((const uint16_t *)p)[index]) : ((const float *)p)[index];
 }
 
-enum { TILE = 4 /* tokens, or rows of A for one token */ };
+static inline simd_eight load_eight(bool bf16, const void *p, size_t index)
+{
+    simd_eight v;
+    for (int i = 0; i < 8; i++)
+        v[i] = load_one(bf16, p, index + (size_t)i);
+    return v;
+}
 
-/* `rows` rows of A by `tokens` tokens, four pairs in all at most (both constants where this is inlined). A
- * pair's numbers are added in two chains, every other eight each. */
+/* Tokens, or rows of A for one token; and rows of A for so many tokens: as many pairs as find registers. */
+enum { TILE = 4, TILE_ROWS = SIMD_LANES == 16 ? 4 : 1, CHAINS = 2, CHAIN_REGISTERS = CHAINS / SIMD_EIGHTS };
+
+/* `rows` rows of A by `tokens` tokens (both constants where this is inlined). A pair's numbers are added in
+ * two chains, every other eight each. */
 static inline __attribute__((always_inline)) void shrink(bool bf16, const void *a, size_t at, const float *x,
                                                          size_t x_stride, float *t, size_t t_stride, int in,
                                                          const int rows, const int tokens)
 {
-    simd sum[TILE][2] = {0};
+    simd sum[TILE * TILE_ROWS][CHAIN_REGISTERS] = {0};
+    size_t width = (size_t)in;
     int k = 0;
-    for (; k + 2 * SIMD_LANES <= in; k += 2 * SIMD_LANES)
-        for (int p = 0; p < rows * tokens; p++)
-            for (int c = 0; c < 2; c++)
-                sum[p][c] = simd_fma(
-                    load(bf16, a, at + (size_t)(p / tokens) * (size_t)in + (size_t)(k + c * SIMD_LANES)),
-                    simd_load(x + (size_t)(p % tokens) * x_stride + k + c * SIMD_LANES), sum[p][c]);
-    if (k + SIMD_LANES <= in) {
-        for (int p = 0; p < rows * tokens; p++)
-            sum[p][0] = simd_fma(load(bf16, a, at + (size_t)(p / tokens) * (size_t)in + (size_t)k),
-                                 simd_load(x + (size_t)(p % tokens) * x_stride + k), sum[p][0]);
-        k += SIMD_LANES;
-    }
+    for (; k + CHAINS * 8 <= in; k += CHAINS * 8)
+        for (int c = 0; c < CHAIN_REGISTERS; c++) {
+            size_t from = (size_t)(k + c * SIMD_LANES);
+            for (int r = 0; r < rows; r++) {
+                simd w = load(bf16, a, at + (size_t)r * width + from);
+                for (int i = 0; i < tokens; i++)
+                    sum[r * tokens + i][c] =
+                        simd_fma(w, simd_load(x + (size_t)i * x_stride + from), sum[r * tokens + i][c]);
+            }
+        }
+    bool eight = k + 8 <= in;
     for (int p = 0; p < rows * tokens; p++) {
+        const float *one = x + (size_t)(p % tokens) * x_stride;
+        size_t row = at + (size_t)(p / tokens) * width;
+        simd_eight chain[CHAINS];
+        for (int c = 0; c < CHAINS; c++)
+            chain[c] = simd_part(sum[p][c / SIMD_EIGHTS], c % SIMD_EIGHTS);
+        if (eight)
+            chain[0] =
+                simd_eight_fma(load_eight(bf16, a, row + (size_t)k), simd_eight_load(one + k), chain[0]);
         float tail = 0;
-        for (int i = k; i < in; i++)
-            tail += load_one(bf16, a, at + (size_t)(p / tokens) * (size_t)in + (size_t)i) *
-                    x[(size_t)(p % tokens) * x_stride + (size_t)i];
-        t[(size_t)(p % tokens) * t_stride + (size_t)(p / tokens)] = simd_sum(sum[p][0] + sum[p][1]) + tail;
+        for (int i = eight ? k + 8 : k; i < in; i++)
+            tail += load_one(bf16, a, row + (size_t)i) * one[i];
+        t[(size_t)(p % tokens) * t_stride + (size_t)(p / tokens)] = simd_sum(chain[0] + chain[1]) + tail;
     }
 }
 
@@ -53,10 +69,15 @@ static inline __attribute__((always_inline)) void shrink_all(bool bf16, const st
 {
     size_t width = (size_t)in;
     int i = 0;
-    for (; i + TILE <= tokens; i += TILE)
-        for (int r = begin; r < end; r++)
-            shrink(bf16, l->a, (size_t)r * width, x + (size_t)i * x_stride, x_stride,
-                   t + (size_t)i * t_stride + r, t_stride, in, 1, TILE);
+    for (; i + TILE <= tokens; i += TILE) {
+        const float *from = x + (size_t)i * x_stride;
+        float *out = t + (size_t)i * t_stride;
+        int r = begin;
+        for (; TILE_ROWS > 1 && r + TILE_ROWS <= end; r += TILE_ROWS)
+            shrink(bf16, l->a, (size_t)r * width, from, x_stride, out + r, t_stride, in, TILE_ROWS, TILE);
+        for (; r < end; r++)
+            shrink(bf16, l->a, (size_t)r * width, from, x_stride, out + r, t_stride, in, 1, TILE);
+    }
     for (; i < tokens; i++) {
         const float *one = x + (size_t)i * x_stride;
         float *out = t + (size_t)i * t_stride;
@@ -77,13 +98,19 @@ static void shrink_tokens(const struct lowrank *l, const float *x, size_t x_stri
         shrink_all(false, l, x, x_stride, tokens, t, t_stride, in, begin, end);
 }
 
-/* `parts` times 8 output rows of `tokens` tokens, eight sums in all at most (both constants where this is
- * inlined); they stay in registers while r runs. b: where the first row's numbers of the block begin. */
+enum {
+    SUMS = SIMD_LANES == 16 ? 16 : 8, /* that stay in registers while r runs */
+    PARTS_MANY = SUMS / TILE,         /* registers of rows for TILE tokens */
+    PARTS_ONE = LINEAR_ROWS / SIMD_LANES
+};
+
+/* `parts` registers of output rows of `tokens` tokens, SUMS in all at most (both constants where this is
+ * inlined). b: where the first row's numbers of the block begin. */
 static inline __attribute__((always_inline)) void expand(bool bf16, const struct lowrank *l, size_t b,
                                                          const float *t, size_t t_stride, float *y,
                                                          size_t y_stride, const int parts, const int tokens)
 {
-    simd sum[8] = {0};
+    simd sum[SUMS] = {0};
     for (int r = 0; r < l->rank; r++)
         for (int i = 0; i < parts; i++) {
             simd w = load(bf16, l->b, b + (size_t)(r * LINEAR_ROWS + i * SIMD_LANES));
@@ -98,7 +125,26 @@ static inline __attribute__((always_inline)) void expand(bool bf16, const struct
         }
 }
 
-/* The rows from `from` on of `tokens` tokens, as many eights as there are, then one by one. */
+/* Eight output rows of a token. */
+static inline void expand_eight(bool bf16, const struct lowrank *l, size_t b, const float *t, float *y)
+{
+    simd_eight sum = {0}, before = simd_eight_load(y);
+    for (int r = 0; r < l->rank; r++)
+        sum = simd_eight_fma(load_eight(bf16, l->b, b + (size_t)(r * LINEAR_ROWS)),
+                             (simd_eight){t[r], t[r], t[r], t[r], t[r], t[r], t[r], t[r]}, sum);
+    before += sum;
+    memcpy(y, &before, sizeof before);
+}
+
+static inline void expand_one(bool bf16, const struct lowrank *l, size_t b, const float *t, float *y)
+{
+    float sum = 0;
+    for (int r = 0; r < l->rank; r++)
+        sum += load_one(bf16, l->b, b + (size_t)(r * LINEAR_ROWS)) * t[r];
+    *y += sum;
+}
+
+/* The rows from `from` on of `tokens` tokens: by registers, then by eights, then one by one. */
 static inline __attribute__((always_inline)) void expand_rest(bool bf16, const struct lowrank *l, size_t b,
                                                               const float *t, size_t t_stride, float *y,
                                                               size_t y_stride, int from, int rows,
@@ -107,14 +153,14 @@ static inline __attribute__((always_inline)) void expand_rest(bool bf16, const s
     int j = from;
     for (; j + SIMD_LANES <= rows; j += SIMD_LANES)
         expand(bf16, l, b + (size_t)j, t, t_stride, y + j, y_stride, 1, tokens);
-    for (; j < rows; j++)
-        for (int i = 0; i < tokens; i++) {
-            float sum = 0;
-            for (int r = 0; r < l->rank; r++)
-                sum += load_one(bf16, l->b, b + (size_t)(r * LINEAR_ROWS + j)) *
-                       t[(size_t)i * t_stride + (size_t)r];
-            y[(size_t)i * y_stride + (size_t)j] += sum;
-        }
+    for (int i = 0, k; i < tokens; i++) {
+        const float *low = t + (size_t)i * t_stride;
+        float *out = y + (size_t)i * y_stride;
+        for (k = j; k + 8 <= rows; k += 8)
+            expand_eight(bf16, l, b + (size_t)k, low, out + k);
+        for (; k < rows; k++)
+            expand_one(bf16, l, b + (size_t)k, low, out + k);
+    }
 }
 
 static inline __attribute__((always_inline)) void expand_all(bool bf16, const struct lowrank *l,
@@ -127,16 +173,16 @@ static inline __attribute__((always_inline)) void expand_all(bool bf16, const st
         const float *low = t + (size_t)i * t_stride;
         float *out = y + (size_t)i * y_stride;
         int j = 0;
-        for (; j + 2 * SIMD_LANES <= rows; j += 2 * SIMD_LANES)
-            expand(bf16, l, b + (size_t)j, low, t_stride, out + j, y_stride, 2, TILE);
+        for (; j + PARTS_MANY * SIMD_LANES <= rows; j += PARTS_MANY * SIMD_LANES)
+            expand(bf16, l, b + (size_t)j, low, t_stride, out + j, y_stride, PARTS_MANY, TILE);
         expand_rest(bf16, l, b, low, t_stride, out, y_stride, j, rows, TILE);
     }
     for (; i < tokens; i++) {
         const float *low = t + (size_t)i * t_stride;
         float *out = y + (size_t)i * y_stride;
         int j = 0;
-        for (; j + 8 * SIMD_LANES <= rows; j += 8 * SIMD_LANES)
-            expand(bf16, l, b + (size_t)j, low, t_stride, out + j, y_stride, 8, 1);
+        for (; j + LINEAR_ROWS <= rows; j += LINEAR_ROWS)
+            expand(bf16, l, b + (size_t)j, low, t_stride, out + j, y_stride, PARTS_ONE, 1);
         expand_rest(bf16, l, b, low, t_stride, out, y_stride, j, rows, 1);
     }
 }

@@ -3,7 +3,7 @@
 #include "core/kernels/kernels.h"
 
 extern const struct qgemm_kernels qgemm_avx2, qgemm_avxvnni, qgemm_avx512, qgemm_amx;
-extern const struct lowrank_kernels lowrank_avx2;
+extern const struct lowrank_kernels lowrank_avx2, lowrank_avx512;
 extern const struct attention_kernels attention_avx2, attention_avx512, attention_amx;
 extern const struct vector_kernels vector_avx2, vector_avx512;
 extern const struct backward_kernels backward_avx2, backward_avx512;

@@ -201,13 +201,29 @@ void linear_backward_prepare(struct train_pass *p, struct linear_backward *l, co
     pool_barrier(p->pool);
 }
 
-/* ---- blocks ---- */
+/* ---- columns ---- */
+
+struct columns linear_backward_columns(int cols, const struct worker *w)
+{
+    int blocks = (cols + LINEAR_ROWS - 1) / LINEAR_ROWS,
+        begin = pass_share(blocks, w->index, w->count) * LINEAR_ROWS,
+        end = pass_share(blocks, w->index + 1, w->count) * LINEAR_ROWS;
+    return (struct columns){begin, end < cols ? end : cols};
+}
+
+struct columns linear_backward_next(const struct columns *all, int done)
+{
+    int blocks = (all->end - done + LINEAR_ROWS - 1) / LINEAR_ROWS, most = BACKWARD_COLS / LINEAR_ROWS,
+        parts = (blocks + most - 1) / most;
+    int end = parts == 0 ? done : done + (blocks + parts - 1) / parts * LINEAR_ROWS;
+    return (struct columns){done, end < all->end ? end : all->end};
+}
 
 /* Of one of a worker's blocks. */
 static size_t block_floats(const struct train_pass *p)
 {
     int rows = p->tokens > p->head_rows ? p->tokens : p->head_rows;
-    return (size_t)rows * LINEAR_ROWS;
+    return (size_t)rows * BACKWARD_COLS;
 }
 
 /* Of use for a moment. */
@@ -216,32 +232,36 @@ static float *third_block(const struct train_pass *p, const struct pass_worker *
     return own->block + 2 * block_floats(p);
 }
 
-/* W^T dy of a block of columns; of the rows whose delta has another W, by that one. */
-static void multiply(struct train_pass *p, const struct linear_backward *l, int which, int block, float *to,
-                     const struct worker *w)
+/* W^T dy of some columns, by one W. */
+static void multiply_by(struct train_pass *p, const struct matrix *w, const struct packed *packed,
+                        const struct backward_input *in, const struct columns *c, float *to, float *scratch)
+{
+    for (int stretch = 0; stretch < backward_stretches(in->rows); stretch++) {
+        gate_pass(p->gate);
+        backward_stretch(w, packed, c->begin, c->end, stretch, in, to, BACKWARD_COLS, scratch);
+    }
+}
+
+/* W^T dy of some columns; of the rows whose delta has another W, by that one. */
+static void multiply(struct train_pass *p, const struct linear_backward *l, int which,
+                     const struct columns *c, float *to, const struct worker *w)
 {
     const struct linear *layer = layer_at(l, which);
     float *scratch = p->workers[w->index].widened, *all = third_block(p, &p->workers[w->index]);
     if (l->base[which].tokens > 0)
-        backward_block(&layer->weight, &layer->packed, block, &l->base[which], to, LINEAR_ROWS, scratch);
+        multiply_by(p, &layer->weight, &layer->packed, &l->base[which], c, to, scratch);
     for (int i = 0; l->own[which].tokens > 0 && i < l->runs->count; i++) {
         const struct pass_run *run = run_at(l, i);
         const struct matrix *own = own_weight(l, run, which);
         if (!own)
             continue;
-        backward_block(own, NULL, block, &l->own[which], all, LINEAR_ROWS, scratch);
-        memcpy(row_at(to, run->begin, LINEAR_ROWS), row_at(all, run->begin, LINEAR_ROWS),
-               (size_t)(run->end - run->begin) * LINEAR_ROWS * sizeof *to);
+        multiply_by(p, own, NULL, &l->own[which], c, all, scratch);
+        memcpy(row_at(to, run->begin, BACKWARD_COLS), row_at(all, run->begin, BACKWARD_COLS),
+               (size_t)(run->end - run->begin) * BACKWARD_COLS * sizeof *to);
     }
 }
 
-/* ---- the low-rank part of a block ---- */
-
-/* Columns of the input of one layer that has a low-rank part. */
-struct columns {
-    const struct linear *layer;
-    int which, first, count;
-};
+/* ---- the low-rank part of some columns ---- */
 
 static bool is_dropped(const struct linear_backward *l, const struct pass_run *run)
 {
@@ -249,75 +269,74 @@ static bool is_dropped(const struct linear_backward *l, const struct pass_run *r
 }
 
 /* The columns of rows of x as the part reads them, or of its gradient as it goes on, to out [rows,
- * LINEAR_ROWS]. */
-static void drop(const struct linear_backward *l, const struct pass_run *run, const struct columns *c,
-                 const float *x, int stride, float *out)
+ * BACKWARD_COLS]. */
+static void drop(const struct linear_backward *l, const struct pass_run *run, int which,
+                 const struct columns *c, const float *x, int stride, float *out)
 {
     for (int t = run->begin; t < run->end; t++)
-        dropout_row(&l->input.rows.dropout[t], c->layer->site, c->first, c->count, row_at(x, t, stride),
-                    row_at(out, t, LINEAR_ROWS));
+        dropout_row(&l->input.rows.dropout[t], layer_at(l, which)->site, c->begin, c->end - c->begin,
+                    row_at(x, t, stride), row_at(out, t, BACKWARD_COLS));
 }
 
 /* to += A^T u of a run's rows. */
 static void add_low(struct train_pass *p, const struct linear_backward *l, const struct pass_run *run,
-                    const struct columns *c, float *to, const struct pass_worker *own)
+                    int which, const struct columns *c, float *to, const struct pass_worker *own)
 {
-    const struct lowrank *part = delta_at(run->delta, c->layer->site);
+    const struct linear *layer = layer_at(l, which);
+    const struct lowrank *part = delta_at(run->delta, layer->site);
     bool dropped = is_dropped(l, run);
-    int tokens = run->end - run->begin;
+    int tokens = run->end - run->begin, count = c->end - c->begin;
     float *sum = dropped ? third_block(p, own) : to;
     if (!part)
         return;
     if (dropped)
-        memset(row_at(sum, run->begin, LINEAR_ROWS), 0, (size_t)tokens * LINEAR_ROWS * sizeof *sum);
-    low_backward_inputs(part, c->layer->weight.cols, c->first, c->count,
-                        low_at(p, p->low, run->begin, c->which), low_stride(p), tokens,
-                        row_at(sum, run->begin, LINEAR_ROWS), LINEAR_ROWS, own->low);
+        memset(row_at(sum, run->begin, BACKWARD_COLS), 0, (size_t)tokens * BACKWARD_COLS * sizeof *sum);
+    low_backward_inputs(part, layer->weight.cols, c->begin, count, low_at(p, p->low, run->begin, which),
+                        low_stride(p), tokens, row_at(sum, run->begin, BACKWARD_COLS), BACKWARD_COLS,
+                        own->low);
     if (!dropped)
         return;
-    drop(l, run, c, sum, LINEAR_ROWS, sum);
+    drop(l, run, which, c, sum, BACKWARD_COLS, sum);
     for (int t = run->begin; t < run->end; t++)
-        vector_add(row_at(to, t, LINEAR_ROWS), row_at(sum, t, LINEAR_ROWS), c->count);
+        vector_add(row_at(to, t, BACKWARD_COLS), row_at(sum, t, BACKWARD_COLS), count);
 }
 
 static void add_a(struct train_pass *p, const struct linear_backward *l, const struct pass_run *run,
-                  const struct columns *c, const struct pass_worker *own)
+                  int which, const struct columns *c, const struct pass_worker *own)
 {
-    const struct train_site *site = pass_site(run, c->layer->site);
-    int in = c->layer->weight.cols, stride = in;
-    const float *x = l->input.x + c->first;
+    const struct linear *layer = layer_at(l, which);
+    const struct train_site *site = pass_site(run, layer->site);
+    int in = layer->weight.cols, stride = in;
+    const float *x = l->input.x + c->begin;
     if (!site)
         return;
     if (is_dropped(l, run)) {
-        drop(l, run, c, x, in, third_block(p, own));
+        drop(l, run, which, c, x, in, third_block(p, own));
         x = third_block(p, own);
-        stride = LINEAR_ROWS;
+        stride = BACKWARD_COLS;
     }
-    backward_outer(pass_gradient(run, site->a) + c->first, in, low_at(p, p->low, run->begin, c->which),
-                   low_stride(p), site->rank, row_at(x, run->begin, stride), stride, c->count,
+    backward_outer(pass_gradient(run, site->a) + c->begin, in, low_at(p, p->low, run->begin, which),
+                   low_stride(p), site->rank, row_at(x, run->begin, stride), stride, c->end - c->begin,
                    run->end - run->begin);
 }
 
-float *linear_backward_inputs(struct train_pass *p, const struct linear_backward *l, int block,
+float *linear_backward_inputs(struct train_pass *p, const struct linear_backward *l, const struct columns *c,
                               const struct worker *w)
 {
     const struct pass_worker *own = &p->workers[w->index];
     float *sum = own->block, *next = sum + block_floats(p);
-    int cols = layer_at(l, 0)->weight.cols, first = linear_block_row(block),
-        count = cols - first < LINEAR_ROWS ? cols - first : LINEAR_ROWS;
     for (int which = 0; which < l->input.count; which++) {
         float *to = which == 0 ? sum : next;
-        gate_pass(p->gate);
         if (l->wants_dx)
-            multiply(p, l, which, block, to, w);
+            multiply(p, l, which, c, to, w);
+        gate_pass(p->gate);
         for (int i = 0; i < l->runs->count; i++) {
-            const struct columns c = {layer_at(l, which), which, first, count};
             if (l->wants_dx)
-                add_low(p, l, run_at(l, i), &c, to, own);
-            add_a(p, l, run_at(l, i), &c, own);
+                add_low(p, l, run_at(l, i), which, c, to, own);
+            add_a(p, l, run_at(l, i), which, c, own);
         }
         for (int t = 0; l->wants_dx && which > 0 && t < l->runs->rows; t++)
-            vector_add(row_at(sum, t, LINEAR_ROWS), row_at(next, t, LINEAR_ROWS), count);
+            vector_add(row_at(sum, t, BACKWARD_COLS), row_at(next, t, BACKWARD_COLS), c->end - c->begin);
     }
     return sum;
 }
@@ -342,10 +361,9 @@ static void add_outputs(struct train_pass *p, const struct linear_backward *l, c
         backward_outer(row_at(whole, row, in), in, dy, l->stride, count, x, in, in, tokens);
 }
 
-void linear_backward_outputs(struct train_pass *p, const struct linear_backward *l, int units,
-                             const struct worker *w)
+void linear_backward_outputs(struct train_pass *p, const struct linear_backward *l, const struct worker *w)
 {
-    for (int which = 0; which < l->input.count; which++)
+    for (int which = 0, units = 0; which < l->input.count; which++)
         for (int block = 0; block < linear_blocks(&layer_at(l, which)->weight); block++, units++)
             if (units % w->count == w->index) {
                 gate_pass(p->gate);
@@ -356,14 +374,16 @@ void linear_backward_outputs(struct train_pass *p, const struct linear_backward 
 
 void linear_backward_share(struct train_pass *p, struct linear_backward *l, float *dx, const struct worker *w)
 {
-    int cols = layer_at(l, 0)->weight.cols, blocks = backward_blocks(cols);
+    int cols = layer_at(l, 0)->weight.cols;
+    const struct columns all = linear_backward_columns(cols, w);
     linear_backward_prepare(p, l, w);
-    for (int block = w->index; block < blocks; block += w->count) {
-        const float *from = linear_backward_inputs(p, l, block, w);
-        int first = linear_block_row(block), count = cols - first < LINEAR_ROWS ? cols - first : LINEAR_ROWS;
+    for (struct columns c = linear_backward_next(&all, all.begin); c.begin < c.end;
+         c = linear_backward_next(&all, c.end)) {
+        const float *from = linear_backward_inputs(p, l, &c, w);
         for (int t = 0; l->wants_dx && t < l->runs->rows; t++)
-            memcpy(row_at(dx, t, cols) + first, row_at(from, t, LINEAR_ROWS), (size_t)count * sizeof *dx);
+            memcpy(row_at(dx, t, cols) + c.begin, row_at(from, t, BACKWARD_COLS),
+                   (size_t)(c.end - c.begin) * sizeof *dx);
     }
-    linear_backward_outputs(p, l, blocks, w);
+    linear_backward_outputs(p, l, w);
     pool_barrier(p->pool);
 }

@@ -24,13 +24,20 @@ struct linear_backward {
 /* Makes ready what blocks are computed of, and adds to the gradients of biases and magnitudes. Ends at a
  * barrier. */
 void linear_backward_prepare(struct train_pass *p, struct linear_backward *l, const struct worker *w);
-/* The input's gradient, columns of one block: into the worker's block [rows, LINEAR_ROWS], which is returned;
- * and those of A. */
-float *linear_backward_inputs(struct train_pass *p, const struct linear_backward *l, int block,
+/* Columns [begin, end) of the layers' input. */
+struct columns {
+    int begin, end;
+};
+/* The worker's share of `cols`. */
+struct columns linear_backward_columns(int cols, const struct worker *w);
+/* Those of `all` that are computed together after `done`; none: all are. */
+struct columns linear_backward_next(const struct columns *all, int done);
+/* The input's gradient, some columns: into the worker's block [rows, BACKWARD_COLS], which is returned; and
+ * those of A. */
+float *linear_backward_inputs(struct train_pass *p, const struct linear_backward *l, const struct columns *c,
                               const struct worker *w);
-/* The worker's share of the gradients of B and W. Its first unit comes after `units` others. */
-void linear_backward_outputs(struct train_pass *p, const struct linear_backward *l, int units,
-                             const struct worker *w);
+/* The worker's share of the gradients of B and W. */
+void linear_backward_outputs(struct train_pass *p, const struct linear_backward *l, const struct worker *w);
 /* Both, all of the worker's share; the input's gradient goes to dx [rows, columns]. Ends at a barrier. */
 void linear_backward_share(struct train_pass *p, struct linear_backward *l, float *dx,
                            const struct worker *w);

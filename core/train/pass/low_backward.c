@@ -57,8 +57,9 @@ void low_backward_outputs(const struct lowrank *part, int out, const float *dy, 
     }
 }
 
-void low_backward_inputs(const struct lowrank *part, int in, int first, int count, const float *u,
-                         size_t u_stride, int tokens, float *y, size_t y_stride, float *scratch)
+/* LINEAR_ROWS of them at most. */
+static void add_inputs(const struct lowrank *part, int in, int first, int count, const float *u,
+                       size_t u_stride, int tokens, float *y, size_t y_stride, float *scratch)
 {
     size_t size = number_size(part);
     struct lowrank turned = {.rank = part->rank, .bf16 = part->bf16, .b = scratch};
@@ -66,4 +67,12 @@ void low_backward_inputs(const struct lowrank *part, int in, int first, int coun
         memcpy((char *)scratch + lowrank_b_at(part->rank, 0, r) * size,
                (const char *)part->a + ((size_t)r * (size_t)in + (size_t)first) * size, (size_t)count * size);
     lowrank_expand(&turned, u, u_stride, tokens, y, y_stride, 0, count);
+}
+
+void low_backward_inputs(const struct lowrank *part, int in, int first, int count, const float *u,
+                         size_t u_stride, int tokens, float *y, size_t y_stride, float *scratch)
+{
+    for (int i = 0; i < count; i += LINEAR_ROWS)
+        add_inputs(part, in, first + i, count - i < LINEAR_ROWS ? count - i : LINEAR_ROWS, u, u_stride,
+                   tokens, y + i, y_stride, scratch);
 }

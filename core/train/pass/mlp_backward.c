@@ -32,21 +32,21 @@ static void compute_hidden(struct train_pass *p, const struct input *in, const s
     pool_barrier(p->pool);
 }
 
-/* Gate and up become their gradients, columns of one block; dy: [rows, LINEAR_ROWS] of the hidden layer. */
-static void turn_block(struct train_pass *p, int block, bool gated, const float *dy)
+/* Some columns of gate and up become their gradients; dy: [rows, BACKWARD_COLS] of the hidden layer. */
+static void turn_columns(struct train_pass *p, const struct columns *c, bool gated, const float *dy)
 {
-    int size = p->model->config.intermediate, first = linear_block_row(block),
-        count = size - first < LINEAR_ROWS ? size - first : LINEAR_ROWS;
+    int size = p->model->config.intermediate, count = c->end - c->begin;
+    gate_pass(p->gate);
     for (int t = 0; t < p->token_runs.rows; t++) {
-        float *gate = row_at(p->gate_rows, t, size) + first, *up = row_at(p->up_rows, t, size) + first;
+        float *gate = row_at(p->gate_rows, t, size) + c->begin, *up = row_at(p->up_rows, t, size) + c->begin;
         if (gated)
-            backward_silu_gate(gate, up, row_at(dy, t, LINEAR_ROWS), gate, up, count);
+            backward_silu_gate(gate, up, row_at(dy, t, BACKWARD_COLS), gate, up, count);
         else
-            backward_gelu_tanh(up, row_at(dy, t, LINEAR_ROWS), up, count);
+            backward_gelu_tanh(up, row_at(dy, t, BACKWARD_COLS), up, count);
     }
 }
 
-/* The hidden layer's gradient, a block at a time, which becomes that of gate and up. */
+/* The hidden layer's gradient, some columns at a time, which becomes that of gate and up. */
 static void down_backward(struct train_pass *p, const struct layer *l, const struct worker *w)
 {
     struct forward *f = p->forward;
@@ -56,12 +56,13 @@ static void down_backward(struct train_pass *p, const struct layer *l, const str
                                    .stride = p->model->config.hidden,
                                    .dy = {p->dx},
                                    .scaled = {p->scaled}};
-    int blocks = backward_blocks(l->down.weight.cols);
+    const struct columns all = linear_backward_columns(l->down.weight.cols, w);
     down.input.q = &f->hidden;
     linear_backward_prepare(p, &down, w);
-    for (int block = w->index; block < blocks; block += w->count)
-        turn_block(p, block, l->gate.weight.data, linear_backward_inputs(p, &down, block, w));
-    linear_backward_outputs(p, &down, blocks, w);
+    for (struct columns c = linear_backward_next(&all, all.begin); c.begin < c.end;
+         c = linear_backward_next(&all, c.end))
+        turn_columns(p, &c, l->gate.weight.data, linear_backward_inputs(p, &down, &c, w));
+    linear_backward_outputs(p, &down, w);
     pool_barrier(p->pool);
 }
 

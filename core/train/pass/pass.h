@@ -44,10 +44,10 @@ struct pass_target {
 };
 
 struct pass_worker {
-    float *widened;   /* [backward_scratch] of the widest layer */
+    float *widened;   /* [backward_scratch] */
     float *low;       /* [LOW_BACKWARD_SCRATCH] */
     float *attention; /* [backward_attention_scratch] */
-    float *block;     /* [PASS_BLOCKS, tokens, LINEAR_ROWS] */
+    float *block;     /* [PASS_BLOCKS, tokens, BACKWARD_COLS] */
     float *row;       /* [widest vector] */
 };
 

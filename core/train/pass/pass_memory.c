@@ -33,7 +33,7 @@ static size_t larger(size_t a, size_t b)
 /* The largest over all linear layers. */
 struct needs {
     size_t prepared[INPUT_LINEARS_MAX], prepared_own[INPUT_LINEARS_MAX]; /* bytes */
-    size_t widened, row;                                                 /* floats */
+    size_t row;                                                          /* floats */
 };
 
 static void need(struct needs *n, const struct linear *l, int which, int rows)
@@ -41,7 +41,6 @@ static void need(struct needs *n, const struct linear *l, int which, int rows)
     int out = l->weight.rows;
     n->prepared[which] = larger(n->prepared[which], backward_input_bytes(rows, out, l->packed.bits != 0));
     n->prepared_own[which] = larger(n->prepared_own[which], backward_input_bytes(rows, out, false));
-    n->widened = larger(n->widened, backward_scratch(out, rows));
     n->row = larger(n->row, (size_t)l->weight.cols);
 }
 
@@ -108,11 +107,11 @@ static void lay_workers(struct train_pass *p, struct walk *w, const struct needs
     p->workers = carve(w, (size_t)threads, sizeof *p->workers);
     for (int i = 0; i < threads; i++) {
         struct pass_worker own = {
-            .widened = floats(w, n->widened, 1),
+            .widened = floats(w, backward_scratch(), 1),
             .low = floats(w, LOW_BACKWARD_SCRATCH, 1),
             .attention =
                 floats(w, backward_attention_scratch(p->tokens, c->heads / c->kv_heads, c->head_dim), 1),
-            .block = floats(w, PASS_BLOCKS * rows, LINEAR_ROWS),
+            .block = floats(w, PASS_BLOCKS * rows, BACKWARD_COLS),
             .row = floats(w, n->row, 1),
         };
         if (p->workers)

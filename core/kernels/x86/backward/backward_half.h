@@ -1,5 +1,6 @@
 /* What the kernels that multiply in bf16 share: packed weights as pairs of rows, gradients in tiles. */
 #pragma once
+#include <assert.h>
 #include <immintrin.h>
 #include <string.h>
 
@@ -12,8 +13,9 @@ enum {
     HALF_COLS = 16,   /* of a tile of weights */
     HALF_TILE = HALF_ROWS * 16,
     HALF_PAIR = 32, /* tokens, or columns, of two tiles */
-    HALF_STEPS = 16 /* tiles along the rows that are widened at a time, at most */
+    HALF_AHEAD = 2  /* steps whose weights are asked for before they are widened */
 };
+static_assert(BACKWARD_ROWS % HALF_ROWS == 0, "no stretch is longer than its tiles");
 
 static inline int half_steps(int rows) /* tiles along all rows */
 {
@@ -123,14 +125,30 @@ static inline void half_widen_panel(const struct packed *p, int panel, int k, ui
     }
 }
 
+/* The columns from k on of a panel: of memory that is read in no order that a CPU foresees. */
+static inline void half_ask(const struct packed *p, int panel, int k, int cols)
+{
+    if (panel >= p->panels)
+        return;
+    const uint8_t *from = p->q + (size_t)panel * r16_panel_bytes(p->bits, p->cols_padded) +
+                          (size_t)k * R16_ROWS * (size_t)p->bits / 8;
+    for (int i = 0; i < cols * R16_ROWS * (int)p->bits / 8; i += R16_LINE)
+        _mm_prefetch(from + i, _MM_HINT_T0);
+}
+
 /* Rows from tile `first` on and the columns [begin, begin + cols): [cols / 32, steps, 2, 16, 16, 2]. */
 static inline void half_widen_weights(const struct packed *p, int first, int steps, int begin, int cols,
                                       uint16_t *out)
 {
-    for (int c = 0; c < cols; c += HALF_PAIR)
-        for (int s = first; s < first + steps; s++)
-            for (int k = 0; k < HALF_PAIR; k += HALF_COLS, out += HALF_TILE) {
-                half_widen_panel(p, 2 * s, begin + c + k, out);
-                half_widen_panel(p, 2 * s + 1, begin + c + k, out + HALF_TILE / 2);
-            }
+    for (int s = 0; s < steps; s++) {
+        int panel = 2 * (first + s);
+        half_ask(p, panel + 2 * HALF_AHEAD, begin, cols);
+        half_ask(p, panel + 2 * HALF_AHEAD + 1, begin, cols);
+        for (int c = 0; c < (cols + HALF_PAIR - 1) / HALF_PAIR * HALF_PAIR; c += HALF_COLS) {
+            uint16_t *to =
+                out + ((size_t)(c / HALF_PAIR * steps + s) * 2 + (size_t)(c % HALF_PAIR > 0)) * HALF_TILE;
+            half_widen_panel(p, panel, begin + c, to);
+            half_widen_panel(p, panel + 1, begin + c, to + HALF_TILE / 2);
+        }
+    }
 }

@@ -1,10 +1,11 @@
 /* dX = dY W with AMX: tiles of 16 tokens by 32 rows of the gradients, and of these rows by 16 columns of the
  * weights, in bf16 with f32 sums.
  *
- * A stretch of rows of the block's columns is widened into the second-level cache, and all tokens pass it by;
+ * A stretch of rows of some columns is widened into the second-level cache, and all tokens pass it by;
  * sums go on from stretch to stretch. Two by two tiles of sums stand in registers, so that each tile that is
  * loaded is used twice. A tile instruction treats each row and column by itself: a token's bits do not depend
  * on its neighbours. */
+#include "core/kernels/backward.h"
 #include "core/kernels/x86/amx.h"
 #include "core/kernels/x86/backward/backward_half.h"
 #include "core/kernels/x86/x86.h"
@@ -20,7 +21,7 @@ struct square {
     bool further; /* sums go on from `out` */
 };
 
-/* So many lines of later tokens are asked for with each step: over the columns of a block, all of them. */
+/* So many lines of later tokens are asked for with each step: over the most columns, all of them. */
 enum { PARTS = BACKWARD_COLS / HALF_PAIR, LINES_AHEAD = 2 * HALF_TILE / 32 / PARTS };
 
 static inline void begin_sums(const struct square *s)
@@ -101,21 +102,17 @@ static void pass_by(const struct backward_input *in, const uint16_t *weights, in
     }
 }
 
-static void block(const struct packed *p, int block, const struct backward_input *in, float *dx,
-                  int dx_stride, float *scratch)
+static void multiply(const struct packed *p, int begin, int end, int stretch, const struct backward_input *in,
+                     float *dx, int dx_stride, float *scratch)
 {
-    int begin = block * BACKWARD_COLS;
-    int cols = p->cols - begin < BACKWARD_COLS ? p->cols - begin : BACKWARD_COLS;
-    int all = half_steps(in->rows), stretches = (all + HALF_STEPS - 1) / HALF_STEPS;
+    int all = half_steps(in->rows), stretches = backward_stretches(in->rows),
+        first = all * stretch / stretches, steps = all * (stretch + 1) / stretches - first;
     uint16_t *weights = (uint16_t *)(void *)scratch;
+    half_widen_weights(p, first, steps, begin, end - begin, weights);
     amx_configure();
     amx_configure_as(true);
-    for (int i = 0, first = 0, last; i < stretches; i++, first = last) {
-        last = all * (i + 1) / stretches;
-        half_widen_weights(p, first, last - first, begin, cols, weights);
-        pass_by(in, weights, first, last - first, dx, (size_t)dx_stride, cols);
-    }
+    pass_by(in, weights, first, steps, dx, (size_t)dx_stride, end - begin);
     amx_configure_as(false);
 }
 
-const struct backward_half_kernels backward_half_amx = {.prepare = half_prepare, .block = block};
+const struct backward_half_kernels backward_half_amx = {.prepare = half_prepare, .multiply = multiply};

@@ -97,9 +97,9 @@ static void layer_free(struct layer *l)
     free(l->meant);
 }
 
-/* dx of all tokens, prepared in shares of `share` tokens. */
-static void multiply(const struct layer *l, const float *dy, int stride, int tokens, int share, float *dx,
-                     int dx_stride)
+/* dx of all tokens, prepared in shares of `share` tokens, `width` columns at a time. */
+static void multiply(const struct layer *l, const float *dy, int stride, int tokens, int share, int width,
+                     float *dx, int dx_stride)
 {
     bool packed = l->memory != NULL;
     struct backward_input in = {.dy = dy, .stride = stride, .tokens = tokens, .rows = l->w.rows};
@@ -107,11 +107,13 @@ static void multiply(const struct layer *l, const float *dy, int stride, int tok
     in.prepared = bytes ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
     for (int t = 0; t < tokens; t += share)
         backward_prepare(&in, packed, t, t + share < tokens ? t + share : tokens);
-    size_t room = backward_scratch(l->w.rows, tokens);
+    size_t room = backward_scratch();
     float *scratch = guarded(room, 3);
-    for (int block = 0; block < backward_blocks(l->w.cols); block++)
-        backward_block(&l->w, packed ? &l->packed : NULL, block, &in, dx + block * LINEAR_ROWS, dx_stride,
-                       scratch);
+    for (int k = 0; k < l->w.cols; k += width)
+        for (int stretch = 0; stretch < backward_stretches(l->w.rows); stretch++)
+            backward_stretch(&l->w, packed ? &l->packed : NULL, k,
+                             k + width < l->w.cols ? k + width : l->w.cols, stretch, &in, dx + k, dx_stride,
+                             scratch);
     release(scratch, room);
     free(in.prepared);
 }
@@ -123,7 +125,7 @@ static void check_product(const struct layer *l, int tokens, double rounding)
     size_t room = (size_t)tokens * (size_t)dx_stride;
     float *dy = guarded((size_t)tokens * (size_t)stride, 5), *dx = guarded(room, 6),
           *before = guarded(room, 6);
-    multiply(l, dy, stride, tokens, 16, dx, dx_stride);
+    multiply(l, dy, stride, tokens, 16, BACKWARD_COLS, dx, dx_stride);
     for (int t = 0; t < tokens; t++)
         for (int k = 0; k < dx_stride; k++) {
             size_t at = (size_t)t * (size_t)dx_stride + (size_t)k;
@@ -173,11 +175,11 @@ static void a_token_stands_alone(void **state)
         struct layer l = layer_new(s, kinds[k].type, kinds[k].transposed, kinds[k].bits);
         float *dy = guarded((size_t)(TOKENS * s.rows), 5), *all = guarded((size_t)(TOKENS * s.cols), 6),
               *one = guarded((size_t)s.cols, 6), *parts = guarded((size_t)(TOKENS * s.cols), 6);
-        multiply(&l, dy, s.rows, TOKENS, TOKENS, all, s.cols);
-        multiply(&l, dy, s.rows, TOKENS, 1, parts, s.cols);
+        multiply(&l, dy, s.rows, TOKENS, TOKENS, BACKWARD_COLS, all, s.cols);
+        multiply(&l, dy, s.rows, TOKENS, 1, LINEAR_ROWS, parts, s.cols);
         assert_memory_equal(all, parts, (size_t)(TOKENS * s.cols) * sizeof *all);
         for (int t = 0; t < TOKENS; t++) {
-            multiply(&l, dy + t * s.rows, s.rows, 1, 1, one, s.cols);
+            multiply(&l, dy + t * s.rows, s.rows, 1, 1, LINEAR_ROWS, one, s.cols);
             assert_memory_equal(one, all + t * s.cols, (size_t)s.cols * sizeof *one);
         }
         release(dy, (size_t)(TOKENS * s.rows));
