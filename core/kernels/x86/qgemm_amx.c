@@ -29,6 +29,7 @@ enum {
 struct stretch {
     int8_t weights[PANELS][STRETCH_K * R16_ROWS];
     float scale[PANELS][GROUPS][R16_ROWS];
+    float x_scale[GROUPS][TOKENS];   /* of the tokens in hand */
     int32_t integers[BUFFERS][TILE]; /* of the groups in hand */
 } __attribute__((aligned(64)));
 
@@ -94,9 +95,8 @@ struct job {
     const int8_t *q;       /* of the first token, at the stretch's first k */
     const int8_t *weights; /* of the panel */
     const float *scale;    /* of the panel */
-    const float *x_scale;  /* of the first token, at the stretch's first k */
     const int8_t *ahead;   /* of some later tokens, which are asked for now */
-    size_t cols, x_groups;
+    size_t cols;
     float *y;
     size_t stride;
 };
@@ -151,13 +151,12 @@ static inline __attribute__((always_inline)) void add_group(const enum qgemm_bit
                                                             __m512 total[TOKENS])
 {
     const int32_t *integers = s->integers[g % BUFFERS];
-    const float *x = j->x_scale + (bits == R16_INT8 ? g : g / 2);
+    const float *x = s->x_scale[bits == R16_INT8 ? g : g / 2];
     __m512 scale = _mm512_loadu_ps(j->scale + g * R16_ROWS);
 #pragma GCC unroll 16
     for (int t = 0; t < TOKENS; t++)
-        total[t] =
-            _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(integers + t * R16_ROWS)),
-                            _mm512_mul_ps(scale, _mm512_set1_ps(x[(size_t)t * j->x_groups])), total[t]);
+        total[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(integers + t * R16_ROWS)),
+                                   _mm512_mul_ps(scale, _mm512_set1_ps(x[t])), total[t]);
 }
 
 /* A group is multiplied, stored, and added one step later each. */
@@ -198,6 +197,14 @@ static inline __attribute__((always_inline)) void multiply_tile(const enum qgemm
         _mm512_storeu_ps(j->y + (size_t)t * j->stride, total[t]);
 }
 
+/* Scales of 16 tokens, where one group's stand side by side. */
+static inline void take_scales(struct stretch *s, const float *scale, size_t stride, int groups)
+{
+    for (int t = 0; t < TOKENS; t++)
+        for (int g = 0; g < groups; g++)
+            s->x_scale[g][t] = scale[(size_t)t * stride + (size_t)g];
+}
+
 /* All tokens, whole tiles of them, by the groups [first, first + count) of some panels. */
 static inline __attribute__((always_inline)) void pass_by(const enum qgemm_bits bits, struct stretch *s,
                                                           int panels, int first, int count,
@@ -208,16 +215,16 @@ static inline __attribute__((always_inline)) void pass_by(const enum qgemm_bits 
     const int8_t *q = x->q + first * r16_group(bits);
     int share = ahead->count * TOKENS / (tokens * panels) + 1;
     AMX_STORED();
-    for (int t = 0; t < tokens; t += TOKENS)
+    for (int t = 0; t < tokens; t += TOKENS) {
+        take_scales(s, x->scale + (size_t)t * x_groups + first * r16_group(bits) / R16_K, x_groups,
+                    (count * r16_group(bits) + R16_K - 1) / R16_K);
         for (int i = 0; i < panels; i++) {
             int next = t + TOKENS < tokens ? t + TOKENS : 0;
             struct job j = {.q = q + (size_t)t * cols,
                             .ahead = q + (size_t)(next + i * ROWS_AHEAD) * cols,
                             .weights = s->weights[i],
                             .scale = s->scale[i][0],
-                            .x_scale = x->scale + (size_t)t * x_groups + first * r16_group(bits) / R16_K,
                             .cols = cols,
-                            .x_groups = x_groups,
                             .y = y + (size_t)t * (size_t)stride + i * R16_ROWS,
                             .stride = (size_t)stride};
             if (first > 0)
@@ -226,6 +233,7 @@ static inline __attribute__((always_inline)) void pass_by(const enum qgemm_bits 
                 multiply_tile(bits, &j, s, count, false);
             ask_for_weights(ahead, share);
         }
+    }
 }
 
 static inline __attribute__((always_inline)) void multiply_tiles(const enum qgemm_bits bits,
