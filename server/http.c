@@ -338,8 +338,11 @@ static enum MHD_Result access_handler(void *arg, struct MHD_Connection *connecti
         r->connection = connection;
         return begin(r, method, version);
     }
-    if (*length == 0)
-        return advance(r);
+    if (*length == 0) {
+        enum MHD_Result result = advance(r);
+        memory_wipe_stack();
+        return result;
+    }
     /* libmicrohttpd goes on to the next chunk that it has although the connection was suspended; while
      * another thread has the body, nothing is taken of it and it comes again. */
     if (is_pending(r))

@@ -56,6 +56,12 @@ void memory_free_wiped(void *p)
     free(p);
 }
 
+void __attribute__((noinline)) memory_wipe_stack(void)
+{
+    char room[MEMORY_STACK_BYTES];
+    explicit_bzero(room, sizeof room);
+}
+
 void memory_give_back(size_t text_bytes)
 {
     if (text_bytes >= MEMORY_GIVE_BACK_BYTES)

@@ -11,6 +11,7 @@
 #include "core/base/sha256.h"
 #include "server/accounting/turns.h"
 #include "server/base/fields.h"
+#include "server/base/memory.h"
 #include "server/wire/connections.h"
 
 /* "http://host/path" names the same thing as "/path", and "http://host" as "/". */
@@ -188,6 +189,7 @@ static void run_deferred(void *arg)
     free(arg);
     act_for(d.r);
     d.work(d.r);
+    memory_wipe_stack();
     audit_act_as(NULL);
     request_unref(d.r);
 }
