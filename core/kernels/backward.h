@@ -17,7 +17,6 @@ void backward_prepare(const struct backward_input *in, bool packed, int begin, i
  * multiple of LINEAR_ROWS; BACKWARD_COLS columns at most. `packed` NULL or of bits 0: `w` as stored. The
  * stretch's weights are widened once into scratch, aligned to 64, and used for all tokens: the more columns,
  * the less often tokens are read. */
-int backward_stretches(int rows);
 size_t backward_scratch(void); /* floats that backward_stretch needs */
 void backward_stretch(const struct matrix *w, const struct packed *packed, int begin, int end, int stretch,
                       const struct backward_input *in, float *dx, int dx_stride, float *scratch);

@@ -146,6 +146,12 @@ enum {
     BACKWARD_ROWS = 512              /* of W, in a stretch at most */
 };
 
+/* How many stretches `rows` of W are. */
+static inline int backward_stretches(int rows)
+{
+    return (rows + BACKWARD_ROWS - 1) / BACKWARD_ROWS;
+}
+
 /* Packed weights and gradients in bf16, with f32 sums in an order of their own: as backward_prepare and
  * backward_stretch. `prepared` is of tiles of 16 tokens by 32 rows, [tokens / 16, rows / 32, 16, 32]; tokens
  * and rows are padded with zeros to whole 32. */

@@ -8,8 +8,8 @@
 uint64_t memory_available(void);
 /* free, for what held texts of tenants: overwritten before. */
 void memory_free_wiped(void *p);
-/* What functions that have returned left on this thread's stack, texts of tenants in messages among it: so much
- * below the caller is overwritten. */
+/* What functions that have returned left on this thread's stack, texts of tenants in messages among it: so
+ * much below the caller is overwritten. */
 enum { MEMORY_STACK_BYTES = 16 << 10 };
 void memory_wipe_stack(void);
 /* Text of so many bytes was taken apart, and all of it was freed: where that was much, what the allocator

@@ -24,11 +24,6 @@ void backward_prepare(const struct backward_input *in, bool packed, int begin, i
         cpu_kernels()->backward_half->prepare(in, begin, end);
 }
 
-int backward_stretches(int rows)
-{
-    return (rows + BACKWARD_ROWS - 1) / BACKWARD_ROWS;
-}
-
 size_t backward_scratch(void)
 {
     return (size_t)BACKWARD_ROWS * BACKWARD_COLS;

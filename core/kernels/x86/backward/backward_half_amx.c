@@ -5,7 +5,6 @@
  * sums go on from stretch to stretch. Two by two tiles of sums stand in registers, so that each tile that is
  * loaded is used twice. A tile instruction treats each row and column by itself: a token's bits do not depend
  * on its neighbours. */
-#include "core/kernels/backward.h"
 #include "core/kernels/x86/amx.h"
 #include "core/kernels/x86/backward/backward_half.h"
 #include "core/kernels/x86/x86.h"
