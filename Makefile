@@ -233,7 +233,12 @@ drains: all
 schemas: all
 	@ADAPTERD_SCHEMAS=$(or $(N),1000) ADAPTERD_SCHEMAS_SEED=$(or $(SEED),1) ADAPTERD_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 \
 		$(PYTHON) -m pytest -q -s --color=no tests/e2e/inference/test_schemas.py -k random
-.PHONY: crowds fairness disconnects drains schemas
+# What jobs made, loaded by PEFT and compared; PEFT_PYTHON has torch, transformers and peft. JOBS: a directory of other jobs.
+PEFT_PYTHON ?= python3
+peft: all
+	@ADAPTERD_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 TRANSFORMERS_VERBOSITY=error HF_HUB_DISABLE_PROGRESS_BARS=1 \
+		$(PEFT_PYTHON) -W ignore tests/peft/loads.py $(JOBS)
+.PHONY: crowds fairness disconnects drains schemas peft
 
 # Every target for FUZZ_SECONDS under AddressSanitizer and UndefinedBehaviorSanitizer, or only FUZZ_TARGETS; what is found
 # on the way is kept in build-fuzz/fuzz/found and begun with the next time.

@@ -103,8 +103,9 @@ static int set_targets(json_t *config, const struct model *m, struct err *e)
 
 static int set_kind(json_t *config, const struct model *m, struct err *e)
 {
-    bool numeric = model_info(m)->numeric;
+    bool numeric = model_info(m)->numeric, transposed = model_family(m)->transposed;
     if (set_default(config, "peft_type", json_string("LORA"), e) != 0 ||
+        set_default(config, "fan_in_fan_out", json_boolean(transposed), e) != 0 ||
         set(config, "task_type", numeric ? json_null() : json_string("CAUSAL_LM"), e) != 0)
         return -1;
     return set(config, "inference_mode", json_true(), e);
@@ -115,7 +116,6 @@ static int set_rest(json_t *config, struct err *e)
 {
     if (set_default(config, "base_model_name_or_path", json_null(), e) != 0 ||
         set_default(config, "bias", json_string("none"), e) != 0 ||
-        set_default(config, "fan_in_fan_out", json_false(), e) != 0 ||
         set_default(config, "init_lora_weights", json_true(), e) != 0 ||
         set_default(config, "lora_dropout", json_real(0), e) != 0 ||
         set_default(config, "modules_to_save", json_null(), e) != 0 ||

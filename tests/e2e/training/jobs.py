@@ -9,8 +9,8 @@ from daemon import FIXTURES
 OVER = ("succeeded", "failed", "cancelled")
 
 
-def fixture(name, file):
-    return os.path.join(FIXTURES, "training", name, file)
+def fixture(name, file, root=os.path.join(FIXTURES, "training")):
+    return os.path.join(root, name, file)
 
 
 def file_of(client, content, filename="train.jsonl"):
@@ -89,11 +89,12 @@ def wait_for_step(client, job, step, seconds=60):
         time.sleep(0.02)
 
 
-def fixture_job(client, name, suffix="made"):
+def fixture_job(client, name, suffix="made", **root):
     """A job whose every step is known, from its first adapter on."""
-    job = json.loads(read(fixture(name, "job.json")))
-    up = client.upload(os.path.dirname(fixture(name, "init/adapter_config.json")), name=f"{suffix}-init")
+    at = {file: fixture(name, file, **root) for file in ("job.json", "init/adapter_config.json", "train.jsonl", "valid.jsonl")}
+    job = json.loads(read(at["job.json"]))
+    up = client.upload(os.path.dirname(at["init/adapter_config.json"]), name=f"{suffix}-init", allow_no_effect="true")
     assert up.status in (200, 201), up
-    more = {"validation_file": file_of(client, read(fixture(name, "valid.jsonl")))} if os.path.exists(fixture(name, "valid.jsonl")) else {}
-    return start_job(client, file_of(client, read(fixture(name, "train.jsonl"))), f"{suffix}-init", suffix=suffix,
+    more = {"validation_file": file_of(client, read(at["valid.jsonl"]))} if os.path.exists(at["valid.jsonl"]) else {}
+    return start_job(client, file_of(client, read(at["train.jsonl"])), f"{suffix}-init", suffix=suffix,
                      training={**job["training"], "eval_on_start": bool(more)}, **more)
