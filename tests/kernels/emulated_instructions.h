@@ -133,6 +133,17 @@ static inline struct floats loadu_ps(const float *p)
     return r;
 }
 
+static inline struct floats i32gather_ps(struct words index, const void *base, int scale)
+{
+    int32_t at[16];
+    struct floats r;
+    memcpy(at, &index, sizeof at);
+    for (int i = 0; i < 16; i++)
+        memcpy((char *)&r + (size_t)i * sizeof(float), (const char *)base + (ptrdiff_t)at[i] * scale,
+               sizeof(float));
+    return r;
+}
+
 /* What is no part of the test, and might not run here. */
 #define qgemm_quantize_avx512 qgemm_quantize_avx2
 #define __m512i struct words
@@ -154,3 +165,4 @@ static inline struct floats loadu_ps(const float *p)
 #define _mm512_sub_epi8 sub_epi8
 #define _mm512_store_si512 store_si512
 #define _mm512_loadu_ps loadu_ps
+#define _mm512_i32gather_ps i32gather_ps

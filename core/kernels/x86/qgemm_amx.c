@@ -17,6 +17,8 @@ enum {
     TOKENS_LEAST = 32, /* fewer do not pay for the signs */
     PANELS = 4,
     STRETCH_K = 512,
+    STRETCH_K_FEW = 256, /* for few tokens: they are through before much is made ready */
+    TOKENS_FEW = 128,
     GROUPS = STRETCH_K / R16_INT4_GROUP, /* of a stretch, at most */
     TILE = TOKENS * R16_ROWS,
     BUFFERS = 4,
@@ -200,9 +202,12 @@ static inline __attribute__((always_inline)) void multiply_tile(const enum qgemm
 /* Scales of 16 tokens, where one group's stand side by side. */
 static inline void take_scales(struct stretch *s, const float *scale, size_t stride, int groups)
 {
+    int32_t token[TOKENS] __attribute__((aligned(64)));
     for (int t = 0; t < TOKENS; t++)
-        for (int g = 0; g < groups; g++)
-            s->x_scale[g][t] = scale[(size_t)t * stride + (size_t)g];
+        token[t] = t * (int32_t)stride;
+    for (int g = 0; g < groups; g++)
+        _mm512_storeu_ps(s->x_scale[g],
+                         _mm512_i32gather_ps(_mm512_load_si512(token), scale + g, sizeof *scale));
 }
 
 /* All tokens, whole tiles of them, by the groups [first, first + count) of some panels. */
@@ -244,7 +249,8 @@ static inline __attribute__((always_inline)) void multiply_tiles(const enum qgem
     struct stretch s __attribute__((uninitialized));
     /* Stretches of about the same length; each begins where a scale of the tokens begins. */
     const int unit = R16_K / r16_group(bits), units = w->cols_padded / R16_K;
-    const int stretches = (w->cols_padded + STRETCH_K - 1) / STRETCH_K;
+    const int stretch_k = tokens <= TOKENS_FEW ? STRETCH_K_FEW : STRETCH_K;
+    const int stretches = (w->cols_padded + stretch_k - 1) / stretch_k;
     amx_configure();
     for (int panel = begin; panel < end; panel += PANELS) {
         int panels = end - panel < PANELS ? end - panel : PANELS, after = w->panels - panel - panels;
