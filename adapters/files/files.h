@@ -29,6 +29,7 @@ struct files_new {
     const char *name; /* UTF-8, cut at FILE_NAME_BYTES; without directories */
     const char *purpose;
     int64_t expires_ms; /* 0: never */
+    bool replaces;      /* those of the tenant that have its purpose and name go, in the same step */
 };
 /* Its bytes go to disk as they come. `examples`: each line is checked as one, and what is none ends it. */
 MUST_USE int files_upload_new(struct files_upload **out, struct registry *r, bool examples, struct err *e);

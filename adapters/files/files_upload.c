@@ -91,16 +91,18 @@ static struct file_row make_row(const struct files_upload *u, const struct files
     return row;
 }
 
-static int insert(struct registry *r, const struct tenant *t, struct file_row *row, struct err *e)
+static int insert(struct registry *r, const struct tenant *t, bool replaces, struct file_row *row,
+                  struct err *e)
 {
     if (store_begin(r->store, e) != 0)
         return -1;
-    bool done = store_file_insert(r->store, row, e) == 0 &&
+    bool done = (!replaces || store_file_delete_named(r->store, row, e) == 0) &&
+                store_file_insert(r->store, row, e) == 0 &&
                 audit_add(r->store, "file.upload", t->id, row->id, row->name, e) == 0;
     return store_end(r->store, done, e);
 }
 
-static int accept_locked(struct files_upload *u, struct file_row *row, struct err *e)
+static int accept_locked(struct files_upload *u, bool replaces, struct file_row *row, struct err *e)
 {
     struct registry *r = u->registry;
     bool failed = false;
@@ -109,8 +111,11 @@ static int accept_locked(struct files_upload *u, struct file_row *row, struct er
         return find_tenant_gone(e);
     if (files_check_room(r, t, row->bytes, e) != 0)
         return -1;
-    if (incoming_put(&u->blob, &failed, e) == 0 && insert(r, t, row, e) == 0)
+    if (incoming_put(&u->blob, &failed, e) == 0 && insert(r, t, replaces, row, e) == 0) {
+        if (replaces)
+            gc_collect_files(r);
         return 0;
+    }
     if (failed)
         atomic_store(&r->failed, true);
     else
@@ -139,7 +144,7 @@ int files_upload_accept(struct files_upload *u, const struct files_new *n, struc
         result = writer_begin(u->registry, e);
     if (result == 0) {
         struct file_row row = make_row(u, n, &summary);
-        result = accept_locked(u, &row, e);
+        result = accept_locked(u, n->replaces, &row, e);
         writer_end(u->registry);
         if (result == 0)
             *out = row;

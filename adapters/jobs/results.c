@@ -91,7 +91,8 @@ int results_write(struct registry *r, const struct job_row *j, char id[FILE_ID_B
     struct table t = {.step = -1};
     struct file_row row;
     snprintf(name, sizeof name, "%s.csv", j->id);
-    const struct files_new new = {.tenant = j->tenant, .name = name, .purpose = FILE_PURPOSE_RESULTS};
+    const struct files_new new = {
+        .tenant = j->tenant, .name = name, .purpose = FILE_PURPOSE_RESULTS, .replaces = true};
     if (files_upload_new(&t.out, r, false, e) != 0)
         return -1;
     if (write_all(r, j, &t, e) != 0) {

@@ -12,6 +12,7 @@ static const char INSERT[] =
     " expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number";
 static const char FIND[] = "SELECT " COLUMNS " FROM files WHERE id = ? AND tenant = ? AND" THERE;
 static const char DELETE[] = "DELETE FROM files WHERE number = ?";
+static const char DELETE_NAMED[] = "DELETE FROM files WHERE tenant = ? AND purpose = ? AND name = ?";
 static const char DELETE_ENDED[] = "DELETE FROM files WHERE expires_ms <= ?";
 static const char LIST_OLDEST[] =
     "SELECT " COLUMNS " FROM files WHERE tenant = ?1 AND (expires_ms IS NULL OR expires_ms > ?2)"
@@ -83,6 +84,15 @@ int store_file_delete(struct store *s, int64_t number, struct err *e)
     struct query q = query_start(s->database, DELETE);
     query_bind_integer(&q, number);
     return query_run(&q, "delete a file", e);
+}
+
+int store_file_delete_named(struct store *s, const struct file_row *like, struct err *e)
+{
+    struct query q = query_start(s->database, DELETE_NAMED);
+    query_bind_integer(&q, like->tenant);
+    query_bind_text(&q, like->purpose);
+    query_bind_text(&q, like->name);
+    return query_run(&q, "delete the files of a name", e);
 }
 
 int store_file_delete_ended(struct store *s, int64_t now_ms, struct err *e)

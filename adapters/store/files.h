@@ -9,6 +9,8 @@ MUST_USE int store_file_insert(struct store *s, struct file_row *row, struct err
 MUST_USE int store_file_find(struct store *s, uint32_t tenant, const char *id, int64_t now_ms,
                              struct file_row *out, struct err *e);
 MUST_USE int store_file_delete(struct store *s, int64_t number, struct err *e);
+/* All of the tenant's that have this one's purpose and name; none is no error. */
+MUST_USE int store_file_delete_named(struct store *s, const struct file_row *like, struct err *e);
 /* Those that have ended. How many they were is not told: none is no error. */
 MUST_USE int store_file_delete_ended(struct store *s, int64_t now_ms, struct err *e);
 MUST_USE int store_file_list(struct store *s, const struct file_query *query, struct file_row *out,

@@ -1,4 +1,6 @@
-"""One digest: the same job twice, on one thread and two, beside requests, beside other jobs, paused, and killed at any moment."""
+"""One digest: the same job twice, on one thread and two, beside requests, beside other jobs, paused, and killed at any moment.
+
+ADAPTERD_JOB_KILLS sets how often (20), ADAPTERD_KILL_SEED (1) at which moments; `make torture` is for large numbers."""
 import os
 import random
 import threading
@@ -9,7 +11,8 @@ import pytest
 from client import SCALE
 from jobs import file_of, lines, show, start_job, steps, succeeded, wait_for, wait_for_step
 
-KILLS = int(os.environ.get("ADAPTERD_JOB_KILLS", "6"))
+KILLS = int(os.environ.get("ADAPTERD_JOB_KILLS", "20"))
+SEED = os.environ.get("ADAPTERD_KILL_SEED", "1")
 JOB = {"lora": {"r": 4, "lora_dropout": 0.1}, "training": {"batch_size": 4, "n_epochs": 12, "learning_rate": 2e-3, "checkpoint_steps": 5}}
 
 
@@ -107,24 +110,72 @@ def test_a_paused_job_stays_paused(start):
     wait_for_step(acme, job, step + 1)
 
 
+KINDS = {
+    "low": JOB,
+    "dora": {"lora": {"r": 3, "use_dora": True, "target_modules": ["q_proj", "down_proj"], "modules_to_save": ["norm"]},
+             "training": {"batch_size": 5, "n_epochs": 9, "learning_rate": 2e-3}},
+}
+
+
+class Work:
+    """One kind of job after the other, of a tenant of its own, watched over restarts: what was told stays told."""
+
+    def __init__(self, d, kind, expected):
+        self.kind, self.expected, self.key = kind, expected, d.tenant(kind).key
+        self.begun, self.done, self.told = 0, 0, 0
+        acme = d.client(self.key)
+        self.train, self.valid = file_of(acme, lines(30)), file_of(acme, lines(4, start=2))
+        self.begin(acme)
+
+    def begin(self, acme):
+        self.begun, self.told = self.begun + 1, 0
+        self.job = start_job(acme, self.train, "llama", validation_file=self.valid, suffix=f"{self.kind}-{self.begun}", **KINDS[self.kind])["id"]
+
+    def look(self, d):
+        acme = d.client(self.key)
+        found = show(acme, self.job)
+        assert found["status"] not in ("failed", "cancelled", "paused") and found["step"] >= self.told, (found, self.told)
+        self.told = found["step"]
+        if found["status"] == "succeeded":
+            self.check(acme, found)
+            self.begin(acme)
+
+    def check(self, acme, found):
+        """The same bits, each step told once."""
+        self.done += 1
+        said = steps(acme, self.job)
+        assert [s["step"] for s in said] == list(range(1, found["steps"] + 1))
+        assert self.expected.setdefault(self.kind, found["version"]) == found["version"]
+        assert self.expected.setdefault(self.kind + " losses", [s["train_loss"] for s in said]) == [s["train_loss"] for s in said]
+
+    def finish(self, d):
+        """Each job has one table, and each token was charged once."""
+        acme = d.client(self.key)
+        succeeded(acme, self.job, 120)
+        self.check(acme, show(acme, self.job))
+        jobs = acme.get("/v1/fine_tuning/jobs", limit=100).json["data"]
+        assert {j["id"] for j in jobs if j["status"] == "succeeded"} == {j["id"] for j in jobs} and len(jobs) == self.done
+        tables = acme.get("/v1/files", purpose="fine-tune-results", limit=1000).json["data"]
+        assert sorted(t["id"] for t in tables) == sorted(file for j in jobs for file in j["result_files"])
+        assert sum(row["trained_tokens"] for row in acme.get("/usage").json["data"]) == sum(j["trained_tokens"] for j in jobs)
+
+
 def test_killed_at_any_moment(start, alone):
-    """kill -9 again and again until it is done: one digest, each step told once, each token charged once."""
-    pick = random.Random(1)
+    """kill -9 again and again, in the middle of two jobs at once: of each kind one digest, whatever was lost on the way."""
+    pick = random.Random(SEED)
+    expected = {"low": alone[0], "low losses": alone[1]}
     d = start("llama", None, "--threads", "1")
-    acme, job = train(d)
-    key = acme.key
+    work = [Work(d, kind, expected) for kind in KINDS]
     for _ in range(KILLS):
-        time.sleep(pick.uniform(0, 0.4) * SCALE)
+        time.sleep(pick.uniform(0, 0.7) * SCALE)
         d.kill()
         d = start("llama", d.data, "--threads", "1")
-        acme = d.client(key)
-        if show(acme, job)["status"] == "succeeded":
-            break
-    assert result(acme, job) == alone
-    said = [s["step"] for s in steps(acme, job)]
-    assert said == sorted(set(said)) and said[-1] == show(acme, job)["steps"]
-    trained = sum(row["trained_tokens"] for row in acme.get("/usage").json["data"])
-    assert trained == show(acme, job)["trained_tokens"] == 12 * sum(len(x["tokens"]) for x in lines(30))
+        for w in work:
+            w.look(d)
+    for w in work:
+        w.finish(d)
+    assert d.client().request("POST", "/fsck").json["ok"]
+    print(f"{KILLS} kills in the middle of jobs, {sum(w.done for w in work)} jobs ended, 1 digest of each kind")
 
 
 def test_a_damaged_checkpoint_begins_again(start, alone):

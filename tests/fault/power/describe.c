@@ -5,6 +5,7 @@
 #include "adapters/types/usage.h"
 #include "core/system/file.h"
 #include "tests/fault/power/history.h"
+#include "tests/fault/power/life.h"
 
 enum { ROWS_MAX = 512 };
 
@@ -63,7 +64,7 @@ static int describe_keys(struct registry *r, const char *tenant, struct buf *out
     return 0;
 }
 
-static int describe_tenants(struct registry *r, struct buf *out, struct err *e)
+static int describe_tenants(struct registry *r, const char *directory, struct buf *out, struct err *e)
 {
     static struct tenant_row rows[ROWS_MAX];
     bool more;
@@ -74,7 +75,8 @@ static int describe_tenants(struct registry *r, struct buf *out, struct err *e)
         buf_printf(out, "tenant %u %s %lld %d %llu %s %s\n", rows[i].number, rows[i].id,
                    (long long)rows[i].created_ms, rows[i].adapters, (unsigned long long)rows[i].adapter_bytes,
                    rows[i].default_adapter, quota);
-        if (describe_keys(r, rows[i].id, out, e) != 0 || describe_adapters(r, rows[i].number, out, e) != 0)
+        if (describe_keys(r, rows[i].id, out, e) != 0 || describe_adapters(r, rows[i].number, out, e) != 0 ||
+            training_describe(r, directory, rows[i].number, out, e) != 0)
             return -1;
     }
     return 0;
@@ -142,7 +144,8 @@ static int describe_admin(const char *directory, struct buf *out, struct err *e)
 int history_describe(const struct history *h, struct registry *r, const char *directory, struct buf *out,
                      struct err *e)
 {
-    if (describe_tenants(r, out, e) != 0 || describe_audit(r, out, e) != 0 || describe_usage(r, out, e) != 0)
+    if (describe_tenants(r, directory, out, e) != 0 || describe_audit(r, out, e) != 0 ||
+        describe_usage(r, out, e) != 0)
         return -1;
     describe_access(h, r, out);
     return describe_admin(directory, out, e);

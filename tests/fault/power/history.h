@@ -39,6 +39,10 @@ void history_of_killed_uploads(struct history *h);
 void history_of_killed_deletes(struct history *h);
 void history_of_killed_activations(struct history *h);
 void history_of_killed_starts(struct history *h);
+/* Files, and jobs with their checkpoints and results (training.c). */
+void history_of_training(struct history *h);
+void history_of_killed_files(struct history *h);
+void history_of_killed_checkpoints(struct history *h);
 
 /* All that a registry tells, as text; and the bytes of the admin key. `directory`: in the place of the
  * root. */

@@ -11,3 +11,6 @@ void life_change(struct history *h, int (*change)(struct history *h, struct err 
 /* The same, but the process dies at its operation number `after`, and is started again. Afterwards the change
  * happened or not. False: it was over before. */
 bool life_kill(struct history *h, int (*change)(struct history *h, struct err *e), int after);
+/* A tenant's files and jobs, appended to what is told of it. */
+int training_describe(struct registry *r, const char *directory, uint32_t tenant, struct buf *out,
+                      struct err *e);

@@ -37,6 +37,9 @@ static const struct {
     {"killed deletes", history_of_killed_deletes},
     {"killed activations", history_of_killed_activations},
     {"killed starts", history_of_killed_starts},
+    {"training", history_of_training},
+    {"killed files", history_of_killed_files},
+    {"killed checkpoints", history_of_killed_checkpoints},
 };
 enum { LIVES = sizeof lives / sizeof *lives };
 
@@ -259,7 +262,7 @@ static bool noticed(int site, const struct search *s)
     return false;
 }
 
-static void print_site(const struct site *s)
+static void print_site(const struct sync_site *s)
 {
     char **names = backtrace_symbols(s->frames, 3);
     print_message("%s syncs %s%s%s%s%s\n", s->by_sqlite ? "SQLite" : "adapterd", *s->what ? s->what : ".",
@@ -279,7 +282,7 @@ static void every_sync_is_needed(void **state)
 {
     (void)state;
     static const struct search shortly = {16, 16, 1}, fully = {4, 1024, POLICIES + 1};
-    const struct site *sites;
+    const struct sync_site *sites;
     size_t count = recorder_sites(&sites), needed = 0, missed = 0, missed_in_sqlite = 0;
     for (size_t i = 0; i < count; i++) {
         print_site(&sites[i]);

@@ -30,7 +30,7 @@ static struct {
     struct object objects[OBJECTS_MAX];
     int countdown; /* operations until the process is dead; -1: it lives on */
     bool dead;
-    struct site sites[SITES_MAX];
+    struct sync_site sites[SITES_MAX];
     size_t site_count;
 } rec = {.lock = PTHREAD_MUTEX_INITIALIZER, .countdown = -1};
 
@@ -212,7 +212,7 @@ static bool is_sqlite(const void *address)
 static int find_site(int object, void *caller)
 {
     void *stack[STACK + 2] = {NULL};
-    struct site s = {.frames = {NULL}};
+    struct sync_site s = {.frames = {NULL}};
     int depth = backtrace(stack, STACK), i = 0;
     while (i < depth && stack[i] != caller)
         i++;
@@ -238,7 +238,7 @@ static void record_sync(int object, void *caller)
     rec.objects[object].pending = 0;
 }
 
-size_t recorder_sites(const struct site **out)
+size_t recorder_sites(const struct sync_site **out)
 {
     *out = rec.sites;
     return rec.site_count;

@@ -40,7 +40,7 @@ struct oplog {
 };
 
 /* A place in the code that syncs something: the functions on the stack. */
-struct site {
+struct sync_site {
     void *frames[3];
     char what[OP_NAME_BYTES]; /* it synced first: "data/blobs/sha256/SHELF" */
     bool by_sqlite;
@@ -53,7 +53,7 @@ struct oplog *recorder_end(void);                  /* the caller's: oplog_free *
 void oplog_free(struct oplog *log);
 
 /* Sites have numbers over all logs. */
-size_t recorder_sites(const struct site **out);
+size_t recorder_sites(const struct sync_site **out);
 
 /* From the n-th operation from now on, all fail and do nothing: as if the process had died there, though it
  * still runs. Its files stay as the kernel has them; no power was lost. */

@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
+#include "adapters/files/files.h"
 #include "adapters/jobs/job_rows.h"
+#include "adapters/jobs/results.h"
 #include "core/system/clock.h"
 #include "tests/unit/support/place.h"
 #include "tests/unit/support/scratch.h"
@@ -326,6 +328,33 @@ static void checkpoints_are_kept(void **state)
     free(directory);
 }
 
+/* The process may die between the table and the job's end, which then comes again. */
+static void a_job_has_one_table(void **state)
+{
+    (void)state;
+    char *directory = scratch_new(), first[FILE_ID_BYTES], second[FILE_ID_BYTES];
+    struct registry *r = place_open(directory);
+    uint32_t acme = place_tenant(r, "acme");
+    struct job_row a = make(r, acme), b = make(r, acme);
+    struct file_row rows[4];
+    struct err e;
+    size_t count;
+    bool more;
+    assert_int_equal(results_write(r, &b, first, &e), 0); /* another's stays */
+    assert_int_equal(results_write(r, &a, first, &e), 0);
+    assert_int_equal(results_write(r, &a, second, &e), 0);
+    assert_string_not_equal(first, second);
+    const struct file_query q = {.tenant = acme, .now_ms = clock_unix_ms(), .limit = 4};
+    assert_int_equal(files_list(r, &q, rows, &count, &more, &e), 0);
+    assert_int_equal(count, 2);
+    assert_string_equal(rows[1].id, second);
+    assert_int_equal(scratch_count(directory, "blobs"), 1); /* both say the same */
+    job_row_fini(&a);
+    job_row_fini(&b);
+    registry_close(r);
+    free(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +366,7 @@ int main(void)
         cmocka_unit_test(events_have_places),
         cmocka_unit_test(quotas_hold),
         cmocka_unit_test(checkpoints_are_kept),
+        cmocka_unit_test(a_job_has_one_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
