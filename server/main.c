@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "adapters/files/files.h"
+#include "adapters/jobs/running/runner.h"
 #include "core/system/clock.h"
 #include "core/system/file.h"
 #include "server/http.h"
@@ -173,6 +174,7 @@ static void drain(struct server *s, struct http *http, const sigset_t *signals)
     double began = clock_ms();
     atomic_store(&s->draining, true);
     job_streams_stop(s->job_streams);
+    runner_quiesce(s->runner);
     http_quiesce(http);
     log_message("info", "stopping: %d requests are running; another signal ends them at once",
                 atomic_load(&s->active));

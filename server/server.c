@@ -22,7 +22,7 @@
 #include "server/other_base.h"
 #include "server/training/job_stream.h"
 
-enum { TEXT_THREADS = 3, DISK_THREADS = UPLOADS_MAX + 2, JOBS_WAITING_MAX = 256 };
+enum { TEXT_THREADS = 3, DISK_THREADS = UPLOADS_MAX + RUNNER_READING_MAX + 2, JOBS_WAITING_MAX = 256 };
 /* Descriptors for files, blobs, lingering connections. */
 enum { DESCRIPTORS_RESERVED = 256 + CONNECTIONS_SPARE, CONNECTIONS_FEW = 1024 };
 enum { QUEUE_MAX = 1024, QUEUE_TENANT_MAX = 256, BROKEN_LOGGED_MAX = 100 };

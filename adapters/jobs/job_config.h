@@ -15,6 +15,7 @@
 
 enum {
     JOB_SUFFIX_BYTES_MAX = 64,
+    JOB_CONFIG_BYTES_MAX = 64 << 10, /* all of it, as JSON */
     JOB_METADATA_MAX = 16,
     JOB_METADATA_KEY_MAX = 64,
     JOB_METADATA_VALUE_MAX = 512

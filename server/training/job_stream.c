@@ -11,7 +11,7 @@
 #include "server/training/job_json.h"
 #include "server/wire/connections.h"
 
-enum { EVENTS_AT_ONCE = 64 };
+enum { EVENTS_AT_ONCE = 64, STREAMS_TENANT_MAX = 32 };
 
 struct job_streams {
     pthread_mutex_t lock;
@@ -233,15 +233,30 @@ static ssize_t read_stream(struct request *r, char *out, size_t max)
     }
 }
 
-void job_stream_start(struct request *r, const struct job_row *j, int64_t place)
+/* A stream may last as long as a job, and a paused job for ever: no tenant has all connections. */
+static int add(struct job_streams *s, struct job_stream *f, struct err *e)
 {
-    struct err e;
+    const struct job_stream *other;
+    int own = 0;
+    pthread_mutex_lock(&s->lock);
+    LIST_FOREACH(other, &s->all, link)
+        own += other->tenant == f->tenant;
+    if (own < STREAMS_TENANT_MAX)
+        LIST_INSERT_HEAD(&s->all, f, link);
+    pthread_mutex_unlock(&s->lock);
+    return own < STREAMS_TENANT_MAX
+               ? 0
+               : err_set(e, "too_many_in_flight",
+                         "events are streamed on %d connections of this tenant already, the most at the same "
+                         "time",
+                         own);
+}
+
+int job_stream_start(struct request *r, const struct job_row *j, int64_t place, struct err *e)
+{
     struct job_stream *f = calloc(1, sizeof *f);
-    if (!f) {
-        err_memory(&e);
-        reply_error(r, &e);
-        return;
-    }
+    if (!f)
+        return err_memory(e);
     f->all = r->server->job_streams;
     f->request = r;
     f->job = j->number;
@@ -249,13 +264,15 @@ void job_stream_start(struct request *r, const struct job_row *j, int64_t place)
     f->place = place;
     f->changed = true;
     strcpy(f->id, j->id);
+    if (add(f->all, f, e) != 0) {
+        free(f);
+        return -1;
+    }
     r->task = f;
     r->task_free = stream_free;
     pthread_mutex_lock(&r->lock);
     r->on_cancel = client_left;
     pthread_mutex_unlock(&r->lock);
-    pthread_mutex_lock(&f->all->lock);
-    LIST_INSERT_HEAD(&f->all->all, f, link);
-    pthread_mutex_unlock(&f->all->lock);
     reply_stream(r, read_stream);
+    return 0;
 }

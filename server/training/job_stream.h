@@ -16,5 +16,6 @@ void job_streams_free(struct job_streams *s); /* no stream is left; NULL is fine
 void job_streams_notify(struct job_streams *s, int64_t job);
 /* The daemon stops: all streams end. */
 void job_streams_stop(struct job_streams *s);
-/* Answers with the events behind `place`, and with those to come until the job is over. */
-void job_stream_start(struct request *r, const struct job_row *j, int64_t place);
+/* Answers with the events behind `place`, and with those to come until the job is over.
+ * "too_many_in_flight" of the tenant's. */
+MUST_USE int job_stream_start(struct request *r, const struct job_row *j, int64_t place, struct err *e);

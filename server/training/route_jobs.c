@@ -11,7 +11,7 @@
 #include "server/training/job_stream.h"
 #include "server/training/jobs.h"
 
-enum { JOBS_PAGE = 20 };
+enum { JOBS_PAGE = 20, JOBS_PAGE_MAX = 100 };
 
 static int check_trains(const struct request *r, struct err *e)
 {
@@ -102,13 +102,19 @@ void route_jobs_estimate(struct request *r)
 
 /* ---- those that are there ---- */
 
+/* Each has all that was sent with it: a page has fewer, and says that there are more. */
+static size_t jobs_limit(const struct request *r)
+{
+    return page_limit(r) < JOBS_PAGE_MAX ? page_limit(r) : JOBS_PAGE_MAX;
+}
+
 static int list(struct request *r, struct job_row *rows, struct err *e)
 {
     size_t count = 0;
     bool more = false;
     if (request_tenant(r, NULL, e) != 0)
         return -1;
-    if (job_rows_list(r->server->registry, r->tenant.number, query_text(&r->query, "after"), page_limit(r),
+    if (job_rows_list(r->server->registry, r->tenant.number, query_text(&r->query, "after"), jobs_limit(r),
                       rows, &count, &more, e) != 0)
         return query_text(&r->query, "after") && strcmp(e->code, "job_not_found") == 0 ? err_param(e, "after")
                                                                                        : -1;
@@ -123,7 +129,7 @@ static int list(struct request *r, struct job_row *rows, struct err *e)
 void route_jobs_list(struct request *r)
 {
     struct err e;
-    struct job_row *rows = calloc(page_limit(r), sizeof *rows);
+    struct job_row *rows = calloc(jobs_limit(r), sizeof *rows);
     if (!rows)
         err_memory(&e);
     if (!rows || list(r, rows, &e) != 0)
@@ -247,8 +253,7 @@ static int show_events(struct request *r, struct job_row *j, struct err *e)
         return bad_cursor(e);
     if (!wants_stream(r))
         return list_events(r, j, place, e);
-    job_stream_start(r, j, place);
-    return 0;
+    return job_stream_start(r, j, place, e);
 }
 
 void route_jobs_events(struct request *r)

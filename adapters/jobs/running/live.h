@@ -59,7 +59,7 @@ struct live {
 TAILQ_HEAD(lives, live);
 
 enum { RUNNING_MAX = 16, REPORTS_MAX = 256, PASS_TOKENS = 2048, CHECKPOINTS_KEPT = 5, EVENTS_MAX = 5000 };
-enum { SAVE_INTERVAL_US = 110000000 };
+enum { SAVE_INTERVAL_US = 110000000, READING_TENANT_MAX = 2, READING_FREE_BYTES = 256 << 10 };
 
 /* An estimate that waits for a pass of its own. On the stack of who waits. */
 struct measure {
@@ -90,7 +90,10 @@ struct runner {
     pthread_cond_t written; /* reports were, or could not be: */
     bool write_failed;
     struct runner_stats stats;
-    struct measure *measures; /* estimates that wait for a pass of their own */
+    struct measure *measures;             /* estimates that wait for a pass of their own */
+    uint32_t reading[RUNNER_READING_MAX]; /* tenants whose files requests read; 0: a free place */
+
+    atomic_bool ending; /* no request reads on */
 
     /* the trainer's own */
     struct pool *pool;

@@ -27,6 +27,51 @@ static void poke(struct runner *r)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* ---- requests that read files ---- */
+
+static int take_reading_locked(struct runner *r, uint32_t tenant, int *place, struct err *e)
+{
+    int own = 0;
+    *place = -1;
+    for (int i = 0; i < RUNNER_READING_MAX; i++)
+        if (!r->reading[i])
+            *place = i;
+        else
+            own += r->reading[i] == tenant;
+    if (own >= READING_TENANT_MAX)
+        return err_set(e, "too_many_in_flight",
+                       "files are read for %d requests of this tenant already, the most at the same time",
+                       own);
+    if (*place < 0)
+        return err_set(e, "overloaded", "files are read for %d requests already", RUNNER_READING_MAX);
+    r->reading[*place] = tenant;
+    return 0;
+}
+
+/* No tenant may keep all threads busy with what takes long. */
+static int take_reading(struct runner *r, uint32_t tenant, int *place, struct err *e)
+{
+    pthread_mutex_lock(&r->lock);
+    int result = take_reading_locked(r, tenant, place, e);
+    pthread_mutex_unlock(&r->lock);
+    return result;
+}
+
+static void give_reading(struct runner *r, int place)
+{
+    pthread_mutex_lock(&r->lock);
+    r->reading[place] = 0;
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* Who was stopped by the daemon's end hears so. */
+static int end_of_reading(const struct runner *r, int result, struct err *e)
+{
+    if (result == 0 || !atomic_load(&r->ending) || strcmp(e->code, "cancelled") != 0)
+        return result;
+    return err_set(e, "shutting_down", "the daemon stops");
+}
+
 /* ---- a new job ---- */
 
 static int draw_seed(const struct job_config *c, uint64_t *out)
@@ -37,19 +82,31 @@ static int draw_seed(const struct job_config *c, uint64_t *out)
     return 0;
 }
 
+static int check_files(const struct runner *r, const struct work_source *s, struct work *w, struct err *e)
+{
+    if (work_read(w, s, e) != 0 || work_measure(w, s, e) != 0)
+        return -1;
+    return work_fits(w, r->info->numeric ? 0 : live_pass_bytes(r, live_pass_tokens(r, work_longest(w))),
+                     r->options.memory, e);
+}
+
 /* Everything that can be wrong with a job whose files are short; of long ones, what takes no time. */
 static int check(struct runner *r, const struct work_source *s, struct work *w, char digest[SHA256_HEX + 1],
                  struct err *e)
 {
     uint64_t bytes;
+    int place;
     if (work_look(s, &bytes, digest, e) != 0 || work_plan(w, s, e) != 0)
         return -1;
     if (bytes > AT_ONCE_BYTES_MAX)
         return 0;
-    if (work_read(w, s, e) != 0 || work_measure(w, s, e) != 0)
+    if (bytes <= READING_FREE_BYTES)
+        return end_of_reading(r, check_files(r, s, w, e), e);
+    if (take_reading(r, s->tenant, &place, e) != 0)
         return -1;
-    return work_fits(w, r->info->numeric ? 0 : live_pass_bytes(r, live_pass_tokens(r, work_longest(w))),
-                     r->options.memory, e);
+    int result = check_files(r, s, w, e);
+    give_reading(r, place);
+    return end_of_reading(r, result, e);
 }
 
 static int fill_row(const struct runner *r, const struct work_source *s, struct job_row *out, struct err *e)
@@ -64,6 +121,9 @@ static int fill_row(const struct runner *r, const struct work_source *s, struct 
     char *text = json_dumps(c->json, JSON_COMPACT);
     int failed = !text || buf_append_string(&out->config, text) != 0;
     free(text);
+    if (!failed && out->config.length > JOB_CONFIG_BYTES_MAX)
+        return err_set(e, "out_of_range", "the job's configuration has %zu bytes, it may have %d",
+                       out->config.length, JOB_CONFIG_BYTES_MAX);
     return failed ? err_memory(e) : 0;
 }
 
@@ -71,7 +131,7 @@ static int create(struct runner *r, const struct work_source *s, struct work *w,
                   struct err *e)
 {
     char digest[SHA256_HEX + 1];
-    if (check(r, s, w, digest, e) != 0 || fill_row(r, s, out, e) != 0)
+    if (fill_row(r, s, out, e) != 0 || check(r, s, w, digest, e) != 0)
         return -1;
     strcpy(out->training_digest, digest);
     return job_rows_create(r->options.registry, out, lora_plan_rank(w->plan), e);
@@ -81,7 +141,8 @@ int runner_create(struct runner *r, uint32_t tenant, const struct job_config *c,
                   struct job_row *out, struct err *e)
 {
     struct work w = {0};
-    struct work_source s = {.runner = &r->options, .tenant = tenant, .config = c, .source = source};
+    struct work_source s = {
+        .runner = &r->options, .tenant = tenant, .config = c, .source = source, .stop = &r->ending};
     draw_seed(c, &s.seed);
     int result = create(r, &s, &w, out, e);
     work_fini(&w);
@@ -186,10 +247,15 @@ int runner_estimate(struct runner *r, uint32_t tenant, const struct job_config *
                     const struct version *source, struct runner_estimate *out, struct err *e)
 {
     struct work w = {0};
-    const struct work_source s = {.runner = &r->options, .tenant = tenant, .config = c, .source = source};
+    const struct work_source s = {
+        .runner = &r->options, .tenant = tenant, .config = c, .source = source, .stop = &r->ending};
+    int place;
+    if (take_reading(r, tenant, &place, e) != 0)
+        return -1;
     int result = estimate(r, &s, &w, out, e);
     work_fini(&w);
-    return result;
+    give_reading(r, place);
+    return end_of_reading(r, result, e);
 }
 
 /* ---- what it does ---- */
@@ -333,6 +399,12 @@ int runner_new(struct runner **out, const struct runner_options *o, struct err *
     }
     *out = r;
     return 0;
+}
+
+void runner_quiesce(struct runner *r)
+{
+    if (r)
+        atomic_store(&r->ending, true);
 }
 
 static void stop(struct runner *r)

@@ -15,13 +15,16 @@
 struct runner;
 
 MUST_USE int runner_new(struct runner **out, const struct runner_options *o, struct err *e);
+/* From now on no request reads a file: those that do end with "shutting_down". */
+void runner_quiesce(struct runner *r);
 /* Jobs that run leave a checkpoint and go on with the next start. NULL is fine. */
 void runner_free(struct runner *r);
 
 /* A new job, with all that can be said of it before its file is read: the base's name or an adapter's is
  * resolved by the caller (`source` NULL: the base). Short files are read at once, and what is wrong with them
  * is this call's error; the job then exists only if there is none. Errors also: those of job_rows_create and
- * of plans; "training_too_large". */
+ * of plans; "training_too_large"; "too_many_in_flight" (of the tenant's requests that read files),
+ * "overloaded" (of all). */
 MUST_USE int runner_create(struct runner *r, uint32_t tenant, const struct job_config *c,
                            const struct version *source, struct job_row *out, struct err *e);
 /* As job_rows_become, for what a customer asks for: a job that is just being published is waited for. */

@@ -5,6 +5,9 @@
 #include "core/system/gate.h"
 #include "core/template/chat.h"
 
+/* Requests that read files, all of them together: each has a thread of the caller's for as long. */
+enum { RUNNER_READING_MAX = 4 };
+
 struct runner_options {
     struct registry *registry;
     struct cache *cache;

@@ -3,12 +3,13 @@ import csv
 import io
 import json
 import re
+import threading
 import time
 
 import pytest
 
 import exposition
-from client import eventually, read
+from client import SCALE, eventually, read
 from daemon import model_path
 from jobs import ask, events, file_of, fixture, fixture_job, lines, show, start_job, steps, succeeded, wait_for
 
@@ -284,3 +285,79 @@ def test_too_little_memory_is_said(start):
     acme = d.tenant("acme")
     answer = ask(acme, file_of(acme, lines(4)), "llama", lora={"r": 64})
     assert (answer.status, answer.code) == (400, "training_too_large"), answer
+
+
+# ---- what a hostile tenant asks for ----
+
+def test_one_tenant_does_not_keep_all_readers(start):
+    """Estimates read whole files. Whoever asks for many at once waits; nobody else does."""
+    d = start("llama", None, "--threads", "1")
+    greedy, other = d.tenant("greedy"), d.tenant("other")
+    large, small = file_of(greedy, lines(40000)), file_of(other, lines(4))
+    answers = []
+
+    def estimate():
+        answers.append(greedy.post("/train/estimate", {"model": "llama", "training_file": large, "lora": LORA}))
+    threads = [threading.Thread(target=estimate) for _ in range(24)]
+    for t in threads:
+        t.start()
+    began = time.monotonic()
+    assert other.get("/v1/fine_tuning/jobs").status == 200
+    assert ask(other, small, "llama", training={"max_steps": 1}).status == 200
+    assert time.monotonic() - began < 2 * SCALE
+    for t in threads:
+        t.join()
+    refused = [a for a in answers if a.status == 429]
+    assert {a.status for a in answers} == {200, 429} and all(a.code == "too_many_in_flight" and a.headers["Retry-After"] for a in refused)
+    assert greedy.post("/train/estimate", {"model": "llama", "training_file": large, "lora": LORA}).status == 200
+
+
+def test_an_estimate_does_not_hold_up_the_end(start):
+    d = start("llama", None, "--threads", "1")
+    acme = d.tenant("acme")
+    file, answers = file_of(acme, lines(200000)), []
+    asking = threading.Thread(target=lambda: answers.append(acme.post("/train/estimate", {"model": "llama", "training_file": file})))
+    asking.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    d.stop()
+    assert time.monotonic() - began < 5 * SCALE
+    asking.join()
+    assert (answers[0].status, answers[0].code) in ((503, "shutting_down"), (200, None))
+
+
+def test_one_tenant_does_not_have_all_streams(llama):
+    acme, other = llama.tenant("j-streams"), llama.tenant("j-streams-2")
+    job = start_job(acme, file_of(acme, lines(4)), "llama", lora=LORA, training=LONG)["id"]
+    path = f"/v1/fine_tuning/jobs/{job}/events?stream=true"
+    open_ones = [acme.open("GET", path) for _ in range(32)]
+    assert {response.status for _, response in open_ones} == {200}
+    refused = acme.request("GET", path)
+    assert (refused.status, refused.code) == (429, "rate_limit_exceeded")
+    theirs = start_job(other, file_of(other, lines(4)), "llama", lora=LORA, training=LONG)["id"]
+    connection, response = other.open("GET", f"/v1/fine_tuning/jobs/{theirs}/events?stream=true")
+    assert response.status == 200
+    for c, _ in [*open_ones, (connection, response)]:
+        c.close()
+
+    def again():
+        c, r = acme.open("GET", path)
+        c.close()
+        return r.status == 200
+    eventually(again)
+    for client, one in ((acme, job), (other, theirs)):
+        client.post(f"/v1/fine_tuning/jobs/{one}/cancel", None)
+
+
+def test_a_list_of_jobs_is_bounded(llama):
+    """Each job has what was sent with it: neither that nor a page may be of any size."""
+    acme = llama.tenant("j-bounded")
+    file = file_of(acme, lines(2))
+    refused = ask(acme, file, "llama", lora={"r": 1, "target_modules": ["q_proj"] * 20000})
+    assert (refused.status, refused.code) == (400, "out_of_range")
+    for _ in range(102):
+        job = start_job(acme, file, "llama", lora={"r": 1}, training=LONG)["id"]
+        acme.post(f"/v1/fine_tuning/jobs/{job}/cancel", None)
+    page = acme.get("/v1/fine_tuning/jobs", limit=1000).json
+    assert len(page["data"]) == 100 and page["has_more"]
+    assert len(acme.get("/v1/fine_tuning/jobs", limit=1000, after=page["data"][-1]["id"]).json["data"]) == 2
