@@ -23,9 +23,9 @@ static void turn_heads(struct forward *f, const struct layer *l, int t)
         const struct norm *norm = head < c->heads ? &l->q_norm : &l->k_norm;
         if (norm->weight)
             norm_row(norm, f->batch->delta[t], x, x);
-        if (f->model->inverse_frequency)
-            vector_rotate(x, row_at(f->cosine, t, c->head_dim / 2), row_at(f->sine, t, c->head_dim / 2),
-                          c->head_dim);
+        if (l->rotates)
+            vector_rotate(x, row_at(f->cosine, t, c->rope.dim / 2), row_at(f->sine, t, c->rope.dim / 2),
+                          c->rope.dim);
     }
 }
 
@@ -80,13 +80,14 @@ static int first_page(const struct forward *f, const struct unit *u)
     return oldest > 0 ? oldest / KV_PAGE_TOKENS * KV_PAGE_TOKENS : 0;
 }
 
-/* softmax(q K^T / sqrt(dim)) V, each token over its own sequence up to itself. */
+/* softmax(scale q K^T) V, each token over its own sequence up to itself. */
 static void attend(struct forward *f, const struct unit *u, float *scratch)
 {
     const struct model *m = f->model;
     int dim = m->config.head_dim, kv_head = u->head / (m->config.heads / m->config.kv_heads);
     struct attention_tile tile;
     attention_begin(&tile, kvcache_type(f->kv), dim, scratch);
+    tile.scale = m->config.attention_scale;
     for (int t = u->first, i = 0; t < u->end; t++)
         for (int head = u->head; head < u->head + u->count; head++, i++)
             attention_query(&tile, i, row_at(f->qkv, t, model_qkv_size(m)) + head * dim);

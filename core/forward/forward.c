@@ -69,6 +69,8 @@ static void embed(struct forward *f, int t)
     float *x = row_at(f->x, t, hidden), *place = row_at(f->h, t, hidden),
           *low = row_at(f->low, t, f->layout.stride);
     forward_embed_row(&m->embed, b->delta[t], b->token[t], low, x);
+    if (m->config.embedding_multiplier != 1)
+        vector_scale(x, m->config.embedding_multiplier, hidden);
     if (!m->positions.weight.data)
         return;
     forward_embed_row(&m->positions, b->delta[t], b->position[t], low, place);
@@ -78,12 +80,13 @@ static void embed(struct forward *f, int t)
 /* Of the rotation at a token's position. */
 static void find_angles(struct forward *f, int t)
 {
-    int half = f->model->config.head_dim / 2;
+    const struct rope *r = &f->model->config.rope;
+    int half = r->dim / 2;
     float *cosine = row_at(f->cosine, t, half), *sine = row_at(f->sine, t, half);
-    for (int i = 0; f->model->inverse_frequency && i < half; i++) {
+    for (int i = 0; i < half; i++) {
         float angle = (float)f->batch->position[t] * f->model->inverse_frequency[i];
-        cosine[i] = cosf(angle);
-        sine[i] = sinf(angle);
+        cosine[i] = (float)r->magnitude * cosf(angle);
+        sine[i] = (float)r->magnitude * sinf(angle);
     }
 }
 
@@ -130,6 +133,15 @@ void forward_states(struct forward *f, int worker, int workers)
             norm_row(&f->model->final_norm, b->delta[t], row_at(f->x, t, hidden), row_at(f->h, t, hidden));
 }
 
+/* What the output head reads of token t. A factor of the logits is as good before as behind it. */
+static void head_row(const struct forward *f, int t, float *out)
+{
+    const struct config *c = &f->model->config;
+    norm_row(&f->model->final_norm, f->batch->delta[t], row_at(f->x, t, c->hidden), out);
+    if (c->logits_multiplier != 1)
+        vector_scale(out, c->logits_multiplier, c->hidden);
+}
+
 /* Gather the rows whose logits are wanted, normalize, and multiply by the output head. */
 void forward_head(struct forward *f, int worker, int workers)
 {
@@ -140,8 +152,7 @@ void forward_head(struct forward *f, int worker, int workers)
         if (!f->batch->want_logits[t])
             continue;
         if (row % workers == worker)
-            norm_row(&m->final_norm, f->head_delta[row], row_at(f->x, t, m->config.hidden),
-                     row_at(f->head_input, row, m->config.hidden));
+            head_row(f, t, row_at(f->head_input, row, m->config.hidden));
         row++;
     }
     pool_barrier(f->pool);

@@ -17,6 +17,12 @@ void vector_add(float *y, const float *x, int n)
     cpu_kernels()->vector->add(y, x, n);
 }
 
+void vector_scale(float *y, float c, int n)
+{
+    for (int i = 0; i < n; i++)
+        y[i] *= c;
+}
+
 void vector_multiply(float *y, const float *x, int n)
 {
     cpu_kernels()->vector->multiply(y, x, n);

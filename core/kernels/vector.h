@@ -12,6 +12,9 @@ void vector_add(float *y, const float *x, int n);
 /* y[i] *= x[i] */
 void vector_multiply(float *y, const float *x, int n);
 
+/* y[i] *= c */
+void vector_scale(float *y, float c, int n);
+
 /* y = x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019) */
 void vector_rms_norm(float *y, const float *x, const float *weight, float eps, int n);
 /* y = (x - mean) / sqrt(variance + eps) * weight + bias */

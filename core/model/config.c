@@ -2,6 +2,7 @@
 
 #include <float.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,9 +80,23 @@ static int read_json(const char *directory, const char *name, bool required, jso
 
 /* ---- what is refused ---- */
 
-/* Fields of these families that change the computation, with the only values that do not. */
-static int check_switches(const json_t *root, struct err *e)
+static int check_off(const json_t *root, const char *const *fields, size_t count, struct err *e)
 {
+    for (size_t i = 0; i < count; i++) {
+        const json_t *value = json_object_get(root, fields[i]);
+        bool is_off =
+            absent(value) || json_is_false(value) || (json_is_number(value) && json_number_value(value) == 0);
+        if (!is_off)
+            return unsupported(fields[i], value, e);
+    }
+    return 0;
+}
+
+/* Fields of these families that change the computation, with the only values that do not. */
+static int check_switches(const json_t *root, const struct family *f, struct err *e)
+{
+    static const char *const multipliers[] = {"embedding_multiplier", "residual_multiplier",
+                                              "attention_multiplier", "logits_scaling"};
     static const char *const off[] = {
         "add_cross_attention",
         "scale_attn_by_inverse_layer_idx",
@@ -97,10 +112,6 @@ static int check_switches(const json_t *root, struct err *e)
         "attn_logit_softcapping",
         "final_logit_softcapping",
         "logit_scale",
-        "embedding_multiplier",
-        "residual_multiplier",
-        "attention_multiplier",
-        "logits_scaling",
         "use_mrope",
         "attention_out_bias",
         "lm_head_bias",
@@ -110,14 +121,9 @@ static int check_switches(const json_t *root, struct err *e)
         "parallel_residual",
         "attention_sink",
     };
-    for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
-        const json_t *value = json_object_get(root, off[i]);
-        bool is_off =
-            absent(value) || json_is_false(value) || (json_is_number(value) && json_number_value(value) == 0);
-        if (!is_off)
-            return unsupported(off[i], value, e);
-    }
-    return 0;
+    if (!f->multipliers && check_off(root, multipliers, sizeof multipliers / sizeof *multipliers, e) != 0)
+        return -1;
+    return check_off(root, off, sizeof off / sizeof *off, e);
 }
 
 /* What the family has anyway cannot be switched off. */
@@ -180,7 +186,9 @@ static int check_unknown(const json_t *root, const struct family *f, struct err 
     json_object_foreach((json_t *)root, field, value)
     {
         bool on = json_is_true(value) || json_object_size(value) > 0 || json_array_size(value) > 0;
-        if (on && !in_list(field, known, sizeof known / sizeof *known) &&
+        bool own = (f->unrotated_every && strcmp(field, "no_rope_layers") == 0) ||
+                   (f->field_qkv_bias && strcmp(field, f->field_qkv_bias) == 0);
+        if (on && !own && !in_list(field, known, sizeof known / sizeof *known) &&
             !in_list(field, f->always, always)) {
             unsupported(field, value, e);
             return err_hint(e, "This field is not known here and may change what the model computes.");
@@ -211,7 +219,8 @@ static int read_window_fields(const json_t *root, const struct config *c, struct
         return malformed("use_sliding_window", "true or false", e);
     if (!absent(first) && !json_is_integer(first))
         return malformed("max_window_layers", "an integer", e);
-    bool chosen = c->family->window == WINDOW_CHOSEN;
+    enum window_rule rule = c->family->window;
+    bool chosen = rule == WINDOW_CHOSEN;
     *out = (struct window){.length = length ? json_integer_value(length) : c->family->window_default,
                            .is_said = !absent(length),
                            .first = !chosen         ? 0
@@ -219,7 +228,8 @@ static int read_window_fields(const json_t *root, const struct config *c, struct
                                                     : json_integer_value(first),
                            .types = json_object_get(root, "layer_types")};
     out->is_on = (length ? !json_is_null(length) : c->family->window_default > 0) &&
-                 (c->family->window == WINDOW_EVERY || (chosen && json_is_true(use)));
+                 (rule == WINDOW_EVERY || rule == WINDOW_TYPED ||
+                  ((chosen || rule == WINDOW_UNROTATED) && json_is_true(use)));
     if (out->is_on && out->length < 1)
         return unsupported("sliding_window", length, e);
     return 0;
@@ -254,7 +264,7 @@ static int read_window(const json_t *root, struct config *c, struct err *e)
     if (read_window_fields(root, c, &w, e) != 0)
         return -1;
     for (int i = 0; i < c->layers; i++)
-        c->slides[i] = i >= w.first;
+        c->slides[i] = i >= w.first && !(c->family->window == WINDOW_UNROTATED && c->rotates[i]);
     if (!absent(w.types) && read_layer_types(&w, c, e) != 0)
         return -1;
     bool some = false;
@@ -282,30 +292,64 @@ static int check_architecture(const json_t *root, const struct family *f, struct
 
 /* ---- sections ---- */
 
-static int read_rope_type(const json_t *rope, const char *field, struct rope *out, struct err *e)
+static int read_rope_kind(const json_t *rope, const char *section, struct rope *out, struct err *e)
 {
+    static const char *const names[] = {
+        [ROPE_PLAIN] = "default", [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3", [ROPE_YARN] = "yarn"};
     const json_t *type = json_object_get(rope, "rope_type");
     if (absent(type))
         type = json_object_get(rope, "type");
-    if (absent(type) || (json_is_string(type) && strcmp(json_string_value(type), "default") == 0))
+    out->kind = ROPE_PLAIN;
+    if (absent(type))
         return 0;
-    if (!json_is_string(type) || strcmp(json_string_value(type), "llama3") != 0) {
-        char name[64];
-        snprintf(name, sizeof name, "%s.rope_type", field);
-        return unsupported(name, type, e);
-    }
-    out->llama3 = true;
+    for (size_t i = 0; i < sizeof names / sizeof *names && json_is_string(type); i++)
+        if (strcmp(json_string_value(type), names[i]) == 0) {
+            out->kind = (enum rope_kind)i;
+            return 0;
+        }
+    char name[64];
+    snprintf(name, sizeof name, "%s.rope_type", section);
+    return unsupported(name, type, e);
+}
+
+static int read_llama3(const json_t *rope, struct rope *out, struct err *e)
+{
     if (read_number(rope, "factor", 0, &out->factor, e) != 0 ||
         read_number(rope, "low_freq_factor", 0, &out->low_freq_factor, e) != 0 ||
-        read_number(rope, "high_freq_factor", 0, &out->high_freq_factor, e) != 0 ||
-        read_number(rope, "original_max_position_embeddings", 0, &out->original_context, e) != 0)
+        read_number(rope, "high_freq_factor", 0, &out->high_freq_factor, e) != 0)
         return -1;
     if (out->high_freq_factor <= out->low_freq_factor)
         return malformed("high_freq_factor", "greater than low_freq_factor", e);
     return 0;
 }
 
-static int check_rope_fields(const json_t *rope, const char *section, struct err *e)
+/* How much longer sequences may be than in training, where the config leaves it out; and sequences that are,
+ * where it leaves the context as it was. */
+static int read_yarn(const json_t *rope, struct config *c, struct err *e)
+{
+    struct rope *out = &c->rope;
+    const json_t *mscale = json_object_get(rope, "mscale"), *all = json_object_get(rope, "mscale_all_dim");
+    double share = 0, share_all = 0;
+    if (read_number(rope, "factor", c->context / out->original_context, &out->factor, e) != 0 ||
+        read_number(rope, "beta_fast", 32, &out->beta_fast, e) != 0 ||
+        read_number(rope, "beta_slow", 1, &out->beta_slow, e) != 0 ||
+        read_flag(rope, "truncate", true, &out->truncate, e) != 0 ||
+        (!absent(mscale) && read_number(rope, "mscale", 0, &share, e) != 0) ||
+        (!absent(all) && read_number(rope, "mscale_all_dim", 0, &share_all, e) != 0))
+        return -1;
+    double magnitude = share > 0 && share_all > 0
+                           ? rope_magnitude(out->factor, share) / rope_magnitude(out->factor, share_all)
+                           : rope_magnitude(out->factor, 1);
+    if (read_number(rope, "attention_factor", magnitude, &out->magnitude, e) != 0)
+        return -1;
+    double context = out->factor * out->original_context;
+    if (context > CONFIG_CONTEXT_MAX)
+        return malformed("factor", "smaller: the context is beyond 2097152 tokens", e);
+    c->context = context > c->context ? (int)context : c->context;
+    return 0;
+}
+
+static int check_rope_fields(const json_t *rope, const char *section, const struct rope *r, struct err *e)
 {
     static const char *const known[] = {"rope_type",
                                         "type",
@@ -314,12 +358,16 @@ static int check_rope_fields(const json_t *rope, const char *section, struct err
                                         "low_freq_factor",
                                         "high_freq_factor",
                                         "original_max_position_embeddings",
-                                        "partial_rotary_factor"};
+                                        "partial_rotary_factor"},
+                             *const yarn[] = {"beta_fast", "beta_slow",      "truncate",
+                                              "mscale",    "mscale_all_dim", "attention_factor"};
     const char *field;
     json_t *value;
-    json_object_foreach((json_t *)rope, field,
-                        value) if (!absent(value) && !in_list(field, known, sizeof known / sizeof *known))
+    json_object_foreach((json_t *)rope, field, value)
     {
+        if (absent(value) || in_list(field, known, sizeof known / sizeof *known) ||
+            (r->kind == ROPE_YARN && in_list(field, yarn, sizeof yarn / sizeof *yarn)))
+            continue;
         char name[128];
         snprintf(name, sizeof name, "%s.%.80s", section, field);
         return unsupported(name, value, e);
@@ -327,26 +375,125 @@ static int check_rope_fields(const json_t *rope, const char *section, struct err
     return 0;
 }
 
-static int read_rope(const json_t *root, struct rope *out, struct err *e)
+/* The sequences of training: a field of the config comes before the section's. */
+static int read_original_context(const json_t *root, const json_t *rope, struct config *c, struct err *e)
+{
+    static const char field[] = "original_max_position_embeddings";
+    const json_t *from = absent(json_object_get(root, field)) ? rope : root;
+    return read_number(from, field, c->context, &c->rope.original_context, e);
+}
+
+static int read_rope_scaling(const json_t *root, const json_t *rope, struct config *c, struct err *e)
+{
+    switch (c->rope.kind) {
+    case ROPE_PLAIN:
+        return 0;
+    case ROPE_LINEAR:
+        return read_number(rope, "factor", 0, &c->rope.factor, e);
+    case ROPE_LLAMA3:
+        return read_original_context(root, rope, c, e) != 0 ? -1 : read_llama3(rope, &c->rope, e);
+    case ROPE_YARN:
+        return read_original_context(root, rope, c, e) != 0 ? -1 : read_yarn(rope, c, e);
+    }
+    return 0;
+}
+
+/* The share of a head that is rotated. */
+static int read_rotated(const json_t *root, const json_t *rope, struct config *c, struct err *e)
+{
+    static const char field[] = "partial_rotary_factor";
+    const struct family *f = c->family;
+    const json_t *value = json_object_get(rope, field);
+    double share = f->rotated_default > 0 ? f->rotated_default : 1;
+    if (absent(value))
+        value = json_object_get(root, field);
+    if (!absent(value) && !json_is_number(value))
+        return malformed(field, "a number", e);
+    if (!absent(value))
+        share = json_number_value(value);
+    if (!(share > 0 && share <= 1) || (share < 1 && f->rotated_default <= 0))
+        return unsupported(field, value, e);
+    c->rope.dim = (int)(c->head_dim * share);
+    if (c->rope.dim < 2 || c->rope.dim % 2 != 0)
+        return malformed(field, "such that an even part of a head is rotated", e);
+    return 0;
+}
+
+/* The section that counts: as in transformers, rope_scaling replaces the other one as a whole. */
+static int find_rope(const json_t *root, const char **name, const json_t **out, struct err *e)
 {
     static const char *const sections[] = {"rope_parameters", "rope_scaling"};
-    if (read_number(root, "rope_theta", 10000.0, &out->theta, e) != 0)
-        return -1;
-    const json_t *partial = json_object_get(root, "partial_rotary_factor");
+    *name = sections[0];
+    *out = NULL;
     for (int i = 0; i < 2; i++) {
         const json_t *rope = json_object_get(root, sections[i]);
-        if (absent(rope))
-            continue;
-        if (!json_is_object(rope))
+        if (!absent(rope) && !json_is_object(rope))
             return malformed(sections[i], "an object or null", e);
-        if (check_rope_fields(rope, sections[i], e) != 0 || read_rope_type(rope, sections[i], out, e) != 0 ||
-            read_number(rope, "rope_theta", out->theta, &out->theta, e) != 0)
-            return -1;
-        if (!absent(json_object_get(rope, "partial_rotary_factor")))
-            partial = json_object_get(rope, "partial_rotary_factor");
+        if (json_object_size(rope) > 0) {
+            *name = sections[i];
+            *out = rope;
+        }
     }
-    if (!absent(partial) && (!json_is_number(partial) || json_number_value(partial) != 1.0))
-        return unsupported("partial_rotary_factor", partial, e);
+    return 0;
+}
+
+static int read_rope(const json_t *root, struct config *c, struct err *e)
+{
+    double theta = c->family->theta_default > 0 ? c->family->theta_default : 10000;
+    const char *section;
+    const json_t *rope;
+    c->rope.magnitude = 1;
+    if (find_rope(root, &section, &rope, e) != 0 || read_number(root, "rope_theta", theta, &theta, e) != 0 ||
+        read_rotated(root, rope, c, e) != 0)
+        return -1;
+    c->rope.theta = theta;
+    if (!rope)
+        return 0;
+    if (read_rope_kind(rope, section, &c->rope, e) != 0 ||
+        check_rope_fields(rope, section, &c->rope, e) != 0 ||
+        read_number(rope, "rope_theta", theta, &c->rope.theta, e) != 0)
+        return -1;
+    return read_rope_scaling(root, rope, c, e);
+}
+
+/* Layers without rotation: 0 in no_rope_layers. */
+static int read_rotating_layers(const json_t *root, struct config *c, struct err *e)
+{
+    const struct family *f = c->family;
+    const json_t *list = json_object_get(root, "no_rope_layers");
+    int every = f->unrotated_every;
+    if (every && read_size(root, "no_rope_layer_interval", every, CONFIG_LAYERS_MAX, &every, e) != 0)
+        return -1;
+    if (every && !absent(list) && (!json_is_array(list) || json_array_size(list) < (size_t)c->layers))
+        return malformed("no_rope_layers", "a list with an entry for each layer", e);
+    for (int i = 0; i < c->layers; i++) {
+        const json_t *entry = json_array_get(list, (size_t)i);
+        c->rotates[i] = !f->learned_positions && (!every || (i + 1) % every != 0);
+        if (!every || absent(list))
+            continue;
+        if (!json_is_integer(entry) || json_integer_value(entry) < 0 || json_integer_value(entry) > 1)
+            return malformed("no_rope_layers", "a list of 0 and 1", e);
+        c->rotates[i] = json_integer_value(entry) == 1;
+    }
+    return 0;
+}
+
+static int read_multipliers(const json_t *root, struct config *c, struct err *e)
+{
+    double embedding = 1, residual = 1, scale = 1, logits = 1;
+    c->embedding_multiplier = c->residual_multiplier = c->logits_multiplier = 1;
+    c->attention_scale = 1.0f / sqrtf((float)c->head_dim);
+    if (!c->family->multipliers)
+        return 0;
+    if (read_number(root, "embedding_multiplier", 1, &embedding, e) != 0 ||
+        read_number(root, "residual_multiplier", 1, &residual, e) != 0 ||
+        read_number(root, "attention_multiplier", 1, &scale, e) != 0 ||
+        read_number(root, "logits_scaling", 1, &logits, e) != 0)
+        return -1;
+    c->embedding_multiplier = (float)embedding;
+    c->residual_multiplier = (float)residual;
+    c->attention_scale = (float)scale;
+    c->logits_multiplier = (float)(1 / logits);
     return 0;
 }
 
@@ -411,6 +558,8 @@ static int read_shapes(const json_t *root, struct config *c, struct err *e)
         (read_size(root, "num_key_value_heads", kv_default, CONFIG_DIMENSION_MAX, &c->kv_heads, e) != 0 ||
          read_size(root, "head_dim", dim_default, CONFIG_DIMENSION_MAX, &c->head_dim, e) != 0))
         return -1;
+    if (f->head_dim_divided && (long)c->head_dim * c->heads != c->hidden)
+        return malformed("head_dim", "the hidden size divided by the heads", e);
     if (c->heads % c->kv_heads != 0)
         return malformed("num_key_value_heads", "a divisor of num_attention_heads", e);
     if ((long)c->heads * c->head_dim > CONFIG_DIMENSION_MAX)
@@ -436,15 +585,16 @@ static int read_activation(const json_t *root, const struct family *f, struct er
 static int read_biases(const json_t *root, struct config *c, struct err *e)
 {
     const struct family *f = c->family;
-    bool attention, mlp;
+    bool attention, mlp, qkv = false;
     if (read_flag(root, "attention_bias", false, &attention, e) != 0 ||
-        read_flag(root, "mlp_bias", false, &mlp, e) != 0)
+        read_flag(root, "mlp_bias", false, &mlp, e) != 0 ||
+        (f->field_qkv_bias && read_flag(root, f->field_qkv_bias, false, &qkv, e) != 0))
         return -1;
     if (attention && !f->attention_bias_field)
         return unsupported("attention_bias", json_object_get(root, "attention_bias"), e);
     if (mlp && !f->mlp_bias_field)
         return unsupported("mlp_bias", json_object_get(root, "mlp_bias"), e);
-    c->qkv_bias = f->qkv_bias || attention;
+    c->qkv_bias = f->qkv_bias || attention || qkv;
     c->o_bias = f->o_bias || attention;
     c->mlp_bias = f->mlp_bias || mlp;
     return 0;
@@ -452,12 +602,15 @@ static int read_biases(const json_t *root, struct config *c, struct err *e)
 
 static int read_decoder(const json_t *root, struct config *c, struct err *e)
 {
-    if (check_architecture(root, c->family, e) != 0 || check_switches(root, e) != 0 ||
+    if (check_architecture(root, c->family, e) != 0 || check_switches(root, c->family, e) != 0 ||
         check_always(root, c->family, e) != 0 || check_unknown(root, c->family, e) != 0 ||
         read_activation(root, c->family, e) != 0 || read_biases(root, c, e) != 0 ||
-        read_shapes(root, c, e) != 0 || read_window(root, c, e) != 0)
+        read_shapes(root, c, e) != 0 || read_multipliers(root, c, e) != 0 ||
+        read_rotating_layers(root, c, e) != 0)
         return -1;
-    if (!c->family->learned_positions && read_rope(root, &c->rope, e) != 0)
+    if (!c->family->learned_positions && read_rope(root, c, e) != 0)
+        return -1;
+    if (read_window(root, c, e) != 0)
         return -1;
     return read_eos(root, c, e);
 }

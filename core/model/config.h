@@ -7,21 +7,20 @@
 
 #include "core/base/err.h"
 #include "core/model/families.h"
+#include "core/model/rope/rope.h"
 
 enum { CONFIG_EOS_MAX = 16, CONFIG_MLP_LAYERS_MAX = 64 };
 enum { CONFIG_DIMENSION_MAX = 1 << 20, CONFIG_LAYERS_MAX = 1024, CONFIG_CONTEXT_MAX = 1 << 21 };
-
-struct rope {
-    double theta;
-    bool llama3; /* frequency scaling of Llama 3.1 */
-    double factor, low_freq_factor, high_freq_factor, original_context;
-};
 
 struct config {
     const struct family *family;
     int hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, context;
     float eps;
     struct rope rope;
+    bool rotates[CONFIG_LAYERS_MAX]; /* which layers rotate q and k */
+    float attention_scale;           /* of scores */
+    /* Of the embedding's rows, of what a block gives to the stream, and of the logits; 1: none. */
+    float embedding_multiplier, residual_multiplier, logits_multiplier;
     bool tied;
     bool qkv_bias, o_bias, mlp_bias;
     int window;                     /* keys that a sliding layer sees, a token's own among them; 0: all do */

@@ -7,9 +7,11 @@
 
 /* Which layers see only the last keys (sliding_window of the config) rather than all. */
 enum window_rule {
-    WINDOW_NONE,  /* none; the field says nothing */
-    WINDOW_EVERY, /* every layer */
-    WINDOW_CHOSEN /* with use_sliding_window, those of layer_types, or else from max_window_layers on */
+    WINDOW_NONE,     /* none; the field says nothing */
+    WINDOW_EVERY,    /* every layer */
+    WINDOW_CHOSEN,   /* with use_sliding_window, those of layer_types, or else from max_window_layers on */
+    WINDOW_TYPED,    /* those of layer_types, or else every layer */
+    WINDOW_UNROTATED /* with use_sliding_window, those of layer_types, or else those without rotation */
 };
 
 enum { FAMILY_LORA_TARGETS = 4 };
@@ -28,6 +30,7 @@ struct family {
     bool attention_bias_field, mlp_bias_field; /* the config's attention_bias, mlp_bias may add them */
     bool qk_norm;                              /* RMS norm of each head's q and k before the rotation */
     bool gated;                                /* down(silu(gate) * up); otherwise down(gelu_tanh(up)) */
+    bool multipliers; /* of the embedding, scores, branches and logits, as the config says */
     enum window_rule window;
     int window_default;    /* where the field is left out; 0: none */
     const char *always[4]; /* config fields of what it has anyway: true, or left out */
@@ -37,6 +40,11 @@ struct family {
     const char *activations[4]; /* names of the only one */
     int kv_heads_default;       /* 0: as many as heads */
     int head_dim_default;       /* 0: hidden / heads */
+    bool head_dim_divided;      /* always hidden / heads */
+    double theta_default;       /* of the rotation; 0: 10000 */
+    double rotated_default; /* share of a head that is rotated; 0: all of it, and the config cannot choose */
+    int unrotated_every; /* layers that no_rope_layers may leave out, by default each so many'th; 0: none */
+    const char *field_qkv_bias; /* adds them; NULL: there is none */
     bool tied_default;
     double eps_default;
     /* module paths: behind `prefix`; in a layer behind prefix + layer_prefix + index + "." */

@@ -1,6 +1,5 @@
 #include "core/model/model.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,31 +16,15 @@ _Static_assert((int)CONFIG_EOS_MAX == (int)MODEL_EOS_MAX && (int)CONFIG_CONTEXT_
 
 /* ---- rotary frequencies ---- */
 
-/* Llama 3.1: long wavelengths are stretched by `factor`, short ones kept, those between blended. */
-static float scale_frequency(const struct rope *r, float frequency)
-{
-    double wavelength = 2.0 * M_PI / (double)frequency;
-    double low = r->original_context / r->low_freq_factor, high = r->original_context / r->high_freq_factor;
-    if (wavelength < high)
-        return frequency;
-    if (wavelength > low)
-        return (float)((double)frequency / r->factor);
-    double smooth =
-        (r->original_context / wavelength - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
-    return (float)((1.0 - smooth) * (double)frequency / r->factor + smooth * (double)frequency);
-}
-
 static int fill_frequencies(struct model *m, struct err *e)
 {
-    const struct config *c = &m->config;
-    int half = c->head_dim / 2;
+    const struct rope *r = &m->config.rope;
+    int half = r->dim / 2;
     m->inverse_frequency = malloc((size_t)half * sizeof *m->inverse_frequency);
     if (!m->inverse_frequency)
         return err_memory(e);
-    for (int i = 0; i < half; i++) {
-        float frequency = 1.0f / powf((float)c->rope.theta, (float)(2 * i) / (float)c->head_dim);
-        m->inverse_frequency[i] = c->rope.llama3 ? scale_frequency(&c->rope, frequency) : frequency;
-    }
+    for (int i = 0; i < half; i++)
+        m->inverse_frequency[i] = rope_frequency(r, i);
     return 0;
 }
 
@@ -64,6 +47,31 @@ static void add_windows(struct sha256 *hash, const struct config *c)
         add_number(hash, "slides", i, c->slides[i] ? -1 : i);
 }
 
+/* Beside what all rotary bases have had lines for. */
+static void add_rotation(struct sha256 *hash, const struct config *c)
+{
+    const struct rope *r = &c->rope;
+    add_number(hash, "linear", r->kind == ROPE_LINEAR, 0);
+    add_number(hash, "yarn", r->kind == ROPE_YARN, 0);
+    add_number(hash, "beta_fast", r->beta_fast, 0);
+    add_number(hash, "beta_slow", r->beta_slow, 0);
+    add_number(hash, "truncate", r->truncate, 0);
+    add_number(hash, "magnitude", r->magnitude, c->family->learned_positions ? 0 : 1);
+    add_number(hash, "rotated", r->dim, c->family->learned_positions ? 0 : c->head_dim);
+    for (int i = 0; !c->family->learned_positions && i < c->layers; i++)
+        add_number(hash, "unrotated", i, c->rotates[i] ? i : -1);
+}
+
+static void add_multipliers(struct sha256 *hash, const struct config *c)
+{
+    if (!c->family->multipliers)
+        return;
+    add_number(hash, "embedding_multiplier", (double)c->embedding_multiplier, 0);
+    add_number(hash, "residual_multiplier", (double)c->residual_multiplier, 0);
+    add_number(hash, "attention_scale", (double)c->attention_scale, 0);
+    add_number(hash, "logits_multiplier", (double)c->logits_multiplier, 0);
+}
+
 /* All that decides what the model computes: SHA-256 of a text with a line for each number of the config, and
  * the digest of the weights behind it. docs/internals/engine.md has it, too. */
 static void fill_fingerprint(const struct model *m, const uint8_t weights[SHA256_BYTES],
@@ -84,12 +92,14 @@ static void fill_fingerprint(const struct model *m, const uint8_t weights[SHA256
     add_number(&hash, "tied", c->tied, 0);
     add_number(&hash, "eps", (double)c->eps, 0);
     add_number(&hash, "theta", c->rope.theta, 0);
-    add_number(&hash, "llama3", c->rope.llama3, 0);
+    add_number(&hash, "llama3", c->rope.kind == ROPE_LLAMA3, 0);
     add_number(&hash, "factor", c->rope.factor, 0);
     add_number(&hash, "low_freq_factor", c->rope.low_freq_factor, 0);
     add_number(&hash, "high_freq_factor", c->rope.high_freq_factor, 0);
     add_number(&hash, "original_context", c->rope.original_context, 0);
     add_windows(&hash, c);
+    add_rotation(&hash, c);
+    add_multipliers(&hash, c);
     sha256_update(&hash, weights, SHA256_BYTES);
     sha256_final(&hash, out);
 }

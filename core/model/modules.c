@@ -369,6 +369,7 @@ static int load_decoder(struct model *m, struct err *e)
         snprintf(p.prefix, sizeof p.prefix, "%.40s%.40s%d.", top.prefix, f->layer_prefix, i);
         snprintf(p.file_prefix, sizeof p.file_prefix, "%.40s%.40s%d.", top.file_prefix, f->layer_prefix, i);
         m->layers[i].window = c->slides[i] ? c->window : 0;
+        m->layers[i].rotates = c->rotates[i];
         if (load_layer(&p, &m->layers[i], e) != 0)
             return -1;
     }

@@ -44,6 +44,7 @@ struct layer {
     int qkv_count;
     struct norm q_norm, k_norm;      /* [head_dim], or none */
     struct linear o, gate, up, down; /* gate: only of gated families */
+    bool rotates;                    /* q and k, by their positions */
     int window;                      /* keys that a token sees, its own among them; 0: all */
 };
 
@@ -62,7 +63,7 @@ struct model {
     struct norm final_norm;
     struct linear lm_head;
     struct linear *mlp;       /* owned, [config.mlp_layers] of a numeric model */
-    float *inverse_frequency; /* owned, [head_dim / 2] of a rotary model */
+    float *inverse_frequency; /* owned, [rope.dim / 2] of a rotary model */
 
     struct site *sites; /* owned, also their strings */
     size_t site_count, site_capacity;

@@ -161,9 +161,22 @@ static void check_mlp(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        MODEL("llama"),      MODEL("llama3-rope"),       MODEL("mistral"), MODEL("mistral-window"),
-        MODEL("qwen2"),      MODEL("qwen2-window"),      MODEL("qwen3"),   MODEL("gpt2"),
-        MODEL("starcoder2"), cmocka_unit_test(check_mlp)};
+    const struct CMUnitTest tests[] = {MODEL("llama"),
+                                       MODEL("llama3-rope"),
+                                       MODEL("mistral"),
+                                       MODEL("mistral-window"),
+                                       MODEL("qwen2"),
+                                       MODEL("qwen2-window"),
+                                       MODEL("qwen3"),
+                                       MODEL("gpt2"),
+                                       MODEL("starcoder2"),
+                                       MODEL("granite"),
+                                       MODEL("smollm3"),
+                                       MODEL("stablelm"),
+                                       MODEL("ministral"),
+                                       MODEL("llama-linear"),
+                                       MODEL("llama-yarn"),
+                                       MODEL("qwen3-yarn"),
+                                       cmocka_unit_test(check_mlp)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,6 +41,10 @@ static const struct subject subjects[] = {
     IN_EVERY_PRECISION("qwen2-window", {"r8-all"}),
     IN_EVERY_PRECISION("qwen3", {"r8-all"}),
     IN_EVERY_PRECISION("starcoder2", {"r8-all", "save-norms"}),
+    IN_EVERY_PRECISION("granite", {"r8-all"}),
+    IN_EVERY_PRECISION("smollm3", {"r8-all"}),
+    IN_EVERY_PRECISION("stablelm", {"r8-all"}),
+    IN_EVERY_PRECISION("llama-yarn", {"r8-all"}),
     IN_EVERY_PRECISION("gpt2", {"r8-conv1d", "r4-attn", "wte"}),
 };
 

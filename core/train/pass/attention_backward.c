@@ -1,6 +1,5 @@
 #include "core/train/pass/blocks_backward.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "core/train/pass/linear_backward.h"
@@ -33,7 +32,7 @@ static void attend_backward(struct train_pass *p, int layer, int first, int end,
                                          .count = shared,
                                          .dim = dim,
                                          .window = m->layers[layer].window,
-                                         .scale = 1.0f / sqrtf((float)dim)};
+                                         .scale = c->attention_scale};
     gate_pass(p->gate);
     backward_attention_run(&a, scratch);
 }
@@ -58,12 +57,13 @@ static void attend_share(struct train_pass *p, int layer, const struct worker *w
 struct heads {
     const struct norm *norm;
     int first, count;
+    bool rotate;
 };
 
-/* The rotation is undone by that of the negative angle. */
+/* The rotation is undone by that of the negative angle; the rest of a head passes. */
 static void turn_back(const struct train_pass *p, int t, float *dx)
 {
-    int dim = p->model->config.head_dim, half = dim / 2;
+    int half = p->model->config.rope.dim / 2;
     const float *cosine = row_at(p->forward->cosine, t, half), *sine = row_at(p->forward->sine, t, half);
     for (int i = 0; i < half; i++) {
         float a = dx[i], b = dx[i + half];
@@ -79,7 +79,7 @@ static void head_backward_row(struct train_pass *p, const struct pass_run *run, 
     const struct model *m = p->model;
     int dim = m->config.head_dim;
     float *dx = row_at(p->dqkv, t, model_qkv_size(m)) + head * dim;
-    if (m->inverse_frequency)
+    if (h->rotate)
         turn_back(p, t, dx);
     if (!h->norm->weight)
         return;
@@ -119,7 +119,7 @@ static void output_backward(struct train_pass *p, const struct layer *l, const s
                                 .runs = &p->token_runs,
                                 .wants_dx = true,
                                 .stride = p->model->config.hidden,
-                                .dy = {p->dx},
+                                .dy = {pass_branch(p, w)},
                                 .scaled = {p->scaled}};
     linear_backward_share(p, &o, p->dh, w);
 }
@@ -159,8 +159,8 @@ void attention_backward(struct train_pass *p, int layer, const struct worker *w)
     const struct layer *l = &p->model->layers[layer];
     output_backward(p, l, w);
     attend_share(p, layer, w);
-    heads_backward(p, &(struct heads){&l->q_norm, 0, c->heads}, w);
-    heads_backward(p, &(struct heads){&l->k_norm, c->heads, c->kv_heads}, w);
+    heads_backward(p, &(struct heads){&l->q_norm, 0, c->heads, l->rotates}, w);
+    heads_backward(p, &(struct heads){&l->k_norm, c->heads, c->kv_heads, l->rotates}, w);
     attention_backward_restore(p, layer, w);
     inputs_backward(p, layer, w);
 }

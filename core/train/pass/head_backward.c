@@ -62,10 +62,13 @@ static bool goes_on(const struct train_pass *p)
 static void final_norm(struct train_pass *p, const struct worker *w)
 {
     const struct norm *n = &p->model->final_norm;
+    float factor = p->model->config.logits_multiplier; /* of what the norm gave, too */
     for (int i = 0; i < p->head_runs.count; i++) {
         struct pass_run rows = norm_backward_rows(n, &p->head_runs.run[i], i, w);
         for (int row = rows.begin; row < rows.end; row++) {
             const struct pass_target *t = target_at(p, row);
+            if (factor != 1)
+                vector_scale(row_at(p->dh, row, n->size), factor, n->size);
             norm_backward_row(n, &rows, row_at(p->forward->x, t->row, n->size), row_at(p->dh, row, n->size),
                               row_at(p->dx, p->trained_row[t->row], n->size));
         }

@@ -54,7 +54,7 @@ static void down_backward(struct train_pass *p, const struct layer *l, const str
                                    .runs = &p->token_runs,
                                    .wants_dx = true,
                                    .stride = p->model->config.hidden,
-                                   .dy = {p->dx},
+                                   .dy = {pass_branch(p, w)},
                                    .scaled = {p->scaled}};
     const struct columns all = linear_backward_columns(l->down.weight.cols, w);
     down.input.q = &f->hidden;

@@ -84,6 +84,7 @@ struct train_pass {
     int32_t *pages;             /* [pass_pages] of all sequences */
     float *saved;               /* [layers, tokens, hidden] each layer's input, of the trained */
     float *dx;                  /* [tokens, hidden] gradient of the residual stream */
+    float *branch;              /* [tokens, hidden] of what a block gave, where the stream has a part of it */
     float *dh;                  /* [tokens, larger of hidden and q] of what a norm gave, or attention */
     float *scaled;              /* [tokens, hidden] the stream's gradient times DoRA's factors */
     float *dqkv;                /* [tokens, q + 2 kv] */
@@ -105,6 +106,20 @@ static inline int pass_pages(int tokens)
 static inline int pass_share(int rows, int index, int count)
 {
     return (int)((long)rows * index / count);
+}
+
+/* The gradient of what a block gave to the stream. Ends at a barrier where that is not the stream's own. */
+static inline const float *pass_branch(struct train_pass *p, const struct worker *w)
+{
+    const struct config *c = &p->model->config;
+    if (c->residual_multiplier == 1)
+        return p->dx;
+    size_t begin = (size_t)pass_share(p->token_runs.rows, w->index, w->count) * (size_t)c->hidden,
+           end = (size_t)pass_share(p->token_runs.rows, w->index + 1, w->count) * (size_t)c->hidden;
+    for (size_t i = begin; i < end; i++)
+        p->branch[i] = c->residual_multiplier * p->dx[i];
+    pool_barrier(p->pool);
+    return p->branch;
 }
 
 /* The gradient that a run adds to a parameter of the base; NULL: it is not trained. */

@@ -91,6 +91,7 @@ static void lay_arrays(struct train_pass *p, struct walk *w)
            kv = (size_t)model_kv_size(m), rows = larger(tokens, (size_t)p->head_rows);
     p->saved = floats(w, (size_t)c->layers * tokens, hidden);
     p->dx = floats(w, tokens, hidden);
+    p->branch = floats(w, tokens, c->residual_multiplier != 1 ? hidden : 0);
     p->dh = floats(w, rows, larger(hidden, q));
     p->scaled = floats(w, tokens, hidden);
     p->dqkv = floats(w, tokens, q + 2 * kv);

@@ -111,6 +111,11 @@ static void one_table(struct train_pass *p, const struct lookup *l, const struct
 
 void table_backward(struct train_pass *p, const struct worker *w)
 {
+    const struct config *c = &p->model->config;
+    int begin = pass_share(p->token_runs.rows, w->index, w->count),
+        end = pass_share(p->token_runs.rows, w->index + 1, w->count);
+    for (int t = begin; t < end && c->embedding_multiplier != 1; t++)
+        vector_scale(row_at(p->dx, t, c->hidden), c->embedding_multiplier, c->hidden);
     one_table(p, &(struct lookup){&p->model->embed, p->trained.token}, w);
     if (p->model->positions.weight.data)
         one_table(p, &(struct lookup){&p->model->positions, p->trained.position}, w);

@@ -113,7 +113,7 @@ static void both_spellings_of_rope(void **state)
         struct config c;
         accept(ropes[i].base, ropes[i].patch, &c);
         assert_true(c.rope.theta == ropes[i].theta);
-        assert_int_equal(c.rope.llama3, ropes[i].llama3);
+        assert_int_equal(c.rope.kind == ROPE_LLAMA3, ropes[i].llama3);
         if (ropes[i].llama3) {
             assert_true(c.rope.factor == 8 && c.rope.low_freq_factor == 1);
             assert_true(c.rope.high_freq_factor == 4 && c.rope.original_context == 64);

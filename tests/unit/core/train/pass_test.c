@@ -285,6 +285,11 @@ static void gradients_are_slopes(void **state)
         {"mistral-window", SITES | VECTORS, 0},
         {"starcoder2", SITES | VECTORS, 0},
         {"starcoder2", DORA, 0.1f},
+        {"granite", SITES | VECTORS, 0},
+        {"granite", MATRICES, 0},
+        {"smollm3", SITES, 0},
+        {"stablelm", SITES | VECTORS, 0},
+        {"llama-yarn", SITES, 0},
         {"qwen2-window", MATRICES | VECTORS, 0},
     };
     for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++)
