@@ -51,14 +51,16 @@ static void add_windows(struct sha256 *hash, const struct config *c)
 static void add_rotation(struct sha256 *hash, const struct config *c)
 {
     const struct rope *r = &c->rope;
+    if (r->dim == 0)
+        return;
     add_number(hash, "linear", r->kind == ROPE_LINEAR, 0);
     add_number(hash, "yarn", r->kind == ROPE_YARN, 0);
     add_number(hash, "beta_fast", r->beta_fast, 0);
     add_number(hash, "beta_slow", r->beta_slow, 0);
     add_number(hash, "truncate", r->truncate, 0);
-    add_number(hash, "magnitude", r->magnitude, c->family->learned_positions ? 0 : 1);
-    add_number(hash, "rotated", r->dim, c->family->learned_positions ? 0 : c->head_dim);
-    for (int i = 0; !c->family->learned_positions && i < c->layers; i++)
+    add_number(hash, "magnitude", r->magnitude, 1);
+    add_number(hash, "rotated", r->dim, c->head_dim);
+    for (int i = 0; i < c->layers; i++)
         add_number(hash, "unrotated", i, c->rotates[i] ? i : -1);
 }
 

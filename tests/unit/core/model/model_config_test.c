@@ -361,11 +361,11 @@ static const struct {
     {"qwen2", "{\"max_window_layers\": \"all\"}", "model_malformed", "max_window_layers"},
 
     /* rope */
-    {"llama", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}}", "model_unsupported",
-     "rope_scaling.rope_type"},
+    {"llama", "{\"rope_scaling\": {\"type\": \"linear\"}}", "model_malformed", "factor"},
+    {"llama", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0, \"beta_fast\": 32}}",
+     "model_unsupported", "rope_scaling.beta_fast"},
+    {"qwen2", "{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 1e5}}", "model_malformed", "factor"},
     {"llama", "{\"rope_scaling\": {\"rope_type\": \"dynamic\", \"factor\": 2.0}}", "model_unsupported",
-     "rope_scaling.rope_type"},
-    {"qwen2", "{\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0}}", "model_unsupported",
      "rope_scaling.rope_type"},
     {"llama", "{\"rope_parameters\": {\"rope_type\": \"longrope\", \"rope_theta\": 1e4}}",
      "model_unsupported", "rope_parameters.rope_type"},
