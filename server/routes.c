@@ -4,6 +4,7 @@
 #include "server/inference/inference.h"
 #include "server/numbers/numbers.h"
 #include "server/openai/openai.h"
+#include "server/responses/responses.h"
 #include "server/routes/handlers.h"
 #include "server/routes/upload_form.h"
 #include "server/training/file_form.h"
@@ -16,6 +17,8 @@ static const struct route routes[] = {
      openai_handle_completions},
     {"POST", "/v1/chat/completions", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL,
      openai_handle_chat},
+    {"POST", "/v1/responses", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL,
+     responses_handle},
     {"POST", "/v1/embeddings", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL,
      embeddings_handle},
     {"GET", "/v1/models", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_WHOLE, 0,

@@ -171,6 +171,8 @@ static enum step begin_call(struct answer_reader *r, bool marked)
 {
     r->marked = marked;
     r->begun = r->calls.count;
+    r->calls.words = r->words.length;
+    r->calls.begin = r->fed - r->held.length;
     r->at = marked ? strlen(r->form.calls->open) : 0;
     call_scan_reset(&r->scan);
     return go(r, ANSWER_CALL);
@@ -336,6 +338,13 @@ static enum step read_arguments(struct answer_reader *r)
     return whole ? go(r, ANSWER_TAIL) : STEP_MORE;
 }
 
+/* The call is over, and what follows is looked at as words. */
+static enum step leave_call(struct answer_reader *r)
+{
+    r->calls.of[r->calls.count - 1].end = r->fed - r->held.length;
+    return go(r, ANSWER_WORDS);
+}
+
 /* Up to the closing mark nothing counts. Without one, another call may follow at once. */
 static enum step read_tail(struct answer_reader *r)
 {
@@ -344,7 +353,7 @@ static enum step read_tail(struct answer_reader *r)
     if (f->close && r->marked) {
         size_t at = find_mark(&r->held, f->close, &whole);
         buf_consume(&r->held, at + (whole ? strlen(f->close) : 0));
-        return whole ? go(r, ANSWER_WORDS) : STEP_MORE;
+        return whole ? leave_call(r) : STEP_MORE;
     }
     size_t skipped = 0;
     while (f->bare && skipped < r->held.length &&
@@ -353,7 +362,7 @@ static enum step read_tail(struct answer_reader *r)
     if (f->bare && skipped == r->held.length)
         return STEP_MORE;
     if (!f->bare || r->held.data[skipped] != '{')
-        return go(r, ANSWER_WORDS);
+        return leave_call(r);
     buf_consume(&r->held, skipped);
     return begin_call(r, false);
 }

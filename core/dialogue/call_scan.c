@@ -26,7 +26,7 @@ struct call *calls_add(struct calls *c)
         c->of = of;
         c->capacity = capacity;
     }
-    c->of[c->count] = (struct call){0};
+    c->of[c->count] = (struct call){.words = c->words, .begin = c->begin};
     return &c->of[c->count++];
 }
 

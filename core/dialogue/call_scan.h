@@ -11,12 +11,16 @@ enum { CALL_KEY_MAX = 32, CALL_SCAN_COUNT_MAX = 128 /* calls of one answer */ };
 
 struct call { /* zero-initialize */
     struct buf name, arguments;
-    bool known; /* the name is whole and the arguments have begun: it is a call */
+    bool known;   /* the name is whole and the arguments have begun: it is a call */
+    size_t words; /* those found before it; bytes */
+    size_t begin; /* bytes of the whole text before its mark */
+    size_t end;   /* and before what follows it; 0: nothing does */
 };
 
 struct calls {       /* zero-initialize */
     struct call *of; /* owned, [count] */
     int count, capacity;
+    size_t words, begin; /* of those that are added */
 };
 void calls_fini(struct calls *c);
 /* A new one at the end; NULL: out of memory. */

@@ -235,12 +235,18 @@ int admission_body(struct request *r, size_t length, struct err *e)
     return 0;
 }
 
+void admission_body_shrinks(struct request *r, uint64_t left)
+{
+    if (r->coming.charged <= left)
+        return;
+    uint64_t gone = r->coming.charged - left;
+    if (r->caller.tenant)
+        ratelimit_remove_body(r->server->ratelimit, r->caller.tenant, gone);
+    atomic_fetch_sub(&r->server->body_bytes, gone);
+    r->coming.charged = left;
+}
+
 void admission_body_gone(struct request *r)
 {
-    if (r->coming.charged == 0)
-        return;
-    if (r->caller.tenant)
-        ratelimit_remove_body(r->server->ratelimit, r->caller.tenant, r->coming.charged);
-    atomic_fetch_sub(&r->server->body_bytes, r->coming.charged);
-    r->coming.charged = 0;
+    admission_body_shrinks(r, 0);
 }

@@ -9,5 +9,7 @@ MUST_USE int admission_check(struct request *r, struct MHD_Connection *connectio
                              struct err *e);
 /* More of the body came in: is it still within the limits? */
 MUST_USE int admission_body(struct request *r, size_t length, struct err *e);
-/* What came of it is no longer in memory. */
+/* No more than so many bytes of what came of it are in memory still. */
+void admission_body_shrinks(struct request *r, uint64_t left);
+/* Nothing of it is. */
 void admission_body_gone(struct request *r);

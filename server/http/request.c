@@ -31,6 +31,7 @@ static void make_id(struct request *r)
     const char *kind = strcmp(r->path, "/infer") == 0                 ? "inf_"
                        : strcmp(r->path, "/v1/completions") == 0      ? "cmpl-"
                        : strcmp(r->path, "/v1/chat/completions") == 0 ? "chatcmpl-"
+                       : strcmp(r->path, "/v1/responses") == 0        ? "resp_"
                                                                       : "req_";
     snprintf(r->id, sizeof r->id, "%s%s", kind, hex);
 }

@@ -96,6 +96,8 @@ struct inference_dialect {
      * that this was all of it; the end of the answer, or its error. -1: memory ran out. */
     int (*event)(struct inference *q, struct inference_choice *c, bool last);
     int (*last_event)(struct inference *q);
+    /* The same before there is anything to say; NULL: nothing. Without the lock: nobody reads yet. */
+    int (*first_event)(struct inference *q);
     /* Say an error in this dialect; NULL: as it is. */
     void (*translate)(const struct inference *q, struct err *e);
 
@@ -172,6 +174,7 @@ struct inference {
 
     void *own; /* the dialect's; owned */
     void (*own_free)(void *own);
+    size_t kept_bytes; /* of the body that are in it */
 
     struct {               /* of OpenAI's routes */
         bool named;        /* the body has a model, which may be the base */

@@ -160,6 +160,15 @@ static void fail(struct inference *q, const struct err *e)
     request_unref(r);
 }
 
+static int prepare(struct inference *q, struct err *e)
+{
+    if (inference_choices_prepare(q, e) != 0)
+        return -1;
+    if (q->stream && q->dialect->first_event && q->dialect->first_event(q) != 0)
+        return err_memory(e);
+    return 0;
+}
+
 /* The delta is there (NULL: bare base; borrowed). Owns the reference that request_hold took, and passes it to
  * on_done. */
 static void go_on(struct inference *q, struct delta *delta)
@@ -167,9 +176,10 @@ static void go_on(struct inference *q, struct delta *delta)
     struct request *r = q->r;
     struct err e;
     request_ref(r); /* the runs may be done before submit returns */
-    if (request_cancelled(r) && inference_choices_prepare(q, &e) == 0)
+    int result = prepare(q, &e);
+    if (result == 0 && request_cancelled(r))
         end_unsubmitted(q);
-    else if (inference_choices_prepare(q, &e) != 0 || inference_choices_submit(q, delta, &e) != 0)
+    else if (result != 0 || inference_choices_submit(q, delta, &e) != 0)
         fail(q, &e);
     else if (q->stream)
         reply_stream(r, read_stream);
@@ -238,7 +248,7 @@ static int understand(struct request *r, struct inference *q, struct err *e)
     if (limits_take(r, tokens_at_most(q), e) != 0)
         return -1;
     buf_fini(&r->body);
-    admission_body_gone(r);
+    admission_body_shrinks(r, q->kept_bytes);
     return 0;
 }
 

@@ -20,12 +20,18 @@ enum {
     OPENAI_COMPLETIONS = 1,
     OPENAI_CHAT = 2,
     OPENAI_BOTH = 3,
-    OPENAI_MESSAGE = 4,
-    OPENAI_PART = 8, /* of a message's content */
-    OPENAI_STREAM_OPTIONS = 16,
-    OPENAI_STRUCTURED = 32, /* structured_outputs */
-    OPENAI_REASONING = 64,
-    OPENAI_EMBEDDINGS = 128
+    OPENAI_RESPONSES = 4,
+    OPENAI_TALK = 6, /* chats and responses */
+    OPENAI_ALL = 7,
+    OPENAI_MESSAGE = 8,
+    OPENAI_PART = 16, /* of a message's content */
+    OPENAI_STREAM_OPTIONS = 32,
+    OPENAI_STRUCTURED = 64, /* structured_outputs */
+    OPENAI_REASONING = 128,
+    OPENAI_EMBEDDINGS = 256,
+    OPENAI_ITEM = 512, /* of a response's input */
+    OPENAI_ITEM_PART = 1024,
+    OPENAI_TEXT = 2048 /* of a response */
 };
 /* Refuses what is not known or not done there; takes away what is null or changes nothing. "unknown_field",
  * "unsupported_value" */
@@ -39,6 +45,16 @@ MUST_USE int openai_parse_who(struct inference *q, const json_t *body, struct er
 MUST_USE int openai_parse_structure(struct inference *q, const json_t *body, struct err *e);
 MUST_USE int openai_parse_completions(struct inference *q, json_t *body, struct err *e);
 MUST_USE int openai_parse_chat(struct inference *q, json_t *body, struct err *e);
+/* What all of them have: whose it is, how tokens are chosen, what the answer has to be. */
+MUST_USE int openai_parse_common(struct inference *q, json_t *body, int64_t max_tokens, struct err *e);
+/* `name`, the text that the model goes on with, is there and this is a model of texts. "input_unsupported",
+ * "input_required" */
+MUST_USE int openai_check_input(const struct inference *q, const json_t *body, const char *name,
+                                struct err *e);
+/* messages, with the tools and all that goes into the chat template; behind openai_parse_common. */
+MUST_USE int openai_parse_talk(struct inference *q, json_t *body, struct err *e);
+/* Those of the adapter's or the model's makers, where they have any. */
+struct inference_defaults openai_defaults(const struct inference *q, int64_t max_tokens);
 /* "model" names an adapter, or the base where no adapter has its name. "model_not_found" */
 MUST_USE int openai_resolve(struct inference *q, struct err *e);
 
@@ -62,6 +78,9 @@ void openai_tools_fini(struct openai_tools *t);
 
 /* Take apart what may be shown and was not yet; `last`: there is no more. */
 MUST_USE int openai_message_read(struct inference_choice *c, bool last, struct err *e);
+/* What the call is known by to who carries it out; the same each time it is asked for, and in no other
+ * answer. */
+void openai_message_call_id(const struct inference_choice *c, int call, char out[OPENAI_CALL_ID_MAX + 1]);
 /* The message that was read, NULL: memory ran out. */
 json_t *openai_message_whole(const struct inference_choice *c);
 /* A list of the deltas, each of one member, of what was read and not told yet; NULL: memory ran out. */
@@ -77,6 +96,8 @@ json_t *openai_answer_choice(const struct inference_choice *c, const char *finis
 const char *openai_answer_finish(const struct inference_choice *c);
 /* These clients know no answer that ends before its end. */
 MUST_USE int openai_answer_check_end(const struct inference *q, struct err *e);
+/* The name by which the request's model is known. */
+const char *openai_answer_model(const struct inference *q);
 /* The whole answer of choices that are finished, or the error that it ends with. */
 MUST_USE int openai_answer_whole(const struct inference *q, const char *object, json_t *choices, json_t **out,
                                  struct err *e);

@@ -21,6 +21,11 @@ static json_t *answer_usage(const struct inference *q)
                      (json_int_t)inference_cached_tokens(q), "completion_tokens_details", details);
 }
 
+const char *openai_answer_model(const struct inference *q)
+{
+    return q->part_count ? q->parts[0].reference : q->r->server->model_name;
+}
+
 static json_t *answer_head(const struct inference *q, const char *object, json_t *choices)
 {
     const struct server *s = q->r->server;
@@ -30,9 +35,8 @@ static json_t *answer_head(const struct inference *q, const char *object, json_t
     else
         hex_encode(s->info->fingerprint, SHA256_BYTES, fingerprint);
     return json_pack("{s:s, s:s, s:I, s:s, s:s, s:o}", "id", q->r->id, "object", object, "created",
-                     (json_int_t)q->openai.created_s, "model",
-                     q->part_count ? q->parts[0].reference : s->model_name, "system_fingerprint", fingerprint,
-                     "choices", choices);
+                     (json_int_t)q->openai.created_s, "model", openai_answer_model(q), "system_fingerprint",
+                     fingerprint, "choices", choices);
 }
 
 const char *openai_answer_finish(const struct inference_choice *c)

@@ -17,8 +17,7 @@ static json_t *text_json(const struct buf *text, size_t from)
 
 /* ---- calls ---- */
 
-/* The same each time it is asked for, and in no other answer. */
-static void write_call_id(const struct inference_choice *c, int call, char out[OPENAI_CALL_ID_MAX + 1])
+void openai_message_call_id(const struct inference_choice *c, int call, char out[OPENAI_CALL_ID_MAX + 1])
 {
     const struct call_format *f = c->q->reading.form.calls;
     uint8_t digest[SHA256_BYTES];
@@ -40,7 +39,7 @@ static json_t *call_json(const struct inference_choice *c, int index)
 {
     char id[OPENAI_CALL_ID_MAX + 1];
     const struct call *call = &c->reader.calls.of[index];
-    write_call_id(c, index, id);
+    openai_message_call_id(c, index, id);
     return json_pack("{s:s, s:s, s:{s:o, s:o}}", "id", id, "type", "function", "function", "name",
                      text_json(&call->name, 0), "arguments", text_json(&call->arguments, 0));
 }

@@ -71,8 +71,7 @@ static int parse_choices(struct inference *q, const json_t *body, struct err *e)
     return err_param(e, "best_of");
 }
 
-/* Those of the adapter's or the model's makers, where they have any. */
-static struct inference_defaults defaults_of(const struct inference *q, int64_t max_tokens)
+struct inference_defaults openai_defaults(const struct inference *q, int64_t max_tokens)
 {
     const struct generation *g =
         q->settings ? &q->settings->generation : model_generation(q->r->server->model);
@@ -93,7 +92,7 @@ int openai_parse_who(struct inference *q, const json_t *body, struct err *e)
     return inference_settle(q, e);
 }
 
-static int parse_common(struct inference *q, json_t *body, int64_t max_tokens, struct err *e)
+int openai_parse_common(struct inference *q, json_t *body, int64_t max_tokens, struct err *e)
 {
     drop_minus_one(body, "seed");
     if (is_minus_one(json_object_get(body, "top_k")) && /* no filter */
@@ -101,15 +100,14 @@ static int parse_common(struct inference *q, json_t *body, int64_t max_tokens, s
         return err_memory(e);
     if (openai_parse_who(q, body, e) != 0)
         return -1;
-    const struct inference_defaults defaults = defaults_of(q, max_tokens);
+    const struct inference_defaults defaults = openai_defaults(q, max_tokens);
     if (inference_parse_sampling(q, body, &defaults, e) != 0 || openai_parse_structure(q, body, e) != 0 ||
         parse_choices(q, body, e) != 0)
         return -1;
     return parse_stream_options(q, body, e);
 }
 
-/* `name`, the text that the model goes on with, is there and this is a model of texts. */
-static int check_input(const struct inference *q, const json_t *body, const char *name, struct err *e)
+int openai_check_input(const struct inference *q, const json_t *body, const char *name, struct err *e)
 {
     if (q->r->server->info->numeric)
         err_set(e, "input_unsupported", "the model \"%s\" takes rows of numbers, not \"%s\"",
@@ -203,13 +201,14 @@ int openai_parse_completions(struct inference *q, json_t *body, struct err *e)
         q->fill_context = true;
     }
     drop_minus_one(body, "max_tokens");
-    if (parse_common(q, body, max_tokens, e) != 0 || field_bool(body, "echo", &q->openai.echo, e) < 0 ||
+    if (openai_parse_common(q, body, max_tokens, e) != 0 ||
+        field_bool(body, "echo", &q->openai.echo, e) < 0 ||
         field_integer(body, "logprobs", 0, q->openai.echo ? OPENAI_ECHO_LOGPROBS_MAX : SAMPLING_LOGPROBS_MAX,
                       &logprobs, e) < 0)
         return -1;
     q->sampling.logprobs = (int)logprobs;
     q->text_only = logprobs < 0;
-    return check_input(q, body, "prompt", e) != 0 ? -1 : parse_prompts(q, body, e);
+    return openai_check_input(q, body, "prompt", e) != 0 ? -1 : parse_prompts(q, body, e);
 }
 
 /* ---- chat ---- */
@@ -318,7 +317,7 @@ static int parse_messages(struct inference *q, json_t *body, struct err *e)
 }
 
 /* The tools come before the prompt that they are written into, what they make of the answer behind it. */
-static int parse_talk(struct inference *q, json_t *body, struct err *e)
+int openai_parse_talk(struct inference *q, json_t *body, struct err *e)
 {
     struct openai_tools tools;
     int result = openai_tools_parse(q, body, &tools, e);
@@ -367,9 +366,9 @@ int openai_parse_chat(struct inference *q, json_t *body, struct err *e)
 {
     int64_t max_tokens;
     if (openai_fields_check(body, OPENAI_CHAT, e) != 0 || parse_max_tokens(q, body, &max_tokens, e) != 0 ||
-        parse_common(q, body, max_tokens, e) != 0 || parse_chat_logprobs(q, body, e) != 0)
+        openai_parse_common(q, body, max_tokens, e) != 0 || parse_chat_logprobs(q, body, e) != 0)
         return -1;
-    return check_input(q, body, "messages", e) != 0 ? -1 : parse_talk(q, body, e);
+    return openai_check_input(q, body, "messages", e) != 0 ? -1 : openai_parse_talk(q, body, e);
 }
 
 /* ---- the model ---- */

@@ -440,10 +440,10 @@ def test_special_tokens_may_be_added_or_left(start):
 
 def fields(where):
     with open(os.path.join(ROOT, "server", "openai", "openai_fields.c")) as f:
-        return re.findall(r'^    \{"(\w+)", OPENAI_(?:BOTH|%s), (TAKEN|IGNORED|"[^\n]*")\}' % where, f.read(), re.M)
+        return re.findall(r'^    \{"(\w+)", OPENAI_(?:ALL|BOTH|%s), (TAKEN|IGNORED|"[^\n]*")\}' % where, f.read(), re.M)
 
 
-@pytest.mark.parametrize("path, start, where", [(COMPLETIONS, HELLO, "COMPLETIONS"), (CHAT, TALK, "CHAT")])
+@pytest.mark.parametrize("path, start, where", [(COMPLETIONS, HELLO, "COMPLETIONS"), (CHAT, TALK, "TALK|CHAT")])
 def test_fields_of_no_account(acme, path, start, where):
     body = {**start, "temperature": 0}
     wanted = good(acme.post(path, body))["choices"]
@@ -453,7 +453,7 @@ def test_fields_of_no_account(acme, path, start, where):
         assert good(acme.post(path, {**body, **dict.fromkeys(ignored, value)}))["choices"] == wanted
 
 
-@pytest.mark.parametrize("path, start, where", [(COMPLETIONS, HELLO, "COMPLETIONS"), (CHAT, TALK, "CHAT")])
+@pytest.mark.parametrize("path, start, where", [(COMPLETIONS, HELLO, "COMPLETIONS"), (CHAT, TALK, "TALK|CHAT")])
 def test_values_that_change_nothing(acme, path, start, where):
     body = {**start, "temperature": 0}
     wanted = good(acme.post(path, body))["choices"]
