@@ -418,6 +418,7 @@ int answer_reader_finish(struct answer_reader *r, struct err *e)
     while (r->state == ANSWER_CALL || r->state == ANSWER_NAME || (r->state == ANSWER_JSON && !has_begun(r)))
         if (give_up(r) == STEP_NO_MEMORY || run(r, true, e) != 0)
             return err_memory(e);
+    r->cut = r->state == ANSWER_JSON || r->state == ANSWER_ARGUMENTS;
     if (r->state == ANSWER_JSON)
         end_call(r);
     if (answer_reader_calls(r) == 0 && r->state != ANSWER_THOUGHTS &&

@@ -46,6 +46,7 @@ struct answer_reader {
     struct buf space; /* behind the words, and behind thoughts */
     bool thought;     /* it has thoughts, if only empty ones */
     bool marked;      /* the present call has its mark */
+    bool cut;         /* the answer ended within the last call */
     int begun;        /* calls before it */
     struct call_scan scan;
     struct call_value value;

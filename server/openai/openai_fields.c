@@ -167,13 +167,14 @@ static const struct field {
     {"text", OPENAI_RESPONSES, TAKEN},
     {"include", OPENAI_RESPONSES, TAKEN},
     {"metadata", OPENAI_RESPONSES, TAKEN},
-    {"truncation", OPENAI_RESPONSES, TAKEN},
     {"access_programs", OPENAI_RESPONSES, IGNORED},
     {"background_options", OPENAI_RESPONSES, IGNORED},
     {"client_metadata", OPENAI_RESPONSES, IGNORED},
     {"image", OPENAI_RESPONSES, IGNORED},          /* how images are read, of which there are none */
     {"max_tool_calls", OPENAI_RESPONSES, IGNORED}, /* of tools that the server calls by itself */
     {"prompt_cache_options", OPENAI_RESPONSES, IGNORED},
+    /* an input that is too long is refused under either of them */
+    {"truncation", OPENAI_RESPONSES, "[\"auto\", \"disabled\"]"},
     /* nothing is stored here that an answer could go on from */
     {"background", OPENAI_RESPONSES, "[false]"},
     {"conversation", OPENAI_RESPONSES, "[]"},

@@ -47,6 +47,7 @@ struct responses_item {
     size_t begin, end;       /* tokens of a message's words */
     int call_index;          /* of the reader's calls */
     const struct call *call; /* NULL: it is none */
+    bool whole;              /* it came to its end */
     bool ended;              /* nothing will come of it any more */
 };
 /* The item at `index`, as far as it is known; false: it is not there yet. `last`: the answer is read whole.
@@ -71,6 +72,7 @@ void responses_item_id(const struct inference_choice *c, const struct responses_
 json_t *responses_object(const struct inference *q, const char *status, const struct err *error);
 /* "completed", "incomplete" */
 const char *responses_end(const struct inference_choice *c);
+const char *responses_item_end(const struct inference_choice *c, const struct responses_item *item);
 
 MUST_USE int responses_answer(struct inference *q, json_t **out, struct err *e);
 int responses_first_event(struct inference *q);

@@ -113,7 +113,7 @@ static int tell(struct inference *q, const struct inference_choice *c, const str
 }
 
 static int close_item(struct inference *q, const struct inference_choice *c,
-                      const struct responses_item *item, const char *status)
+                      const struct responses_item *item)
 {
     struct responses *m = q->own;
     m->open = false;
@@ -121,7 +121,7 @@ static int close_item(struct inference *q, const struct inference_choice *c,
     if (add_text(q, c, item, true, item->from, item->begin) != 0 ||
         add_part(q, c, item, "response.content_part.done") != 0)
         return -1;
-    return add_item(q, c, item, "response.output_item.done", status);
+    return add_item(q, c, item, "response.output_item.done", responses_item_end(c, item));
 }
 
 /* ---- the stream ---- */
@@ -129,15 +129,14 @@ static int close_item(struct inference *q, const struct inference_choice *c,
 int responses_event(struct inference *q, struct inference_choice *c, bool last)
 {
     struct responses *m = q->own;
-    struct responses_item item, next;
+    struct responses_item item;
     struct err ignored;
     int failed = openai_message_read(c, last, &ignored);
     while (!failed && responses_item_at(c, m->item, last, &item)) {
         failed = (!m->open && open_item(q, c, &item) != 0) || tell(q, c, &item) != 0;
         if (failed || !item.ended)
             break;
-        bool more = !last || responses_item_at(c, m->item + 1, last, &next);
-        failed = close_item(q, c, &item, more ? "completed" : responses_end(c));
+        failed = close_item(q, c, &item);
     }
     c->sent_tokens = c->output.tokens_ready;
     return failed ? -1 : 0;

@@ -85,19 +85,20 @@ json_t *responses_item_json(const struct inference_choice *c, const struct respo
 
 const char *responses_end(const struct inference_choice *c)
 {
-    return c->result.finish == ENGINE_STOP ? "completed" : "incomplete";
+    return c->done && c->result.finish == ENGINE_STOP ? "completed" : "incomplete";
 }
 
-static json_t *output_json(const struct inference_choice *c, const char *status)
+const char *responses_item_end(const struct inference_choice *c, const struct responses_item *item)
 {
-    struct responses_item item, next;
+    return item->whole ? "completed" : responses_end(c);
+}
+
+static json_t *output_json(const struct inference_choice *c)
+{
+    struct responses_item item;
     json_t *list = json_array();
-    bool found = c && responses_item_at(c, 0, true, &item);
-    for (int i = 1; found; i++) {
-        found = responses_item_at(c, i, true, &next);
-        list_add(&list, responses_item_json(c, &item, found ? "completed" : status));
-        item = next;
-    }
+    for (int i = 0; c && responses_item_at(c, i, true, &item); i++)
+        list_add(&list, responses_item_json(c, &item, responses_item_end(c, &item)));
     return list;
 }
 
@@ -126,7 +127,6 @@ json_t *responses_object(const struct inference *q, const char *status, const st
 {
     const struct responses *m = q->own;
     bool running = strcmp(status, "in_progress") == 0, ended = strcmp(status, "completed") == 0;
-    const char *item_status = ended ? status : "incomplete";
     const char *reason = strcmp(status, "incomplete") == 0 ? "max_output_tokens" : NULL;
     json_t *head = json_loadb(m->head.data, m->head.length, 0, NULL);
     json_t *object =
@@ -134,8 +134,8 @@ json_t *responses_object(const struct inference *q, const char *status, const st
                   "created_at", (json_int_t)q->openai.created_s, "status", status, "completed_at",
                   ended ? json_integer(clock_unix_ms() / 1000) : json_null(), "error", error_json(error),
                   "incomplete_details", reason ? json_pack("{s:s}", "reason", reason) : json_null(), "model",
-                  openai_answer_model(q), "output", output_json(running ? NULL : &q->choices[0], item_status),
-                  "usage", running ? json_null() : usage_json(q));
+                  openai_answer_model(q), "output", output_json(running ? NULL : &q->choices[0]), "usage",
+                  running ? json_null() : usage_json(q));
     int failed = !head || !object || json_object_update(object, head) != 0;
     json_decref(head);
     if (!failed)

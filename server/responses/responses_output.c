@@ -51,6 +51,7 @@ static bool take_words(struct walk *w, size_t to, size_t text_end, struct respon
                                    .text = &r->words,
                                    .from = w->words,
                                    .to = to,
+                                   .whole = text_end,
                                    .ended = text_end || w->last};
     if (o->options.want_logprobs) {
         out->begin = token_at(o, w->text_begin);
@@ -63,20 +64,22 @@ static bool take_words(struct walk *w, size_t to, size_t text_end, struct respon
 
 static bool is_open(const struct answer_reader *r, int call, int calls)
 {
-    return call == calls - 1 && (r->state == ANSWER_JSON || r->state == ANSWER_ARGUMENTS);
+    return call == calls - 1 && (r->state == ANSWER_JSON || r->state == ANSWER_ARGUMENTS || r->cut);
 }
 
 static void take_call(struct walk *w, int call, int calls, struct responses_item *out)
 {
     const struct answer_reader *r = &w->c->reader;
     const struct call *of = &r->calls.of[call];
+    bool open = is_open(r, call, calls);
     *out = (struct responses_item){.kind = RESPONSES_CALL,
                                    .index = w->items++,
                                    .text = &of->arguments,
                                    .to = of->arguments.length,
                                    .call_index = call,
                                    .call = of,
-                                   .ended = w->last || !is_open(r, call, calls)};
+                                   .whole = !open,
+                                   .ended = w->last || !open};
     w->text_begin = of->end;
 }
 
@@ -87,6 +90,7 @@ static void take_thoughts(struct walk *w, struct responses_item *out)
                                    .index = w->items++,
                                    .text = &r->thoughts,
                                    .to = r->thoughts.length,
+                                   .whole = r->state != ANSWER_THOUGHTS,
                                    .ended = w->last || r->state != ANSWER_THOUGHTS};
 }
 

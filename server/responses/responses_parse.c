@@ -100,17 +100,6 @@ static int check_metadata(json_t *body, struct err *e)
     return 0;
 }
 
-/* Nothing is cut away of an input that is too long: it is refused under either of them. */
-static int check_truncation(const json_t *body, struct err *e)
-{
-    const char *how = "disabled";
-    if (field_text(body, "truncation", 64, &how, e) < 0)
-        return -1;
-    if (strcmp(how, "disabled") == 0 || strcmp(how, "auto") == 0)
-        return 0;
-    return unsupported("truncation", "\"truncation\" may be \"auto\" or \"disabled\"", how, e);
-}
-
 /* Of what may be included, words alone can have any of it. */
 static int read_include(const json_t *body, bool *logprobs, struct err *e)
 {
@@ -252,9 +241,9 @@ static int check_text(json_t *body, struct err *e)
 static int read_body(struct inference *q, json_t *body, struct err *e)
 {
     int64_t max_tokens;
-    if (check_metadata(body, e) != 0 || check_truncation(body, e) != 0 ||
-        parse_length(q, body, &max_tokens, e) != 0 || openai_parse_common(q, body, max_tokens, e) != 0 ||
-        parse_logprobs(q, body, e) != 0 || openai_check_input(q, body, "input", e) != 0)
+    if (check_metadata(body, e) != 0 || parse_length(q, body, &max_tokens, e) != 0 ||
+        openai_parse_common(q, body, max_tokens, e) != 0 || parse_logprobs(q, body, e) != 0 ||
+        openai_check_input(q, body, "input", e) != 0)
         return -1;
     if (change_input(body, e) != 0 || change_tools(body, e) != 0 || parse_text(q, body, e) != 0)
         return -1;
@@ -283,7 +272,7 @@ static int parse(struct inference *q, json_t *body, struct err *e)
 static void translate(const struct inference *q, struct err *e)
 {
     openai_translate_field(q, "input", e);
-    if (strcmp(e->param, "messages") == 0)
+    if (strcmp(e->param, "messages") == 0 && strcmp(e->code, "unknown_field") != 0)
         (void)err_param(e, "input");
 }
 

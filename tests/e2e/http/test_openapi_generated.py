@@ -117,9 +117,9 @@ def test_what_the_document_allows_of_a_request_that_runs_the_model_is_taken(clie
     inner = Generator(DOCUMENT, 0).schemas.at(schema["$ref"])
     basis = {"/infer": {"prompt": "Hello", "max_tokens": 2}, "/v1/completions": {"model": "demo", "prompt": "Hello", "max_tokens": 2},
              "/v1/chat/completions": {"model": "demo", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2},
-             "/v1/embeddings": {"model": "demo", "input": "Hello"}}[path]
+             "/v1/responses": {"model": "demo", "input": "Hi", "max_output_tokens": 2}, "/v1/embeddings": {"model": "demo", "input": "Hello"}}[path]
     own = ("grammar", "regex", "choice", "format", "outputs", "tools", "functions", "json")  # texts with a grammar of their own
-    apart = {*basis, "best_of", "messages", "tokens", "input", NAMED, "max_tokens", "max_completion_tokens", "dimensions"}
+    apart = {*basis, "best_of", "messages", "tokens", "input", NAMED, "max_tokens", "max_completion_tokens", "dimensions", "text"}
     for name in sorted(name for name in set(inner["properties"]) - apart if not any(word in name for word in own)):
         for seed in range(3):
             g = Generator(DOCUMENT, f"{path} {name} {seed}")

@@ -180,6 +180,7 @@ CHANGES = {
     ("POST", "/infer"): set(),
     ("POST", "/v1/completions"): set(),
     ("POST", "/v1/chat/completions"): set(),
+    ("POST", "/v1/responses"): set(),
     ("POST", "/v1/embeddings"): set(),
     ("POST", "/tokenize"): set(),
     ("POST", "/detokenize"): set(),

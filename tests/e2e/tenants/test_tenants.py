@@ -122,7 +122,7 @@ MATRIX = [
     *(Row(route, "POST", path, {**body, **more}, statuses)
       for route, body in (("/v1/completions", {"prompt": "a", "max_tokens": 1}),
                           ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "max_tokens": 1}),
-                          ("/v1/embeddings", {"input": "a"}))
+                          ("/v1/responses", {"input": "a", "max_output_tokens": 1}), ("/v1/embeddings", {"input": "a"}))
       for path, more, statuses in ((f"{route}{{q}}", {"model": "demo"}, keyed(200, 200, 200)),
                                    (f"{route}{{q}}", {"model": NAME}, keyed(404, 200, 200)),
                                    (route, {"model": NAME, "tenant": "beta"}, keyed(403, 200, 200)),
@@ -254,6 +254,7 @@ def test_what_belongs_to_others_answers_as_what_does_not_exist(house):
                 lambda name: alpha.infer(tenant=name, prompt="a"),
                 lambda name: alpha.post("/v1/completions", {"model": name, "prompt": "a"}),
                 lambda name: alpha.post("/v1/chat/completions", {"model": f"{name}@{digits}", "messages": [{"role": "user", "content": "a"}]}),
+                lambda name: alpha.post("/v1/responses", {"model": name, "input": "a", "max_output_tokens": 1}),
                 lambda name: alpha.post("/v1/embeddings", {"model": name, "input": "a"}),
                 lambda name: alpha.get(f"/v1/models/{name}"),
                 lambda name: alpha.get(f"/v1/models/{name}@{digits}"),

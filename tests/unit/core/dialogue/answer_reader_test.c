@@ -250,6 +250,51 @@ static void an_answer_has_so_many_calls_at_most(void **state)
     answer_reader_fini(&r);
 }
 
+/* What was there before each call, and what of the text behind it: whoever shows them in order needs it. */
+static void calls_know_their_place(void **state)
+{
+    (void)state;
+    const char *text =
+        "I look.\n<tool_call>" F "{}}</tool_call> and <tool_call>" F "{\"a\": 1}}</tool_call>.";
+    struct answer_form form = {.calls = call_format_named("hermes", 6)};
+    for (size_t cut = 1; cut <= strlen(text); cut++) {
+        struct answer_reader r;
+        struct err e;
+        answer_reader_init(&r, &form);
+        feed(&r, text, cut);
+        feed(&r, text + cut, strlen(text) - cut);
+        assert_int_equal(answer_reader_finish(&r, &e), 0);
+        const struct call *first = &r.calls.of[0], *second = &r.calls.of[1];
+        assert_int_equal(answer_reader_calls(&r), 2);
+        assert_int_equal(first->words, strlen("I look."));
+        assert_int_equal(second->words, strlen("I look. and"));
+        assert_string_equal(text + second->end, ".");
+        assert_memory_equal(text + first->end, " and <", 6);
+        assert_memory_equal(text + first->begin, "<tool_call>", 11);
+        assert_ptr_equal(text + second->begin, strstr(text, " and ") + 5);
+        assert_false(r.cut);
+        answer_reader_fini(&r);
+    }
+}
+
+static void an_answer_may_end_within_a_call(void **state)
+{
+    (void)state;
+    const char *text = "<tool_call>" F "{\"a\": 1}}</tool_call>";
+    struct answer_form form = {.calls = call_format_named("hermes", 6)};
+    size_t arguments = strlen("<tool_call>" F), end = strlen("<tool_call>" F "{\"a\": 1}}");
+    for (size_t length = 1; length <= strlen(text); length++) {
+        struct answer_reader r;
+        struct err e;
+        answer_reader_init(&r, &form);
+        feed(&r, text, length);
+        assert_int_equal(answer_reader_finish(&r, &e), 0);
+        assert_int_equal(answer_reader_calls(&r), length > arguments);
+        assert_int_equal(r.cut, length > arguments && length < end);
+        answer_reader_fini(&r);
+    }
+}
+
 static void formats_are_recognized(void **state)
 {
     (void)state;
@@ -305,6 +350,8 @@ int main(void)
         cmocka_unit_test(thoughts_are_read),
         cmocka_unit_test(reasoning_has_an_end_in_the_text),
         cmocka_unit_test(an_answer_has_so_many_calls_at_most),
+        cmocka_unit_test(calls_know_their_place),
+        cmocka_unit_test(an_answer_may_end_within_a_call),
         cmocka_unit_test(formats_are_recognized),
         cmocka_unit_test(prompts_may_end_within_thoughts),
     };
