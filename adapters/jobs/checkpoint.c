@@ -156,5 +156,5 @@ int checkpoint_sweep(const char *directory, bool (*keep)(void *arg, const char *
         if (entry->d_name[0] != '.' && !is_needed(entry->d_name, keep, arg))
             unlinkat(dirfd(d), entry->d_name, 0);
     closedir(d);
-    return 0;
+    return file_fsync_directory(directory, e);
 }

@@ -17,6 +17,7 @@ MUST_USE int checkpoint_write(const char *directory, const char *id, const struc
 MUST_USE int checkpoint_read(const char *directory, const char *id, struct trainer *t, bool *found,
                              struct err *e);
 void checkpoint_remove(const char *directory, const char *id);
-/* Remove what belongs to no job that `keep` wants, and what was left half written. */
+/* Remove what belongs to no job that `keep` wants, and what was left half written. What is there then is on
+ * the disk, also where a process died between a rename and its sync. */
 MUST_USE int checkpoint_sweep(const char *directory, bool (*keep)(void *arg, const char *id), void *arg,
                               struct err *e);

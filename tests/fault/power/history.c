@@ -76,6 +76,8 @@ bool life_kill(struct history *h, int (*change)(struct history *h, struct err *e
     if (!died)
         insist(result, h->name, &e);
     insist(life_open(h, &e), "open after a kill", &e);
+    if (h->start)
+        insist(h->start(h, &e), "start after a kill", &e);
     recorder_mark(OP_DONE, h->changes);
     note(h);
     return died;

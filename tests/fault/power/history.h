@@ -24,7 +24,8 @@ struct history {
     bool may_refuse;  /* before the first change is acknowledged, opening may say "registry_missing" */
     char keys[HISTORY_KEYS_MAX][KEY_TEXT_BYTES]; /* every key that was ever handed out */
     size_t key_count;
-    char kid[KID_BYTES]; /* of the newest key */
+    char kid[KID_BYTES];                            /* of the newest key */
+    int (*start)(struct history *h, struct err *e); /* what a start does once it is open; NULL: nothing */
 };
 
 struct history *history_new(const char *name, void (*script)(struct history *h));

@@ -270,11 +270,19 @@ static char *folder(const struct history *h)
     return file_join(h->root, TRAINING);
 }
 
+static bool is_own(void *arg, const char *id)
+{
+    (void)arg;
+    return strcmp(id, job.row.id) == 0;
+}
+
 /* As the runner does when it starts. */
 static int make_folder(struct history *h, struct err *e)
 {
     char *path = folder(h);
     int result = path ? file_make_directories(path, e) : err_memory(e);
+    if (result == 0)
+        result = checkpoint_sweep(path, is_own, NULL, e);
     free(path);
     return result;
 }
@@ -420,6 +428,7 @@ void history_of_killed_checkpoints(struct history *h)
     make_trainer();
     recorder_begin(h->root);
     change_all(h, first, sizeof first / sizeof *first);
+    h->start = make_folder;
     kill_everywhere(h, save, tell_step);
     free_trainer();
 }
