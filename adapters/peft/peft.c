@@ -101,6 +101,8 @@ static bool has_effect(const struct peft_load *l)
     for (size_t i = 0; i < l->parameter_count; i++)
         if (l->rows[i].differs)
             return true;
+    if (l->head.head)
+        return true;
     return l->result->source.replacement_count > 0;
 }
 
@@ -302,6 +304,8 @@ static void finish(struct peft_load *l)
 {
     struct peft *p = l->result;
     p->kept_count = l->kept_count;
+    p->source.head = l->head.head;
+    p->info.task = l->head.head ? l->head.head->kind : HEAD_NONE;
     p->info.parameters += l->elements;
     memcpy(p->info.version, l->version, SHA256_BYTES);
 }
@@ -344,6 +348,7 @@ void peft_free(struct peft *p)
         close(p->weights_fd);
     hugepage_free(p->values, p->values_bytes);
     warnings_fini(&p->warnings);
+    head_unref(p->source.head);
     free(p);
 }
 

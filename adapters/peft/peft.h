@@ -8,6 +8,7 @@
 #include "core/base/err.h"
 #include "core/base/sha256.h"
 #include "core/delta/delta.h"
+#include "core/head/head.h"
 #include "core/model/model.h"
 
 struct warnings;
@@ -17,8 +18,9 @@ struct peft_info {
     uint8_t version[SHA256_BYTES]; /* of the canonical form, see docs/http-api.md */
     int rank_max;
     int sites;
-    int64_t parameters; /* elements of all A, B, magnitudes, replaced tensors and rows */
-    bool changes_rows;  /* some of the base's, which no prompt of a few tokens may show */
+    int64_t parameters;  /* elements of all A, B, magnitudes, replaced tensors and rows */
+    enum head_kind task; /* what it gives labels of, by a head of its own; HEAD_NONE: nothing */
+    bool changes_rows;   /* some of the base's, which no prompt of a few tokens may show */
 };
 
 enum peft_options {

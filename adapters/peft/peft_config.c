@@ -80,6 +80,11 @@ static const struct field {
     {"modules_to_save", READ, NULL},
     {"trainable_token_indices", READ, NULL},
     {"use_dora", READ, NULL},
+    {"task_type", READ, NULL},
+    {"id2label", READ, NULL}, /* and what follows: of an adapter that gives labels */
+    {"problem_type", READ, NULL},
+    {"label2id", INFORMATIVE, NULL},
+    {"num_labels", INFORMATIVE, NULL},
 
     {"auto_mapping", INFORMATIVE, NULL},
     {"base_model_name_or_path", INFORMATIVE, NULL},
@@ -92,7 +97,6 @@ static const struct field {
     {"qalora_group_size", INFORMATIVE, NULL},
     {"revision", INFORMATIVE, NULL},
     {"runtime_config", INFORMATIVE, NULL}, /* PEFT ignores it in a file */
-    {"task_type", INFORMATIVE, NULL},
     /* Parameters of initializations: those that matter are refused by init_lora_weights. */
     {"corda_config", INFORMATIVE, NULL},
     {"eva_config", INFORMATIVE, NULL},
@@ -206,6 +210,16 @@ static int parse_bool(const struct peft_config *c, const char *name, bool *out, 
         return refuse(e, name, "true or false");
     *out = json_is_true(value);
     return 0;
+}
+
+/* Others say what an adapter is for, and nothing about what it computes. */
+static void parse_task(struct peft_config *c)
+{
+    const char *task = json_string_value(get(c, "task_type"));
+    if (task && strcmp(task, "SEQ_CLS") == 0)
+        c->task = HEAD_TEXT;
+    if (task && strcmp(task, "TOKEN_CLS") == 0)
+        c->task = HEAD_TOKENS;
 }
 
 static int parse_rank(struct peft_config *c, struct err *e)
@@ -430,6 +444,7 @@ static int parse(struct peft_config *c, struct err *e)
         return err_set(e, malformed, "adapter_config.json is not a JSON object");
     if (parse_type(c, e) != 0 || check_fields(c->root, e) != 0)
         return -1;
+    parse_task(c);
     if (parse_rank(c, e) != 0 || parse_alpha(c, e) != 0 || parse_bool(c, "use_rslora", &c->rslora, e) != 0 ||
         parse_bool(c, "use_dora", &c->dora, e) != 0 || parse_bias(c, e) != 0 || parse_init(c, e) != 0 ||
         parse_bool(c, "ensure_weight_tying", &c->ensure_weight_tying, e) != 0)

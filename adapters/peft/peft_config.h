@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "core/base/err.h"
+#include "core/head/head.h"
 
 /* Names in bytewise order, each once. */
 struct peft_names {
@@ -34,6 +35,7 @@ struct peft_config {
     bool rslora, dora;
     enum peft_bias bias;
     bool ensure_weight_tying;
+    enum head_kind task; /* of task_type: what gives labels; HEAD_NONE: anything else */
     struct peft_selector target, exclude;
     struct peft_names saved;              /* modules_to_save */
     json_t *rank_pattern, *alpha_pattern; /* objects of whole numbers of 1 or more and of numbers, or NULL */

@@ -198,6 +198,12 @@ int peft_place_find(const struct peft_load *l, const struct tensor *t, struct pe
     if (!n || (n->role == PEFT_ROLE_BASE && strstr(path, ".lora_")))
         return refuse(t, "adapter_unexpected_tensor", "it is not a tensor of LoRA as PEFT names them",
                       "Save the adapter with save_pretrained of PEFT.", e);
+    if (n->leaf && !n->base_layer && !n->token_adapter && peft_head_named(l, path)) {
+        place.role = n->role == PEFT_ROLE_BASE ? PEFT_ROLE_HEAD : PEFT_ROLE_HEAD_COPY;
+        place.index = strcmp(n->leaf, "bias") == 0;
+        *out = place;
+        return 0;
+    }
     int index = n->leaf ? model_find_parameter(l->model, path, n->leaf) : model_find_site(l->model, path);
     if (!takes(l, index, n, &place.role))
         return refuse_module(l, t, path, n, e);
@@ -241,7 +247,8 @@ static const struct tensor **place_of(struct peft_load *l, struct peft_place pla
 
 static bool is_unused(struct peft_place place)
 {
-    return place.role == PEFT_ROLE_COPY || place.role == PEFT_ROLE_ORIGINAL;
+    return place.role == PEFT_ROLE_COPY || place.role == PEFT_ROLE_ORIGINAL ||
+           place.role == PEFT_ROLE_HEAD_COPY;
 }
 
 /* Where PEFT adds embedding and head by itself, a magnitude is there under both of its names. 1, 0, or -1
@@ -273,6 +280,11 @@ static int place_tensors(struct peft_load *l, struct err *e)
             return -1;
         if (is_unused(place)) {
             l->has_copies = true;
+            continue;
+        }
+        if (place.role == PEFT_ROLE_HEAD) {
+            if (peft_head_add(l, t, place.index == 1, e) != 0)
+                return -1;
             continue;
         }
         const struct tensor **found = place_of(l, place);
@@ -394,7 +406,7 @@ static int check_copies(const struct peft_load *l, struct err *e)
         struct peft_place place;
         if (peft_place_find(l, t, &place, e) != 0)
             return -1;
-        if (!is_unused(place))
+        if (!is_unused(place) || place.role == PEFT_ROLE_HEAD_COPY)
             continue;
         const struct parameter *s = &l->parameters[place.index];
         if ((l->rows[place.index].indices ? check_rows_shape(l, t, place.index, e)
@@ -423,7 +435,7 @@ static int check_shapes(const struct peft_load *l, struct err *e)
 int peft_place_all(struct peft_load *l, struct err *e)
 {
     if (place_tensors(l, e) != 0 || check_sites(l, e) != 0 || check_parameters(l, e) != 0 ||
-        check_rows(l, e) != 0)
+        check_rows(l, e) != 0 || peft_head_check(l, e) != 0)
         return -1;
     return check_shapes(l, e);
 }

@@ -51,7 +51,7 @@ static int warn_of_unused(const struct peft_load *l, const bool *marks, struct e
 {
     struct warning_names unused = {0};
     for (size_t i = 0; i < l->config.saved.count; i++)
-        if (!marks[i])
+        if (!marks[i] && !peft_head_named(l, l->config.saved.items[i]))
             warning_names_add(&unused, l->config.saved.items[i]);
     return warning_names_say(&unused, l->warnings, "modules_to_save", "the base has no such module", e);
 }

@@ -7,6 +7,7 @@
 #include "core/base/sha256.h"
 #include "core/delta/delta.h"
 #include "core/format/safetensors.h"
+#include "core/head/head.h"
 #include "core/model/model.h"
 
 #define PEFT_PREFIX "base_model.model."
@@ -60,6 +61,12 @@ struct peft_rows {
     bool differs; /* from the base's */
 };
 
+/* What gives labels: its tensors, and what is made of them. */
+struct peft_head {
+    const struct tensor *weight, *bias; /* NULL: there is none */
+    struct head *head;                  /* owned reference */
+};
+
 struct peft_load {
     const struct model *model;
     const struct site *sites;
@@ -67,6 +74,7 @@ struct peft_load {
     size_t site_count, parameter_count;
     struct peft_config config;
     struct peft_tied tied;
+    struct peft_head head;
     const char *inside; /* what paths of the base's modules have in front and the adapter's have not */
     struct peft_target *targets;            /* owned, [site_count] */
     bool *saved;                            /* owned, [parameter_count]: modules_to_save has it */
@@ -138,6 +146,8 @@ enum peft_role {
     PEFT_ROLE_ROWS,     /* of a parameter */
     PEFT_ROLE_COPY,     /* of a parameter, which PEFT saves beside it and does not use */
     PEFT_ROLE_ORIGINAL, /* the same of a saved parameter, as it was before training */
+    PEFT_ROLE_HEAD,     /* the head's weight, or with index 1 its bias */
+    PEFT_ROLE_HEAD_COPY /* of which PEFT saves others beside it that it does not use */
 };
 struct peft_place {
     int role; /* enum delta_value or enum peft_role */
@@ -151,6 +161,17 @@ int peft_place_find(const struct peft_load *l, const struct tensor *t, struct pe
 /* Give every tensor its one place, see that none is missing, and check the shapes. Errors also:
  * "adapter_missing_tensor", "adapter_shape_mismatch". */
 int peft_place_all(struct peft_load *l, struct err *e);
+
+/* ---- the head of an adapter that gives labels ---- */
+
+/* Is this module the head, of an adapter that has one? */
+bool peft_head_named(const struct peft_load *l, const char *name);
+MUST_USE int peft_head_add(struct peft_load *l, const struct tensor *t, bool bias, struct err *e);
+/* Is it whole and of the right shape? */
+MUST_USE int peft_head_check(struct peft_load *l, struct err *e);
+/* With zeros; the config's names and meaning. Errors: "config_malformed". */
+MUST_USE int peft_head_new(struct peft_load *l, struct err *e);
+void peft_head_hash(const struct peft_load *l, struct sha256 *version);
 
 /* ---- what they hold ---- */
 

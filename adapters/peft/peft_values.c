@@ -193,6 +193,19 @@ static int scan_original(struct peft_load *l, struct peft_place place, const str
                    l->parameters[other].path);
 }
 
+/* Its numbers, widened into what gives the labels. */
+static int read_head(struct peft_load *l, struct peft_place place, const struct tensor *t,
+                     struct sha256 *version, struct err *e)
+{
+    struct head *h = l->head.head;
+    uint8_t digest[SHA256_BYTES];
+    double largest = 0;
+    if (scan_tensor(l, t, place.index ? h->bias : h->weight, &largest, digest, e) != 0)
+        return -1;
+    add_tensor(version, t, place, digest);
+    return 0;
+}
+
 static int scan_one(struct peft_load *l, struct peft_place place, const struct tensor *t,
                     struct sha256 *version, struct err *e)
 {
@@ -205,6 +218,10 @@ static int scan_one(struct peft_load *l, struct peft_place place, const struct t
         return scan_copy(l, t, e);
     case PEFT_ROLE_ORIGINAL:
         return scan_original(l, place, t, e);
+    case PEFT_ROLE_HEAD:
+        return read_head(l, place, t, version, e);
+    case PEFT_ROLE_HEAD_COPY:
+        return scan_copy(l, t, e);
     default: /* or what is the same under another name */
         return t == l->site_found[place.index].tensors[place.role] ? scan_site(l, place, t, version, e) : 0;
     }
@@ -297,7 +314,7 @@ int peft_values(struct peft_load *l, struct err *e)
     struct sha256 version;
     sha256_init(&version);
     add_line(&version, "adapterd adapter 1\n");
-    if (scan_tensors(l, &version, e) != 0 || peft_tied_check(l, e) != 0)
+    if (peft_head_new(l, e) != 0 || scan_tensors(l, &version, e) != 0 || peft_tied_check(l, e) != 0)
         return -1;
     if (l->stored)
         return 0;
@@ -305,6 +322,7 @@ int peft_values(struct peft_load *l, struct err *e)
         return -1;
     add_saved(l, &version);
     add_rows(l, &version);
+    peft_head_hash(l, &version);
     sha256_final(&version, l->version);
     return 0;
 }

@@ -131,6 +131,7 @@ struct publish {
     uint8_t digest[SHA256_BYTES];
     int rank_max, sites;
     int64_t parameters;
+    enum version_task task;
     double proof_max, proof_mean;
     const struct version_proof *proof; /* what else shows its effect; NULL: nothing is known */
     const struct buf *settings;        /* as settings_files_encode makes them; NULL: none */

@@ -40,6 +40,7 @@ static struct version *make_version(const struct publication *n, const struct st
                              .weights_bytes = staged_bytes(s, STAGED_WEIGHTS),
                              .rank_max = p->rank_max,
                              .sites = p->sites,
+                             .task = p->task,
                              .parameters = p->parameters,
                              .created_ms = clock_unix_ms(),
                              .proof_max = p->proof_max,

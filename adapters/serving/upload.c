@@ -23,6 +23,9 @@ struct effect {
     struct version_proof proof;
 };
 
+_Static_assert((int)HEAD_TEXT == VERSION_LABELS_TEXTS && (int)HEAD_TOKENS == VERSION_LABELS_TOKENS,
+               "a version's task is that of its head");
+
 static int publish(const struct job *j, const struct peft_info *info, const struct effect *effect,
                    const struct version **out, bool *created, struct err *e)
 {
@@ -32,6 +35,7 @@ static int publish(const struct job *j, const struct peft_info *info, const stru
                         .rank_max = info->rank_max,
                         .sites = info->sites,
                         .parameters = info->parameters,
+                        .task = (enum version_task)info->task,
                         .proof_max = effect->logits.max_change,
                         .proof_mean = effect->logits.mean_change,
                         .proof = &effect->proof};
@@ -41,12 +45,12 @@ static int publish(const struct job *j, const struct peft_info *info, const stru
     return registry_publish(j->registry, j->staged, &p, out, created, e);
 }
 
-/* `rows`: it changes rows of the base that the probe may not come across. */
-static int probe(const struct job *j, struct delta *d, bool rows, struct engine_proof *proof, struct err *e)
+/* `unseen`: it changes what the probe may not come across, rows of the base or what gives labels. */
+static int probe(const struct job *j, struct delta *d, bool unseen, struct engine_proof *proof, struct err *e)
 {
     if (engine_probe(j->engine, j->upload->tenant, d, proof, e) != 0)
         return -1;
-    if (proof->max_change > 0 || rows || j->upload->allow_no_effect)
+    if (proof->max_change > 0 || unseen || j->upload->allow_no_effect)
         return 0;
     err_set(e, "adapter_no_effect",
             "the adapter changes no output of the model: on the probe every logit is the same "
@@ -54,13 +58,24 @@ static int probe(const struct job *j, struct delta *d, bool rows, struct engine_
     return err_hint(e, "was it trained for this base? With allow_no_effect it is accepted as it is");
 }
 
+/* A sample is text that the adapter writes. */
+static int check_sample(const struct job *j, const struct peft *p, struct err *e)
+{
+    if (model_info(j->model)->generates && peft_info(p)->task == HEAD_NONE)
+        return 0;
+    return err_set(e, "input_unsupported", "there is no sample of what gives labels or vectors, not text");
+}
+
 static int find_effect(const struct job *j, const struct peft *p, struct delta *d, struct effect *out,
                        struct err *e)
 {
     const struct upload *u = j->upload;
-    if (probe(j, d, peft_info(p)->changes_rows, &out->logits, e) != 0 ||
+    bool unseen = peft_info(p)->changes_rows || peft_info(p)->task != HEAD_NONE;
+    if (probe(j, d, unseen, &out->logits, e) != 0 ||
         effect_norms(&out->proof, j->model, peft_source(p), e) != 0)
         return -1;
+    if (u->proof_prompt && check_sample(j, p, e) != 0)
+        return err_param(e, "proof_prompt");
     if (u->proof_prompt &&
         effect_sample(&out->proof, j->engine, u->tenant, d, u->tokenizer, u->proof_prompt, e) != 0)
         return err_param(e, "proof_prompt");

@@ -4,13 +4,13 @@
 static const char LIST[] =
     "SELECT a.tenant, a.name, v.digest, v.config_blob, v.weights_blob, v.config_bytes, v.weights_bytes, "
     "v.rank_max,"
-    " v.sites, v.parameters, v.created_ms, v.proof_max, v.proof_mean, v.active, v.canary, v.settings"
+    " v.sites, v.parameters, v.created_ms, v.proof_max, v.proof_mean, v.active, v.canary, v.settings, v.task"
     " FROM versions v JOIN adapters a ON a.number = v.adapter ORDER BY v.number";
 static const char INSERT[] =
     "INSERT INTO versions (adapter, digest, config_blob, weights_blob, config_bytes, weights_bytes, "
     "rank_max, sites,"
-    " parameters, created_ms, proof_max, proof_mean, active, settings)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    " parameters, created_ms, proof_max, proof_mean, active, settings, task)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 static const char REPLACE_BLOBS[] = "UPDATE versions SET config_blob = ?, weights_blob = ?, config_bytes = ?,"
                                     " weights_bytes = ? WHERE adapter = ? AND digest = ?";
 static const char ACTIVATE[] = "UPDATE versions SET active = 1, canary = 0 WHERE adapter = ? AND digest = ?";
@@ -43,6 +43,10 @@ static int read_row(struct query *q, void *arg, struct err *e)
     values->active = query_column_integer(q) != 0;
     values->canary = (int)query_column_integer(q);
     query_copy_text(q, values->settings, sizeof values->settings);
+    int64_t task = query_column_integer(q);
+    if (task < VERSION_GENERATES || task > VERSION_LABELS_TOKENS)
+        return column_malformed("versions", e);
+    values->task = (enum version_task)task;
     return r->visitor->version(r->arg, &row, e);
 }
 
@@ -74,6 +78,7 @@ int store_version_insert(struct store *s, int64_t adapter, const struct version 
     query_bind_real(&q, v->proof_mean);
     query_bind_integer(&q, v->active);
     query_bind_text(&q, v->settings[0] ? v->settings : NULL);
+    query_bind_integer(&q, v->task);
     return query_run(&q, "add a version", e);
 }
 

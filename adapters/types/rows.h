@@ -97,6 +97,9 @@ struct activation {
 
 struct version_files;
 
+/* What an adapter has a head of its own for. Stored as numbers. */
+enum version_task { VERSION_GENERATES, VERSION_LABELS_TEXTS, VERSION_LABELS_TOKENS };
+
 struct version {     /* immutable, reference-counted */
     uint32_t tenant; /* number of the tenant */
     char tenant_id[NAME_MAX_BYTES + 1];
@@ -108,6 +111,7 @@ struct version {     /* immutable, reference-counted */
     uint64_t config_bytes, weights_bytes;
     int rank_max, sites;
     int64_t parameters;
+    enum version_task task;
     int64_t created_ms;
     double proof_max, proof_mean;
     bool active;     /* at the time it was read */

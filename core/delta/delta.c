@@ -185,6 +185,8 @@ int delta_new(struct delta **out, const struct model *m, const struct delta_sour
         delta_unref(d);
         return -1;
     }
+    d->head = head_ref(s->head);
+    d->bytes += s->head ? head_bytes(s->head) : 0;
     *out = d;
     return 0;
 }
@@ -196,6 +198,11 @@ int delta_refill(struct delta *d, const struct model *m, const struct delta_sour
     assert(source_bytes(m, s, &kinds) == d->memory_bytes);
     (void)kinds;
     return fill(d, m, s, e);
+}
+
+struct head *delta_head(const struct delta *d, const struct model *m)
+{
+    return d && d->head ? d->head : m->head;
 }
 
 struct delta *delta_ref(struct delta *d)

@@ -34,5 +34,7 @@ MUST_USE int delta_combine(struct delta **out, const struct model *m, struct del
 struct delta *delta_ref(struct delta *d); /* NULL gives NULL */
 void delta_unref(struct delta *d);        /* NULL is fine */
 size_t delta_bytes(const struct delta *d);
+/* What gives labels with this delta (NULL: without any): its own or the base's; NULL: there is none. */
+struct head *delta_head(const struct delta *d, const struct model *m);
 /* Tokens whose row of the embedding is its own: at most `limit`, spread over all. Returns how many. */
 int delta_tokens(const struct delta *d, const struct model *m, int32_t *out, int limit);

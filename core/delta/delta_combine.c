@@ -22,7 +22,7 @@ static int check(const struct model *m, const struct parts *p, struct err *e)
     size_t sites;
     const struct site *all = model_sites(m, &sites);
     for (size_t i = 0; i < p->count; i++)
-        if (p->deltas[i]->dora || p->deltas[i]->replaced || p->deltas[i]->rows)
+        if (p->deltas[i]->dora || p->deltas[i]->replaced || p->deltas[i]->rows || p->deltas[i]->head)
             return err_set(e, "adapter_unsupported_feature",
                            "adapter %zu of the list %s, which cannot be combined", i + 1,
                            p->deltas[i]->dora ? "uses DoRA" : "replaces tensors of the base");

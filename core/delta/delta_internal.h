@@ -6,6 +6,7 @@
 #include "core/kernels/linear.h"
 #include "core/kernels/lowrank.h"
 #include "core/delta/delta_source.h"
+#include "core/head/head.h"
 
 struct model;
 struct site;
@@ -32,6 +33,7 @@ struct delta {
     struct delta_site *sites; /* owned, one per site of the model */
     struct matrix *replaced;  /* owned, [parameters], or NULL; no data: the base's. Vectors are f32 */
     struct own_rows *rows;    /* owned, [parameters], or NULL */
+    struct head *head;        /* owned reference; NULL: the base's */
     char *memory;             /* owned: all numbers */
     size_t memory_bytes;
 };

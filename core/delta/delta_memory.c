@@ -87,6 +87,7 @@ void delta_release(struct delta *d)
 {
     if (!d)
         return;
+    head_unref(d->head);
     free(d->sites);
     free(d->replaced);
     free(d->rows);

@@ -6,6 +6,8 @@
 
 #include "core/base/err.h"
 
+struct head;
+
 enum { DELTA_RANK_MAX = 1024 };
 
 /* The numbers of a part. */
@@ -53,4 +55,5 @@ struct delta_source {
     size_t replacement_count;
     const struct delta_rows *rows;
     size_t rows_count;
+    struct head *head; /* in the place of the base's, or where that has none; NULL: the base's */
 };

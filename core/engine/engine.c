@@ -163,8 +163,9 @@ static int allocate_batch(struct engine *g, struct err *e)
     g->delta_of = calloc(tokens, sizeof *g->delta_of);
     g->want = calloc(tokens, sizeof *g->want);
     g->want_state = calloc(tokens, sizeof *g->want_state);
+    g->scores = calloc(tokens, sizeof *g->scores);
     bool all = g->order && g->token && g->position && g->input && g->kv_of && g->delta_of && g->want &&
-               g->want_state;
+               g->want_state && g->scores;
     return all ? 0 : err_memory(e);
 }
 
@@ -263,6 +264,7 @@ void engine_free(struct engine *g)
     free(g->delta_of);
     free(g->want);
     free(g->want_state);
+    free(g->scores);
     sampler_scratch_fini(&g->scratch);
     pthread_mutex_destroy(&g->lock);
     pthread_cond_destroy(&g->wake);

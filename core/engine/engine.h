@@ -30,8 +30,9 @@ const struct engine_times *engine_times(const struct engine *g);
 int engine_waiting(struct engine *g, uint32_t tenant); /* requests of one tenant that wait */
 const struct model *engine_model(const struct engine *g);
 
-/* Run a fixed prompt (or fixed rows) with and without the delta and compare; blocks the caller, not the
- * engine. Error "adapter_not_finite" when a logit of the adapted model is not finite. */
+/* Run a fixed prompt (or fixed rows) with and without the delta and compare the logits; where the delta gives
+ * labels, or the base does not generate, what stands behind the final norm. Blocks the caller, not the engine.
+ * Error "adapter_not_finite" when a number of the adapted model is not finite. */
 struct engine_proof {
     double max_change, mean_change;
 };

@@ -213,7 +213,7 @@ static int use_step(struct engine *g, struct sequence *q, int at, const float *l
     bool reads = q->request.states != ENGINE_STATES_NONE;
     int rows = every_row ? planned : !reads && (!prefill || prefilled) ? 1 : 0;
     q->s.computed += planned;
-    if (reads && (prefilled || q->request.states == ENGINE_STATES_ALL))
+    if (q->request.on_state && (prefilled || q->request.states == ENGINE_STATES_ALL))
         give_states(g, q, first, planned, at);
     if (every_row && q->request.on_logits)
         give_rows(q, first, planned, logits, vocab);
@@ -259,6 +259,9 @@ static void put_token(struct engine *g, struct sequence *q, int at, int place)
     g->delta_of[at] = q->request.delta;
     enum engine_states states = q->request.states;
     g->want[at] = !states && (q->s.wants_all_logits || g->info->numeric || place >= prompt || last_of_prompt);
+    float *scores = q->request.scores;
+    g->scores[at] =
+        scores && states == ENGINE_STATES_ALL ? scores + (size_t)place * (size_t)q->labels : scores;
     g->want_state[at] = states == ENGINE_STATES_ALL || (states == ENGINE_STATES_LAST && last_of_prompt);
     if (g->info->numeric)
         memcpy(g->input + (size_t)at * (size_t)columns, q->request.input + (size_t)place * (size_t)columns,
@@ -339,6 +342,7 @@ static void step(struct engine *g)
                           .delta = g->delta_of,
                           .want_logits = g->want,
                           .want_state = g->want_state,
+                          .scores = g->scores,
                           .alone = is_small(g, at)};
     take_machine(g);
     uint64_t before = clock_us();

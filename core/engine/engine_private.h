@@ -21,6 +21,7 @@ struct sequence {
     int end_count;
     int prompt_tokens; /* as submitted */
     int new_tokens, new_tokens_max;
+    int labels;        /* of each row of its scores */
     int rows_given;    /* to on_logits or on_state */
     int cached_tokens; /* when it was admitted first */
     uint64_t submitted_us, admitted_us, prefilled_us;
@@ -63,6 +64,7 @@ struct engine {
     struct kv_sequence **kv_of;
     const struct delta **delta_of;
     uint8_t *want, *want_state;
+    float **scores; /* where those of a token go */
     struct sampler_scratch scratch;
     double token_us; /* what a prompt token costs */
     struct lending lending;

@@ -49,7 +49,9 @@ struct engine_request {
     /* Language models, with max_tokens 0: no logits are computed but, for each of these tokens in order, what
      * stands behind the final norm, [hidden_size]. The prefix cache is of use for the last one alone. */
     enum engine_states states;
-    void (*on_state)(void *arg, size_t row, const float *state);
+    void (*on_state)(void *arg, size_t row, const float *state); /* may be NULL */
+    float *scores; /* and what delta_head says of that: [these tokens, labels], written until on_done; NULL:
+                    * not wanted */
     void (*on_done)(void *arg, const struct engine_done *d); /* exactly once, last */
     void *arg;
 };

@@ -6,6 +6,7 @@
 
 #include "core/delta/delta.h"
 #include "core/engine/engine.h"
+#include "core/head/head.h"
 
 /* Several tokens: an adapter of q alone changes nothing where there is one position only. */
 enum { PROOF_ROWS = 8 };
@@ -94,12 +95,56 @@ static int wait_for(struct engine *g, struct engine_request *request, struct pro
     return 0;
 }
 
-static int run(struct engine *g, struct engine_request request, struct delta *d, float *logits, size_t vocab,
-               struct err *e)
+/* What is compared, and where it goes. */
+struct probe {
+    struct engine *g;
+    struct engine_request request;
+    size_t rows, width;
+    float *base, *adapted; /* owned, [rows, width] */
+    float *scores;         /* owned, [score_count] of the adapted one; NULL: it gives no labels */
+    size_t score_count;
+};
+
+static int run(struct probe *p, struct delta *d, float *out, float *scores, struct err *e)
 {
-    struct proof_run r = {.logits = logits, .vocab = vocab};
+    struct proof_run r = {.logits = out, .vocab = p->width};
+    struct engine_request request = p->request;
     request.delta = d;
-    return wait_for(g, &request, &r, e);
+    request.scores = scores;
+    return wait_for(p->g, &request, &r, e);
+}
+
+static int allocate(struct probe *p, const struct delta *d, struct err *e)
+{
+    const struct model *m = engine_model(p->g);
+    const struct head *head = delta_head(d, m);
+    bool states = head || !model_info(m)->generates;
+    p->width = (size_t)(states ? model_info(m)->hidden_size : model_info(m)->vocab_size);
+    p->request.states = states ? ENGINE_STATES_ALL : ENGINE_STATES_NONE;
+    p->request.on_state = states ? keep_logits : NULL;
+    p->request.on_logits = states ? NULL : keep_logits;
+    p->base = calloc(p->rows * p->width, sizeof *p->base);
+    p->adapted = calloc(p->rows * p->width, sizeof *p->adapted);
+    p->score_count = head ? p->rows * (size_t)head->labels : 0;
+    p->scores = head ? calloc(p->score_count, sizeof *p->scores) : NULL;
+    return p->base && p->adapted && (p->scores || !head) ? 0 : err_memory(e);
+}
+
+static int check_scores(const struct probe *p, struct err *e)
+{
+    for (size_t i = 0; i < p->score_count; i++)
+        if (!isfinite(p->scores[i]))
+            return err_set(e, "adapter_not_finite",
+                           "the adapter's head makes an output that is infinite or not a number");
+    return 0;
+}
+
+static int probe(struct probe *p, struct delta *d, struct engine_proof *out, struct err *e)
+{
+    if (allocate(p, d, e) != 0 || run(p, NULL, p->base, NULL, e) != 0 ||
+        run(p, d, p->adapted, p->scores, e) != 0 || check_scores(p, e) != 0)
+        return -1;
+    return compare(p->base, p->adapted, p->rows * p->width, out, e);
 }
 
 int engine_probe(struct engine *g, uint32_t tenant, struct delta *d, struct engine_proof *out, struct err *e)
@@ -108,29 +153,23 @@ int engine_probe(struct engine *g, uint32_t tenant, struct delta *d, struct engi
     struct engine_stats stats;
     engine_stats(g, &stats);
     bool shorter = !info->numeric && stats.context_length < PROOF_ROWS;
-    size_t rows = shorter ? (size_t)stats.context_length : PROOF_ROWS, vocab = (size_t)info->vocab_size;
+    struct probe p = {.g = g, .rows = shorter ? (size_t)stats.context_length : PROOF_ROWS};
     int32_t tokens[PROOF_ROWS];
     float *input = calloc(PROOF_ROWS * (size_t)info->input_size + 1, sizeof *input);
-    float *base = calloc(rows * vocab, sizeof *base), *adapted = calloc(rows * vocab, sizeof *adapted);
-    int result = input && base && adapted ? 0 : err_memory(e);
-    if (result == 0) {
-        fill_prompt(engine_model(g), d, tokens, input);
-        struct engine_request request = {.tenant = tenant,
-                                         .tokens = tokens,
-                                         .token_count = info->numeric ? 0 : rows,
-                                         .input = input,
-                                         .input_rows = info->numeric ? rows : 0,
-                                         .sampling = {.logprobs = -1},
-                                         .on_logits = keep_logits};
-        result = run(g, request, NULL, base, vocab, e);
-        if (result == 0)
-            result = run(g, request, d, adapted, vocab, e);
-    }
-    if (result == 0)
-        result = compare(base, adapted, rows * vocab, out, e);
+    if (!input)
+        return err_memory(e);
+    fill_prompt(engine_model(g), d, tokens, input);
+    p.request = (struct engine_request){.tenant = tenant,
+                                        .tokens = tokens,
+                                        .token_count = info->numeric ? 0 : p.rows,
+                                        .input = input,
+                                        .input_rows = info->numeric ? p.rows : 0,
+                                        .sampling = {.logprobs = -1}};
+    int result = probe(&p, d, out, e);
     free(input);
-    free(base);
-    free(adapted);
+    free(p.base);
+    free(p.adapted);
+    free(p.scores);
     return result;
 }
 

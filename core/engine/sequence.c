@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "core/system/clock.h"
+#include "core/delta/delta.h"
 #include "core/engine/constraint.h"
 #include "core/engine/engine_private.h"
+#include "core/head/head.h"
 
 enum { INPUT_ROWS_MAX = 1 << 20 };
 
@@ -106,6 +108,7 @@ static void set_lengths(const struct engine *g, struct sequence *q, const struct
     q->s.weight = r->weight > 0 ? r->weight : ENGINE_WEIGHT_DEFAULT;
     q->s.extra_cost = r->extra_cost;
     q->s.wants_all_logits = r->on_logits != NULL && !g->info->numeric;
+    q->labels = r->scores ? delta_head(r->delta, g->model)->labels : 0;
     q->prompt_tokens = q->s.prompt_tokens = (int)(g->info->numeric ? r->input_rows : r->token_count);
     if (g->info->numeric)
         return;

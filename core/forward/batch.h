@@ -18,6 +18,7 @@ struct batch {
     const struct dropout *dropout; /* [count] of what the delta's low-rank parts read; NULL: none */
     const uint8_t *want_logits;    /* [count] */
     const uint8_t *want_state;     /* [count] what stands behind the final norm; NULL: of no token */
+    float *const *scores;          /* [count] where what the token's head says of that goes; NULL: nowhere */
     bool alone;                    /* the calling thread does it all; the same result */
 };
 

@@ -128,9 +128,14 @@ void forward_states(struct forward *f, int worker, int workers)
 {
     const struct batch *b = f->batch;
     int hidden = f->model->config.hidden;
-    for (int t = worker; b->want_state && t < b->count; t += workers)
-        if (b->want_state[t])
-            norm_row(&f->model->final_norm, b->delta[t], row_at(f->x, t, hidden), row_at(f->h, t, hidden));
+    for (int t = worker; b->want_state && t < b->count; t += workers) {
+        float *state = row_at(f->h, t, hidden);
+        if (!b->want_state[t])
+            continue;
+        norm_row(&f->model->final_norm, b->delta[t], row_at(f->x, t, hidden), state);
+        if (b->scores && b->scores[t])
+            head_scores(delta_head(b->delta[t], f->model), state, b->scores[t]);
+    }
 }
 
 /* What the output head reads of token t. A factor of the logits is as good before as behind it. */

@@ -66,6 +66,7 @@ struct model_options {
 struct model_info {
     const char *family; /* its name */
     bool numeric;       /* true: not a language model; takes rows of numbers */
+    bool generates;     /* it has what makes logits of tokens, or is numeric */
     int vocab_size;     /* logits per row; of a numeric model: outputs per row */
     int context_length; /* tokens of one sequence at most; of a numeric model 0 */
     int input_size;     /* numbers per input row of a numeric model, otherwise 0 */

@@ -114,6 +114,7 @@ static void fill_info(struct model *m, const struct model_options *o, const uint
     *info = (struct model_info){
         .family = c->family->name,
         .numeric = numeric,
+        .generates = true,
         .vocab_size = numeric ? c->mlp_sizes[c->mlp_layers] : c->vocab,
         .context_length = o->context ? o->context : c->context,
         .input_size = numeric ? c->mlp_sizes[0] : 0,
@@ -249,6 +250,7 @@ void model_close(struct model *m)
     free(m->mlp);
     free(m->inverse_frequency);
     pack_free(m->pack);
+    head_unref(m->head);
     weights_close(m->weights);
     free(m);
 }

@@ -1,6 +1,7 @@
 /* What a model is made of: its layers and their places. Immutable once it is open. For those that compute:
  * core/model, core/delta and core/forward. */
 #pragma once
+#include "core/head/head.h"
 #include "core/kernels/qgemm.h"
 #include "core/model/config.h"
 #include "core/model/generation.h"
@@ -62,6 +63,7 @@ struct model {
     struct layer *layers;                /* owned, [config.layers] */
     struct norm final_norm;
     struct linear lm_head;
+    struct head *head; /* owned reference: of a model that gives labels; NULL: it does not */
     struct linear *mlp;       /* owned, [config.mlp_layers] of a numeric model */
     float *inverse_frequency; /* owned, [rope.dim / 2] of a rotary model */
 

@@ -228,6 +228,19 @@ void run_submit_states(struct runs *all, struct run *run, struct engine *g, stru
     submit(all, run, g, &r);
 }
 
+void run_submit_scores(struct runs *all, struct run *run, struct engine *g, struct delta *d,
+                       const int32_t *tokens, size_t count, enum engine_states states, float *scores)
+{
+    struct engine_request r = {.tenant = 1,
+                               .delta = d,
+                               .tokens = tokens,
+                               .token_count = count,
+                               .states = states,
+                               .scores = scores,
+                               .sampling = {.logprobs = -1}};
+    submit(all, run, g, &r);
+}
+
 void run_fini(struct run *run)
 {
     free(run->logits);

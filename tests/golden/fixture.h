@@ -52,6 +52,9 @@ void run_submit_rows(struct runs *all, struct run *run, struct engine *g, struct
 void run_submit_states(struct runs *all, struct run *run, struct engine *g, struct delta *d,
                        const int32_t *tokens, size_t count, enum engine_states states, uint32_t tenant,
                        const uint8_t *cache_root);
+/* What the head says of each token or of the last one: [rows, labels]. */
+void run_submit_scores(struct runs *all, struct run *run, struct engine *g, struct delta *d,
+                       const int32_t *tokens, size_t count, enum engine_states states, float *scores);
 void run_fini(struct run *run);
 
 /* Integers of a JSON list; *count is set; to be freed. */
