@@ -21,6 +21,8 @@ static const struct route routes[] = {
      responses_handle},
     {"POST", "/v1/embeddings", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL,
      embeddings_handle},
+    {"POST", "/classify", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, ROUTE_RUNS_MODEL,
+     classify_handle},
     {"GET", "/v1/models", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT | QUERY_PAGE | QUERY_WHOLE, 0,
      route_models_list},
     {"GET", "/v1/models/{model}", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_TENANT, 0, route_models_show},

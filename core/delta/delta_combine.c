@@ -17,15 +17,24 @@ static int rank_at(const struct parts *p, size_t site)
     return rank;
 }
 
+/* Of what does not add up; NULL: it all does. */
+static const char *obstacle(const struct delta *d)
+{
+    return d->dora                  ? "uses DoRA"
+           : d->head                ? "has a head of its own"
+           : d->replaced || d->rows ? "replaces tensors of the base"
+                                    : NULL;
+}
+
 static int check(const struct model *m, const struct parts *p, struct err *e)
 {
     size_t sites;
     const struct site *all = model_sites(m, &sites);
     for (size_t i = 0; i < p->count; i++)
-        if (p->deltas[i]->dora || p->deltas[i]->replaced || p->deltas[i]->rows || p->deltas[i]->head)
+        if (obstacle(p->deltas[i]))
             return err_set(e, "adapter_unsupported_feature",
                            "adapter %zu of the list %s, which cannot be combined", i + 1,
-                           p->deltas[i]->dora ? "uses DoRA" : "replaces tensors of the base");
+                           obstacle(p->deltas[i]));
     for (size_t site = 0; site < sites; site++)
         if (rank_at(p, site) > DELTA_RANK_MAX)
             return err_set(e, "adapter_rank_too_large",

@@ -115,14 +115,19 @@ static int take_names(struct head *h, const json_t *names, const char *file, con
     return 0;
 }
 
-static int take_meaning(struct head *h, const json_t *type, const char *file, const char *code, struct err *e)
+const char *head_meaning_name(enum head_meaning meaning)
 {
     static const char *const names[] = {[HEAD_ONE_OF] = "single_label_classification",
                                         [HEAD_ANY_OF] = "multi_label_classification",
                                         [HEAD_NUMBERS] = "regression"};
+    return names[meaning];
+}
+
+static int take_meaning(struct head *h, const json_t *type, const char *file, const char *code, struct err *e)
+{
     const char *text = json_string_value(type);
     for (int i = HEAD_ONE_OF; text && i <= HEAD_NUMBERS; i++)
-        if (strcmp(text, names[i]) == 0) {
+        if (strcmp(text, head_meaning_name((enum head_meaning)i)) == 0) {
             h->meaning = h->labels == 1 && i == HEAD_ONE_OF ? HEAD_ANY_OF : (enum head_meaning)i;
             return 0;
         }

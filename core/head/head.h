@@ -17,7 +17,7 @@ enum head_kind {
     HEAD_TOKENS /* of each token: ...ForTokenClassification, TOKEN_CLS */
 };
 
-/* As transformers' pipelines take them. */
+/* As transformers' pipelines take them; in a config it is the problem_type. */
 enum head_meaning {
     HEAD_ONE_OF,  /* one label is right: softmax */
     HEAD_ANY_OF,  /* each may be: sigmoid */
@@ -39,6 +39,7 @@ MUST_USE int head_new(struct head **out, enum head_kind kind, int labels, int si
 struct head *head_ref(struct head *h); /* NULL gives NULL */
 void head_unref(struct head *h);       /* NULL is fine */
 size_t head_bytes(const struct head *h);
+const char *head_meaning_name(enum head_meaning meaning); /* as problem_type has it */
 /* Names and meaning, as far as a config says them: id2label, problem_type. `file` and `code`: of errors. */
 MUST_USE int head_describe(struct head *h, const json_t *config, const char *file, const char *code,
                            struct err *e);

@@ -516,6 +516,21 @@ static int read_eos(const json_t *root, struct config *out, struct err *e)
     return 0;
 }
 
+/* One that no text can have, -1 in older files, fills none up. */
+static int read_pad(const json_t *root, struct config *out, struct err *e)
+{
+    const json_t *value = json_object_get(root, "pad_token_id");
+    out->pad = -1;
+    if (absent(value))
+        return 0;
+    if (!json_is_integer(value))
+        return malformed("pad_token_id", "a token id or null", e);
+    json_int_t id = json_integer_value(value);
+    if (id >= 0 && id < out->vocab)
+        out->pad = (int)id;
+    return 0;
+}
+
 /* generation_config.json has the last word on the end tokens, as in transformers' generate. */
 static int read_generation_eos(const char *directory, struct config *out, struct err *e)
 {
@@ -612,7 +627,7 @@ static int read_decoder(const json_t *root, struct config *c, struct err *e)
         return -1;
     if (read_window(root, c, e) != 0)
         return -1;
-    return read_eos(root, c, e);
+    return read_eos(root, c, e) == 0 ? read_pad(root, c, e) : -1;
 }
 
 static int read_mlp(const json_t *root, struct config *c, struct err *e)

@@ -26,6 +26,7 @@ struct config {
     int window;                     /* keys that a sliding layer sees, a token's own among them; 0: all do */
     bool slides[CONFIG_LAYERS_MAX]; /* which layers do, where there is a window */
     int eos[CONFIG_EOS_MAX], eos_count;
+    int pad;                                              /* token that fills texts up; -1: there is none */
     int mlp_sizes[CONFIG_MLP_LAYERS_MAX + 1], mlp_layers; /* of a numeric family: widths, input first */
 };
 

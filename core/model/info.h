@@ -74,6 +74,7 @@ struct model_info {
     enum precision precision;
     struct kv_shape kv; /* of the keys and values that a sequence leaves */
     int eos[MODEL_EOS_MAX], eos_count;
+    int pad; /* token behind the end of texts that are filled up; -1: there is none */
     int64_t parameters;
     uint64_t weight_bytes;  /* as stored, each tensor once */
     uint64_t packed_bytes;  /* of int8 and int4: what is kept in memory instead */

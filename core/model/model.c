@@ -128,6 +128,7 @@ static void fill_info(struct model *m, const struct model_options *o, const uint
                        : m->kv_int8                    ? KV_INT8
                                                        : KV_BF16},
         .eos_count = c->eos_count,
+        .pad = numeric ? -1 : c->pad,
         .weight_bytes = weights_bytes(m->weights),
     };
     memcpy(info->eos, c->eos, sizeof info->eos);

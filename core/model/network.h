@@ -63,7 +63,7 @@ struct model {
     struct layer *layers;                /* owned, [config.layers] */
     struct norm final_norm;
     struct linear lm_head;
-    struct head *head; /* owned reference: of a model that gives labels; NULL: it does not */
+    struct head *head;        /* owned reference: of a model that gives labels; NULL: it does not */
     struct linear *mlp;       /* owned, [config.mlp_layers] of a numeric model */
     float *inverse_frequency; /* owned, [rope.dim / 2] of a rotary model */
 

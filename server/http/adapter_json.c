@@ -22,6 +22,12 @@ json_t *adapter_json_time(int64_t unix_ms)
     return json_string(text);
 }
 
+/* As PEFT calls it; NULL: it has no head of its own. */
+static const char *task_name(enum version_task task)
+{
+    return task == VERSION_LABELS_TEXTS ? "SEQ_CLS" : task == VERSION_LABELS_TOKENS ? "TOKEN_CLS" : NULL;
+}
+
 /* "sha256:..." of the files beside the weights, or null. */
 static json_t *settings(const struct version *v)
 {
@@ -37,10 +43,11 @@ json_t *adapter_json_upload(const struct version *v)
 {
     char version[VERSION_TEXT_BYTES];
     adapter_json_version_text(v, version);
-    return json_pack("{s:s, s:s, s:s, s:b, s:i, s:i, s:I, s:I, s:o, s:o}", "tenant", v->tenant_id, "name",
-                     v->name, "version", version, "active", (int)v->active, "rank_max", v->rank_max, "sites",
-                     v->sites, "parameters", (json_int_t)v->parameters, "bytes", (json_int_t)v->weights_bytes,
-                     "settings", settings(v), "proof", proof(v));
+    return json_pack("{s:s, s:s, s:s, s:b, s:i, s:i, s:I, s:I, s:s?, s:o, s:o}", "tenant", v->tenant_id,
+                     "name", v->name, "version", version, "active", (int)v->active, "rank_max", v->rank_max,
+                     "sites", v->sites, "parameters", (json_int_t)v->parameters, "bytes",
+                     (json_int_t)v->weights_bytes, "task", task_name(v->task), "settings", settings(v),
+                     "proof", proof(v));
 }
 
 static json_t *file_json(const char *name, uint64_t bytes, const char *blob)
@@ -106,13 +113,14 @@ json_t *adapter_json_version(const struct version *v)
 {
     char version[VERSION_TEXT_BYTES];
     adapter_json_version_text(v, version);
-    return json_pack("{s:s, s:o, s:b, s:s, s:i, s:i, s:I, s:I, s:o, s:o}", "version", version, "created",
-                     adapter_json_time(v->created_ms), "active", (int)v->active, "state",
+    return json_pack("{s:s, s:o, s:b, s:s, s:i, s:i, s:I, s:I, s:s?, s:o, s:o}", "version", version,
+                     "created", adapter_json_time(v->created_ms), "active", (int)v->active, "state",
                      v->broken       ? "broken"
                      : v->other_base ? "base_changed"
                                      : "ready",
                      "rank_max", v->rank_max, "sites", v->sites, "parameters", (json_int_t)v->parameters,
-                     "bytes", (json_int_t)v->weights_bytes, "settings", settings(v), "proof", proof(v));
+                     "bytes", (json_int_t)v->weights_bytes, "task", task_name(v->task), "settings",
+                     settings(v), "proof", proof(v));
 }
 
 int adapter_json_add_metadata(json_t *adapter, const struct metadata *metadata)

@@ -27,6 +27,7 @@ static const struct {
     {"input_required", 400},
     {"input_conflict", 400},
     {"input_unsupported", 400},
+    {"task_unsupported", 400},
     {"tenant_required", 400},
     {"tenant_conflict", 400},
     {"token_out_of_range", 400},

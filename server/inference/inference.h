@@ -13,8 +13,9 @@
 #include "adapters/registry/registry.h"
 #include "core/dialogue/answer_reader.h"
 #include "core/engine/engine.h"
-#include "server/inference/output.h"
+#include "server/admission/ability.h"
 #include "server/http/request.h"
+#include "server/inference/output.h"
 #include "server/structured/grammars.h"
 
 enum {
@@ -106,6 +107,7 @@ struct inference_dialect {
     int (*prepare)(struct inference *q, struct err *e);
     void (*ask)(const struct inference_choice *c, struct engine_request *r);
     int (*write)(const struct inference *q, struct buf *out, struct err *e);
+    enum ability ability; /* what is asked of the base and its adapters */
 };
 
 struct inference {
@@ -155,7 +157,7 @@ struct inference {
 
     struct inference_choice *choices; /* owned, [choice_count]: for each prompt in order, one at least */
     int choice_count;
-    struct delta *fed_delta; /* owned reference, until all are fed; NULL: bare base */
+    struct delta *fed_delta; /* owned reference, until all are done; NULL: bare base */
     uint8_t fed_root[SHA256_BYTES];
     float *numeric; /* [row_count, vocab_size]; owned */
 
@@ -207,6 +209,8 @@ struct inference_defaults {
  * logit_bias, ignore_eos, skip_special_tokens, stream; no log-probabilities. */
 MUST_USE int inference_parse_sampling(struct inference *q, const json_t *body,
                                       const struct inference_defaults *d, struct err *e);
+/* tenant, adapter, affinity. "adapter_not_found" */
+MUST_USE int inference_parse_who(struct inference *q, const json_t *body, struct err *e);
 /* One adapter more, by its name; there is room for it. "adapter_not_found" */
 MUST_USE int inference_parse_reference(struct inference *q, const char *name, size_t length, double scale,
                                        struct err *e);
@@ -229,6 +233,7 @@ MUST_USE int inference_want(struct inference *q, const char *field, enum grammar
                             const json_t *value, struct err *e);
 MUST_USE int inference_want_choice(struct inference *q, const char *field, const json_t *list, struct err *e);
 /* New references; NULL when memory ran out. */
+json_t *inference_answer_adapters(const struct inference *q);
 json_t *inference_answer_token_text(const struct inference *q, int32_t token);
 json_t *inference_answer_number(double value); /* null for what JSON cannot say */
 /* Append `data`, which is taken over, to q->event. -1: memory ran out. */
@@ -236,11 +241,11 @@ int inference_answer_add_event(struct inference *q, json_t *data);
 
 /* ---- the runs of the model ---- */
 
-/* Room for all answers. */
-MUST_USE int inference_choices_prepare(struct inference *q, struct err *e);
+/* Room for all answers with this delta, of which a reference is kept until all are done; NULL: bare base. */
+MUST_USE int inference_choices_prepare(struct inference *q, struct delta *delta, struct err *e);
 /* Errors of engine_submit. Afterwards q->running goes to 0, and then one reference to the request is given
  * up. */
-MUST_USE int inference_choices_submit(struct inference *q, struct delta *delta, struct err *e);
+MUST_USE int inference_choices_submit(struct inference *q, struct err *e);
 void inference_choices_cancel(struct inference *q);
 /* They will not be submitted: as if they had been cancelled. */
 void inference_choices_abandon(struct inference *q);
@@ -261,6 +266,8 @@ MUST_USE int inference_compile_structure(struct inference *q, struct err *e);
 void inference_structure_fini(struct inference *q);
 
 /* ---- the adapters ---- */
+/* Find the versions; they, or else the base, can do what the dialect is about. Errors of registry_resolve,
+ * ability_check. */
 MUST_USE int inference_resolve(struct inference *q, struct err *e);
 /* Once the body has said who is meant, before its messages and lengths are read: find the versions, by the
  * dialect's own `resolve`, and the settings of a single one. Errors also: those of settings_cache_get. */

@@ -124,7 +124,7 @@ static json_t *output_json(const struct inference *q)
     return rows;
 }
 
-static json_t *adapters_json(const struct inference *q)
+json_t *inference_answer_adapters(const struct inference *q)
 {
     if (q->part_count == 0)
         return json_null();
@@ -146,7 +146,7 @@ static json_t *adapters_json(const struct inference *q)
 static json_t *head_json(const struct inference *q)
 {
     return json_pack("{s:s, s:s, s:o, s:s}", "id", q->r->id, "tenant", q->r->tenant.id, "adapter",
-                     adapters_json(q), "model", q->r->server->model_name);
+                     inference_answer_adapters(q), "model", q->r->server->model_name);
 }
 
 /* The end of an answer, the same in both forms. -1: memory ran out. */

@@ -260,10 +260,11 @@ static void prepare_choice(struct inference *q, int index)
     answer_reader_init(&c->reader, &q->reading.form);
 }
 
-int inference_choices_prepare(struct inference *q, struct err *e)
+int inference_choices_prepare(struct inference *q, struct delta *delta, struct err *e)
 {
     const struct model_info *info = q->r->server->info;
     int count = q->prompt_count ? q->prompt_count * q->choices_each : 1;
+    q->fed_delta = delta_ref(delta);
     for (int i = 0; i < q->prompt_count; i++)
         if (prepare_prompt(q, &q->prompts[i], e) != 0)
             return -1;
@@ -410,10 +411,9 @@ static int submit_next(struct inference *q, int count, struct err *e)
     return result;
 }
 
-int inference_choices_submit(struct inference *q, struct delta *delta, struct err *e)
+int inference_choices_submit(struct inference *q, struct err *e)
 {
     cache_root(q, q->fed_root);
-    q->fed_delta = delta_ref(delta);
     q->running = q->choice_count;
     return submit_next(q, q->choice_count < INFERENCE_AT_ONCE ? q->choice_count : INFERENCE_AT_ONCE, e);
 }

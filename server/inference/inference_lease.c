@@ -18,11 +18,23 @@ static int resolve_part(struct inference *q, struct inference_part *p, struct er
     return err_param(e, "adapter");
 }
 
+/* What a model of numbers takes, its routes say themselves. */
+static int check_ability(const struct inference *q, struct err *e)
+{
+    const struct server *s = q->r->server;
+    int result = q->part_count || s->info->numeric ? 0 : ability_check(s, NULL, q->dialect->ability, e);
+    for (int i = 0; i < q->part_count && result == 0 && !s->info->numeric; i++)
+        result = ability_check(s, q->parts[i].version, q->dialect->ability, e);
+    return result == 0 ? 0 : err_param(e, "adapter");
+}
+
 int inference_resolve(struct inference *q, struct err *e)
 {
     for (int i = 0; i < q->part_count; i++)
         if (resolve_part(q, &q->parts[i], e) != 0)
             return -1;
+    if (check_ability(q, e) != 0)
+        return -1;
     if (q->part_count == 1)
         adapter_json_header(q->r, q->parts[0].version);
     return 0;

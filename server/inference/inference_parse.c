@@ -213,12 +213,18 @@ static int parse_affinity(struct inference *q, const json_t *body, struct err *e
     return 0;
 }
 
+int inference_parse_who(struct inference *q, const json_t *body, struct err *e)
+{
+    if (request_body_tenant(q->r, body, e) != 0 || parse_adapter(q, body, e) != 0)
+        return -1;
+    return parse_affinity(q, body, e) < 0 ? -1 : 0;
+}
+
 int inference_parse(struct inference *q, json_t *body, struct err *e)
 {
     static const struct inference_defaults defaults = {
         .max_tokens = INFERENCE_MAX_TOKENS_DEFAULT, .top_p = 1, .repetition_penalty = 1};
-    if (fields_known(body, known, e) != 0 || request_body_tenant(q->r, body, e) != 0 ||
-        parse_adapter(q, body, e) != 0 || parse_affinity(q, body, e) < 0 ||
+    if (fields_known(body, known, e) != 0 || inference_parse_who(q, body, e) != 0 ||
         inference_parse_sampling(q, body, &defaults, e) != 0 || inference_parse_structure(q, body, e) != 0 ||
         parse_logprobs(q, body, e) != 0 || inference_settle(q, e) != 0)
         return -1;

@@ -160,9 +160,9 @@ static void fail(struct inference *q, const struct err *e)
     request_unref(r);
 }
 
-static int prepare(struct inference *q, struct err *e)
+static int prepare(struct inference *q, struct delta *delta, struct err *e)
 {
-    if (inference_choices_prepare(q, e) != 0)
+    if (inference_choices_prepare(q, delta, e) != 0)
         return -1;
     if (q->stream && q->dialect->first_event && q->dialect->first_event(q) != 0)
         return err_memory(e);
@@ -176,10 +176,10 @@ static void go_on(struct inference *q, struct delta *delta)
     struct request *r = q->r;
     struct err e;
     request_ref(r); /* the runs may be done before submit returns */
-    int result = prepare(q, &e);
+    int result = prepare(q, delta, &e);
     if (result == 0 && request_cancelled(r))
         end_unsubmitted(q);
-    else if (result != 0 || inference_choices_submit(q, delta, &e) != 0)
+    else if (result != 0 || inference_choices_submit(q, &e) != 0)
         fail(q, &e);
     else if (q->stream)
         reply_stream(r, read_stream);

@@ -207,6 +207,7 @@ void embeddings_handle(struct request *r)
                                                      .translate = translate,
                                                      .prepare = prepare,
                                                      .ask = ask,
-                                                     .write = write_vectors};
+                                                     .write = write_vectors,
+                                                     .ability = ABILITY_EMBED};
     inference_run(r, &dialect);
 }

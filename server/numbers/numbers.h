@@ -1,6 +1,6 @@
-/* Requests whose answer is numbers about texts instead of more text: vectors (embeddings.c). Dialects of
- * inference_run; what they have in common is here. Threads: those of inference.h; answers are written on
- * threads for text, since many numbers take a while. */
+/* Requests whose answer is numbers about texts instead of more text: vectors (embeddings.c), labels
+ * (classify.c). Dialects of inference_run; what they have in common is here. Threads: those of inference.h;
+ * answers are written on threads for text, since many numbers take a while. */
 #pragma once
 #include "core/base/buf.h"
 #include "server/inference/inference.h"
@@ -10,8 +10,8 @@ enum {
     NUMBERS_FLOATS_MAX = 4 << 20 /* of one answer */
 };
 
-/* The route POST /v1/embeddings. */
-void embeddings_handle(struct request *r);
+void embeddings_handle(struct request *r); /* the route POST /v1/embeddings */
+void classify_handle(struct request *r);   /* the route POST /classify */
 
 /* ---- the texts ---- */
 
@@ -29,5 +29,7 @@ MUST_USE int numbers_check_end(const struct inference *q, struct err *e);
 int numbers_print(const float *x, size_t count, struct buf *out);
 /* The same as base64 of little-endian floats, in quotes. */
 int numbers_print_base64(const float *x, size_t count, struct buf *out);
+int numbers_print_text(const char *text, struct buf *out); /* in quotes */
+int numbers_print_json(json_t *value, struct buf *out);    /* which is taken over; NULL: memory ran out */
 /* ,"model":...,"usage":{...} */
 int numbers_print_end(const struct inference *q, struct buf *out);

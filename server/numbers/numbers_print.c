@@ -52,19 +52,23 @@ static int append(const char *bytes, size_t length, void *out)
     return buf_append(out, bytes, length);
 }
 
-static int print_string(const char *text, struct buf *out)
+int numbers_print_json(json_t *value, struct buf *out)
 {
-    json_t *string = json_string(text);
-    int failed = !string || json_dump_callback(string, append, out, JSON_ENCODE_ANY | REPLY_JSON_FLAGS) != 0;
-    json_decref(string);
+    int failed = !value || json_dump_callback(value, append, out, JSON_ENCODE_ANY | REPLY_JSON_FLAGS) != 0;
+    json_decref(value);
     return failed ? -1 : 0;
+}
+
+int numbers_print_text(const char *text, struct buf *out)
+{
+    return numbers_print_json(json_string(text), out);
 }
 
 int numbers_print_end(const struct inference *q, struct buf *out)
 {
     long long tokens = inference_prompt_tokens(q), cached = inference_cached_tokens(q);
     if (buf_append_string(out, ",\"model\":") != 0 ||
-        print_string(q->part_count ? q->parts[0].reference : q->r->server->model_name, out) != 0)
+        numbers_print_text(q->part_count ? q->parts[0].reference : q->r->server->model_name, out) != 0)
         return -1;
     return buf_printf(out,
                       ",\"usage\":{\"prompt_tokens\":%lld,\"total_tokens\":%lld,"

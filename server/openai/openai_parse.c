@@ -381,7 +381,7 @@ int openai_resolve(struct inference *q, struct err *e)
         const char *base = q->r->server->model_name;
         if (strcmp(q->parts[0].reference, base) == 0) {
             q->part_count = 0;
-            return 0;
+            return inference_resolve(q, e) == 0 ? 0 : err_param(e, "model");
         }
         err_set(e, "model_not_found", "there is no model \"%s\": neither an adapter nor the base, \"%s\"",
                 q->parts[0].reference, base);

@@ -2,20 +2,22 @@
 #include <string.h>
 
 #include "adapters/registry/registry.h"
+#include "server/admission/ability.h"
 #include "server/http/adapter_json.h"
 #include "server/routes/handlers.h"
 #include "server/http/list.h"
 #include "server/http/reply.h"
 
-static json_t *model_json(const char *id, int64_t created_s, const char *owner)
+static json_t *model_json(const struct server *s, const char *id, int64_t created_s, const char *owner,
+                          const struct version *v)
 {
-    return json_pack("{s:s, s:s, s:I, s:s}", "id", id, "object", "model", "created", (json_int_t)created_s,
-                     "owned_by", owner);
+    return json_pack("{s:s, s:s, s:I, s:s, s:o}", "id", id, "object", "model", "created",
+                     (json_int_t)created_s, "owned_by", owner, "capabilities", ability_json(s, v));
 }
 
 static json_t *base_json(const struct server *s)
 {
-    return model_json(s->model_name, s->model_created_s, "adapterd");
+    return model_json(s, s->model_name, s->model_created_s, "adapterd", NULL);
 }
 
 /* Does this name mean the base? Not where an adapter has it, whatever the state that one is in. */
@@ -45,7 +47,8 @@ static json_t *page_json(const struct request *r, const struct tenant_row *tenan
         list_add(&data, base_json(r->server));
     for (size_t i = 0; i < count; i++)
         if (serves(&rows[i]))
-            list_add(&data, model_json(rows[i].name, rows[i].active->created_ms / 1000, tenant->id));
+            list_add(&data, model_json(r->server, rows[i].name, rows[i].active->created_ms / 1000, tenant->id,
+                                       rows[i].active));
     return json_pack("{s:s, s:o, s:b, s:s?}", "object", "list", "data", data, "has_more", (int)more, "next",
                      more ? rows[count - 1].name : NULL);
 }
@@ -74,7 +77,7 @@ void route_models_show(struct request *r)
         err_param(&e, "model");
         reply_error(r, &e);
     } else {
-        reply_json(r, 200, model_json(name, v->created_ms / 1000, r->tenant.id));
+        reply_json(r, 200, model_json(r->server, name, v->created_ms / 1000, r->tenant.id, v));
         version_unref(v);
     }
 }

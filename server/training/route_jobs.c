@@ -5,6 +5,7 @@
 
 #include "adapters/jobs/running/runner.h"
 #include "server/base/fields.h"
+#include "server/admission/ability.h"
 #include "server/http/list.h"
 #include "server/http/reply.h"
 #include "server/training/job_json.h"
@@ -29,16 +30,22 @@ static size_t page_limit(const struct request *r)
 
 /* ---- a new one ---- */
 
-/* What `model` names: the base (*out NULL), or one of the tenant's adapters. */
+static int check_generates(const struct request *r, const struct version *v, struct err *e)
+{
+    return ability_check(r->server, v, ABILITY_GENERATE, e) == 0 ? 0 : err_param(e, "model");
+}
+
+/* What `model` names: the base (*out NULL), or one of the tenant's adapters. What gives labels goes on from
+ * nowhere here: its head would stand still. */
 static int find_model(const struct request *r, const char *name, const struct version **out, struct err *e)
 {
     *out = NULL;
     if (registry_resolve(r->server->registry, r->tenant.number, name, out, e) == 0)
-        return 0;
+        return check_generates(r, *out, e);
     if (strcmp(e->code, "adapter_not_found") != 0)
         return err_param(e, "model");
     if (strcmp(name, r->server->model_name) == 0)
-        return 0;
+        return check_generates(r, NULL, e);
     err_set(e, "model_not_found", "there is no model \"%.64s\": neither an adapter nor the base, \"%s\"",
             name, r->server->model_name);
     return err_param(e, "model");

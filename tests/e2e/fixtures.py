@@ -41,3 +41,31 @@ def log_softmax(row):
     largest = max(row)
     total = math.log(math.fsum(math.exp(x - largest) for x in row)) + largest
     return [x - total for x in row]
+
+
+# ---- adapters that are made of others ----
+
+
+def tensors_of(path):
+    raw = read(os.path.join(path, "adapter_model.safetensors"))
+    length = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8 : 8 + length])
+    header.pop("__metadata__", None)
+    return {name: (t["dtype"], t["shape"], raw[8 + length :][slice(*t["data_offsets"])]) for name, t in header.items()}
+
+
+def packed(tensors):
+    header, data = {}, b""
+    for name, (dtype, shape, values) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def changed(path, more=(), drop=(), **fields):
+    """(config, weights) of an adapter's directory with these fields (None: without), other tensors, and without some."""
+    config = json.loads(read(os.path.join(path, "adapter_config.json")))
+    config.update(fields)
+    tensors = {**tensors_of(path), **dict(more)}
+    return json.dumps({k: v for k, v in config.items() if v is not None}).encode(), packed({k: v for k, v in tensors.items() if k not in drop})

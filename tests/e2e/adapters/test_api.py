@@ -367,19 +367,19 @@ def test_an_upload_is_listed_and_shown(daemon, tenant):
     answer = tenant.upload(MASK, name="mask")
     assert answer.status == 201
     up = answer.json
-    assert set(up) == {"tenant", "name", "version", "active", "rank_max", "sites", "parameters", "bytes", "settings", "proof", "warnings"}
+    assert set(up) == {"tenant", "name", "version", "active", "rank_max", "sites", "parameters", "bytes", "task", "settings", "proof", "warnings"}
     assert VERSION.fullmatch(up["version"]) and up["active"] is True and up["rank_max"] == 8 and up["sites"] == 35
     assert up["bytes"] == os.path.getsize(os.path.join(MASK, "adapter_model.safetensors"))
     assert answer.headers["X-Adapter-Version"] == up["version"]
 
     (row,) = tenant.get("/adapters").json["data"]
-    assert set(row) == {"name", "versions", "created", "labels", "expires_at", "expired", "pinned", "version", "state", "rank_max", "sites", "parameters", "bytes", "settings", "proof"}
+    assert set(row) == {"name", "versions", "created", "labels", "expires_at", "expired", "pinned", "version", "state", "rank_max", "sites", "parameters", "bytes", "task", "settings", "proof"}
     assert row["versions"] == 1 and row["state"] == "ready"
     shown = tenant.get("/adapters/mask")
     assert set(shown.json) == {
         "tenant", "name", "version", "created", "canary", "labels", "note", "expires_at", "expired", "pinned", "versions", "history"} and shown.json["version"] == up["version"]
     (version,) = shown.json["versions"]
-    assert set(version) == {"version", "created", "active", "state", "rank_max", "sites", "parameters", "bytes", "settings", "proof", "files"}
+    assert set(version) == {"version", "created", "active", "state", "rank_max", "sites", "parameters", "bytes", "task", "settings", "proof", "files"}
     assert TIME.fullmatch(version["created"]) and version["active"] is True and version["state"] == "ready"
     for field in ("rank_max", "sites", "parameters", "bytes"):
         assert up[field] == row[field] == version[field]

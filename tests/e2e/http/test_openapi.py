@@ -7,6 +7,7 @@ import pytest
 
 from client import Client, form_body, read
 from daemon import DEMO, ROOT
+from fixtures import changed
 from names import INPUT
 from schema import Schemas
 
@@ -50,7 +51,7 @@ def test_it_is_served_to_everybody_and_kept_by_clients(daemon):
     answer = client.get("/openapi.json")
     assert answer.status == 200 and answer.headers["Content-Type"] == "application/json"
     assert answer.json == DOCUMENT and answer.json["info"]["version"] == client.get("/version").json["version"]
-    assert len(answer.body) < 140_000 and source("server", "routes", "openapi.json").count("\n") < 1850
+    assert len(answer.body) < 140_000 and source("server", "routes", "openapi.json").count("\n") < 1950
     etag = answer.headers["ETag"]
     assert re.fullmatch('"[0-9a-f]{16}"', etag)
     again = client.request("GET", "/openapi.json", headers={"If-None-Match": etag})
@@ -311,8 +312,20 @@ def try_openai(acme):
         for given in ("Hi", [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}]):
             assert acme.post("/v1/responses", {"model": "a", "max_output_tokens": 4, "input": given, **more}).status == 200
             events_fit(acme, "/v1/responses", model="a", max_output_tokens=4, input=given, **more)
+    try_labels(acme)
     assert acme.post("/v1/completions", {**some, "prompt": "Hi", "suffix": "x"}).code == "unsupported_value"
     assert acme.post("/v1/chat/completions", {**chat, "model": "nobody"}).code == "model_not_found"
+
+
+def try_labels(acme):
+    assert acme.post("/classify", {"input": ["Hi", [20]], "model": "a", "logits": True}).code == "task_unsupported"
+    score = {"base_model.model.score.weight": ("F32", [2, 128], bytes(1024))}
+    for task in ("SEQ_CLS", "TOKEN_CLS"):
+        config, weights = changed(MASK, more=score, task_type=task)
+        assert acme.upload(config=config, weights=weights, name="labels").json["task"] == task
+        assert acme.post("/classify", {"input": ["Hi", [20]], "adapter": "labels", "affinity": "x", "logits": True}).status == 200
+        assert acme.post("/classify", {"input": "Hi", "model": "labels", "user": "x", "add_special_tokens": False}).status == 200
+    assert acme.delete("/adapters/labels").status == 204
 
 
 def upload_file(client, text, **fields):

@@ -386,7 +386,7 @@ def test_the_list_of_models(daemon):
     base, mask, voice = good(tenant.get(MODELS))["data"]
     assert set(tenant.get(MODELS).json) == {"object", "data", "has_more", "next"} and tenant.get(MODELS).json["object"] == "list"
     for model, name, owner in ((base, "demo", "adapterd"), (mask, "mask", "lists"), (voice, "voice", "lists")):
-        assert model == {"id": name, "object": "model", "created": model["created"], "owned_by": owner}
+        assert model == {"id": name, "object": "model", "created": model["created"], "owned_by": owner, "capabilities": ["generate", "embed"]}
         assert 1500000000 < model["created"] <= time.time() and good(tenant.get(f"{MODELS}/{name}")) == model
     assert base["created"] == int(os.stat(os.path.join(DEMO, "base", "config.json")).st_mtime)
     assert other.get(MODELS).json["data"] == [base]

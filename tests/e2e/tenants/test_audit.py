@@ -182,6 +182,7 @@ CHANGES = {
     ("POST", "/v1/chat/completions"): set(),
     ("POST", "/v1/responses"): set(),
     ("POST", "/v1/embeddings"): set(),
+    ("POST", "/classify"): set(),
     ("POST", "/tokenize"): set(),
     ("POST", "/detokenize"): set(),
 }

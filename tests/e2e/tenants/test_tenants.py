@@ -128,6 +128,9 @@ MATRIX = [
                                    (route, {"model": NAME, "tenant": "beta"}, keyed(403, 200, 200)),
                                    (f"{route}?tenant=beta", {"model": NAME}, keyed(403, 200, 200)),
                                    (route, {"model": NAME, "tenant": "nobody-there"}, keyed(403, 403, 404)))),
+    Row("/classify", "POST", "/classify{q}", {"input": "a", "adapter": NAME}, keyed(404, 400, 400)),  # it writes text
+    Row("/classify", "POST", "/classify", {"input": "a", "tenant": "beta", "adapter": NAME}, keyed(403, 400, 400)),
+    Row("/classify", "POST", "/classify", {"input": "a", "tenant": "nobody-there"}, keyed(403, 403, 404)),
     Row("/v1/models", "GET", "/v1/models{q}", None, keyed(200, 200, 200)),
     Row("/v1/models", "GET", "/v1/models?tenant=beta", None, keyed(403, 200, 200)),
     Row("/v1/models/{model}", "GET", "/v1/models/demo{q}", None, keyed(200, 200, 200)),
@@ -256,6 +259,8 @@ def test_what_belongs_to_others_answers_as_what_does_not_exist(house):
                 lambda name: alpha.post("/v1/chat/completions", {"model": f"{name}@{digits}", "messages": [{"role": "user", "content": "a"}]}),
                 lambda name: alpha.post("/v1/responses", {"model": name, "input": "a", "max_output_tokens": 1}),
                 lambda name: alpha.post("/v1/embeddings", {"model": name, "input": "a"}),
+                lambda name: alpha.post("/classify", {"adapter": name, "input": "a"}),
+                lambda name: alpha.post("/classify", {"model": name, "input": "a"}),
                 lambda name: alpha.get(f"/v1/models/{name}"),
                 lambda name: alpha.get(f"/v1/models/{name}@{digits}"),
                 lambda name: alpha.get("/adapters", tenant=name),
