@@ -266,6 +266,7 @@ static int load(struct peft_load *l, int config_fd, struct err *e)
 {
     if (peft_config_init(&l->config, config_fd, e) != 0)
         return in_file(e, "adapter_config.json");
+    peft_head_settle(l);
     if (open_weights(l, e) != 0)
         return in_file(e, "adapter_model.safetensors");
     peft_path_find(l);

@@ -17,6 +17,15 @@ bool peft_head_named(const struct peft_load *l, const char *name)
     return false;
 }
 
+void peft_head_settle(struct peft_load *l)
+{
+    const struct head *base = delta_head(NULL, l->model);
+    for (size_t i = 0; base && l->config.task == HEAD_NONE && i < l->config.saved.count; i++)
+        for (size_t j = 0; j < sizeof names / sizeof *names; j++)
+            if (strcmp(l->config.saved.items[i], names[j]) == 0)
+                l->config.task = base->kind;
+}
+
 /* ---- which tensors there are ---- */
 
 static const char *task_name(const struct peft_load *l)
@@ -82,7 +91,7 @@ int peft_head_check(struct peft_load *l, struct err *e)
         return 0;
     if (!h->weight) {
         err_set(e, "adapter_missing_tensor",
-                "tensor " PEFT_PREFIX "score.weight is missing; adapter_config.json has it by task_type %s",
+                "tensor " PEFT_PREFIX "score.weight is missing; adapter_config.json promises a head for %s",
                 task_name(l));
         return err_hint(e, "Save the adapter again with save_pretrained of PEFT.");
     }

@@ -164,6 +164,8 @@ int peft_place_all(struct peft_load *l, struct err *e);
 
 /* ---- the head of an adapter that gives labels ---- */
 
+/* Where no task_type says so: an adapter that saves the head of a base with labels has labels, too. */
+void peft_head_settle(struct peft_load *l);
 /* Is this module the head, of an adapter that has one? */
 bool peft_head_named(const struct peft_load *l, const char *name);
 MUST_USE int peft_head_add(struct peft_load *l, const struct tensor *t, bool bias, struct err *e);

@@ -43,6 +43,13 @@ const char *head_meaning_name(enum head_meaning meaning); /* as problem_type has
 /* Names and meaning, as far as a config says them: id2label, problem_type. `file` and `code`: of errors. */
 MUST_USE int head_describe(struct head *h, const json_t *config, const char *file, const char *code,
                            struct err *e);
+/* What an architecture's name says that its head gives; HEAD_NONE: no labels. `bare`: that of the network
+ * without any, "LlamaModel". */
+enum head_kind head_of_architecture(const char *name, const char *bare);
+/* With zeros: the head that the config.json of a model with this kind speaks of. "model_malformed",
+ * "io_error" */
+MUST_USE int head_open(struct head **out, enum head_kind kind, const char *directory, int size,
+                       struct err *e);
 /* The names of another head with as many labels. */
 MUST_USE int head_take_names(struct head *h, const struct head *other, struct err *e);
 

@@ -274,20 +274,22 @@ static int read_window(const json_t *root, struct config *c, struct err *e)
     return 0;
 }
 
-static int check_architecture(const json_t *root, const struct family *f, struct err *e)
+static int read_architecture(const json_t *root, struct config *c, struct err *e)
 {
+    const struct family *f = c->family;
     const json_t *list = json_object_get(root, "architectures");
     if (absent(list))
         return 0;
     const json_t *first = json_array_get(list, 0);
-    if (!json_is_string(first) || json_array_size(list) != 1)
+    const char *name = json_string_value(first);
+    if (!name || json_array_size(list) != 1)
         return malformed("architectures", "a list of one name", e);
-    if (strcmp(json_string_value(first), f->architecture) != 0 &&
-        strcmp(json_string_value(first), f->bare_architecture) != 0) {
-        unsupported("architectures", list, e);
-        return err_hint(e, "Of model_type %s, %s is supported.", f->name, f->architecture);
-    }
-    return 0;
+    c->bare = strcmp(name, f->bare_architecture) == 0;
+    c->labels = head_of_architecture(name, f->bare_architecture);
+    if (c->bare || c->labels != HEAD_NONE || strcmp(name, f->architecture) == 0)
+        return 0;
+    unsupported("architectures", list, e);
+    return err_hint(e, "Of model_type %s, %s is supported.", f->name, f->architecture);
 }
 
 /* ---- sections ---- */
@@ -617,7 +619,7 @@ static int read_biases(const json_t *root, struct config *c, struct err *e)
 
 static int read_decoder(const json_t *root, struct config *c, struct err *e)
 {
-    if (check_architecture(root, c->family, e) != 0 || check_switches(root, c->family, e) != 0 ||
+    if (read_architecture(root, c, e) != 0 || check_switches(root, c->family, e) != 0 ||
         check_always(root, c->family, e) != 0 || check_unknown(root, c->family, e) != 0 ||
         read_activation(root, c->family, e) != 0 || read_biases(root, c, e) != 0 ||
         read_shapes(root, c, e) != 0 || read_multipliers(root, c, e) != 0 ||

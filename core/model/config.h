@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "core/base/err.h"
+#include "core/head/head.h"
 #include "core/model/families.h"
 #include "core/model/rope/rope.h"
 
@@ -22,6 +23,8 @@ struct config {
     /* Of the embedding's rows, of what a block gives to the stream, and of the logits; 1: none. */
     float embedding_multiplier, residual_multiplier, logits_multiplier;
     bool tied;
+    enum head_kind labels; /* what it gives in the place of text; HEAD_NONE: it does not */
+    bool bare;             /* a network without its head */
     bool qkv_bias, o_bias, mlp_bias;
     int window;                     /* keys that a sliding layer sees, a token's own among them; 0: all do */
     bool slides[CONFIG_LAYERS_MAX]; /* which layers do, where there is a window */

@@ -99,6 +99,7 @@ static void fill_fingerprint(const struct model *m, const uint8_t weights[SHA256
     add_number(&hash, "low_freq_factor", c->rope.low_freq_factor, 0);
     add_number(&hash, "high_freq_factor", c->rope.high_freq_factor, 0);
     add_number(&hash, "original_context", c->rope.original_context, 0);
+    add_number(&hash, "labels", c->labels, HEAD_NONE);
     add_windows(&hash, c);
     add_rotation(&hash, c);
     add_multipliers(&hash, c);
@@ -114,7 +115,7 @@ static void fill_info(struct model *m, const struct model_options *o, const uint
     *info = (struct model_info){
         .family = c->family->name,
         .numeric = numeric,
-        .generates = true,
+        .generates = numeric || m->lm_head.weight.data,
         .vocab_size = numeric ? c->mlp_sizes[c->mlp_layers] : c->vocab,
         .context_length = o->context ? o->context : c->context,
         .input_size = numeric ? c->mlp_sizes[0] : 0,
@@ -197,6 +198,9 @@ static int load(struct model *m, const char *directory, const struct model_optio
     if (config_read(&m->config, directory, e) != 0 || weights_open(&m->weights, directory, e) != 0)
         return -1;
     const struct family *f = m->config.family;
+    if (m->config.labels != HEAD_NONE &&
+        head_open(&m->head, m->config.labels, directory, m->config.hidden, e) != 0)
+        return -1;
     m->precision = o->precision != PRECISION_DEFAULT ? o->precision
                    : f->numeric                      ? PRECISION_EXACT
                                                      : PRECISION_INT8;

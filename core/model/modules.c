@@ -318,14 +318,51 @@ static int find_head(struct model *m, const char **tensor, struct err *e)
     return 0;
 }
 
+/* A checkpoint that gives labels has none; one of the bare network has one where it is the embedding. */
+static bool makes_logits(const struct model *m)
+{
+    const struct config *c = &m->config;
+    return c->labels == HEAD_NONE && (!c->bare || c->tied || weights_find(m->weights, "lm_head.weight"));
+}
+
 static int load_head(struct model *m, struct err *e)
 {
     const char *tensor = "lm_head.weight";
+    if (!makes_logits(m)) {
+        m->config.tied = false;
+        return 0;
+    }
     if (find_head(m, &tensor, e) != 0 || add_module(m, "lm_head", e) != 0 ||
         add_site(m, -1, SITE_LM_HEAD, "lm_head", &m->lm_head.weight, &m->lm_head.site, e) != 0)
         return -1;
     return add_parameter(m, "lm_head", "weight", tensor, m->lm_head.site, &m->lm_head.weight, 0,
                          &m->lm_head.weight_parameter, e);
+}
+
+static int read_numbers(struct model *m, const struct tensor *t, float *out, struct err *e)
+{
+    uint64_t count = (uint64_t)tensor_elements(t);
+    for (uint64_t at = 0; at < count; at += COMPARED)
+        if (read_widened(m, t, at, count - at < COMPARED ? (size_t)(count - at) : COMPARED, out + at, e) != 0)
+            return -1;
+    return 0;
+}
+
+/* What gives labels, under either of the names that transformers' classes have for it. */
+static int load_labels(struct model *m, struct err *e)
+{
+    struct head *h = m->head;
+    bool other = !weights_find(m->weights, "score.weight") && weights_find(m->weights, "classifier.weight");
+    const struct tensor *weight = take(m, other ? "classifier.weight" : "score.weight", e);
+    if (!weight || check_shape(weight, 2, h->labels, h->size, e) != 0 ||
+        read_numbers(m, weight, h->weight, e) != 0)
+        return -1;
+    if (!h->bias)
+        return 0;
+    const struct tensor *bias = take(m, other ? "classifier.bias" : "score.bias", e);
+    if (!bias || check_shape(bias, 1, h->labels, 0, e) != 0)
+        return -1;
+    return read_numbers(m, bias, h->bias, e);
 }
 
 /* Buffers that old checkpoints hold beside the weights. */
@@ -375,7 +412,7 @@ static int load_decoder(struct model *m, struct err *e)
     }
     if (load_norm(&top, f->final_norm, c->hidden, f->layer_norm, &m->final_norm, e) != 0)
         return -1;
-    if (load_head(m, e) != 0 || add_table_site(m, &m->embed, e) != 0 ||
+    if (load_head(m, e) != 0 || (m->head && load_labels(m, e) != 0) || add_table_site(m, &m->embed, e) != 0 ||
         add_table_site(m, &m->positions, e) != 0)
         return -1;
     return keep_tables(m, e);

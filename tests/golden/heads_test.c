@@ -253,6 +253,9 @@ int main(void)
         MODEL("llama"),
         MODEL("gpt2"),
         MODEL("qwen2"),
+        MODEL("llama-tags"),
+        MODEL("gpt2-labels"),
+        MODEL("gpt2-tags"),
         cmocka_unit_test(probabilities),
         cmocka_unit_test(bad_descriptions),
     };

@@ -53,7 +53,7 @@ def refused(answer, status, code, param):
     assert (answer.status, error["code"], error["param"]) == (status, code, param), answer
 
 
-@pytest.fixture(scope="module", params=["qwen3", "gpt2", "llama"])
+@pytest.fixture(scope="module", params=["qwen3", "gpt2", "llama", "qwen3-bare"])
 def served(request, tmp_path_factory):
     daemon = Daemon(model_path(request.param), tmp_path_factory.mktemp("embed") / "data", "--precision", "exact", "--threads", "1")
     tenant = daemon.tenant("golden")

@@ -205,6 +205,33 @@ static const struct {
              "\"task_specific_params\": {\"text-generation\": {\"do_sample\": true}}, \"n_ctx\": 256}"},
 };
 
+static void architectures_say_what_a_model_gives(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *base, *architecture;
+        enum head_kind labels;
+        bool bare;
+    } cases[] = {
+        {"llama", "LlamaForCausalLM", HEAD_NONE, false},
+        {"llama", "LlamaModel", HEAD_NONE, true},
+        {"llama", "LlamaForSequenceClassification", HEAD_TEXT, false},
+        {"llama", "LlamaForTokenClassification", HEAD_TOKENS, false},
+        {"qwen3", "Qwen3ForSequenceClassification", HEAD_TEXT, false},
+        {"gpt2", "GPT2LMHeadModel", HEAD_NONE, false},
+        {"gpt2", "GPT2ForSequenceClassification", HEAD_TEXT, false},
+        {"gpt2", "GPT2ForTokenClassification", HEAD_TOKENS, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct config c;
+        char patch[128];
+        snprintf(patch, sizeof patch, "{\"architectures\": [\"%s\"]}", cases[i].architecture);
+        accept(cases[i].base, patch, &c);
+        assert_int_equal(c.labels, cases[i].labels);
+        assert_int_equal(c.bare, cases[i].bare);
+    }
+}
+
 static void harmless_fields_pass(void **state)
 {
     (void)state;
@@ -296,8 +323,11 @@ static const struct {
     /* other computations */
     {"llama", "{\"model_type\": \"mamba\"}", "model_unsupported", "model_type"},
     {"llama", "{\"model_type\": \"mixtral\"}", "model_unsupported", "model_type"},
-    {"llama", "{\"architectures\": [\"LlamaForSequenceClassification\"]}", "model_unsupported",
+    {"llama", "{\"architectures\": [\"LlamaForQuestionAnswering\"]}", "model_unsupported", "architectures"},
+    {"llama", "{\"architectures\": [\"LlamaForSequenceClassificationX\"]}", "model_unsupported",
      "architectures"},
+    {"llama", "{\"architectures\": [\"Qwen2ForTokenClassification\"]}", "model_unsupported", "architectures"},
+    {"llama", "{\"architectures\": [\"Llama\"]}", "model_unsupported", "architectures"},
     {"qwen2", "{\"architectures\": [\"LlamaForCausalLM\"]}", "model_unsupported", "architectures"},
     {"mistral", "{\"attention_bias\": true}", "model_unsupported", "attention_bias"},
     {"gpt2", "{\"attention_bias\": true}", "model_unsupported", "attention_bias"},
@@ -636,7 +666,7 @@ int main(void)
         cmocka_unit_test(harmless_fields_pass),     cmocka_unit_test(windows_are_read),
         cmocka_unit_test(fixtures_are_read),        cmocka_unit_test(refused_fields_are_named),
         cmocka_unit_test(broken_texts_are_refused), cmocka_unit_test(end_tokens),
-        cmocka_unit_test(sampling_defaults),
+        cmocka_unit_test(sampling_defaults),        cmocka_unit_test(architectures_say_what_a_model_gives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,8 @@
 #include <cmocka.h>
 
 #include "core/base/buf.h"
+#include "core/delta/delta.h"
+#include "core/head/head.h"
 #include "core/model/model.h"
 #include "core/model/weights.h"
 #include "tests/golden/fixture.h"
@@ -489,6 +491,99 @@ static void bare_networks_lack_the_prefix(void **state)
     scratch_remove(directory);
 }
 
+/* ---- networks that write no text ---- */
+
+/* A llama of this architecture, and with these further fields of its config. */
+static char *new_llama_for(const char *architecture, const char *more)
+{
+    char *directory = scratch_new(), text[512];
+    int length = snprintf(text, sizeof text, llama_config, "false");
+    snprintf(text + length - 1, sizeof text - (size_t)length, ", \"architectures\": [\"%s\"]%s}",
+             architecture, more);
+    write_text(directory, "config.json", text);
+    return directory;
+}
+
+static void bare_networks_without_a_head(void **state)
+{
+    (void)state;
+    char *directory = new_llama_for("LlamaModel", "");
+    for (int with = 0; with < 2; with++) {
+        struct list l = llama_list(with);
+        if (!with)
+            strip(&l, "model.");
+        write_weights(directory, "model.safetensors", l.entries, l.count, 0);
+        struct model *m = fixture_model(directory);
+        assert_int_equal(model_info(m)->generates, with);
+        assert_int_equal(model_find_site(m, "lm_head") >= 0, with);
+        assert_false(model_is_tied(m));
+        assert_null(delta_head(NULL, m));
+        model_close(m);
+    }
+    scratch_remove(directory);
+    directory = new_llama(false); /* one that says it has it */
+    struct list l = llama_list(false);
+    write_weights(directory, "model.safetensors", l.entries, l.count, 0);
+    assert_refused(directory, "model_malformed", "lm_head.weight");
+    scratch_remove(directory);
+}
+
+static void heads_of_labels(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *architecture, *more, *module;
+        int labels, cols, bias; /* 0: there is none */
+        const char *code, *in_message;
+    } cases[] = {
+        {"LlamaForSequenceClassification", "", "score", 2, HIDDEN, 0, NULL, NULL},
+        {"LlamaForSequenceClassification", ", \"num_labels\": 5", "score", 5, HIDDEN, 0, NULL, NULL},
+        {"LlamaForSequenceClassification", ", \"id2label\": {\"0\": \"a\"}", "score", 1, HIDDEN, 0, NULL,
+         NULL},
+        {"LlamaForTokenClassification", "", "score", 2, HIDDEN, 2, NULL, NULL},
+        {"LlamaForTokenClassification", "", "classifier", 2, HIDDEN, 2, NULL, NULL},
+        {"LlamaForSequenceClassification", "", "head", 2, HIDDEN, 0, "model_malformed", "score.weight"},
+        {"LlamaForSequenceClassification", "", "score", 3, HIDDEN, 0, "model_malformed",
+         "score.weight is [3, 6]"},
+        {"LlamaForSequenceClassification", "", "score", 2, HIDDEN + 1, 0, "model_malformed", "score.weight"},
+        {"LlamaForSequenceClassification", "", "score", 2, 0, 0, "model_malformed", "score.weight is [2]"},
+        {"LlamaForSequenceClassification", "", "score", 2, HIDDEN, 2, "model_unsupported", "score.bias"},
+        {"LlamaForTokenClassification", "", "score", 2, HIDDEN, 0, "model_malformed", "score.bias"},
+        {"LlamaForTokenClassification", "", "score", 2, HIDDEN, 3, "model_malformed", "score.bias"},
+        {"LlamaForSequenceClassification", ", \"num_labels\": 0", "score", 2, HIDDEN, 0, "model_malformed",
+         "num_labels"},
+        {"LlamaForSequenceClassification", ", \"num_labels\": 4097", "score", 2, HIDDEN, 0, "model_malformed",
+         "num_labels"},
+        {"LlamaForSequenceClassification", ", \"num_labels\": 4294967298", "score", 2, HIDDEN, 0,
+         "model_malformed", "num_labels"},
+        {"LlamaForSequenceClassification", ", \"id2label\": {}", "score", 2, HIDDEN, 0, "model_malformed",
+         "id2label"},
+        {"LlamaForSequenceClassification", ", \"id2label\": {\"1\": \"a\"}", "score", 1, HIDDEN, 0,
+         "model_malformed", "id2label"},
+        {"LlamaForSequenceClassification", ", \"problem_type\": \"x\"", "score", 2, HIDDEN, 0,
+         "model_malformed", "problem_type"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *directory = new_llama_for(cases[i].architecture, cases[i].more), name[32];
+        struct list l = llama_list(false);
+        snprintf(name, sizeof name, "%s.weight", cases[i].module);
+        add(&l, name, cases[i].labels, cases[i].cols);
+        snprintf(name, sizeof name, "%s.bias", cases[i].module);
+        if (cases[i].bias)
+            add(&l, name, cases[i].bias, 0);
+        write_weights(directory, "model.safetensors", l.entries, l.count, 0);
+        if (cases[i].code) {
+            assert_refused(directory, cases[i].code, cases[i].in_message);
+        } else {
+            struct model *m = fixture_model(directory);
+            assert_int_equal(delta_head(NULL, m)->labels, cases[i].labels);
+            assert_false(model_info(m)->generates);
+            model_close(m);
+        }
+        scratch_remove(directory);
+    }
+}
+
 /* ---- shards ---- */
 
 /* An index that says of every tensor which of the two files it is in; `changed` has another file's name. */
@@ -811,6 +906,8 @@ int main(void)
         cmocka_unit_test(tied_embeddings),
         cmocka_unit_test(biases_are_added),
         cmocka_unit_test(bare_networks_lack_the_prefix),
+        cmocka_unit_test(bare_networks_without_a_head),
+        cmocka_unit_test(heads_of_labels),
         cmocka_unit_test(shards_are_one_model),
         cmocka_unit_test(bad_indexes_are_refused),
         cmocka_unit_test(other_files_are_explained),
