@@ -78,7 +78,7 @@ BENCH_PROGRAMS := $(addprefix $(BUILD)/bench/,make_model make_gguf kernels engin
 BENCH_HELPERS  := $(call objects,$(filter-out $(patsubst $(BUILD)/%,%.c,$(BENCH_PROGRAMS)),$(call sources,bench)))
 
 LIB_OBJ := $(call objects,$(CORE_SRC) $(ADAPTERS_SRC)) $(BUILD)/gen/migrations.o
-SERVER_LIB_OBJ := $(call objects,$(filter-out server/main.c,$(SERVER_SRC))) $(BUILD)/gen/openapi.o
+SERVER_LIB_OBJ := $(call objects,$(filter-out server/main.c,$(SERVER_SRC))) $(BUILD)/gen/openapi.o $(BUILD)/gen/web.o
 
 .PHONY: all run test check test-asan test-tsan docker-test torture powerloss deps install clean format format-check
 all: $(BUILD)/adapterd $(BUILD)/adapterctl
@@ -134,6 +134,12 @@ $(BUILD)/gen/migrations.c: $(MIGRATIONS) adapters/store/sqlite/migrations.awk
 $(BUILD)/gen/openapi.c: server/routes/openapi.json server/routes/openapi.awk VERSION
 	@mkdir -p $(@D)
 	$(Q)awk -v version=$(VERSION) -f server/routes/openapi.awk $< > $@
+# And the console, as it is and compressed.
+WEB := $(shell find web -type f)
+$(BUILD)/gen/web.c: $(WEB) server/console/embed.sh server/console/web_files.h
+	@mkdir -p $(@D)
+	$(Q)server/console/embed.sh web $(BUILD)/gen/web > $@
+$(BUILD)/gen/web.o: $(WEB)
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<

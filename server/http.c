@@ -124,6 +124,8 @@ static void add_headers(struct request *r, header_sink *add, void *arg)
     cors_headers(&r->cors, add, arg);
     if (p->challenge)
         add(arg, "WWW-Authenticate", "Bearer realm=\"adapterd\"");
+    for (const struct reply_header *h = p->more; h && h->name; h++)
+        add(arg, h->name, h->value);
     if (p->no_store)
         add(arg, "Cache-Control", "no-store");
     if (p->close || atomic_load(&r->server->draining))

@@ -20,6 +20,7 @@
 #include "server/base/log.h"
 #include "server/base/memory.h"
 #include "server/http/server.h"
+#include "server/console/status_stream.h"
 #include "server/training/job_stream.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, GRACE_MS = 30000, HOUSEKEEPING_MS = 60000 };
@@ -174,6 +175,7 @@ static void drain(struct server *s, struct http *http, const sigset_t *signals)
     double began = clock_ms();
     atomic_store(&s->draining, true);
     job_streams_stop(s->job_streams);
+    status_streams_stop(s->status_streams);
     runner_quiesce(s->runner);
     http_quiesce(http);
     log_message("info", "stopping: %d requests are running; another signal ends them at once",

@@ -1,6 +1,7 @@
 #include "server/routes.h"
 
 #include "server/base/counters.h"
+#include "server/console/handlers.h"
 #include "server/inference/inference.h"
 #include "server/numbers/numbers.h"
 #include "server/openai/openai.h"
@@ -95,6 +96,11 @@ static const struct route routes[] = {
     {"POST", "/tokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, 0, route_text_tokenize},
     {"POST", "/detokenize", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, 0, route_text_detokenize},
 
+    {"GET", "/status", ROLE_TENANT, BODY_NONE, PLACE_HTTP, QUERY_STREAM, 0, route_console_status},
+    {"GET", "/status/history", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, 0, 0, route_console_history},
+    {"GET", "/console", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_console_page},
+    {"GET", "/console/{file}", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_console_file},
+    {"GET", "/console/vendor/{file}", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_console_file},
     {"GET", "/", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_index},
     {"GET", "/v1", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_index},
     {"GET", "/health", ROLE_NONE, BODY_NONE, PLACE_HTTP, 0, 0, route_status_health},

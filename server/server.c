@@ -13,6 +13,7 @@
 #include "core/system/clock.h"
 #include "core/system/file.h"
 #include "core/system/gate.h"
+#include "server/accounting/activity.h"
 #include "server/accounting/usage.h"
 #include "server/base/log.h"
 #include "server/base/memory.h"
@@ -20,6 +21,8 @@
 #include "server/accounting/turns.h"
 #include "server/wire/connections.h"
 #include "server/other_base.h"
+#include "server/console/pulse.h"
+#include "server/console/status_stream.h"
 #include "server/training/job_stream.h"
 
 enum { TEXT_THREADS = 3, DISK_THREADS = UPLOADS_MAX + RUNNER_READING_MAX + 2, JOBS_WAITING_MAX = 256 };
@@ -311,6 +314,11 @@ static int open_training(struct server *s, struct err *e)
     return result;
 }
 
+static void tell_watchers(struct server *s)
+{
+    status_streams_notify(s->status_streams);
+}
+
 int server_open(struct server *s, struct err *e)
 {
     upload_slots_init(&s->uploads);
@@ -324,7 +332,9 @@ int server_open(struct server *s, struct err *e)
         return -1;
     if (ratelimit_new(&s->ratelimit, e) != 0 || usage_new(&s->usage, write_usage, s->registry, e) != 0)
         return -1;
-    if (open_connections(s, e) != 0 || open_training(s, e) != 0)
+    if (activity_new(&s->activity, e) != 0 || open_connections(s, e) != 0 || open_training(s, e) != 0)
+        return -1;
+    if (status_streams_new(&s->status_streams, e) != 0 || pulse_new(&s->pulse, s, tell_watchers, e) != 0)
         return -1;
     prefetch_pinned(s);
     return 0;
@@ -335,6 +345,8 @@ int server_open(struct server *s, struct err *e)
 void server_close(struct server *s)
 {
     struct err e;
+    pulse_free(s->pulse);
+    status_streams_free(s->status_streams);
     turns_free(s->turns);
     jobs_free(s->disk_jobs);
     runner_free(s->runner);
@@ -345,6 +357,7 @@ void server_close(struct server *s)
         engine_free(s->engine);
     connections_free(s->connections);
     ratelimit_free(s->ratelimit);
+    activity_free(s->activity);
     if (usage_free(s->usage, &e) != 0)
         log_message("error", "the usage of the last seconds is lost: %s", e.message);
     registry_close(s->registry);

@@ -105,6 +105,8 @@ MUST_USE int registry_key_list(struct registry *r, const char *tenant_id, const 
 /* Who holds this key? Role NONE for an unknown, revoked or expired one. Compares hashes; time does not depend
  * on the match. */
 void registry_key_check(struct registry *r, const char *key, struct caller *out);
+/* Is the key that this caller had still in force? For what goes on for long. */
+bool registry_caller_holds(struct registry *r, const struct caller *c);
 /* The admin keys in `path` (adapters/types/admin_keys.h), or a new one in a new file (mode 0600) when it
  * is not there. At any time: from then on these are in force; after an error, those before. */
 MUST_USE int registry_admin_keys(struct registry *r, const char *path, bool *created, struct err *e);

@@ -343,6 +343,30 @@ void registry_key_check(struct registry *r, const char *key, struct caller *out)
     catalog_unlock(&r->catalog);
 }
 
+static bool admin_holds(const struct admin_keys *admins, const char *kid)
+{
+    const char *name = kid[5] ? kid + 6 : "";
+    for (size_t i = 0; i < admins->count; i++)
+        if (strcmp(admins->key[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+bool registry_caller_holds(struct registry *r, const struct caller *c)
+{
+    catalog_read_lock(&r->catalog);
+    bool holds = c->role == ROLE_ADMIN && strncmp(c->kid, "admin", 5) == 0 &&
+                 admin_holds(&r->catalog.admins, c->kid);
+    if (c->role == ROLE_TENANT) {
+        struct err unknown;
+        struct tenant *t = catalog_tenant_numbered(&r->catalog, c->tenant);
+        struct key *k = t ? find_key(t, c->kid, &unknown) : NULL;
+        holds = k && in_force(k, clock_unix_ms());
+    }
+    catalog_unlock(&r->catalog);
+    return holds;
+}
+
 /* ---- admin keys ---- */
 
 static int make_admin_key(const char *path, struct err *e)

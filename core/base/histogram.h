@@ -21,4 +21,10 @@ struct histogram {
     atomic_uint_least64_t sum;
 };
 
+/* Where a value falls: 0..count. */
+int histogram_place(const struct histogram_scale *scale, uint64_t value);
+/* The value that a share `q` (0..1) of the counted ones is not above, as if they lay evenly in each range;
+ * the largest bound for those above it. 0 when nothing was counted. */
+double histogram_quantile(const uint64_t counts[HISTOGRAM_BOUNDS_MAX + 1],
+                          const struct histogram_scale *scale, double q);
 void histogram_add(struct histogram *h, const struct histogram_scale *scale, uint64_t value);

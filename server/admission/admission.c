@@ -71,6 +71,20 @@ static bool accepts_page(struct MHD_Connection *connection)
     return accept && strncasecmp(accept, "text/html", 9) == 0;
 }
 
+/* Is the coding among those that are accepted, and not at quality 0? */
+static bool accepts_gzip(struct MHD_Connection *connection)
+{
+    const char *accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept-Encoding");
+    const char *found = accept ? strcasestr(accept, "gzip") : NULL;
+    if (!found || (found != accept && !strchr(" ,\t-", found[-1])))
+        return false;
+    found += 4 + strspn(found + 4, " \t");
+    if (*found != ';')
+        return true;
+    found += 1 + strspn(found + 1, " \t");
+    return strncasecmp(found, "q=", 2) != 0 || strtod(found + 2, NULL) > 0;
+}
+
 /* The media type alone, without parameters. */
 static bool has_type(const char *value, const char *type)
 {
@@ -187,6 +201,7 @@ static void answered(struct request *r, int status)
 static void ended(struct request *r)
 {
     limits_leave(r);
+    limits_over(r, false);
     free(r->held.usage); /* the client left before there was anything to count */
     if (r->held.upload_slot)
         upload_slots_give(&r->server->uploads, r->held.upload_slot);
@@ -207,6 +222,7 @@ int admission_check(struct request *r, struct MHD_Connection *connection, const 
     r->coming.content_length = framing.content_length;
     cors_read(connection, r->method, r->server->config.cors_origins, &r->cors);
     r->wants_page = accepts_page(connection);
+    r->takes_gzip = accepts_gzip(connection);
     if ((r->server->config.no_auth && auth_check_browser(r, connection, e) != 0) || take_route(r, e) != 0)
         return -1;
     if (atomic_load(&r->server->draining) && ends_with_drain(r->match.route))

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/system/clock.h"
+#include "server/accounting/activity.h"
 #include "server/accounting/usage.h"
 
 static void set_retry(struct request *r, uint64_t wait_us)
@@ -87,9 +88,26 @@ void limits_name(struct request *r, const char *adapter, const char *version)
     snprintf(r->held.usage->row.version, sizeof r->held.usage->row.version, "%s", version);
 }
 
+void limits_begin(struct request *r)
+{
+    const struct usage_row *row = &r->held.usage->row;
+    struct activity_name name = {.tenant = r->tenant.number};
+    snprintf(name.tenant_id, sizeof name.tenant_id, "%s", r->tenant.id);
+    snprintf(name.adapter, sizeof name.adapter, "%s", row->adapter);
+    snprintf(name.version, sizeof name.version, "%s", row->version);
+    r->held.activity = activity_begin(r->server->activity, &name);
+}
+
+void limits_over(struct request *r, bool failed)
+{
+    activity_end(r->held.activity, failed);
+    r->held.activity = NULL;
+}
+
 void limits_count(struct request *r, const int64_t tokens[USAGE_KINDS], bool failed)
 {
     struct usage_entry *entry = r->held.usage;
+    limits_over(r, failed);
     if (!entry)
         return;
     r->held.usage = NULL;

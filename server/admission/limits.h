@@ -21,6 +21,9 @@ void limits_leave(struct request *r);
 
 /* Each request whose tenant is known is counted once: by its run, or by the answer that refuses it. */
 void limits_name(struct request *r, const char *adapter, const char *version);
+/* It is known what serves it: from now on, until it is over, it is one of those that run (activity.h). */
+void limits_begin(struct request *r);
+void limits_over(struct request *r, bool failed);
 /* `tokens` NULL: none. Counted already: nothing. */
 void limits_count(struct request *r, const int64_t tokens[USAGE_KINDS], bool failed);
 

@@ -12,7 +12,7 @@
 #include "core/engine/engine.h"
 
 enum {
-    COUNTERS_ROUTES_MAX = 64,
+    COUNTERS_ROUTES_MAX = 80,
     COUNTERS_CLASSES = COUNTERS_ROUTES_MAX + 1,
     COUNTERS_STATUSES = 20,
     REPLY_CODES_MAX = 128

@@ -23,9 +23,15 @@
 #include "server/http/server.h"
 
 struct connection;
+struct activity_entry;
 struct usage_entry;
 
 enum { REQUEST_PATH_BYTES_MAX = 2048 };
+
+/* More headers of an answer, static; behind the last stands one without a name. */
+struct reply_header {
+    const char *name, *value;
+};
 
 /* What goes out; filled by reply.c. */
 struct reply {
@@ -35,6 +41,7 @@ struct reply {
     ssize_t (*stream)(struct request *r, char *out, size_t max); /* instead of a body: see reply_stream */
     uint64_t stream_bytes;                                       /* its Content-Length; 0: not known */
     const char *content_type;
+    const struct reply_header *more; /* NULL: none */
     char adapter_version[80]; /* X-Adapter-Version; empty: none */
     char etag[ETAG_BYTES];    /* with its quotes; empty: none */
     char allow[64];
@@ -72,6 +79,7 @@ struct request_held {
     int upload_slot;                 /* 0: none */
     struct ticket ticket;            /* limits.h */
     struct usage_entry *usage;       /* to be counted when it ends; owned; NULL: nothing, or it was counted */
+    struct activity_entry *activity; /* it is one of those that run; NULL: it is not */
 };
 
 /* A connection that waits for other threads. */
@@ -97,6 +105,7 @@ struct request {
     struct query query;
     char *if_match, *if_none_match; /* owned; NULL: not sent */
     bool wants_page;                /* its client is a browser: HTML before JSON */
+    bool takes_gzip;                /* its client may be sent what is compressed */
     struct cors cors;
     struct route_match match;
     struct caller caller;

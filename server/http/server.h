@@ -19,6 +19,7 @@
 
 enum { BODY_MEMORY_MAX = 256 << 20, BODY_MEMORY_TENANT_MAX = 64 << 20 };
 
+struct activity;
 struct connections;
 struct gate;
 struct grammars;
@@ -27,6 +28,8 @@ struct route;
 struct runner;
 struct turns;
 struct ratelimit;
+struct pulse;
+struct status_streams;
 struct usage;
 
 struct server {
@@ -52,9 +55,12 @@ struct server {
     struct runner *runner;           /* of training jobs; NULL: nobody trains */
     struct job_streams *job_streams; /* who follows them */
     struct connections *connections;
-    struct ratelimit *ratelimit; /* what each tenant has under way */
-    struct usage *usage;         /* and what it used */
-    const struct route *routes;  /* [route_count], static */
+    struct ratelimit *ratelimit;           /* what each tenant has under way */
+    struct usage *usage;                   /* and what it used */
+    struct activity *activity;             /* and what of it people see who look now */
+    struct pulse *pulse;                   /* how the daemon is doing, second by second */
+    struct status_streams *status_streams; /* who looks at that */
+    const struct route *routes;            /* [route_count], static */
     size_t route_count;
     struct counters counters;
     int64_t started_ms; /* wall clock */

@@ -6,6 +6,7 @@
 #include "core/delta/delta.h"
 #include "core/engine/logprobs.h"
 #include "core/system/clock.h"
+#include "server/accounting/activity.h"
 #include "server/admission/limits.h"
 #include "server/inference/inference.h"
 
@@ -57,11 +58,12 @@ static void time_token(struct inference_choice *c)
     struct request *r = c->q->r;
     struct counters *counters = &r->server->counters;
     uint64_t now = clock_us();
+    uint64_t us = c->token_us ? now - c->token_us : (uint64_t)(1000 * (clock_ms() - r->began_ms));
+    histogram_add(c->token_us ? &counters->next_token_us : &counters->first_token_us, &histogram_times, us);
     if (c->token_us)
-        histogram_add(&counters->next_token_us, &histogram_times, now - c->token_us);
+        activity_next_token(r->held.activity, us);
     else
-        histogram_add(&counters->first_token_us, &histogram_times,
-                      (uint64_t)(1000 * (clock_ms() - r->began_ms)));
+        activity_first_token(r->held.activity, us);
     c->token_us = now;
 }
 

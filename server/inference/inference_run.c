@@ -247,6 +247,7 @@ static int understand(struct request *r, struct inference *q, struct err *e)
     name_usage(q);
     if (limits_take(r, tokens_at_most(q), e) != 0)
         return -1;
+    limits_begin(r);
     buf_fini(&r->body);
     admission_body_shrinks(r, q->kept_bytes);
     return 0;

@@ -14,6 +14,7 @@ static const char page[] =
     "<li><a href=\"/openapi.json\">/openapi.json</a>: every address, for people and generators</li>\n"
     "<li>OpenAI's clients: <code>base_url</code> is this address with <code>/v1</code> behind it; "
     "<code>GET /v1/models</code> lists what they may name</li>\n"
+    "<li><a href=\"/console\">/console</a>: what there is to see and to do, for people</li>\n"
     "<li><code>POST /infer</code>: the daemon's own form; <code>POST /adapters</code>: an upload</li>\n"
     "<li><a href=\"/healthz\">/healthz</a>, <a href=\"/readyz\">/readyz</a>, "
     "<a href=\"/version\">/version</a>, <a href=\"/metrics\">/metrics</a>: how it is</li>\n"

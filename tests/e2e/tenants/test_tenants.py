@@ -207,6 +207,11 @@ MATRIX = [
     Row("/readyz", "GET", "/readyz", None, OPEN),
     Row("/version", "GET", "/version", None, OPEN),
     Row("/openapi.json", "GET", "/openapi.json", None, OPEN),
+    Row("/status", "GET", "/status", None, keyed(200, 200, 200)),
+    Row("/status/history", "GET", "/status/history", None, ADMINS + (200,)),
+    Row("/console", "GET", "/console", None, OPEN),
+    Row("/console/{file}", "GET", "/console/app.js", None, OPEN),
+    Row("/console/vendor/{file}", "GET", "/console/vendor/uplot.js", None, OPEN),
     Row("/metrics", "GET", "/metrics", None, ADMINS + (200,)),
 ]
 
