@@ -183,6 +183,7 @@ static const struct option infer_options[] = {
     {"--grammar", "FILE", "the answer is a text of the grammar (GBNF) in FILE", 0},
     {"--regex", "PATTERN", "the answer matches the regular expression", 0},
     {"--choice", "TEXT", "the answer is one of these", 1},
+    {"--bad-word", "TEXT", "never in the answer", 1},
     {"--stop", "TEXT", "end before this text", 1},
     {"--logprobs", "N", "show log-probabilities after the text", 0},
     {"--no-stream", NULL, "print the text once it is complete", 0},

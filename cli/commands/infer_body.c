@@ -214,7 +214,9 @@ static int set_sampling(json_t *body, const struct args *a, struct err *e)
         set_number(body, a, "--temperature", "temperature", e) != 0 ||
         set_number(body, a, "--top-p", "top_p", e) != 0 || set_number(body, a, "--min-p", "min_p", e) != 0)
         return -1;
-    return set_penalties(body, a, e) == 0 ? set_list(body, a, "--stop", "stop", e) : -1;
+    if (set_penalties(body, a, e) != 0 || set_list(body, a, "--bad-word", "bad_words", e) != 0)
+        return -1;
+    return set_list(body, a, "--stop", "stop", e);
 }
 
 int infer_body_new(json_t **out, const struct args *a, struct err *e)

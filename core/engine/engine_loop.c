@@ -157,6 +157,14 @@ static int32_t choose_token(struct engine *g, struct sequence *q, const float *l
     return sampler_next(&q->sampler, &g->scratch, &q->request.sampling, &history, logits);
 }
 
+/* Bans and a constraint together may leave no token at all. */
+static void fail_without_token(struct engine *g, struct sequence *q)
+{
+    struct err e;
+    (void)err_set(&e, "tokens_banned", "no token is left: all that may come here are banned");
+    fail(g, q, &e);
+}
+
 /* The next token from the logits behind the last one. The sequence may be gone afterwards. */
 static void emit_token(struct engine *g, struct sequence *q, const float *logits)
 {
@@ -165,6 +173,10 @@ static void emit_token(struct engine *g, struct sequence *q, const float *logits
     if (!ask_constraint(g, q, &mask))
         return;
     struct engine_token t = {.token = choose_token(g, q, logits, mask.bits)};
+    if (t.token < 0) {
+        fail_without_token(g, q);
+        return;
+    }
     if (is_end_token(q, t.token)) {
         finish(g, q, ENGINE_STOP);
         return;

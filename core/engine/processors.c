@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 /* What repetition leaves in `counts` of a token that it has seen. */
 enum { SEEN = 1 };
@@ -86,6 +87,44 @@ static void add_biases(const struct work *w)
             w->logits[w->how->biases[i].token] += w->how->biases[i].bias;
 }
 
+/* ---- bans ---- */
+
+static bool bans_wanted(const struct sampling *how, const struct processors_history *h)
+{
+    (void)h;
+    return how->ban_count > 0;
+}
+
+static bool is_end(const struct processors_history *h, int32_t token)
+{
+    for (int i = 0; i < h->end_count; i++)
+        if (h->ends[i] == token)
+            return true;
+    return false;
+}
+
+/* Does all of the sequence but its last token stand at the end, of the prompt, too? An end token alone is not
+ * banned: as in transformers. */
+static bool is_due(const struct processors_history *h, const int32_t *sequence, int count)
+{
+    int before = count - 1, length = h->prompt + h->answered;
+    if (before == 0)
+        return !is_end(h, sequence[0]);
+    return before <= length &&
+           memcmp(h->tokens + length - before, sequence, (size_t)before * sizeof *sequence) == 0;
+}
+
+static void bar_bans(const struct work *w)
+{
+    for (int i = 0; i < w->how->ban_count; i++) {
+        const struct sampling_ban *ban = &w->how->bans[i];
+        const int32_t *sequence = w->how->ban_tokens + ban->begin;
+        int32_t last = sequence[ban->count - 1];
+        if (known(w, last) && is_due(w->history, sequence, ban->count))
+            w->logits[last] = -INFINITY;
+    }
+}
+
 /* ---- a shortest answer ---- */
 
 static bool minimum_wanted(const struct sampling *how, const struct processors_history *h)
@@ -129,6 +168,7 @@ static const struct {
     {repetition_wanted, penalize_repetition},
     {frequency_wanted, penalize_frequency},
     {biases_wanted, add_biases},
+    {bans_wanted, bar_bans},
     {minimum_wanted, bar_ends},
     {constraint_wanted, bar_others},
 };

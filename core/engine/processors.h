@@ -1,6 +1,7 @@
 /* What a request changes in the model's logits before a token is chosen from them, in this order: the penalty
- * of repetition as in transformers, those of frequency and presence as in vLLM, biases; then end tokens that
- * may not come yet, and what a constraint does not allow, cannot come.
+ * of repetition as in transformers, those of frequency and presence as in vLLM, biases; then what would
+ * complete a banned sequence (transformers' NoBadWordsLogitsProcessor), end tokens that may not come yet, and
+ * what a constraint does not allow, cannot come.
  *
  * A function of its arguments alone: what was said before is read from the sequence each time, so that a
  * sequence that began again goes on with the same bits, and nothing is kept for each that waits. */

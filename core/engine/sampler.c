@@ -157,6 +157,8 @@ int32_t sampler_next(struct sampler *s, struct sampler_scratch *w, const struct 
         memcpy(w->logits, logits, (size_t)w->vocab_size * sizeof *logits);
         processors_apply(how, h, w->logits, w->counts, w->vocab_size);
         logits = w->logits;
+        if (logits[vector_argmax(logits, w->vocab_size)] == -INFINITY)
+            return -1;
     }
     if (how->temperature <= 0)
         return vector_argmax(logits, w->vocab_size);

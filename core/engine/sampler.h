@@ -25,6 +25,7 @@ MUST_USE int sampler_scratch_init(struct sampler_scratch *w, int vocab_size, str
 void sampler_scratch_fini(struct sampler_scratch *w);
 
 /* The processors, then temperature, top_k, top_p and min_p, each over what the one before left; at
- * temperature 0 the largest logit, ties to the lowest id. The same seed and history give the same token. */
+ * temperature 0 the largest logit, ties to the lowest id. The same seed and history give the same token. -1:
+ * the processors leave none. */
 int32_t sampler_next(struct sampler *s, struct sampler_scratch *w, const struct sampling *how,
                      const struct processors_history *h, const float *logits);

@@ -4,13 +4,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SAMPLING_LOGPROBS_MAX = 20, SAMPLING_BIASES_MAX = 1024, SAMPLING_STOP_TOKENS_MAX = 128 };
+enum {
+    SAMPLING_LOGPROBS_MAX = 20,
+    SAMPLING_BIASES_MAX = 1024,
+    SAMPLING_STOP_TOKENS_MAX = 128,
+    SAMPLING_BANS_MAX = 1024,
+    SAMPLING_BAN_TOKENS_MAX = 1 << 14 /* of all bans together */
+};
 
 struct constraint; /* constraint.h */
 
 struct sampling_bias {
     int32_t token;
     float bias;
+};
+
+/* A sequence of tokens that must not come. */
+struct sampling_ban {
+    int begin, count; /* of ban_tokens; at least one */
 };
 
 struct sampling {
@@ -28,6 +39,9 @@ struct sampling {
     float frequency_penalty, presence_penalty; /* of what stands in the answer; 0: off */
     const struct sampling_bias *biases;        /* [bias_count], each token once */
     int bias_count;
+    const struct sampling_ban *bans; /* [ban_count] */
+    const int32_t *ban_tokens;       /* [ban_token_count] */
+    int ban_count, ban_token_count;
     const int32_t *stop_tokens; /* [stop_token_count]: they end the run as the model's end tokens do */
     int stop_token_count;
     const int32_t *end_tokens; /* [end_token_count]: in the place of the model's end tokens; NULL: these */

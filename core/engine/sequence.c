@@ -18,6 +18,8 @@ void sequence_free(struct sequence *q)
         q->request.sampling.constraint->free(q->request.sampling.constraint);
     free(q->ends);
     free((void *)q->request.sampling.biases);
+    free((void *)q->request.sampling.bans);
+    free((void *)q->request.sampling.ban_tokens);
     delta_unref(q->request.delta);
     free((void *)q->request.tokens);
     free((void *)q->request.input);
@@ -60,6 +62,8 @@ static int copy_request(const struct engine *g, struct sequence *q, const struct
     q->request.tokens = tokens;
     q->request.input = input;
     q->request.sampling.biases = NULL;
+    q->request.sampling.bans = NULL;
+    q->request.sampling.ban_tokens = NULL;
     q->request.sampling.end_tokens = NULL;
     q->request.sampling.constraint = NULL; /* until it is submitted */
     q->request.delta = delta_ref(r->delta);
@@ -76,6 +80,27 @@ static int copy_request(const struct engine *g, struct sequence *q, const struct
     return 0;
 }
 
+/* NULL where there is nothing to copy. */
+static void *copy_of(const void *from, size_t size, int count, struct err *e, int *failed)
+{
+    void *copy = count ? malloc((size_t)count * size) : NULL;
+    if (copy)
+        memcpy(copy, from, (size_t)count * size);
+    else if (count)
+        *failed = err_memory(e);
+    return copy;
+}
+
+static int copy_wishes(struct sequence *q, const struct sampling *how, struct err *e)
+{
+    struct sampling *own = &q->request.sampling;
+    int failed = 0;
+    own->biases = copy_of(how->biases, sizeof *how->biases, how->bias_count, e, &failed);
+    own->bans = copy_of(how->bans, sizeof *how->bans, how->ban_count, e, &failed);
+    own->ban_tokens = copy_of(how->ban_tokens, sizeof *how->ban_tokens, how->ban_token_count, e, &failed);
+    return failed;
+}
+
 /* Which tokens end it, and what it keeps of the caller's wishes for the others. */
 static int copy_sampling(const struct engine *g, struct sequence *q, const struct sampling *how,
                          struct err *e)
@@ -84,14 +109,12 @@ static int copy_sampling(const struct engine *g, struct sequence *q, const struc
     const int32_t *own = how->end_tokens ? how->end_tokens : g->info->eos;
     int count = how->end_tokens ? how->end_token_count : g->info->eos_count,
         eos = how->ignore_eos && !how->constraint ? 0 : count;
-    size_t biases = (size_t)how->bias_count, stops = (size_t)how->stop_token_count;
-    struct sampling_bias *bias = malloc((biases + 1) * sizeof *bias);
-    q->request.sampling.biases = bias;
+    size_t stops = (size_t)how->stop_token_count;
+    if (copy_wishes(q, how, e) != 0)
+        return -1;
     q->ends = malloc((size_t)(eos + 1) * sizeof *q->ends + stops * sizeof *q->ends);
-    if (!bias || !q->ends)
+    if (!q->ends)
         return err_memory(e);
-    if (biases)
-        memcpy(bias, how->biases, biases * sizeof *bias);
     memcpy(q->ends, own, (size_t)eos * sizeof *q->ends);
     if (stops)
         memcpy(q->ends + eos, how->stop_tokens, stops * sizeof *q->ends);

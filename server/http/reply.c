@@ -104,6 +104,7 @@ static const struct {
     {"pickle_refused", 422},
     {"output_not_finite", 422},
     {"grammar_stuck", 422},
+    {"tokens_banned", 422},
     {"tenant_queue_full", 429},
     {"too_many_in_flight", 429},
     {"too_many_uploads", 429},

@@ -28,6 +28,8 @@ enum {
     INFERENCE_PENALTY_MAX = 2, /* of frequency and presence, either sign */
     INFERENCE_REPETITION_MAX = 100,
     INFERENCE_BIAS_MAX = 100,                  /* either sign */
+    INFERENCE_BAD_WORDS_MAX = SAMPLING_BANS_MAX / 2,
+    INFERENCE_BAD_WORD_MAX = 256, /* bytes */
     INFERENCE_CHOICES_MAX = 128,               /* answers of one request, all prompts together */
     INFERENCE_AT_ONCE = INFERENCE_CHOICES_MAX, /* runs of one request that the engine has at a time */
     INFERENCE_REFERENCE_MAX = 144,             /* name@sha256:digits */
@@ -124,6 +126,8 @@ struct inference {
     bool fill_context;        /* no length was asked for: prompt and answer may fill the context together */
     struct sampling sampling; /* what it points to is here */
     struct sampling_bias *biases; /* owned */
+    struct sampling_ban *bans;    /* owned */
+    struct token_list ban_tokens;
     int32_t stop_tokens[SAMPLING_STOP_TOKENS_MAX];
     struct settings *settings; /* owned reference: the adapter's own; NULL: it has none */
     struct stops stops;
@@ -206,11 +210,13 @@ struct inference_defaults {
     double temperature, top_p, min_p, repetition_penalty;
 };
 /* temperature, top_p, top_k, min_p, seed, max_tokens, min_tokens, stop, stop_token_ids, the penalties,
- * logit_bias, ignore_eos, skip_special_tokens, stream; no log-probabilities. */
+ * logit_bias, bad_words, ignore_eos, skip_special_tokens, stream; no log-probabilities. */
 MUST_USE int inference_parse_sampling(struct inference *q, const json_t *body,
                                       const struct inference_defaults *d, struct err *e);
 /* tenant, adapter, affinity. "adapter_not_found" */
 MUST_USE int inference_parse_who(struct inference *q, const json_t *body, struct err *e);
+/* bad_words: each as it is written and with a space before it. */
+MUST_USE int inference_parse_bans(struct inference *q, const json_t *body, struct err *e);
 /* One adapter more, by its name; there is room for it. "adapter_not_found" */
 MUST_USE int inference_parse_reference(struct inference *q, const char *name, size_t length, double scale,
                                        struct err *e);

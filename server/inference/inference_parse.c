@@ -15,7 +15,7 @@ static const char *const known[] = {
     "documents", "add_generation_prompt", "continue_final_message",
     /* the choice of tokens */
     "temperature", "top_p", "top_k", "min_p", "seed", "repetition_penalty", "frequency_penalty",
-    "presence_penalty", "logit_bias", "response_format", "grammar", "regex", "choice",
+    "presence_penalty", "logit_bias", "bad_words", "response_format", "grammar", "regex", "choice",
     /* the end */
     "max_tokens", "min_tokens", "stop", "stop_token_ids", "ignore_eos",
     /* the answer */

@@ -22,6 +22,8 @@ void inference_free(void *arg)
     buf_fini(&q->event);
     free(q->rows);
     free(q->biases);
+    free(q->bans);
+    token_list_fini(&q->ban_tokens);
     memory_free_wiped(q); /* stop strings, names */
 }
 

@@ -203,8 +203,8 @@ int inference_parse_sampling(struct inference *q, const json_t *body, const stru
     s->logprobs = -1;
     if (parse_lengths(s, body, d->max_tokens, e) != 0 || parse_distribution(s, body, d, e) != 0 ||
         parse_penalties(s, body, d->repetition_penalty, e) != 0 || parse_biases(q, body, e) != 0 ||
-        parse_stop_tokens(q, body, e) != 0 || parse_stop(q, body, e) != 0 ||
-        field_bool(body, "ignore_eos", &s->ignore_eos, e) < 0 ||
+        inference_parse_bans(q, body, e) != 0 || parse_stop_tokens(q, body, e) != 0 ||
+        parse_stop(q, body, e) != 0 || field_bool(body, "ignore_eos", &s->ignore_eos, e) < 0 ||
         field_bool(body, "skip_special_tokens", &hide_special, e) < 0 ||
         field_bool(body, "stream", &q->stream, e) < 0)
         return -1;

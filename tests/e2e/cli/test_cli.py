@@ -345,6 +345,7 @@ def test_sampling_options_reach_the_daemon(daemon, ctl, masked):
         assert run(*hot, *narrow)["text"] == run("--max-tokens", 20)["text"], narrow
     stopped = run("--stop", "never said", "--stop", ", Rosa")
     assert (stopped["text"], stopped["finish_reason"]) == ("Thank you for your message", "stop")
+    assert "message" not in run("--bad-word", "message", "--max-tokens", 12)["text"]
     assert len(run("--logprobs", 2, "--max-tokens", 3)["logprobs"][0]["top"]) == 2
     table = good(ctl(daemon, "infer", "--base", "--message", "user", MESSAGE, "--logprobs", 1, "--max-tokens", 3, key=masked))
     assert re.search(r"^TOKEN +LOGPROB +TEXT$", table, re.M) and len(table.splitlines()) == 5

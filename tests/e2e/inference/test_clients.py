@@ -436,6 +436,43 @@ def test_special_tokens_may_be_added_or_left(start):
             assert good(answer)["usage"]["prompt_tokens"] == len(tokens)
 
 
+# ---- words that must not come ----
+
+@pytest.mark.parametrize("path, start", ROUTES)
+def test_bad_words_never_come(acme, path, start):
+    """The words of an answer, banned one after the other: each time another answer comes, without any of them."""
+    body, banned = {**start, "model": "voice", "temperature": 0, "max_tokens": 24}, []
+    for _ in range(6):
+        text = text_of(good(acme.post(path, {**body, "bad_words": banned}))["choices"][0])
+        words = re.findall(r"[A-Za-z]{3,}", text)
+        assert not set(words) & set(banned)
+        banned += words[:1]
+    assert len(banned) > 2
+    texts, _, _, _ = streamed(acme.events(path, **body, bad_words=banned))
+    assert texts[0] == text_of(good(acme.post(path, {**body, "bad_words": banned}))["choices"][0])
+
+
+def test_a_ban_is_of_the_last_token_alone(acme):
+    """What begins a banned word may come; a prompt counts."""
+    tokens = good(acme.infer(prompt="Hello", max_tokens=12))["tokens"]
+    text = good(acme.post("/detokenize", {"tokens": tokens[:2]}))["text"]
+    if ids(acme, text) == tokens[:2]:
+        found = good(acme.infer(prompt="Hello", max_tokens=12, bad_words=[text]))["tokens"]
+        assert found[0] == tokens[0] and found[1] != tokens[1]
+    start, end = ids(acme, "Hello"), ids(acme, "Hello" + good(acme.infer(prompt="Hello", max_tokens=1))["text"])
+    if end[:-1] == start:
+        word = good(acme.post("/detokenize", {"tokens": end}))["text"]
+        assert good(acme.infer(prompt="Hello", max_tokens=1, bad_words=[word]))["tokens"] != end[-1:]
+
+
+def test_bans_that_leave_nothing(acme):
+    answer = acme.infer(prompt="Hello", choice=["a", "b"], bad_words=["a", "b"], max_tokens=4)
+    assert (answer.status, answer.code) == (422, "tokens_banned")
+    events = list(acme.events(prompt="Hello", choice=["a", "b"], bad_words=["a", "b"], max_tokens=4))
+    assert events[-1][0] == "error" and events[-1][1]["error"]["code"] == "tokens_banned"
+    assert good(acme.infer(prompt="Hello", choice=["a", "b"], bad_words=["a"], max_tokens=4))["text"] == "b"
+
+
 # ---- what is of no account ----
 
 def fields(where):
