@@ -27,9 +27,9 @@ enum {
     INFERENCE_MESSAGES_MAX = 4096,
     INFERENCE_PENALTY_MAX = 2, /* of frequency and presence, either sign */
     INFERENCE_REPETITION_MAX = 100,
-    INFERENCE_BIAS_MAX = 100,                  /* either sign */
+    INFERENCE_BIAS_MAX = 100, /* either sign */
     INFERENCE_BAD_WORDS_MAX = SAMPLING_BANS_MAX / 2,
-    INFERENCE_BAD_WORD_MAX = 256, /* bytes */
+    INFERENCE_BAD_WORD_MAX = 256,              /* bytes */
     INFERENCE_CHOICES_MAX = 128,               /* answers of one request, all prompts together */
     INFERENCE_AT_ONCE = INFERENCE_CHOICES_MAX, /* runs of one request that the engine has at a time */
     INFERENCE_REFERENCE_MAX = 144,             /* name@sha256:digits */
@@ -182,11 +182,13 @@ struct inference {
     void (*own_free)(void *own);
     size_t kept_bytes; /* of the body that are in it */
 
-    struct {               /* of OpenAI's routes */
-        bool named;        /* the body has a model, which may be the base */
-        bool echo;         /* the answer begins with the prompt */
-        bool usage_wanted; /* as an event of its own */
-        int64_t created_s; /* since 1970 */
+    struct {                   /* of OpenAI's routes */
+        bool named;            /* the body has a model, which may be the base */
+        bool echo;             /* the answer begins with the prompt */
+        bool usage_wanted;     /* as an event of its own */
+        bool logprobs_unasked; /* they are for the choice of the best alone */
+        int kept;              /* answers to each prompt that are shown: the best */
+        int64_t created_s;     /* since 1970 */
     } openai;
 };
 

@@ -105,6 +105,10 @@ MUST_USE int openai_answer_whole(const struct inference *q, const char *object, 
 int openai_answer_add_chunk(struct inference *q, const char *object, json_t *choices, json_t *usage);
 int openai_answer_add_end(struct inference *q, const char *object);
 
+/* Bring the answers to a prompt, of which there are q->choices_each from `first` on, into the order of their
+ * tokens' mean log-probability, the best first. */
+void openai_best_sort(const struct inference *q, int first, const struct inference_choice **out);
+
 MUST_USE int openai_answer_completions(struct inference *q, json_t **out, struct err *e);
 int openai_answer_completions_event(struct inference *q, struct inference_choice *c, bool last);
 int openai_answer_completions_last_event(struct inference *q);

@@ -133,13 +133,23 @@ static json_t *choice_json(const struct inference_choice *c, size_t text, size_t
     const struct output *o = &c->output;
     json_t *choice = openai_answer_choice(c, finished ? openai_answer_finish(c) : NULL);
     json_t *content = text_json(c, text);
-    json_t *logprobs =
-        o->options.want_logprobs && (!c->q->stream || openai_echoes(c) || o->tokens_ready > token)
-            ? openai_logprobs_completions(c, token, o->tokens_ready, offset)
-            : json_null();
+    bool wanted = o->options.want_logprobs && !c->q->openai.logprobs_unasked;
+    json_t *logprobs = wanted && (!c->q->stream || openai_echoes(c) || o->tokens_ready > token)
+                           ? openai_logprobs_completions(c, token, o->tokens_ready, offset)
+                           : json_null();
     int failed = json_object_set_new(choice, "text", content);
     failed |= json_object_set_new(choice, "logprobs", logprobs);
     if (!failed)
+        return choice;
+    json_decref(choice);
+    return NULL;
+}
+
+static json_t *numbered(const struct inference_choice *c, int index)
+{
+    size_t offset[2] = {0};
+    json_t *choice = choice_json(c, 0, 0, offset, true);
+    if (choice && json_object_set_new(choice, "index", json_integer(index)) == 0)
         return choice;
     json_decref(choice);
     return NULL;
@@ -149,10 +159,12 @@ int openai_answer_completions(struct inference *q, json_t **out, struct err *e)
 {
     if (openai_answer_check_end(q, e) != 0)
         return -1;
+    const struct inference_choice *sorted[INFERENCE_CHOICES_MAX];
     json_t *choices = json_array();
-    for (int i = 0; i < q->choice_count; i++) {
-        size_t offset[2] = {0};
-        list_add(&choices, choice_json(&q->choices[i], 0, 0, offset, true));
+    for (int i = 0; i < q->choice_count; i += q->choices_each) {
+        openai_best_sort(q, i, sorted);
+        for (int k = 0; k < q->openai.kept; k++)
+            list_add(&choices, numbered(sorted[k], (int)json_array_size(choices)));
     }
     return openai_answer_whole(q, object, choices, out, e);
 }

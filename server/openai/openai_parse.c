@@ -64,10 +64,16 @@ static int parse_choices(struct inference *q, const json_t *body, struct err *e)
     if (field_integer(body, "n", 1, INFERENCE_CHOICES_MAX, &count, e) < 0 ||
         field_integer(body, "best_of", 1, INFERENCE_CHOICES_MAX, &best, e) < 0)
         return -1;
-    q->choices_each = (int)count;
-    if (best == 0 || best == count)
+    q->openai.kept = (int)count;
+    q->choices_each = (int)(best ? best : count);
+    if (q->choices_each == q->openai.kept)
         return 0;
-    err_set(e, "unsupported_value", "\"best_of\" may only be as \"n\", %d, found %d", (int)count, (int)best);
+    if (best < count)
+        err_set(e, "out_of_range", "\"best_of\" must be at least \"n\", %d, found %d", (int)count, (int)best);
+    else if (q->stream)
+        err_set(e, "field_conflict", "which answers are the best shows at their end: \"stream\" excludes it");
+    else
+        return 0;
     return err_param(e, "best_of");
 }
 
@@ -208,7 +214,13 @@ int openai_parse_completions(struct inference *q, json_t *body, struct err *e)
         return -1;
     q->sampling.logprobs = (int)logprobs;
     q->text_only = logprobs < 0;
-    return openai_check_input(q, body, "prompt", e) != 0 ? -1 : parse_prompts(q, body, e);
+    if (openai_check_input(q, body, "prompt", e) != 0 || parse_prompts(q, body, e) != 0)
+        return -1;
+    if (q->choices_each > q->openai.kept && logprobs < 0) {
+        q->sampling.logprobs = 0; /* to know the best ones by */
+        q->openai.logprobs_unasked = true;
+    }
+    return 0;
 }
 
 /* ---- chat ---- */

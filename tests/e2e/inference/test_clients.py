@@ -91,9 +91,21 @@ def test_a_long_prompt_is_computed_once_for_all_answers(acme, daemon):
     assert prefilled() - before <= 300 + 5 * 32
 
 
-def test_best_of_is_n(acme):
-    body = {**HELLO, "seed": 1, "n": 3}
-    assert good(acme.post(COMPLETIONS, {**body, "best_of": 3}))["choices"] == good(acme.post(COMPLETIONS, body))["choices"]
+@pytest.mark.parametrize("more", [{}, {"logprobs": 2}])
+def test_the_best_are_those_with_the_likeliest_tokens(acme, more):
+    body = {"prompt": ["Hello", "Where is"], "max_tokens": 8, "temperature": 1.3, "seed": 3, "model": "voice"}
+    all_of = good(acme.post(COMPLETIONS, {**body, "n": 6, "logprobs": 2}))
+    found = good(acme.post(COMPLETIONS, {**body, "n": 2, "best_of": 6, **more}))
+    for prompt in range(2):
+        candidates = all_of["choices"][6 * prompt:6 * prompt + 6]
+        mean = {c["index"]: sum(c["logprobs"]["token_logprobs"]) / max(1, len(c["logprobs"]["tokens"])) for c in candidates}
+        best = sorted(candidates, key=lambda c: -mean[c["index"]])[:2]
+        shown = found["choices"][2 * prompt:2 * prompt + 2]
+        assert [c["text"] for c in shown] == [c["text"] for c in best]
+        assert [c["logprobs"] for c in shown] == ([c["logprobs"] for c in best] if more else [None, None])
+    assert [c["index"] for c in found["choices"]] == [0, 1, 2, 3]
+    assert found["usage"]["completion_tokens"] == all_of["usage"]["completion_tokens"] and found["usage"]["prompt_tokens"] == all_of["usage"]["prompt_tokens"]
+    assert good(acme.post(COMPLETIONS, {**body, "n": 2, "best_of": 2}))["choices"] == good(acme.post(COMPLETIONS, {**body, "n": 2}))["choices"]
 
 
 # ---- several prompts ----
