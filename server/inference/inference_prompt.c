@@ -100,6 +100,23 @@ static int read_messages(const json_t *list, struct err *e)
     return 0;
 }
 
+/* Templates that know no calls read the words of every message: one that has calls alone has none. */
+static int add_words(const struct inference *q, const json_t *list, struct err *e)
+{
+    size_t length, i;
+    const char *source = chat_source(inference_chat(q), &length);
+    json_t *message;
+    if (memmem(source, length, "tool_calls", 10))
+        return 0;
+    json_array_foreach(list, i, message)
+    {
+        if (!json_object_get(message, "content") &&
+            json_object_set_new(message, "content", json_string("")) != 0)
+            return err_memory(e);
+    }
+    return 0;
+}
+
 /* ---- variables ---- */
 
 /* A list of objects; an empty one is none. */
@@ -197,7 +214,7 @@ int inference_parse_messages(struct inference *q, json_t *body, struct err *e)
 {
     json_t *list = json_object_get(body, "messages");
     bool continued;
-    if (read_messages(list, e) != 0)
+    if (read_messages(list, e) != 0 || add_words(q, list, e) != 0)
         return -1;
     json_t *variables = read_variables(body, &continued, e);
     if (!variables)

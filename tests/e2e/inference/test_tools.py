@@ -366,3 +366,14 @@ def test_options_say_how_answers_are_read(serve):
 def test_options_that_are_refused(tmp_path, name, value, words):
     d = Daemon(model_path("demo"), tmp_path / "data", name, value, wait=False)
     assert d.process.wait(20) == 2 and words in d.read_log()
+
+
+def test_a_template_that_knows_no_calls_is_told_of_no_words(daemon):
+    """It would read words that are not there; the call itself it cannot write."""
+    acme = daemon.tenant("plain")
+    calls = [{"id": "c", **call("stop", "{}")}]
+    for content in ({}, {"content": None}):
+        messages = [*ASK, {"role": "assistant", **content, "tool_calls": calls}, {"role": "tool", "tool_call_id": "c", "content": "Sunny"}]
+        empty = [*ASK, {"role": "assistant", "content": ""}, {"role": "tool", "content": "Sunny"}]
+        answers = [good(acme.post(CHAT, {"messages": m, "max_tokens": 8, "temperature": 0})) for m in (messages, empty)]
+        assert answers[0]["choices"] == answers[1]["choices"] and answers[0]["usage"]["prompt_tokens"] == answers[1]["usage"]["prompt_tokens"]
