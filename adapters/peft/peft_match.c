@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "adapters/peft/peft_stages.h"
-#include "core/model/families.h"
+#include "core/model/config/families.h"
 
 struct match {
     struct peft_load *load;

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "adapters/peft/peft_stages.h"
-#include "core/model/families.h"
+#include "core/model/config/families.h"
 
 static bool begins(const char *text, const char *with)
 {

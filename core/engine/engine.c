@@ -158,14 +158,15 @@ static int allocate_batch(struct engine *g, struct err *e)
     g->order = calloc((size_t)g->options.sequences_max, sizeof *g->order);
     g->token = calloc(tokens, sizeof *g->token);
     g->position = calloc(tokens, sizeof *g->position);
+    g->length = calloc(tokens, sizeof *g->length);
     g->input = calloc(tokens * (size_t)g->info->input_size + 1, sizeof *g->input);
     g->kv_of = calloc(tokens, sizeof *g->kv_of);
     g->delta_of = calloc(tokens, sizeof *g->delta_of);
     g->want = calloc(tokens, sizeof *g->want);
     g->want_state = calloc(tokens, sizeof *g->want_state);
     g->scores = calloc(tokens, sizeof *g->scores);
-    bool all = g->order && g->token && g->position && g->input && g->kv_of && g->delta_of && g->want &&
-               g->want_state && g->scores;
+    bool all = g->order && g->token && g->position && g->length && g->input && g->kv_of && g->delta_of &&
+               g->want && g->want_state && g->scores;
     return all ? 0 : err_memory(e);
 }
 
@@ -259,6 +260,7 @@ void engine_free(struct engine *g)
     free(g->order);
     free(g->token);
     free(g->position);
+    free(g->length);
     free(g->input);
     free(g->kv_of);
     free(g->delta_of);

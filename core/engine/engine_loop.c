@@ -267,6 +267,7 @@ static void put_token(struct engine *g, struct sequence *q, int at, int place)
     int prompt = q->s.prompt_tokens, columns = g->info->input_size;
     bool last_of_prompt = place == prompt - 1;
     g->position[at] = place;
+    g->length[at] = sequence_length(g, q, place);
     g->kv_of[at] = &q->s.kv;
     g->delta_of[at] = q->request.delta;
     enum engine_states states = q->request.states;
@@ -350,6 +351,7 @@ static void step(struct engine *g)
                           .token = g->token,
                           .input = g->input,
                           .position = g->position,
+                          .length = g->length,
                           .sequence = g->kv_of,
                           .delta = g->delta_of,
                           .want_logits = g->want,
@@ -398,9 +400,30 @@ static void put_back(struct engine *g, struct sequence *q)
     scheduler_put_back(&g->scheduler, &q->s);
     pthread_mutex_lock(&g->lock);
     q->admitted = false;
-    g->stats.preemptions++;
     note_pages_locked(g);
     pthread_mutex_unlock(&g->lock);
+}
+
+static void preempt(struct engine *g, struct sequence *q)
+{
+    put_back(g, q);
+    pthread_mutex_lock(&g->lock);
+    g->stats.preemptions++;
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* Those whose next token makes them so long that what was computed of them is no longer theirs. */
+static void begin_stretched_again(struct engine *g)
+{
+    struct schedulable *s = TAILQ_FIRST(&g->scheduler.admitted), *next;
+    for (; g->info->stretched_whole && s; s = next) {
+        struct sequence *q = (struct sequence *)s;
+        next = TAILQ_NEXT(s, link);
+        if (!sequence_outgrows(g, q))
+            continue;
+        put_back(g, q);
+        sequence_stretch(g, q);
+    }
 }
 
 static void admit_all(struct engine *g)
@@ -409,7 +432,7 @@ static void admit_all(struct engine *g)
         if ((s = scheduler_admit(&g->scheduler)))
             note_admitted(g, (struct sequence *)s);
         else if ((s = scheduler_overserved(&g->scheduler)))
-            put_back(g, (struct sequence *)s);
+            preempt(g, (struct sequence *)s);
         else
             return;
     }
@@ -471,6 +494,7 @@ void *engine_main(void *arg)
         take_all(g, &new);
         if (cancelled || !go_on)
             cancel_marked(g, !go_on);
+        begin_stretched_again(g);
         admit_all(g);
         step(g);
     }

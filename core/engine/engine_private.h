@@ -23,6 +23,7 @@ struct sequence {
     int new_tokens, new_tokens_max;
     int labels;        /* of each row of its scores */
     int rows_given;    /* to on_logits or on_state */
+    bool stretched;    /* it is so long that it rotates in another way (model_info) */
     int cached_tokens; /* when it was admitted first */
     uint64_t submitted_us, admitted_us, prefilled_us;
     atomic_bool cancelled;
@@ -59,7 +60,7 @@ struct engine {
     /* the engine thread's own */
     struct scheduler scheduler;
     struct sequence **order; /* [sequences_max] running ones sorted by delta */
-    int32_t *token, *position;
+    int32_t *token, *position, *length;
     float *input;
     struct kv_sequence **kv_of;
     const struct delta **delta_of;
@@ -74,5 +75,11 @@ struct engine {
 MUST_USE int sequence_new(const struct engine *g, const struct engine_request *r, struct sequence **out,
                           struct err *e);
 void sequence_free(struct sequence *q); /* NULL is fine */
+/* Tokens that its rotation sees it have at the token that stands at `place`. */
+int sequence_length(const struct engine *g, const struct sequence *q, int place);
+/* Has it grown so that all its tokens rotate in another way? */
+bool sequence_outgrows(const struct engine *g, const struct sequence *q);
+/* It has, and begins again: its pages are others from now on. */
+void sequence_stretch(const struct engine *g, struct sequence *q);
 
 void *engine_main(void *engine); /* the engine thread, until `stopping` */

@@ -26,6 +26,32 @@ void sequence_free(struct sequence *q)
     free(q);
 }
 
+int sequence_length(const struct engine *g, const struct sequence *q, int place)
+{
+    if (g->info->stretched_whole)
+        return q->stretched ? g->info->stretched_beyond + 1 : place + 1;
+    return place < q->prompt_tokens ? q->prompt_tokens : place + 1;
+}
+
+bool sequence_outgrows(const struct engine *g, const struct sequence *q)
+{
+    return g->info->stretched_whole && !q->stretched &&
+           q->prompt_tokens + q->new_tokens > g->info->stretched_beyond;
+}
+
+/* Keys of a stretched prompt are others than those of one that is not, or is of another length. */
+void sequence_stretch(const struct engine *g, struct sequence *q)
+{
+    struct sha256 hash;
+    int32_t length = g->info->stretched_whole ? 0 : q->prompt_tokens;
+    q->stretched = true;
+    sha256_init(&hash);
+    sha256_update(&hash, q->s.root.key, SHA256_BYTES);
+    sha256_update(&hash, &length, sizeof length);
+    sha256_final(&hash, q->s.root.key);
+    q->s.chain = q->s.root;
+}
+
 static int check_tokens(const struct engine *g, const struct engine_request *r, struct err *e)
 {
     int limit = g->stats.context_length;
@@ -75,6 +101,8 @@ static int copy_request(const struct engine *g, struct sequence *q, const struct
         q->s.tokens = tokens;
     if (q->s.tokens)
         memcpy(q->s.root.key, r->cache_root, SHA256_BYTES);
+    if (g->info->stretched_beyond && (int)r->token_count > g->info->stretched_beyond)
+        sequence_stretch(g, q);
     if (numbers)
         memcpy(input, r->input, numbers * sizeof *input);
     return 0;

@@ -12,21 +12,29 @@ static int kv_layer(const struct forward *f, int layer)
     return f->kv_of_layer ? 0 : layer;
 }
 
+static void rotate(const struct forward *f, int rope, int t, float *head)
+{
+    const struct rope *r = &f->model->config.rope[rope];
+    struct angles a = forward_angles(f, rope, t);
+    (r->neighbours ? vector_rotate_neighbours : vector_rotate)(head, a.cosine, a.sine, r->dim);
+}
+
 /* Norms of a token's heads of q and k, where the family has them, and their rotation. k's heads follow
  * q's. */
 static void turn_heads(struct forward *f, const struct layer *l, int t)
 {
     const struct config *c = &f->model->config;
     float *q = row_at(f->qkv, t, model_qkv_size(f->model));
-    for (int head = 0; head < c->heads + c->kv_heads; head++) {
-        float *x = row_at(q, head, c->head_dim);
-        const struct norm *norm = head < c->heads ? &l->q_norm : &l->k_norm;
-        if (norm->weight)
-            norm_row(norm, f->batch->delta[t], x, x);
-        if (l->rotates)
-            vector_rotate(x, row_at(f->cosine, t, c->rope.dim / 2), row_at(f->sine, t, c->rope.dim / 2),
-                          c->rope.dim);
+    for (int i = 0; i < l->head_norms; i++) {
+        const struct head_norm *h = &l->head_norm[i];
+        float *x = row_at(q, h->first, c->head_dim), *end = row_at(x, h->count, c->head_dim);
+        for (; x < end; x += h->norm.size)
+            norm_row(&h->norm, f->batch->delta[t], x, x);
     }
+    for (int head = 0; l->rope >= 0 && head < c->heads + c->kv_heads; head++)
+        rotate(f, l->rope, t, row_at(q, head, c->head_dim));
+    if (c->query_growth > 0)
+        vector_scale(q, forward_query_factor(c, f->batch->position[t]), model_q_size(f->model));
 }
 
 static void put_token(struct forward *f, int layer, int t)
@@ -88,6 +96,7 @@ static void attend(struct forward *f, const struct unit *u, float *scratch)
     struct attention_tile tile;
     attention_begin(&tile, kvcache_type(f->kv), dim, scratch);
     tile.scale = m->config.attention_scale;
+    tile.cap = m->config.score_cap;
     for (int t = u->first, i = 0; t < u->end; t++)
         for (int head = u->head; head < u->head + u->count; head++, i++)
             attention_query(&tile, i, row_at(f->qkv, t, model_qkv_size(m)) + head * dim);
@@ -151,7 +160,10 @@ void attention_block_attend(struct forward *f, int layer, const struct worker *w
     attend_share(f, layer, w);
     pool_barrier(f->pool);
     struct input in = input_tokens(f, f->attention, &l->o);
-    residual_add(f, &in, w);
+    if (f->model->config.parallel)
+        residual_keep(f, &in, w);
+    else
+        residual_add(f, &in, &l->attention_post_norm, w);
 }
 
 void attention_block(struct forward *f, int layer, const struct worker *w)

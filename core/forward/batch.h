@@ -8,10 +8,13 @@
 #include "core/kv/kvcache.h"
 
 struct batch {
-    int count;                           /* tokens in this step, at most the pass's batch_tokens */
-    const int32_t *token;                /* [count]; of a numeric model NULL */
-    const float *input;                  /* [count, input_size] of a numeric model, otherwise NULL */
-    const int32_t *position;             /* [count] place in its sequence */
+    int count;               /* tokens in this step, at most the pass's batch_tokens */
+    const int32_t *token;    /* [count]; of a numeric model NULL */
+    const float *input;      /* [count, input_size] of a numeric model, otherwise NULL */
+    const int32_t *position; /* [count] place in its sequence */
+    /* [count] of the sequence as the token's rotation knows it: that of the whole prompt for its tokens.
+     * NULL: position + 1. */
+    const int32_t *length;
     struct kv_sequence *const *sequence; /* [count] */
     /* [count]; NULL: bare base. Runs of equal deltas are computed together. */
     const struct delta *const *delta;

@@ -1,4 +1,5 @@
-/* The two halves of a decoder's layer: x += attention(norm(x)), then x += mlp(norm(x)). Each ends at a
+/* The two halves of a decoder's layer: x += attention(norm(x)), then x += mlp(norm(x)), or both of one
+ * norm side by side. Each ends at a
  * barrier. For core/forward, and for core/train, which computes layers again. */
 #pragma once
 #include "core/forward/product.h"
@@ -12,5 +13,15 @@ void mlp_block(struct forward *f, int layer, const struct worker *w);
 /* Row `index` of a table as the delta has it, into `out`. low: room for its A. */
 void forward_embed_row(const struct table *table, const struct delta *delta, int index, float *low,
                        float *out);
-/* x += the input's one layer, the end of both. */
-void residual_add(struct forward *f, const struct input *in, const struct worker *w);
+/* x += norm(the input's one layer), the end of both; and what was kept. */
+void residual_add(struct forward *f, const struct input *in, const struct norm *n, const struct worker *w);
+/* f->branch = the input's one layer. Both end at a barrier. */
+void residual_keep(struct forward *f, const struct input *in, const struct worker *w);
+
+/* Cosines and sines of a rotation at a token's position. */
+struct angles {
+    float *cosine, *sine; /* [rope.dim / 2] */
+};
+struct angles forward_angles(const struct forward *f, int rope, int t);
+/* By which q grows at a position. */
+float forward_query_factor(const struct config *c, int position);

@@ -77,16 +77,33 @@ static void embed(struct forward *f, int t)
     vector_add(x, place, hidden);
 }
 
-/* Of the rotation at a token's position. */
-static void find_angles(struct forward *f, int t)
+struct angles forward_angles(const struct forward *f, int rope, int t)
 {
-    const struct rope *r = &f->model->config.rope;
-    int half = r->dim / 2;
-    float *cosine = row_at(f->cosine, t, half), *sine = row_at(f->sine, t, half);
-    for (int i = 0; i < half; i++) {
-        float angle = (float)f->batch->position[t] * f->model->inverse_frequency[i];
-        cosine[i] = (float)r->magnitude * cosf(angle);
-        sine[i] = (float)r->magnitude * sinf(angle);
+    const struct config *c = &f->model->config;
+    int half = c->rope[0].dim / 2; /* of both, where there are two */
+    size_t at = ((size_t)t * (size_t)c->ropes + (size_t)rope) * (size_t)half;
+    return (struct angles){f->cosine + at, f->sine + at};
+}
+
+float forward_query_factor(const struct config *c, int position)
+{
+    return 1 + c->query_growth * logf(1 + floorf((float)position / (float)c->query_context));
+}
+
+/* Of a rotation at a token's position. */
+static void find_angles(struct forward *f, int rope, int t)
+{
+    const struct rope *r = &f->model->config.rope[rope];
+    const struct batch *b = f->batch;
+    struct angles a = forward_angles(f, rope, t);
+    int length = b->length ? b->length[t] : b->position[t] + 1;
+    bool stretched = rope_is_stretched(r, length);
+    float *const *known = f->model->inverse_frequency[rope];
+    for (int i = 0; i < r->dim / 2; i++) {
+        float frequency = !stretched ? known[0][i] : known[1] ? known[1][i] : rope_frequency(r, i, length);
+        float angle = (float)b->position[t] * frequency;
+        a.cosine[i] = (float)r->magnitude * cosf(angle);
+        a.sine[i] = (float)r->magnitude * sinf(angle);
     }
 }
 
@@ -94,7 +111,8 @@ void forward_embed(struct forward *f, int worker, int workers)
 {
     for (int t = worker; t < f->batch->count; t += workers) {
         embed(f, t);
-        find_angles(f, t);
+        for (int rope = 0; rope < f->model->config.ropes; rope++)
+            find_angles(f, rope, t);
     }
     pool_barrier(f->pool);
 }
@@ -147,6 +165,16 @@ static void head_row(const struct forward *f, int t, float *out)
         vector_scale(out, c->logits_multiplier, c->hidden);
 }
 
+/* The worker's own blocks of them. */
+static void cap_logits(struct forward *f, const struct worker *w)
+{
+    const struct matrix *head = &f->model->lm_head.weight;
+    for (int block = w->index; block < linear_blocks(head); block += w->count)
+        for (int row = 0; row < f->wanted; row++)
+            vector_cap(row_at(f->logits, row, head->rows) + linear_block_row(block),
+                       f->model->config.logit_cap, linear_block_rows(head, block));
+}
+
 /* Gather the rows whose logits are wanted, normalize, and multiply by the output head. */
 void forward_head(struct forward *f, int worker, int workers)
 {
@@ -163,6 +191,8 @@ void forward_head(struct forward *f, int worker, int workers)
     pool_barrier(f->pool);
     input_prepare(f, &in, &w);
     product_share(f, &(struct product){.input = &in, .y = f->logits, .stride = m->config.vocab}, &w);
+    if (m->config.logit_cap > 0)
+        cap_logits(f, &w);
 }
 
 /* ---- the step ---- */

@@ -22,10 +22,21 @@ static size_t widest_input(const struct model *m)
 }
 
 /* The float arrays: where each one's pointer is, and how many floats it has. */
-enum { ARRAYS = 10 };
+enum { ARRAYS = 12 };
 struct array {
     size_t place, floats;
 };
+
+/* Gate and up are one product whose halves are not whole blocks. */
+static bool is_fused(const struct config *c)
+{
+    return c->family->gate_up && c->intermediate % LINEAR_ROWS != 0;
+}
+
+static bool keeps_branches(const struct config *c)
+{
+    return c->parallel || c->family->attention_post_norm;
+}
 
 static void list_arrays(const struct model *m, int batch_tokens, int logit_rows, struct array out[ARRAYS])
 {
@@ -41,8 +52,10 @@ static void list_arrays(const struct model *m, int batch_tokens, int logit_rows,
         {offsetof(struct forward, qkv), tokens * (size_t)model_qkv_size(m)},
         {offsetof(struct forward, attention), tokens * (size_t)model_q_size(m)},
         {offsetof(struct forward, up), tokens * (size_t)c->intermediate},
-        {offsetof(struct forward, cosine), tokens * (size_t)(c->rope.dim / 2)},
-        {offsetof(struct forward, sine), tokens * (size_t)(c->rope.dim / 2)},
+        {offsetof(struct forward, gate_up), is_fused(c) ? 2 * tokens * (size_t)c->intermediate : 0},
+        {offsetof(struct forward, branch), keeps_branches(c) ? tokens * (size_t)c->hidden : 0},
+        {offsetof(struct forward, cosine), tokens * (size_t)(c->ropes * c->rope[0].dim / 2)},
+        {offsetof(struct forward, sine), tokens * (size_t)(c->ropes * c->rope[0].dim / 2)},
         {offsetof(struct forward, low), larger(tokens, rows) * (size_t)low_layout(DELTA_RANK_MAX).stride},
         {offsetof(struct forward, head_input), rows * (size_t)c->hidden},
         {offsetof(struct forward, logits), rows * (size_t)m->info.vocab_size},

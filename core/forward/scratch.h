@@ -36,7 +36,9 @@ struct forward {
     float *qkv;                   /* [tokens, q + 2 kv] */
     float *attention;             /* [tokens, q] */
     float *up;                    /* [tokens, intermediate] the hidden layer, where a delta reads it */
-    float *cosine, *sine;         /* [tokens, rope.dim / 2] */
+    float *gate_up;               /* [tokens, 2 intermediate] both, where blocks do not part them */
+    float *branch;                /* [tokens, hidden] what a block gave, where the stream has more of it */
+    float *cosine, *sine;         /* [tokens, ropes, rope.dim / 2] */
     float *low;                   /* A x, as low_layout has it of DELTA_RANK_MAX at most */
     float *head_input;            /* [logit_rows, hidden] */
     float *logits;                /* [logit_rows, vocab] */

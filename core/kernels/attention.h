@@ -1,4 +1,4 @@
-/* softmax(q K^T / sqrt(dim)) V over pages of 32 keys and values of one KV head. Any thread.
+/* softmax(scale q K^T) V over pages of 32 keys and values of one KV head. Any thread.
  *
  * A tile is the queries that share these pages: of heads that share the KV head, and of neighbouring tokens
  * of one sequence. A page is widened to f32 once for the whole tile. Pages are added one by one, and the
@@ -15,6 +15,7 @@ void attention_put(enum kv_type type, void *keys, void *values, int slot, const 
                    const float *value, int dim);
 
 size_t attention_scratch(int dim); /* floats that a tile needs */
+/* scale 1 / sqrt(dim), and no cap, unless the caller sets others. */
 void attention_begin(struct attention_tile *t, enum kv_type type, int dim, float *scratch);
 /* Query number `index` [dim]; nothing is added to it yet. */
 void attention_query(struct attention_tile *t, int index, const float *query);

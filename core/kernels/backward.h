@@ -45,18 +45,22 @@ struct backward_attention {
     float *dq, *dk, *dv;
     int qkv_stride, out_stride, dqkv_stride, dout_stride;
     int tokens, count, dim, window;
-    float scale;
+    float scale, cap; /* cap 0: scores are not capped */
 };
-size_t backward_attention_scratch(int tokens, int count, int dim); /* floats */
+size_t backward_attention_scratch(int tokens, int dim, bool capped); /* floats */
 void backward_attention_run(const struct backward_attention *a, float *scratch);
 
 /* ---- vectors ---- */
 
-/* y = x * weight / rms(x): dx += its gradient; dweight += dy * x / rms(x), where it is not NULL. */
+/* y = x * (weight + plus) / rms(x): dx += its gradient; dweight += dy * x / rms(x), where it is not NULL. */
 void backward_rms_norm(float *dx, float *dweight, const float *dy, const float *x, const float *weight,
-                       float eps, int n);
+                       float plus, float eps, int n);
 void backward_layer_norm(float *dx, float *dweight, float *dbias, const float *dy, const float *x,
                          const float *weight, float eps, int n);
 /* y = silu(gate) * up. */
 void backward_silu_gate(float *dgate, float *dup, const float *dy, const float *gate, const float *up, int n);
+/* y = gelu_tanh(gate) * up; BACKWARD_COLS at most. */
+void backward_gelu_gate(float *dgate, float *dup, const float *dy, const float *gate, const float *up, int n);
+/* y = cap tanh(x / cap): dy *= its slope, given y. */
+void backward_cap(float *dy, const float *y, float cap, int n);
 void backward_gelu_tanh(float *dx, const float *dy, const float *x, int n);

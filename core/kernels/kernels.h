@@ -66,6 +66,7 @@ struct attention_tile {
     enum kv_type type; /* of the pages */
     int dim, padded;   /* padded: dim rounded up to whole steps of the kernels */
     float scale;
+    float cap;    /* scores become cap tanh(score / cap); 0: they do not */
     float *query; /* [ATTENTION_QUERIES, dim], as the kernels lay them, and some rows more that may be read */
     float *sum;   /* [ATTENTION_QUERIES, padded] weighted values so far */
     float *weight;           /* [ATTENTION_QUERIES, 32] of the page in hand */
@@ -95,7 +96,7 @@ struct vector_kernels { /* as the functions of vector.h */
     void (*add_scaled)(float *y, const float *x, float c, int n);
     void (*add)(float *y, const float *x, int n);
     void (*multiply)(float *y, const float *x, int n);
-    void (*rms_norm)(float *y, const float *x, const float *weight, float eps, int n);
+    void (*rms_norm)(float *y, const float *x, const float *weight, float plus, float eps, int n);
     void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, float eps, int n);
     void (*silu_gate)(float *y, const float *gate, const float *up, int n);
     void (*gelu_tanh)(float *y, int n);
@@ -126,7 +127,7 @@ struct backward_kernels { /* as the functions of backward.h */
     double (*exponentials)(float *x, int n, float largest, bool keep);
     void (*scale)(float *x, float c, int n);
     void (*rms_norm)(float *dx, float *dweight, const float *dy, const float *x, const float *weight,
-                     float eps, int n);
+                     float plus, float eps, int n);
     void (*layer_norm)(float *dx, float *dweight, float *dbias, const float *dy, const float *x,
                        const float *weight, float eps, int n);
     void (*silu_gate)(float *dgate, float *dup, const float *dy, const float *gate, const float *up, int n);

@@ -15,6 +15,7 @@ enum site_kind {
     SITE_O,
     SITE_GATE,
     SITE_UP,
+    SITE_GATE_UP,
     SITE_DOWN,
     SITE_FC, /* SITE_FC: layer n of an mlp */
     SITE_LM_HEAD,
@@ -73,6 +74,10 @@ struct model_info {
     int layers, hidden_size;
     enum precision precision;
     struct kv_shape kv; /* of the keys and values that a sequence leaves */
+    /* A sequence of more tokens than this rotates in another way; 0: none does. */
+    int stretched_beyond;
+    bool stretched_whole; /* all its tokens do, which are computed again for it; otherwise its prompt, by its
+                             length, and each later token, by its own place */
     int eos[MODEL_EOS_MAX], eos_count;
     int pad; /* token behind the end of texts that are filled up; -1: there is none */
     int64_t parameters;

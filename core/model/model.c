@@ -16,15 +16,26 @@ _Static_assert((int)CONFIG_EOS_MAX == (int)MODEL_EOS_MAX && (int)CONFIG_CONTEXT_
 
 /* ---- rotary frequencies ---- */
 
-static int fill_frequencies(struct model *m, struct err *e)
+static int fill_frequency(const struct rope *r, int length, float **out, struct err *e)
 {
-    const struct rope *r = &m->config.rope;
     int half = r->dim / 2;
-    m->inverse_frequency = malloc((size_t)half * sizeof *m->inverse_frequency);
-    if (!m->inverse_frequency)
+    *out = malloc((size_t)half * sizeof **out);
+    if (!*out)
         return err_memory(e);
     for (int i = 0; i < half; i++)
-        m->inverse_frequency[i] = rope_frequency(r, i);
+        (*out)[i] = rope_frequency(r, i, length);
+    return 0;
+}
+
+static int fill_frequencies(struct model *m, struct err *e)
+{
+    for (int i = 0; i < m->config.ropes; i++) {
+        const struct rope *r = &m->config.rope[i];
+        if (fill_frequency(r, 0, &m->inverse_frequency[i][0], e) != 0 ||
+            (r->kind == ROPE_LONG &&
+             fill_frequency(r, CONFIG_CONTEXT_MAX, &m->inverse_frequency[i][1], e) != 0))
+            return -1;
+    }
     return 0;
 }
 
@@ -47,10 +58,17 @@ static void add_windows(struct sha256 *hash, const struct config *c)
         add_number(hash, "slides", i, c->slides[i] ? -1 : i);
 }
 
-/* Beside what all rotary bases have had lines for. */
-static void add_rotation(struct sha256 *hash, const struct config *c)
+static void add_divisors(struct sha256 *hash, const struct rope *r)
 {
-    const struct rope *r = &c->rope;
+    for (int i = 0; r->kind == ROPE_LONG && i < r->dim / 2; i++) {
+        add_number(hash, "near", (double)r->near[i], 0);
+        add_number(hash, "far", (double)r->far[i], 0);
+    }
+}
+
+/* Beside what all rotary bases have had lines for. */
+static void add_rotation(struct sha256 *hash, const struct config *c, const struct rope *r)
+{
     if (r->dim == 0)
         return;
     add_number(hash, "linear", r->kind == ROPE_LINEAR, 0);
@@ -60,8 +78,43 @@ static void add_rotation(struct sha256 *hash, const struct config *c)
     add_number(hash, "truncate", r->truncate, 0);
     add_number(hash, "magnitude", r->magnitude, 1);
     add_number(hash, "rotated", r->dim, c->head_dim);
+    add_number(hash, "dynamic", r->kind == ROPE_DYNAMIC, 0);
+    add_number(hash, "whole", r->whole, 0);
+    add_number(hash, "neighbours", r->neighbours, 0);
+    add_divisors(hash, r);
+    for (int i = 0; r == c->rope && i < c->layers; i++)
+        add_number(hash, "unrotated", i, c->rope_of[i] < 0 ? -1 : i);
+}
+
+/* Of the layers that have one of their own. */
+static void add_second_rotation(struct sha256 *hash, const struct config *c)
+{
+    const struct rope *r = &c->rope[1];
+    if (c->ropes < 2)
+        return;
+    add_number(hash, "local_theta", r->theta, 0);
+    add_number(hash, "local_factor", r->factor, 0);
+    add_number(hash, "local_llama3", r->kind == ROPE_LLAMA3, 0);
+    add_number(hash, "low_freq_factor", r->low_freq_factor, 0);
+    add_number(hash, "high_freq_factor", r->high_freq_factor, 0);
+    add_number(hash, "original_context", r->original_context, 0);
+    add_rotation(hash, c, r);
     for (int i = 0; i < c->layers; i++)
-        add_number(hash, "unrotated", i, c->rotates[i] ? i : -1);
+        add_number(hash, "local", i, c->rope_of[i] == 1 ? -1 : i);
+}
+
+/* Shapes of blocks, where the config chooses them. */
+static void add_blocks(struct sha256 *hash, const struct config *c)
+{
+    add_number(hash, "activation", c->activation, c->family->activation);
+    add_number(hash, "parallel", c->parallel, c->family->parallel);
+    add_number(hash, "head_norms", c->head_norms, c->family->head_norms);
+    add_number(hash, "score_cap", (double)c->score_cap, 0);
+    add_number(hash, "logit_cap", (double)c->logit_cap, 0);
+    add_number(hash, "query_growth", (double)c->query_growth, 0);
+    add_number(hash, "query_context", c->query_context, 0);
+    if (c->family->field_query_scale)
+        add_number(hash, "attention_scale", (double)c->attention_scale, 0);
 }
 
 static void add_multipliers(struct sha256 *hash, const struct config *c)
@@ -93,18 +146,27 @@ static void fill_fingerprint(const struct model *m, const uint8_t weights[SHA256
     add_number(&hash, "context", c->context, 0);
     add_number(&hash, "tied", c->tied, 0);
     add_number(&hash, "eps", (double)c->eps, 0);
-    add_number(&hash, "theta", c->rope.theta, 0);
-    add_number(&hash, "llama3", c->rope.kind == ROPE_LLAMA3, 0);
-    add_number(&hash, "factor", c->rope.factor, 0);
-    add_number(&hash, "low_freq_factor", c->rope.low_freq_factor, 0);
-    add_number(&hash, "high_freq_factor", c->rope.high_freq_factor, 0);
-    add_number(&hash, "original_context", c->rope.original_context, 0);
+    add_number(&hash, "theta", c->rope[0].theta, 0);
+    add_number(&hash, "llama3", c->rope[0].kind == ROPE_LLAMA3, 0);
+    add_number(&hash, "factor", c->rope[0].factor, 0);
+    add_number(&hash, "low_freq_factor", c->rope[0].low_freq_factor, 0);
+    add_number(&hash, "high_freq_factor", c->rope[0].high_freq_factor, 0);
+    add_number(&hash, "original_context", c->rope[0].original_context, 0);
     add_number(&hash, "labels", c->labels, HEAD_NONE);
     add_windows(&hash, c);
-    add_rotation(&hash, c);
+    add_rotation(&hash, c, &c->rope[0]);
     add_multipliers(&hash, c);
+    add_second_rotation(&hash, c);
+    add_blocks(&hash, c);
     sha256_update(&hash, weights, SHA256_BYTES);
     sha256_final(&hash, out);
+}
+
+/* Only the first rotation may depend on the length. */
+static int stretched_beyond(const struct config *c)
+{
+    const struct rope *r = &c->rope[0];
+    return rope_is_stretched(r, CONFIG_CONTEXT_MAX) ? (int)r->original_context : 0;
 }
 
 static void fill_info(struct model *m, const struct model_options *o, const uint8_t weights[SHA256_BYTES])
@@ -128,6 +190,8 @@ static void fill_info(struct model *m, const struct model_options *o, const uint
                .type = m->precision == PRECISION_EXACT ? KV_F32
                        : m->kv_int8                    ? KV_INT8
                                                        : KV_BF16},
+        .stretched_beyond = stretched_beyond(c),
+        .stretched_whole = c->rope[0].whole,
         .eos_count = c->eos_count,
         .pad = numeric ? -1 : c->pad,
         .weight_bytes = weights_bytes(m->weights),
@@ -146,12 +210,12 @@ static int check_matrices(const struct model *m, struct err *e)
             return -1;
     if (c->family->numeric)
         return 0;
-    const struct layer *l = &m->layers[0];
-    const struct linear *shapes[] = {&l->qkv[0], &l->qkv[1], &l->o, &l->up, &l->down, &m->lm_head};
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        if (shapes[i]->weight.data && linear_check(&shapes[i]->weight, e) != 0)
+    struct linear *shapes[LAYER_LINEARS];
+    int count = layer_linears(&m->layers[0], shapes);
+    for (int i = 0; i < count; i++)
+        if (linear_check(&shapes[i]->weight, e) != 0)
             return -1;
-    return 0;
+    return m->lm_head.weight.data ? linear_check(&m->lm_head.weight, e) : 0;
 }
 
 const char *precision_name(enum precision p)
@@ -208,8 +272,7 @@ static int load(struct model *m, const char *directory, const struct model_optio
     m->generation = generation_none();
     if (!f->numeric && !o->no_generation && generation_read(&m->generation, directory, e) != 0)
         return -1;
-    if (check_options(m, o, e) != 0 || modules_load(m, e) != 0 ||
-        (!f->numeric && !f->learned_positions && fill_frequencies(m, e) != 0) ||
+    if (check_options(m, o, e) != 0 || modules_load(m, e) != 0 || fill_frequencies(m, e) != 0 ||
         pool_new(&pool, o->threads, e) != 0)
         return -1;
     int result = bring_weights(m, directory, o, pool, e);
@@ -251,9 +314,14 @@ void model_close(struct model *m)
     free(m->parameters);
     free(m->modules);
     free(m->vectors);
+    for (int i = 0; m->layers && i < m->config.layers; i++)
+        free(m->layers[i].head_norm);
     free(m->layers);
     free(m->mlp);
-    free(m->inverse_frequency);
+    for (int i = 0; i < CONFIG_ROPES; i++) {
+        free(m->inverse_frequency[i][0]);
+        free(m->inverse_frequency[i][1]);
+    }
     pack_free(m->pack);
     head_unref(m->head);
     weights_close(m->weights);

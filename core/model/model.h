@@ -3,7 +3,7 @@
  * A `struct model` is immutable after model_open, and any thread may read it. */
 #pragma once
 #include "core/base/err.h"
-#include "core/model/families.h"
+#include "core/model/config/families.h"
 #include "core/model/generation.h"
 #include "core/model/info.h"
 

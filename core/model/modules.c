@@ -165,6 +165,9 @@ static int load_linear(const struct place *p, enum site_kind kind, const char *n
 static int load_norm(const struct place *p, const char *name, int size, bool bias, struct norm *out,
                      struct err *e)
 {
+    *out = (struct norm){.kind = p->m->config.family->norm, .size = size};
+    if (!name)
+        return 0;
     char path[PATH_BYTES * 2], weight[PATH_BYTES * 2], bias_name[PATH_BYTES * 2];
     join(path, p->prefix, name, "");
     join(weight, p->file_prefix, name, ".weight");
@@ -172,7 +175,6 @@ static int load_norm(const struct place *p, const char *name, int size, bool bia
     if (add_module(p->m, path, e) != 0 || take_vector(p->m, weight, size, &out->weight, e) != 0 ||
         add_parameter(p->m, path, "weight", weight, -1, NULL, size, &out->weight_parameter, e) != 0)
         return -1;
-    out->size = size;
     out->eps = p->m->config.eps;
     if (!bias)
         return 0;
@@ -222,6 +224,43 @@ static int keep_tables(struct model *m, struct err *e)
     return m->positions.weight.data ? keep_table(m, &m->positions, e) : 0;
 }
 
+static bool has_norm_bias(const struct family *f)
+{
+    return f->norm == NORM_LAYER;
+}
+
+/* Of the heads from `first` on: one norm for all, or one for each, whose name ends in the head's number. */
+static int load_side(const struct place *p, struct layer *l, const char *name, int first, int count,
+                     struct err *e)
+{
+    const struct config *c = &p->m->config;
+    bool own = c->head_norms == HEAD_NORMS_OWN,
+         bias = has_norm_bias(c->family) && !c->family->head_norms_unbiased;
+    int size = c->head_norms == HEAD_NORMS_WHOLE ? count * c->head_dim : c->head_dim;
+    char numbered[PATH_BYTES];
+    for (int i = 0; i < (own ? count : 1); i++) {
+        struct head_norm *h = &l->head_norm[l->head_norms++];
+        *h = (struct head_norm){.first = first + i, .count = own ? 1 : count};
+        snprintf(numbered, sizeof numbered, own ? "%s%d" : "%s", name, i);
+        if (load_norm(p, numbered, size, bias, &h->norm, e) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int load_head_norms(const struct place *p, struct layer *l, struct err *e)
+{
+    const struct config *c = &p->m->config;
+    if (c->head_norms == HEAD_NORMS_NONE)
+        return 0;
+    l->head_norm = calloc((size_t)(c->heads + c->kv_heads), sizeof *l->head_norm);
+    if (!l->head_norm)
+        return err_memory(e);
+    if (load_side(p, l, c->family->q_norm, 0, c->heads, e) != 0)
+        return -1;
+    return load_side(p, l, c->family->k_norm, c->heads, c->kv_heads, e);
+}
+
 static int load_attention(const struct place *p, struct layer *l, struct err *e)
 {
     const struct config *c = &p->m->config;
@@ -241,26 +280,37 @@ static int load_attention(const struct place *p, struct layer *l, struct err *e)
     }
     if (load_linear(p, SITE_O, f->o, c->hidden, q_size, c->o_bias, &l->o, e) != 0)
         return -1;
-    if (f->qk_norm && (load_norm(p, f->q_norm, c->head_dim, false, &l->q_norm, e) != 0 ||
-                       load_norm(p, f->k_norm, c->head_dim, false, &l->k_norm, e) != 0))
-        return -1;
-    return 0;
+    return load_head_norms(p, l, e);
 }
 
+static int load_mlp(const struct place *p, struct layer *l, struct err *e)
+{
+    const struct config *c = &p->m->config;
+    const struct family *f = c->family;
+    l->gate_up = f->gate_up;
+    if (f->gate &&
+        load_linear(p, SITE_GATE, f->gate, c->intermediate, c->hidden, c->mlp_bias, &l->gate, e) != 0)
+        return -1;
+    if (load_linear(p, l->gate_up ? SITE_GATE_UP : SITE_UP, l->gate_up ? f->gate_up : f->up,
+                    l->gate_up ? 2 * c->intermediate : c->intermediate, c->hidden, c->mlp_bias, &l->up,
+                    e) != 0)
+        return -1;
+    return load_linear(p, SITE_DOWN, f->down, c->hidden, c->intermediate, c->mlp_bias, &l->down, e);
+}
+
+/* In the order of the computation, which is that of most networks' modules. */
 static int load_layer(struct place *p, struct layer *l, struct err *e)
 {
     const struct config *c = &p->m->config;
     const struct family *f = c->family;
-    if (load_norm(p, f->attention_norm, c->hidden, f->layer_norm, &l->attention_norm, e) != 0 ||
+    bool bias = has_norm_bias(f);
+    if (load_norm(p, f->attention_norm, c->hidden, bias, &l->attention_norm, e) != 0 ||
         load_attention(p, l, e) != 0 ||
-        load_norm(p, f->mlp_norm, c->hidden, f->layer_norm, &l->mlp_norm, e) != 0)
+        load_norm(p, f->attention_post_norm, c->hidden, bias, &l->attention_post_norm, e) != 0 ||
+        load_norm(p, c->parallel ? NULL : f->mlp_norm, c->hidden, bias, &l->mlp_norm, e) != 0 ||
+        load_mlp(p, l, e) != 0)
         return -1;
-    if (f->gated &&
-        load_linear(p, SITE_GATE, f->gate, c->intermediate, c->hidden, c->mlp_bias, &l->gate, e) != 0)
-        return -1;
-    if (load_linear(p, SITE_UP, f->up, c->intermediate, c->hidden, c->mlp_bias, &l->up, e) != 0)
-        return -1;
-    return load_linear(p, SITE_DOWN, f->down, c->hidden, c->intermediate, c->mlp_bias, &l->down, e);
+    return load_norm(p, f->mlp_post_norm, c->hidden, bias, &l->mlp_post_norm, e);
 }
 
 /* Elements [at, at + count) of a tensor, widened; at most COMPARED. */
@@ -325,6 +375,15 @@ static bool makes_logits(const struct model *m)
     return c->labels == HEAD_NONE && (!c->bare || c->tied || weights_find(m->weights, "lm_head.weight"));
 }
 
+static int load_head_bias(struct model *m, struct err *e)
+{
+    static const char tensor[] = "lm_head.bias";
+    struct linear *l = &m->lm_head;
+    if (take_vector(m, tensor, l->weight.rows, &l->bias, e) != 0)
+        return -1;
+    return add_parameter(m, "lm_head", "bias", tensor, l->site, NULL, l->weight.rows, &l->bias_parameter, e);
+}
+
 static int load_head(struct model *m, struct err *e)
 {
     const char *tensor = "lm_head.weight";
@@ -335,8 +394,10 @@ static int load_head(struct model *m, struct err *e)
     if (find_head(m, &tensor, e) != 0 || add_module(m, "lm_head", e) != 0 ||
         add_site(m, -1, SITE_LM_HEAD, "lm_head", &m->lm_head.weight, &m->lm_head.site, e) != 0)
         return -1;
-    return add_parameter(m, "lm_head", "weight", tensor, m->lm_head.site, &m->lm_head.weight, 0,
-                         &m->lm_head.weight_parameter, e);
+    if (add_parameter(m, "lm_head", "weight", tensor, m->lm_head.site, &m->lm_head.weight, 0,
+                      &m->lm_head.weight_parameter, e) != 0)
+        return -1;
+    return m->config.family->head_bias ? load_head_bias(m, e) : 0;
 }
 
 static int read_numbers(struct model *m, const struct tensor *t, float *out, struct err *e)
@@ -406,11 +467,11 @@ static int load_decoder(struct model *m, struct err *e)
         snprintf(p.prefix, sizeof p.prefix, "%.40s%.40s%d.", top.prefix, f->layer_prefix, i);
         snprintf(p.file_prefix, sizeof p.file_prefix, "%.40s%.40s%d.", top.file_prefix, f->layer_prefix, i);
         m->layers[i].window = c->slides[i] ? c->window : 0;
-        m->layers[i].rotates = c->rotates[i];
+        m->layers[i].rope = c->rope_of[i];
         if (load_layer(&p, &m->layers[i], e) != 0)
             return -1;
     }
-    if (load_norm(&top, f->final_norm, c->hidden, f->layer_norm, &m->final_norm, e) != 0)
+    if (load_norm(&top, f->final_norm, c->hidden, has_norm_bias(f), &m->final_norm, e) != 0)
         return -1;
     if (load_head(m, e) != 0 || (m->head && load_labels(m, e) != 0) || add_table_site(m, &m->embed, e) != 0 ||
         add_table_site(m, &m->positions, e) != 0)
@@ -418,7 +479,7 @@ static int load_decoder(struct model *m, struct err *e)
     return keep_tables(m, e);
 }
 
-static int load_mlp(struct model *m, struct err *e)
+static int load_numeric(struct model *m, struct err *e)
 {
     const struct config *c = &m->config;
     m->mlp = calloc((size_t)c->mlp_layers, sizeof *m->mlp);
@@ -442,11 +503,10 @@ static int index_linears(struct model *m, struct err *e)
     for (int i = 0; i < m->config.mlp_layers; i++)
         m->site_linear[m->mlp[i].site] = &m->mlp[i];
     for (int i = 0; m->layers && i < m->config.layers; i++) {
-        const struct layer *l = &m->layers[i];
-        const struct linear *all[] = {&l->qkv[0], &l->qkv[1], &l->qkv[2], &l->o, &l->gate, &l->up, &l->down};
-        for (size_t j = 0; j < sizeof all / sizeof *all; j++)
-            if (all[j]->weight.data)
-                m->site_linear[all[j]->site] = all[j];
+        struct linear *all[LAYER_LINEARS];
+        int count = layer_linears(&m->layers[i], all);
+        for (int j = 0; j < count; j++)
+            m->site_linear[all[j]->site] = all[j];
     }
     if (m->lm_head.weight.data)
         m->site_linear[m->lm_head.site] = &m->lm_head;
@@ -456,7 +516,7 @@ static int index_linears(struct model *m, struct err *e)
 int modules_load(struct model *m, struct err *e)
 {
     const struct family *f = m->config.family;
-    if ((f->numeric ? load_mlp(m, e) : load_decoder(m, e)) != 0 || index_linears(m, e) != 0)
+    if ((f->numeric ? load_numeric(m, e) : load_decoder(m, e)) != 0 || index_linears(m, e) != 0)
         return -1;
     const char *left = weights_left(m->weights, is_buffer);
     if (left)

@@ -3,7 +3,7 @@
 #pragma once
 #include "core/head/head.h"
 #include "core/kernels/qgemm.h"
-#include "core/model/config.h"
+#include "core/model/config/config.h"
 #include "core/model/generation.h"
 #include "core/model/info.h"
 
@@ -16,7 +16,8 @@ struct linear {
 };
 
 struct norm {
-    const float *weight, *bias; /* [size]; weight NULL: no such norm; bias NULL for an RMS norm */
+    enum norm_kind kind;
+    const float *weight, *bias; /* [size]; weight NULL: no such norm, rows pass; bias NULL: there is none */
     int weight_parameter, bias_parameter;
     int size;
     float eps;
@@ -38,16 +39,46 @@ static inline void table_row(const struct table *t, const struct matrix *own, in
         matrix_row(own ? own : &t->weight, row, out);
 }
 
-/* One block of a decoder. */
+/* What heads of q and k go through before they are rotated: `count` of them from `first` on, q's before k's.
+ * Each by itself, or all as one vector where the norm is so long. */
+struct head_norm {
+    struct norm norm;
+    int first, count;
+};
+
+/* One block of a decoder. Where mlp_norm is none and the model's blocks are parallel, attention_norm is for
+ * both. */
 struct layer {
-    struct norm attention_norm, mlp_norm;
+    struct norm attention_norm, mlp_norm;           /* of what the blocks read */
+    struct norm attention_post_norm, mlp_post_norm; /* of what they give */
     struct linear qkv[3]; /* q, k, v; or one stacked matrix, then the other two are empty */
     int qkv_count;
-    struct norm q_norm, k_norm;      /* [head_dim], or none */
-    struct linear o, gate, up, down; /* gate: only of gated families */
-    bool rotates;                    /* q and k, by their positions */
+    struct head_norm *head_norm; /* owned, [head_norms] */
+    int head_norms;
+    struct linear o, gate, up, down; /* gate: only of gated families, and not where it is fused with up */
+    bool gate_up;                    /* `up` is both: gate's rows, then up's */
+    int rope;                        /* which rotation q and k have; -1: none */
     int window;                      /* keys that a token sees, its own among them; 0: all */
 };
+
+enum { LAYER_LINEARS = 7, LAYER_NORMS = 4 };
+
+/* The linear layers of a layer, in the order of the network; returns how many there are. */
+static inline int layer_linears(struct layer *l, struct linear *out[LAYER_LINEARS])
+{
+    struct linear *all[] = {&l->qkv[0], &l->qkv[1], &l->qkv[2], &l->o, &l->gate, &l->up, &l->down};
+    int count = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i]->weight.data)
+            out[count++] = all[i];
+    return count;
+}
+
+/* The norm of what the MLP reads. */
+static inline const struct norm *layer_mlp_norm(const struct layer *l, const struct config *c)
+{
+    return c->parallel ? &l->attention_norm : &l->mlp_norm;
+}
 
 struct model {
     struct config config;
@@ -63,9 +94,11 @@ struct model {
     struct layer *layers;                /* owned, [config.layers] */
     struct norm final_norm;
     struct linear lm_head;
-    struct head *head;        /* owned reference: of a model that gives labels; NULL: it does not */
-    struct linear *mlp;       /* owned, [config.mlp_layers] of a numeric model */
-    float *inverse_frequency; /* owned, [rope.dim / 2] of a rotary model */
+    struct head *head;  /* owned reference: of a model that gives labels; NULL: it does not */
+    struct linear *mlp; /* owned, [config.mlp_layers] of a numeric model */
+    /* Owned, [rope.dim / 2] of each rotation; [1]: of sequences beyond its original context, NULL where the
+     * rotation is the same, or depends on the length. */
+    float *inverse_frequency[CONFIG_ROPES][2];
 
     struct site *sites; /* owned, also their strings */
     size_t site_count, site_capacity;

@@ -56,13 +56,14 @@ static void add_item(struct plan *p, struct linear *l, enum qgemm_bits bits)
 static int plan_items(struct plan *p, struct model *m, struct err *e)
 {
     enum qgemm_bits bits = m->precision == PRECISION_INT4 ? R16_INT4 : R16_INT8;
-    p->items = calloc((size_t)m->config.layers * 7 + 1, sizeof *p->items);
+    p->items = calloc((size_t)m->config.layers * LAYER_LINEARS + 1, sizeof *p->items);
     if (!p->items)
         return err_memory(e);
     for (int i = 0; i < m->config.layers; i++) {
         struct layer *l = &m->layers[i];
-        struct linear *all[] = {&l->qkv[0], &l->qkv[1], &l->qkv[2], &l->o, &l->gate, &l->up, &l->down};
-        for (size_t j = 0; j < sizeof all / sizeof *all; j++)
+        struct linear *all[LAYER_LINEARS];
+        int count = layer_linears(l, all);
+        for (int j = 0; j < count; j++)
             add_item(p, all[j], bits);
     }
     add_item(p, &m->lm_head, R16_INT8);

@@ -111,6 +111,7 @@ static void add_tokens(struct pass_batch *b, const struct train_example *x, stru
     for (int i = 0, at = b->batch.count; i < x->sequence->count; i++, at++) {
         b->token[at] = x->sequence->tokens[i];
         b->position[at] = i;
+        b->length[at] = x->sequence->count;
         b->sequence[at] = sequence;
         b->delta[at] = x->delta;
         b->dropout[at] = (struct dropout){x->dropout, train_random_bits(x->dropout_seed, (uint64_t)i)};
@@ -148,6 +149,7 @@ static struct batch empty_batch(const struct pass_batch *b)
 {
     return (struct batch){.token = b->token,
                           .position = b->position,
+                          .length = b->length,
                           .sequence = b->sequence,
                           .delta = b->delta,
                           .want_logits = b->want};
@@ -183,15 +185,19 @@ static bool norm_is_trained(const struct train_params *p, const struct norm *n)
     return n->weight && (p->whole[n->weight_parameter] >= 0 || (n->bias && p->whole[n->bias_parameter] >= 0));
 }
 
-static bool layer_is_trained(const struct train_params *p, const struct layer *l)
+static bool layer_is_trained(const struct train_params *p, struct layer *l)
 {
-    const struct linear *linear[] = {&l->qkv[0], &l->qkv[1], &l->qkv[2], &l->o, &l->gate, &l->up, &l->down};
-    const struct norm *norm[] = {&l->attention_norm, &l->mlp_norm, &l->q_norm, &l->k_norm};
+    const struct norm *norm[] = {&l->attention_norm, &l->mlp_norm, &l->attention_post_norm,
+                                 &l->mlp_post_norm};
+    struct linear *linear[LAYER_LINEARS];
+    int count = layer_linears(l, linear);
     bool trained = false;
-    for (size_t i = 0; i < sizeof linear / sizeof *linear; i++)
+    for (int i = 0; i < count; i++)
         trained |= linear_is_trained(p, linear[i]);
     for (size_t i = 0; i < sizeof norm / sizeof *norm; i++)
         trained |= norm_is_trained(p, norm[i]);
+    for (int i = 0; i < l->head_norms; i++)
+        trained |= norm_is_trained(p, &l->head_norm[i].norm);
     return trained;
 }
 

@@ -13,7 +13,7 @@
 #include "core/format/safetensors.h"
 #include "tests/golden/fixture.h"
 
-static const double tolerance = 2e-4, gap_decided = 1e-3;
+static const double tolerance = 2e-4, logprob_tolerance = 1e-3, gap_decided = 1e-3;
 
 static void check_logits(const char *where, const float *found, const float *expected, size_t count,
                          double *worst)
@@ -48,11 +48,31 @@ struct suite {
     int checked;
 };
 
+/* log p of each token of the prompt but the first. */
+static void check_logprobs(struct suite *s, const json_t *c, const char *where, const struct run *run,
+                           const int32_t *tokens)
+{
+    size_t rows;
+    float *expected =
+        read_expected(s->fd, s->expected, json_string_value(json_object_get(c, "prompt_logprobs")), &rows);
+    for (size_t i = 0; i + 1 < run->rows; i++) {
+        const float *logits = run->logits + i * run->vocab;
+        double sum = 0;
+        for (size_t k = 0; k < run->vocab; k++)
+            sum += exp((double)logits[k]);
+        double error = fabs((double)logits[tokens[i + 1]] - log(sum) - (double)expected[i]);
+        if (!(error <= logprob_tolerance))
+            fail_msg("%s: log p of token %zu is off by %g", where, i + 1, error);
+    }
+    free(expected);
+}
+
 static void check_case(struct suite *s, const json_t *c, struct delta *d)
 {
     size_t count, rows, wanted;
     int32_t *tokens = json_ids(json_object_get(c, "prompt_tokens"), &count);
-    int32_t *greedy = json_ids(json_object_get(c, "greedy_16"), &wanted);
+    const json_t *longer = json_object_get(c, "greedy_24");
+    int32_t *greedy = json_ids(longer ? longer : json_object_get(c, "greedy_16"), &wanted);
     const char *id = json_string_value(json_object_get(c, "id"));
     float *expected =
         read_expected(s->fd, s->expected, json_string_value(json_object_get(c, "logits")), &rows);
@@ -63,6 +83,8 @@ static void check_case(struct suite *s, const json_t *c, struct delta *d)
     char where[128];
     snprintf(where, sizeof where, "%s %s", s->name, id);
     check_logits(where, run.logits + (count - rows) * run.vocab, expected, rows * run.vocab, &s->worst);
+    if (json_object_get(c, "prompt_logprobs"))
+        check_logprobs(s, c, where, &run, tokens);
     if (json_number_value(json_object_get(c, "smallest_top2_gap")) > gap_decided) {
         assert_int_equal(run.token_count, wanted);
         for (size_t i = 0; i < wanted; i++)
@@ -159,24 +181,25 @@ static void check_mlp(void **state)
         "golden " NAME, check_model, NULL, NULL, (void *)(NAME) \
     }
 
-int main(void)
+/* With names: those models alone, of ADAPTERD_FIXTURES. */
+int main(int count, char **names)
 {
-    const struct CMUnitTest tests[] = {MODEL("llama"),
-                                       MODEL("llama3-rope"),
-                                       MODEL("mistral"),
-                                       MODEL("mistral-window"),
-                                       MODEL("qwen2"),
-                                       MODEL("qwen2-window"),
-                                       MODEL("qwen3"),
-                                       MODEL("gpt2"),
-                                       MODEL("starcoder2"),
-                                       MODEL("granite"),
-                                       MODEL("smollm3"),
-                                       MODEL("stablelm"),
-                                       MODEL("ministral"),
-                                       MODEL("llama-linear"),
-                                       MODEL("llama-yarn"),
-                                       MODEL("qwen3-yarn"),
-                                       cmocka_unit_test(check_mlp)};
+    for (int i = 1; i < count; i++) {
+        const struct CMUnitTest one[] = {{names[i], check_model, NULL, NULL, names[i]}};
+        if (cmocka_run_group_tests_name(names[i], one, NULL, NULL) != 0)
+            return 1;
+    }
+    if (count > 1)
+        return 0;
+    const struct CMUnitTest tests[] = {
+        MODEL("llama"),          MODEL("llama3-rope"),   MODEL("mistral"),
+        MODEL("mistral-window"), MODEL("qwen2"),         MODEL("qwen2-window"),
+        MODEL("qwen3"),          MODEL("gpt2"),          MODEL("starcoder2"),
+        MODEL("granite"),        MODEL("smollm3"),       MODEL("stablelm"),
+        MODEL("ministral"),      MODEL("llama-linear"),  MODEL("llama-yarn"),
+        MODEL("qwen3-yarn"),     MODEL("gemma2"),        MODEL("gemma3"),
+        MODEL("phi3"),           MODEL("phi3-longrope"), MODEL("phi"),
+        MODEL("olmo2"),          MODEL("exaone4"),       MODEL("glm4"),
+        MODEL("ministral3"),     MODEL("llama-dynamic"), cmocka_unit_test(check_mlp)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

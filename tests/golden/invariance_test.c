@@ -45,6 +45,16 @@ static const struct subject subjects[] = {
     IN_EVERY_PRECISION("smollm3", {"r8-all"}),
     IN_EVERY_PRECISION("stablelm", {"r8-all"}),
     IN_EVERY_PRECISION("llama-yarn", {"r8-all"}),
+    IN_EVERY_PRECISION("llama-dynamic", {"r8-all"}),
+    IN_EVERY_PRECISION("gemma2", {"r8-all", "save-norms"}),
+    IN_EVERY_PRECISION("gemma3", {"r8-all", "save-qk-norm"}),
+    IN_EVERY_PRECISION("phi3", {"patterns"}),
+    IN_EVERY_PRECISION("phi3-longrope", {"r8-all"}),
+    IN_EVERY_PRECISION("phi", {"r8-all", "save-head-norm"}),
+    IN_EVERY_PRECISION("olmo2", {"r8-all", "save-qk-norm"}),
+    IN_EVERY_PRECISION("exaone4", {"r8-all", "save-post-norms"}),
+    IN_EVERY_PRECISION("glm4", {"r8-all", "save-post-norms"}),
+    IN_EVERY_PRECISION("ministral3", {"r8-all"}),
     IN_EVERY_PRECISION("gpt2", {"r8-conv1d", "r4-attn", "wte"}),
 };
 

@@ -100,7 +100,9 @@ static double score(const struct fixture *f, int query, int j)
     for (int d = 0; d < f->dim; d++)
         sum += (double)f->query[query * f->dim + d] *
                kept(f, f->keys[j / ATTENTION_KEYS], d * ATTENTION_KEYS + slot, slot);
-    return sum / sqrt(f->dim);
+    double cap = (double)f->tile.cap;
+    sum /= sqrt(f->dim);
+    return cap > 0 ? cap * tanh(sum / cap) : sum;
 }
 
 /* Over the keys [begin, end). */
@@ -161,6 +163,7 @@ static void is_softmax_of_products(void **state)
             float span = spans[k % 3], out[128];
             double want[128];
             fixture_init(&f, type, dims[k / 3], span);
+            f.tile.cap = k % 2 ? 3 : 0;
             for (size_t l = 0; l < sizeof keys / sizeof *keys; l++) {
                 run_span(&f, 3, 1, keys[l].begin, keys[l].end, out);
                 expected(&f, 3, keys[l].begin, keys[l].end, want);

@@ -233,11 +233,11 @@ static void check_norms(int n, float scale)
     }
     for (int i = 0; i < n; i++)
         variance += ((double)x[i] - mean) * ((double)x[i] - mean) / n;
-    vector_rms_norm(y, x, w, 1e-5f, n);
+    vector_rms_norm(y, x, w, 0, 1e-5f, n);
     for (int i = 0; i < n; i++)
         assert_near("rms_norm", n, i, y[i], (double)x[i] / sqrt(squares / n + eps) * (double)w[i], 0);
     memcpy(same, x, (size_t)n * sizeof *x); /* in place gives the same bits */
-    vector_rms_norm(same, same, w, 1e-5f, n);
+    vector_rms_norm(same, same, w, 0, 1e-5f, n);
     assert_memory_equal(same, y, (size_t)n * sizeof *y);
     vector_layer_norm(y, x, w, bias, 1e-5f, n);
     double deviation = sqrt(variance + eps);
@@ -313,6 +313,17 @@ static void rotation(void **state)
             assert_near("rotate", n, i, y[i], a * c - b * d, 1);
             assert_near("rotate", n, i + half, y[i + half], b * c + a * d, 1);
         }
+        memcpy(y, x, (size_t)n * sizeof *y);
+        vector_rotate_neighbours(y, cosine, sine, n);
+        for (int i = 0; i < half; i++) {
+            double c = (double)cosine[i], d = (double)sine[i], a = (double)x[2 * i], b = (double)x[2 * i + 1];
+            assert_near("rotate neighbours", n, 2 * i, y[2 * i], a * c - b * d, 1);
+            assert_near("rotate neighbours", n, 2 * i + 1, y[2 * i + 1], b * c + a * d, 1);
+        }
+        memcpy(y, x, (size_t)n * sizeof *y);
+        vector_cap(y, 0.7f, n);
+        for (int i = 0; i < n; i++)
+            assert_near("cap", n, i, y[i], 0.7 * tanh((double)x[i] / 0.7), 1);
         release(x, (size_t)n);
         release(y, (size_t)n);
         release(cosine, (size_t)half);

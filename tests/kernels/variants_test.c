@@ -81,8 +81,8 @@ static void vectors(void **state)
         SAME(vector, "add_scaled", n, K->add_scaled(y, a, 0.3f, n));
         SAME(vector, "add", n, K->add(y, a, n));
         SAME(vector, "multiply", n, K->multiply(y, a, n));
-        SAME(vector, "rms_norm", n, K->rms_norm(y, a, b, 1e-5f, n));
-        SAME(vector, "layer_norm", n, K->layer_norm(y, a, b, c, 1e-5f, n));
+        SAME(vector, "rms_norm", n, K->rms_norm(y, a, b, n % 3 ? 0 : 1, 1e-5f, n));
+        SAME(vector, "layer_norm", n, K->layer_norm(y, a, b, n % 5 ? c : NULL, 1e-5f, n));
         SAME(vector, "silu_gate", n, K->silu_gate(y, a, b, n));
         SAME(vector, "gelu_tanh", n, K->gelu_tanh(y, n));
         SAME(vector, "relu", n, K->relu(y, n));
@@ -219,7 +219,8 @@ static void gradients(void **state)
         SAME(backward, "exponentials", n,
              (memcpy(y, a, (size_t)n * sizeof *y), y[n] = (float)K->exponentials(y, n, 0.9f, n % 2)));
         SAME(backward, "scale", n, K->scale(y, 0.3f, n));
-        SAME(backward, "rms_norm", n, (y2 = y + 1000, K->rms_norm(y, n % 2 ? y2 : NULL, a, b, c, 1e-5f, n)));
+        SAME(backward, "rms_norm", n,
+             (y2 = y + 1000, K->rms_norm(y, n % 2 ? y2 : NULL, a, b, c, n % 3 ? 0 : 1, 1e-5f, n)));
         SAME(backward, "layer_norm", n,
              (y2 = y + 1000, K->layer_norm(y, y2, n % 2 ? y2 + 1000 : NULL, a, b, c, 1e-5f, n)));
         SAME(backward, "silu_gate", n, (y2 = y + 1000, K->silu_gate(y, y2, a, b, c, n)));

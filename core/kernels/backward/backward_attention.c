@@ -12,18 +12,19 @@ enum { QUERIES = 32 /* neighbouring queries of one head, computed together */ };
 struct work {
     float *keys, *values;     /* [dim, tokens] */
     float *weight, *gradient; /* [QUERIES, tokens]: of the softmax's results, then of the scores */
+    float *capped;            /* [QUERIES, tokens] the scores, where they are capped */
 };
 
-size_t backward_attention_scratch(int tokens, int count, int dim)
+size_t backward_attention_scratch(int tokens, int dim, bool capped)
 {
-    (void)count;
-    return 2 * (size_t)tokens * ((size_t)dim + QUERIES);
+    return (size_t)tokens * (2 * (size_t)dim + (capped ? 3 : 2) * QUERIES);
 }
 
 static struct work lay_out(const struct backward_attention *a, float *scratch)
 {
     size_t turned = (size_t)a->tokens * (size_t)a->dim, shared = (size_t)a->tokens * QUERIES;
-    return (struct work){scratch, scratch + turned, scratch + 2 * turned, scratch + 2 * turned + shared};
+    return (struct work){scratch, scratch + turned, scratch + 2 * turned, scratch + 2 * turned + shared,
+                         scratch + 2 * (turned + shared)};
 }
 
 /* Some queries of one head, and the keys that they see. */
@@ -62,14 +63,19 @@ static void compare(const struct backward_attention *a, const struct queries *q,
                                    .cols = q->end - q->begin});
 }
 
-/* Scores become weights; keys that the query does not see weigh nothing. */
-static void soften(const struct backward_attention *a, const struct queries *q, int i, float *p)
+/* Scores become weights; keys that the query does not see weigh nothing. capped: room for the scores. */
+static void soften(const struct backward_attention *a, const struct queries *q, int i, float *p,
+                   float *capped)
 {
     const struct backward_kernels *k = cpu_kernels()->backward;
     int token = q->first + i, begin = first_key(a, token) - q->begin, end = token + 1 - q->begin;
     memset(p, 0, (size_t)begin * sizeof *p);
     memset(p + end, 0, (size_t)(q->end - q->begin - end) * sizeof *p);
     k->scale(p + begin, a->scale, end - begin);
+    if (a->cap > 0) {
+        vector_cap(p + begin, a->cap, end - begin);
+        memcpy(capped + begin, p + begin, (size_t)(end - begin) * sizeof *p);
+    }
     float largest = p[begin + vector_argmax(p + begin, end - begin)];
     double sum = k->exponentials(p + begin, end - begin, largest, true);
     k->scale(p + begin, (float)(1 / sum), end - begin);
@@ -77,13 +83,16 @@ static void soften(const struct backward_attention *a, const struct queries *q, 
 
 /* The gradient of query i's scores, from that of its weights. */
 static void of_scores(const struct backward_attention *a, const struct queries *q, int i, const float *p,
-                      float *gradient)
+                      const float *capped, float *gradient)
 {
     size_t token = (size_t)(q->first + i);
     float mean = vector_dot(a->dout + token * (size_t)a->dout_stride + q->at,
                             a->out + token * (size_t)a->out_stride + q->at, a->dim);
     for (int j = 0; j < q->end - q->begin; j++)
         gradient[j] = p[j] == 0 ? 0 : a->scale * p[j] * (gradient[j] - mean);
+    int token_at = q->first + i, begin = first_key(a, token_at) - q->begin, end = token_at + 1 - q->begin;
+    if (a->cap > 0)
+        backward_cap(gradient + begin, capped + begin, a->cap, end - begin);
 }
 
 /* dk or dv of the keys, from what the queries weigh them by and x of the queries. */
@@ -124,9 +133,9 @@ static void add_queries(const struct backward_attention *a, const struct queries
     compare(a, q, a->q, a->qkv_stride, w->keys, w->weight);
     compare(a, q, a->dout, a->dout_stride, w->values, w->gradient);
     for (int i = 0; i < q->count; i++) {
-        float *p = w->weight + (size_t)i * (size_t)a->tokens;
-        soften(a, q, i, p);
-        of_scores(a, q, i, p, w->gradient + (size_t)i * (size_t)a->tokens);
+        size_t at = (size_t)i * (size_t)a->tokens;
+        soften(a, q, i, w->weight + at, w->capped + at);
+        of_scores(a, q, i, w->weight + at, w->capped + at, w->gradient + at);
     }
     add_to_keys(a, q, w->weight, a->dout, a->dout_stride, a->dv);
     add_to_keys(a, q, w->gradient, a->q, a->qkv_stride, a->dk);

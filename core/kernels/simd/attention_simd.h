@@ -152,6 +152,8 @@ static void rescale(const struct attention_tile *t, int index, float largest)
 static void soften(const struct attention_tile *t, int index, struct attention_span keys)
 {
     float *s = t->weight + (size_t)index * ATTENTION_KEYS;
+    for (int i = 0; t->cap > 0 && i < ATTENTION_KEYS; i += SIMD_LANES)
+        simd_store(s + i, simd_cap(simd_load(s + i), t->cap));
     for (int j = 0; j < keys.begin; j++)
         s[j] = -INFINITY;
     for (int j = keys.end; j < ATTENTION_KEYS; j++)

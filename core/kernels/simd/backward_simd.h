@@ -130,19 +130,20 @@ static float sum_of_squares(const float *x, float shift, int n)
     return sum_chains(sum) + tail;
 }
 
-/* Of a * b * (c - shift). */
-static float sum_of_products(const float *a, const float *b, const float *c, float shift, int n)
+/* Of a * (b + plus) * (c - shift). */
+static float sum_of_products(const float *a, const float *b, float plus, const float *c, float shift, int n)
 {
     simd sum[SUM_REGISTERS] = {0};
     int i = 0;
     for (; i + SUM_STEP <= n; i += SUM_STEP)
         for (int k = 0; k < SUM_REGISTERS; k++) {
             int at = i + k * SIMD_LANES;
-            sum[k] = simd_fma(simd_load(a + at) * simd_load(b + at), simd_load(c + at) - shift, sum[k]);
+            sum[k] =
+                simd_fma(simd_load(a + at) * (simd_load(b + at) + plus), simd_load(c + at) - shift, sum[k]);
         }
     float tail = 0;
     for (; i < n; i++)
-        tail += a[i] * b[i] * (c[i] - shift);
+        tail += a[i] * (b[i] + plus) * (c[i] - shift);
     return sum_chains(sum) + tail;
 }
 
@@ -160,14 +161,14 @@ static float sum_of_pairs(const float *a, const float *b, int n)
     return sum_chains(sum) + tail;
 }
 
-/* With u = dy * weight and m the normalized x: dx += (u - m mean(u m)) / rms. */
+/* With u = dy * (weight + plus) and m the normalized x: dx += (u - m mean(u m)) / rms. */
 static void rms_norm(float *dx, float *dweight, const float *dy, const float *x, const float *weight,
-                     float eps, int n)
+                     float plus, float eps, int n)
 {
     float inverse = 1.0f / sqrtf(sum_of_squares(x, 0, n) / (float)n + eps);
-    float pull = sum_of_products(dy, weight, x, 0, n) / (float)n * inverse * inverse;
+    float pull = sum_of_products(dy, weight, plus, x, 0, n) / (float)n * inverse * inverse;
     for (int i = 0; i < n; i++)
-        dx[i] += inverse * (dy[i] * weight[i] - pull * x[i]);
+        dx[i] += inverse * (dy[i] * (weight[i] + plus) - pull * x[i]);
     for (int i = 0; dweight && i < n; i++)
         dweight[i] += dy[i] * x[i] * inverse;
 }
@@ -179,7 +180,7 @@ static void layer_norm(float *dx, float *dweight, float *dbias, const float *dy,
     float mean = sum_of(x, n) / (float)n;
     float inverse = 1.0f / sqrtf(sum_of_squares(x, mean, n) / (float)n + eps);
     float level = sum_of_pairs(dy, weight, n) / (float)n;
-    float pull = sum_of_products(dy, weight, x, mean, n) / (float)n * inverse * inverse;
+    float pull = sum_of_products(dy, weight, 0, x, mean, n) / (float)n * inverse * inverse;
     for (int i = 0; i < n; i++)
         dx[i] += inverse * (dy[i] * weight[i] - level - (x[i] - mean) * pull);
     for (int i = 0; dweight && i < n; i++)

@@ -169,3 +169,9 @@ static inline simd simd_exp(simd x)
     e = (simd)((high & (simd_int)simd_all(__builtin_inff())) | (~high & (simd_int)e));
     return (simd)((nan & (simd_int)x) | (~nan & (simd_int)e));
 }
+
+/* cap tanh(x / cap) */
+static inline simd simd_cap(simd x, float cap)
+{
+    return cap * (1.0f - 2.0f / (1.0f + simd_exp(x * (2.0f / cap))));
+}

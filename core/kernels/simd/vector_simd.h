@@ -45,11 +45,11 @@ static void multiply(float *y, const float *x, int n)
         y[i] *= x[i];
 }
 
-static void rms_norm(float *y, const float *x, const float *weight, float eps, int n)
+static void rms_norm(float *y, const float *x, const float *weight, float plus, float eps, int n)
 {
     float inverse = 1.0f / sqrtf(dot(x, x, n) / (float)n + eps);
     for (int i = 0; i < n; i++)
-        y[i] = x[i] * inverse * weight[i];
+        y[i] = x[i] * inverse * (weight[i] + plus);
 }
 
 static void layer_norm(float *y, const float *x, const float *weight, const float *bias, float eps, int n)
@@ -64,7 +64,9 @@ static void layer_norm(float *y, const float *x, const float *weight, const floa
     }
     float inverse = 1.0f / sqrtf((float)(squares / n) + eps);
     for (int i = 0; i < n; i++)
-        y[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
+        y[i] = (x[i] - mean) * inverse * weight[i];
+    for (int i = 0; bias && i < n; i++)
+        y[i] += bias[i];
 }
 
 static simd silu_gate_lanes(simd gate, simd up)

@@ -168,11 +168,15 @@ static void soften(struct attention_tile *t, struct attention_span keys, struct 
 {
     int index = g->first + i;
     float *s = g->score + i * ATTENTION_KEYS;
+    for (int j = 0; j < ATTENTION_KEYS; j += SIMD_LANES) {
+        simd scaled = simd_load(s + j) * t->scale;
+        simd_store(s + j, t->cap > 0 ? simd_cap(scaled, t->cap) : scaled);
+    }
     for (int j = 0; j < keys.begin; j++)
         s[j] = -INFINITY;
     for (int j = keys.end; j < ATTENTION_KEYS; j++)
         s[j] = -INFINITY;
-    simd low = simd_load(s) * t->scale, high = simd_load(s + SIMD_LANES) * t->scale;
+    simd low = simd_load(s), high = simd_load(s + SIMD_LANES);
     float top = simd_largest(simd_max(low, high));
     g->factor[i] = 1;
     if (top > t->largest[index]) {

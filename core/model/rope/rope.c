@@ -37,9 +37,28 @@ static float yarn_frequency(const struct rope *r, int i, float frequency)
     return (float)((double)frequency / r->factor * ramp + (double)frequency * (1 - ramp));
 }
 
-float rope_frequency(const struct rope *r, int i)
+static float plain_frequency(double theta, int i, int dim)
 {
-    float frequency = 1.0f / powf((float)r->theta, (float)(2 * i) / (float)r->dim);
+    return 1.0f / powf((float)theta, (float)(2 * i) / (float)dim);
+}
+
+bool rope_is_stretched(const struct rope *r, int length)
+{
+    return (r->kind == ROPE_DYNAMIC || r->kind == ROPE_LONG) && length > r->original_context;
+}
+
+/* By the theta that a sequence of this length has. */
+static float dynamic_frequency(const struct rope *r, int i, int length)
+{
+    double stretch = r->factor * length / r->original_context - (r->factor - 1);
+    bool is_longer = rope_is_stretched(r, length);
+    return plain_frequency(is_longer ? r->theta * pow(stretch, r->dim / (r->dim - 2.0)) : r->theta, i,
+                           r->dim);
+}
+
+float rope_frequency(const struct rope *r, int i, int length)
+{
+    float frequency = plain_frequency(r->theta, i, r->dim);
     switch (r->kind) {
     case ROPE_PLAIN:
         return frequency;
@@ -49,6 +68,10 @@ float rope_frequency(const struct rope *r, int i)
         return llama3_frequency(r, frequency);
     case ROPE_YARN:
         return yarn_frequency(r, i, frequency);
+    case ROPE_DYNAMIC:
+        return dynamic_frequency(r, i, length);
+    case ROPE_LONG:
+        return frequency / (rope_is_stretched(r, length) ? r->far : r->near)[i];
     }
     return frequency;
 }
@@ -56,4 +79,9 @@ float rope_frequency(const struct rope *r, int i)
 double rope_magnitude(double factor, double share)
 {
     return factor > 1 ? 0.1 * share * log(factor) + 1 : 1;
+}
+
+double rope_long_magnitude(double factor, double original_context)
+{
+    return factor > 1 ? sqrt(1 + log(factor) / log(original_context)) : 1;
 }

@@ -1,3 +1,4 @@
+#include "core/forward/blocks.h"
 #include "core/train/pass/blocks_backward.h"
 
 #include <string.h>
@@ -32,7 +33,8 @@ static void attend_backward(struct train_pass *p, int layer, int first, int end,
                                          .count = shared,
                                          .dim = dim,
                                          .window = m->layers[layer].window,
-                                         .scale = c->attention_scale};
+                                         .scale = c->attention_scale,
+                                         .cap = c->score_cap};
     gate_pass(p->gate);
     backward_attention_run(&a, scratch);
 }
@@ -53,51 +55,65 @@ static void attend_share(struct train_pass *p, int layer, const struct worker *w
 
 /* ---- rotation and norms of heads ---- */
 
-/* Some heads of q and k side by side: those that one norm is for. */
-struct heads {
-    const struct norm *norm;
-    int first, count;
-    bool rotate;
-};
-
 /* The rotation is undone by that of the negative angle; the rest of a head passes. */
-static void turn_back(const struct train_pass *p, int t, float *dx)
+static void turn_back(const struct train_pass *p, int rope, int t, float *dx)
 {
-    int half = p->model->config.rope.dim / 2;
-    const float *cosine = row_at(p->forward->cosine, t, half), *sine = row_at(p->forward->sine, t, half);
+    const struct rope *r = &p->model->config.rope[rope];
+    struct angles angles = forward_angles(p->forward, rope, t);
+    int half = r->dim / 2, step = r->neighbours ? 2 : 1, other = r->neighbours ? 1 : half;
     for (int i = 0; i < half; i++) {
-        float a = dx[i], b = dx[i + half];
-        dx[i] = a * cosine[i] + b * sine[i];
-        dx[i + half] = b * cosine[i] - a * sine[i];
+        float *x = dx + i * step, a = x[0], b = x[other];
+        x[0] = a * angles.cosine[i] + b * angles.sine[i];
+        x[other] = b * angles.cosine[i] - a * angles.sine[i];
     }
 }
 
-/* The gradient of one head, before rotation and norm. row: room for it. */
-static void head_backward_row(struct train_pass *p, const struct pass_run *run, const struct heads *h, int t,
-                              int head, float *row)
+/* A token's heads of q and k before their rotation. */
+static void turn_token(struct train_pass *p, const struct layer *l, int t)
 {
-    const struct model *m = p->model;
-    int dim = m->config.head_dim;
-    float *dx = row_at(p->dqkv, t, model_qkv_size(m)) + head * dim;
-    if (h->rotate)
-        turn_back(p, t, dx);
-    if (!h->norm->weight)
-        return;
-    memset(row, 0, (size_t)dim * sizeof *row);
-    norm_backward_row(h->norm, run, row_at(p->qk, t, model_q_size(m) + model_kv_size(m)) + head * dim, dx,
-                      row);
-    memcpy(dx, row, (size_t)dim * sizeof *row);
+    const struct config *c = &p->model->config;
+    float *dx = row_at(p->dqkv, t, model_qkv_size(p->model));
+    if (c->query_growth > 0)
+        vector_scale(dx, forward_query_factor(c, p->trained.batch.position[t]), model_q_size(p->model));
+    for (int head = 0; l->rope >= 0 && head < c->heads + c->kv_heads; head++)
+        turn_back(p, l->rope, t, row_at(dx, head, c->head_dim));
 }
 
-static void heads_backward(struct train_pass *p, const struct heads *h, const struct worker *w)
+/* The same before a norm, of the heads that it is for. */
+static void norm_token(struct train_pass *p, const struct pass_run *run, const struct head_norm *h, int t,
+                       float *row)
+{
+    const struct model *m = p->model;
+    const struct norm *n = &h->norm;
+    int first = h->first * m->config.head_dim, end = first + h->count * m->config.head_dim;
+    float *dx = row_at(p->dqkv, t, model_qkv_size(m));
+    const float *x = row_at(p->qk, t, model_q_size(m) + model_kv_size(m));
+    for (int at = first; at < end; at += n->size) {
+        memset(row, 0, (size_t)n->size * sizeof *row);
+        norm_backward_row(n, run, x + at, dx + at, row);
+        memcpy(dx + at, row, (size_t)n->size * sizeof *row);
+    }
+}
+
+static void head_norm_backward(struct train_pass *p, const struct head_norm *h, const struct worker *w)
 {
     for (int i = 0; i < p->token_runs.count; i++) {
         const struct pass_run *run = &p->token_runs.run[i];
-        struct pass_run rows = norm_backward_rows(h->norm, run, i, w);
+        struct pass_run rows = norm_backward_rows(&h->norm, run, i, w);
         for (int t = rows.begin; t < rows.end; t++)
-            for (int head = h->first; head < h->first + h->count; head++)
-                head_backward_row(p, run, h, t, head, p->workers[w->index].row);
+            norm_token(p, run, h, t, p->workers[w->index].row);
     }
+}
+
+static void heads_backward(struct train_pass *p, const struct layer *l, const struct worker *w)
+{
+    int rows = p->token_runs.rows;
+    for (int t = pass_share(rows, w->index, w->count); t < pass_share(rows, w->index + 1, w->count); t++)
+        turn_token(p, l, t);
+    if (l->head_norms > 0)
+        pool_barrier(p->pool);
+    for (int i = 0; i < l->head_norms; i++)
+        head_norm_backward(p, &l->head_norm[i], w);
 }
 
 /* ---- the block ---- */
@@ -119,7 +135,7 @@ static void output_backward(struct train_pass *p, const struct layer *l, const s
                                 .runs = &p->token_runs,
                                 .wants_dx = true,
                                 .stride = p->model->config.hidden,
-                                .dy = {pass_branch(p, w)},
+                                .dy = {norm_backward_branch(p, &l->attention_post_norm, p->attended, w)},
                                 .scaled = {p->scaled}};
     linear_backward_share(p, &o, p->dh, w);
 }
@@ -131,6 +147,15 @@ static bool goes_on(const struct train_pass *p, int layer)
     for (int i = 0; i < p->token_runs.count; i++)
         wanted |= norm_backward_is_trained(&p->model->layers[layer].attention_norm, &p->token_runs.run[i]);
     return wanted;
+}
+
+/* The MLP's part of what the norm gave, once for both: a norm's own gradient is one chain over tokens. */
+static void add_kept(struct train_pass *p, const struct worker *w)
+{
+    int hidden = p->model->config.hidden, rows = p->token_runs.rows;
+    for (int t = pass_share(rows, w->index, w->count); t < pass_share(rows, w->index + 1, w->count); t++)
+        vector_add(row_at(p->dh, t, hidden), row_at(p->kept, t, hidden), hidden);
+    pool_barrier(p->pool);
 }
 
 static void inputs_backward(struct train_pass *p, int layer, const struct worker *w)
@@ -149,18 +174,18 @@ static void inputs_backward(struct train_pass *p, int layer, const struct worker
     }
     input_normalize(f, &l->attention_norm, &qkv.input, w);
     linear_backward_share(p, &qkv, p->dh, w);
+    if (qkv.wants_dx && p->model->config.parallel)
+        add_kept(p, w);
     if (qkv.wants_dx)
         norm_backward_share(p, &l->attention_norm, f->x, p->dh, w);
 }
 
 void attention_backward(struct train_pass *p, int layer, const struct worker *w)
 {
-    const struct config *c = &p->model->config;
     const struct layer *l = &p->model->layers[layer];
     output_backward(p, l, w);
     attend_share(p, layer, w);
-    heads_backward(p, &(struct heads){&l->q_norm, 0, c->heads, l->rotates}, w);
-    heads_backward(p, &(struct heads){&l->k_norm, c->heads, c->kv_heads, l->rotates}, w);
+    heads_backward(p, l, w);
     attention_backward_restore(p, layer, w);
     inputs_backward(p, layer, w);
 }

@@ -1,5 +1,7 @@
 #include "core/train/pass/head_backward.h"
 
+#include <string.h>
+
 #include "core/forward/forward.h"
 #include "core/train/pass/linear_backward.h"
 #include "core/train/pass/norm_backward.h"
@@ -38,14 +40,27 @@ static void find_runs(struct train_pass *p)
 
 /* ---- one block ---- */
 
+/* The loss of a row, whose logits become their gradients. */
+static double row_loss(struct train_pass *p, int row, struct pass_target *t, float *capped)
+{
+    const struct config *c = &p->model->config;
+    float *logits = row_at(p->forward->logits, row, c->vocab);
+    if (c->logit_cap > 0)
+        memcpy(capped, logits, (size_t)c->vocab * sizeof *capped);
+    double loss = backward_cross_entropy(logits, c->vocab, t->token, t->weight, &t->correct);
+    if (c->logit_cap > 0 && t->weight != 0)
+        backward_cap(logits, capped, c->logit_cap, c->vocab);
+    return loss;
+}
+
 static void find_losses(struct train_pass *p, const struct worker *w)
 {
-    int vocab = p->model->config.vocab;
+    float *capped =
+        p->capped + (size_t)w->index * (p->model->config.logit_cap > 0 ? (size_t)p->model->config.vocab : 0);
     for (int row = w->index; row < p->head_count; row += w->count) {
         struct pass_target *t = &p->target[p->head_first + row];
         gate_pass(p->gate);
-        t->loss = backward_cross_entropy(row_at(p->forward->logits, row, vocab), vocab, t->token, t->weight,
-                                         &t->correct);
+        t->loss = row_loss(p, row, t, capped);
     }
     pool_barrier(p->pool);
 }

@@ -1,3 +1,4 @@
+#include "core/forward/blocks.h"
 #include "core/train/pass/blocks_backward.h"
 
 #include <string.h>
@@ -5,64 +6,99 @@
 #include "core/train/pass/linear_backward.h"
 #include "core/train/pass/norm_backward.h"
 
+/* Some columns of the hidden layer, from those of gate and up. */
+static void activate(struct train_pass *p, int t, int first, int count)
+{
+    const struct config *c = &p->model->config;
+    float *hidden = row_at(p->forward->up, t, c->intermediate) + first;
+    const float *up = row_at(p->up_rows, t, p->up_stride) + first,
+                *gate = c->family->gated ? row_at(p->gate_rows, t, p->up_stride) + first : NULL;
+    if (gate && c->activation == ACTIVATION_SILU) {
+        vector_silu_gate(hidden, gate, up, count);
+        return;
+    }
+    memcpy(hidden, gate ? gate : up, (size_t)count * sizeof *hidden);
+    vector_gelu_tanh(hidden, count);
+    if (gate)
+        vector_multiply(hidden, up, count);
+}
+
 /* Gate and up once more, kept, and the hidden layer, which goes to forward->up. */
 static void compute_hidden(struct train_pass *p, const struct input *in, const struct worker *w)
 {
-    struct forward *f = p->forward;
-    int size = p->model->config.intermediate;
-    struct product up = {.input = in, .which = 0, .y = p->up_rows, .stride = size},
-                   gate = {.input = in, .which = 1, .y = p->gate_rows, .stride = size};
-    for (int block = w->index; block < linear_blocks(&in->linear[0]->weight); block += w->count) {
-        int first = linear_block_row(block), count = linear_block_rows(&in->linear[0]->weight, block);
-        gate_pass(p->gate);
-        product_block(f, &up, block, w);
-        if (in->count > 1)
-            product_block(f, &gate, block, w);
-        for (int t = 0; t < in->rows.count; t++) {
-            float *hidden = row_at(f->up, t, size) + first;
-            const float *from = row_at(p->up_rows, t, size) + first;
-            if (in->count > 1) {
-                vector_silu_gate(hidden, row_at(p->gate_rows, t, size) + first, from, count);
-            } else {
-                memcpy(hidden, from, (size_t)count * sizeof *hidden);
-                vector_gelu_tanh(hidden, count);
-            }
-        }
-    }
+    bool fused = p->model->config.family->gate_up;
+    struct product up = {.input = in,
+                         .which = 0,
+                         .y = fused ? p->gate_rows : p->up_rows,
+                         .stride = p->up_stride},
+                   gate = {.input = in, .which = 1, .y = p->gate_rows, .stride = p->up_stride};
+    product_share(p->forward, &up, w);
+    if (in->count > 1)
+        product_share(p->forward, &gate, w);
+    pool_barrier(p->pool);
+    for (int t = w->index; t < in->rows.count; t += w->count)
+        activate(p, t, 0, p->model->config.intermediate);
     pool_barrier(p->pool);
 }
 
 /* Some columns of gate and up become their gradients; dy: [rows, BACKWARD_COLS] of the hidden layer. */
-static void turn_columns(struct train_pass *p, const struct columns *c, bool gated, const float *dy)
+static void turn_columns(struct train_pass *p, const struct columns *c, const float *dy)
 {
-    int size = p->model->config.intermediate, count = c->end - c->begin;
+    const struct config *config = &p->model->config;
+    int count = c->end - c->begin;
     gate_pass(p->gate);
     for (int t = 0; t < p->token_runs.rows; t++) {
-        float *gate = row_at(p->gate_rows, t, size) + c->begin, *up = row_at(p->up_rows, t, size) + c->begin;
-        if (gated)
-            backward_silu_gate(gate, up, row_at(dy, t, BACKWARD_COLS), gate, up, count);
+        float *up = row_at(p->up_rows, t, p->up_stride) + c->begin,
+              *gate = config->family->gated ? row_at(p->gate_rows, t, p->up_stride) + c->begin : NULL;
+        const float *of_hidden = row_at(dy, t, BACKWARD_COLS);
+        if (!gate)
+            backward_gelu_tanh(up, of_hidden, up, count);
+        else if (config->activation == ACTIVATION_SILU)
+            backward_silu_gate(gate, up, of_hidden, gate, up, count);
         else
-            backward_gelu_tanh(up, row_at(dy, t, BACKWARD_COLS), up, count);
+            backward_gelu_gate(gate, up, of_hidden, gate, up, count);
     }
+}
+
+/* What the MLP gave, where its norm looks at it again. */
+static void compute_branch(struct train_pass *p, const struct layer *l, const struct worker *w)
+{
+    struct forward *f = p->forward;
+    struct input down = input_tokens(f, f->up, &l->down);
+    down.q = &f->hidden;
+    if (l->mlp_post_norm.weight)
+        residual_keep(f, &down, w);
 }
 
 /* The hidden layer's gradient, some columns at a time, which becomes that of gate and up. */
 static void down_backward(struct train_pass *p, const struct layer *l, const struct worker *w)
 {
     struct forward *f = p->forward;
+    compute_branch(p, l, w);
     struct linear_backward down = {.input = input_tokens(f, f->up, &l->down),
                                    .runs = &p->token_runs,
                                    .wants_dx = true,
                                    .stride = p->model->config.hidden,
-                                   .dy = {pass_branch(p, w)},
+                                   .dy = {norm_backward_branch(p, &l->mlp_post_norm, f->branch, w)},
                                    .scaled = {p->scaled}};
     const struct columns all = linear_backward_columns(l->down.weight.cols, w);
     down.input.q = &f->hidden;
     linear_backward_prepare(p, &down, w);
     for (struct columns c = linear_backward_next(&all, all.begin); c.begin < c.end;
          c = linear_backward_next(&all, c.end))
-        turn_columns(p, &c, l->gate.weight.data, linear_backward_inputs(p, &down, &c, w));
+        turn_columns(p, &c, linear_backward_inputs(p, &down, &c, w));
     linear_backward_outputs(p, &down, w);
+    pool_barrier(p->pool);
+}
+
+/* What the norm gave to the MLP: attention, which reads the same, will add its part. */
+static void keep_part(struct train_pass *p, const struct worker *w)
+{
+    size_t hidden = (size_t)p->model->config.hidden;
+    int begin = pass_share(p->token_runs.rows, w->index, w->count),
+        end = pass_share(p->token_runs.rows, w->index + 1, w->count);
+    memcpy(row_at(p->kept, begin, hidden), row_at(p->dh, begin, hidden),
+           (size_t)(end - begin) * hidden * sizeof *p->kept);
     pool_barrier(p->pool);
 }
 
@@ -73,15 +109,20 @@ void mlp_backward(struct train_pass *p, int layer, const struct worker *w)
     struct input in = input_tokens(f, f->h, &l->up);
     if (l->gate.weight.data)
         in.linear[in.count++] = &l->gate;
-    input_normalize(f, &l->mlp_norm, &in, w);
+    const struct norm *norm = layer_mlp_norm(l, &p->model->config);
+    input_normalize(f, norm, &in, w);
     compute_hidden(p, &in, w);
     down_backward(p, l, w);
+    float *first = l->gate_up ? p->gate_rows : p->up_rows;
     struct linear_backward up = {.input = in,
                                  .runs = &p->token_runs,
                                  .wants_dx = true,
-                                 .stride = p->model->config.intermediate,
-                                 .dy = {p->up_rows, p->gate_rows},
-                                 .scaled = {p->up_rows, p->gate_rows}};
+                                 .stride = p->up_stride,
+                                 .dy = {first, p->gate_rows},
+                                 .scaled = {first, p->gate_rows}};
     linear_backward_share(p, &up, p->dh, w);
-    norm_backward_share(p, &l->mlp_norm, f->x, p->dh, w);
+    if (p->model->config.parallel)
+        keep_part(p, w);
+    else
+        norm_backward_share(p, norm, f->x, p->dh, w);
 }

@@ -1,5 +1,7 @@
 #include "core/train/pass/norm_backward.h"
 
+#include <string.h>
+
 static float *weight_gradient(const struct norm *n, const struct pass_run *run)
 {
     return n->weight ? pass_whole(run, n->weight_parameter) : NULL;
@@ -18,12 +20,16 @@ bool norm_backward_is_trained(const struct norm *n, const struct pass_run *run)
 void norm_backward_row(const struct norm *n, const struct pass_run *run, const float *x, const float *dy,
                        float *dx)
 {
+    if (!n->weight) {
+        vector_add(dx, dy, n->size);
+        return;
+    }
     const float *weight = delta_vector(run->delta, n->weight_parameter, n->weight);
-    if (n->bias)
+    if (n->kind == NORM_LAYER)
         backward_layer_norm(dx, weight_gradient(n, run), bias_gradient(n, run), dy, x, weight, n->eps,
                             n->size);
     else
-        backward_rms_norm(dx, weight_gradient(n, run), dy, x, weight, n->eps, n->size);
+        backward_rms_norm(dx, weight_gradient(n, run), dy, x, weight, norm_plus(n), n->eps, n->size);
 }
 
 struct pass_run norm_backward_rows(const struct norm *n, const struct pass_run *run, int index,
@@ -50,4 +56,29 @@ void norm_backward_share(struct train_pass *p, const struct norm *n, const float
                               row_at(p->dx, t, n->size));
     }
     pool_barrier(p->pool);
+}
+
+/* One row of a branch: the stream's gradient times the multiplier, through the norm. */
+static void branch_row(struct train_pass *p, const struct norm *n, const struct pass_run *run,
+                       const float *given, int t, float *scaled)
+{
+    float *out = row_at(p->branch, t, n->size);
+    memcpy(scaled, row_at(p->dx, t, n->size), (size_t)n->size * sizeof *scaled);
+    vector_scale(scaled, p->model->config.residual_multiplier, n->size);
+    memset(out, 0, (size_t)n->size * sizeof *out);
+    norm_backward_row(n, run, row_at(given, t, n->size), scaled, out);
+}
+
+const float *norm_backward_branch(struct train_pass *p, const struct norm *n, const float *given,
+                                  const struct worker *w)
+{
+    if (!n->weight && p->model->config.residual_multiplier == 1)
+        return p->dx;
+    for (int i = 0; i < p->token_runs.count; i++) {
+        struct pass_run rows = norm_backward_rows(n, &p->token_runs.run[i], i, w);
+        for (int t = rows.begin; t < rows.end; t++)
+            branch_row(p, n, &rows, given, t, p->workers[w->index].row);
+    }
+    pool_barrier(p->pool);
+    return p->branch;
 }

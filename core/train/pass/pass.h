@@ -25,7 +25,7 @@ struct pass_runs {
 
 /* Tokens that go through the network together, as core/forward takes them. */
 struct pass_batch {
-    int32_t *token, *position;
+    int32_t *token, *position, *length;
     struct kv_sequence **sequence;
     const struct delta **delta;
     struct dropout *dropout;
@@ -81,16 +81,21 @@ struct train_pass {
 
     char *memory; /* owned: all lists and what follows */
     size_t memory_bytes;
-    int32_t *pages;             /* [pass_pages] of all sequences */
-    float *saved;               /* [layers, tokens, hidden] each layer's input, of the trained */
-    float *dx;                  /* [tokens, hidden] gradient of the residual stream */
-    float *branch;              /* [tokens, hidden] of what a block gave, where the stream has a part of it */
-    float *dh;                  /* [tokens, larger of hidden and q] of what a norm gave, or attention */
-    float *scaled;              /* [tokens, hidden] the stream's gradient times DoRA's factors */
-    float *dqkv;                /* [tokens, q + 2 kv] */
-    float *qk;                  /* [tokens, q + kv] before their norms, where the family has them */
-    float *gate_rows, *up_rows; /* [tokens, intermediate], and their gradients */
-    float *low;                 /* B^T dy, laid out as forward->low */
+    int32_t *pages;  /* [pass_pages] of all sequences */
+    float *saved;    /* [layers, tokens, hidden] each layer's input, of the trained */
+    float *dx;       /* [tokens, hidden] gradient of the residual stream */
+    float *branch;   /* [tokens, hidden] of what a block gave, where that is not the stream's */
+    float *kept;     /* [tokens, hidden] of what a norm gave to the MLP, where attention reads it, too */
+    float *attended; /* [tokens, hidden] what attention gave, where a norm follows */
+    float *dh;       /* [tokens, larger of hidden and q] of what a norm gave, or attention */
+    float *scaled;   /* [tokens, hidden] the stream's gradient times DoRA's factors */
+    float *dqkv;     /* [tokens, q + 2 kv] */
+    float *capped;   /* [workers, vocab] logits, where they are capped */
+    float *qk;       /* [tokens, q + kv] before their norms, where the family has them */
+    /* [tokens, up_stride] gate and up, and their gradients; of a layer that is both, halves of one row */
+    float *gate_rows, *up_rows;
+    int up_stride;
+    float *low;                            /* B^T dy, laid out as forward->low */
     void *prepared[INPUT_LINEARS_MAX];     /* gradients for the kernels, of the base's weights */
     void *prepared_own[INPUT_LINEARS_MAX]; /* the same for weights that stand in their place */
     struct pass_worker *workers;
@@ -106,20 +111,6 @@ static inline int pass_pages(int tokens)
 static inline int pass_share(int rows, int index, int count)
 {
     return (int)((long)rows * index / count);
-}
-
-/* The gradient of what a block gave to the stream. Ends at a barrier where that is not the stream's own. */
-static inline const float *pass_branch(struct train_pass *p, const struct worker *w)
-{
-    const struct config *c = &p->model->config;
-    if (c->residual_multiplier == 1)
-        return p->dx;
-    size_t begin = (size_t)pass_share(p->token_runs.rows, w->index, w->count) * (size_t)c->hidden,
-           end = (size_t)pass_share(p->token_runs.rows, w->index + 1, w->count) * (size_t)c->hidden;
-    for (size_t i = begin; i < end; i++)
-        p->branch[i] = c->residual_multiplier * p->dx[i];
-    pool_barrier(p->pool);
-    return p->branch;
 }
 
 /* The gradient that a run adds to a parameter of the base; NULL: it is not trained. */

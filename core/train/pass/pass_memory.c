@@ -50,6 +50,8 @@ static struct needs list_needs(const struct train_pass *p)
     need(&n, &p->model->lm_head, 0, p->head_rows);
     for (int i = 0; i < p->model->config.layers; i++) {
         const struct layer *l = &p->model->layers[i];
+        for (int h = 0; h < l->head_norms; h++)
+            n.row = larger(n.row, (size_t)l->head_norm[h].norm.size);
         for (int which = 0; which < l->qkv_count; which++)
             need(&n, &l->qkv[which], which, p->tokens);
         need(&n, &l->o, 0, p->tokens);
@@ -67,6 +69,7 @@ static void lay_batch(struct pass_batch *b, struct walk *w, size_t tokens)
 {
     b->token = carve(w, tokens, sizeof *b->token);
     b->position = carve(w, tokens, sizeof *b->position);
+    b->length = carve(w, tokens, sizeof *b->length);
     b->sequence = carve(w, tokens, sizeof *b->sequence);
     b->delta = carve(w, tokens, sizeof *b->delta);
     b->dropout = carve(w, tokens, sizeof *b->dropout);
@@ -83,6 +86,15 @@ static void lay_lists(struct train_pass *p, struct walk *w)
     p->pages = carve(w, (size_t)pass_pages(p->tokens), sizeof *p->pages);
 }
 
+/* Gate and up, by themselves or side by side. */
+static void lay_hidden(struct train_pass *p, struct walk *w, size_t tokens, size_t size)
+{
+    const struct family *f = p->model->config.family;
+    p->up_stride = (int)(f->gate_up ? 2 * size : size);
+    p->gate_rows = floats(w, tokens, f->gated ? (size_t)p->up_stride : 0);
+    p->up_rows = f->gate_up ? (p->gate_rows ? p->gate_rows + size : NULL) : floats(w, tokens, size);
+}
+
 static void lay_arrays(struct train_pass *p, struct walk *w)
 {
     const struct model *m = p->model;
@@ -91,13 +103,15 @@ static void lay_arrays(struct train_pass *p, struct walk *w)
            kv = (size_t)model_kv_size(m), rows = larger(tokens, (size_t)p->head_rows);
     p->saved = floats(w, (size_t)c->layers * tokens, hidden);
     p->dx = floats(w, tokens, hidden);
-    p->branch = floats(w, tokens, c->residual_multiplier != 1 ? hidden : 0);
+    bool normed = c->family->attention_post_norm || c->family->mlp_post_norm;
+    p->branch = floats(w, tokens, c->residual_multiplier != 1 || normed ? hidden : 0);
+    p->kept = floats(w, tokens, c->parallel ? hidden : 0);
+    p->attended = floats(w, tokens, normed ? hidden : 0);
     p->dh = floats(w, rows, larger(hidden, q));
     p->scaled = floats(w, tokens, hidden);
     p->dqkv = floats(w, tokens, q + 2 * kv);
-    p->qk = floats(w, tokens, c->family->qk_norm ? q + kv : 0);
-    p->gate_rows = floats(w, tokens, c->family->gated ? (size_t)c->intermediate : 0);
-    p->up_rows = floats(w, tokens, (size_t)c->intermediate);
+    p->qk = floats(w, tokens, c->head_norms != HEAD_NORMS_NONE ? q + kv : 0);
+    lay_hidden(p, w, tokens, (size_t)c->intermediate);
     p->low = floats(w, rows, (size_t)low_layout(DELTA_RANK_MAX).stride);
 }
 
@@ -106,12 +120,12 @@ static void lay_workers(struct train_pass *p, struct walk *w, const struct needs
     const struct config *c = &p->model->config;
     size_t rows = larger((size_t)p->tokens, (size_t)p->head_rows);
     p->workers = carve(w, (size_t)threads, sizeof *p->workers);
+    p->capped = floats(w, (size_t)threads, c->logit_cap > 0 ? (size_t)c->vocab : 0);
     for (int i = 0; i < threads; i++) {
         struct pass_worker own = {
             .widened = floats(w, backward_scratch(), 1),
             .low = floats(w, LOW_BACKWARD_SCRATCH, 1),
-            .attention =
-                floats(w, backward_attention_scratch(p->tokens, c->heads / c->kv_heads, c->head_dim), 1),
+            .attention = floats(w, backward_attention_scratch(p->tokens, c->head_dim, c->score_cap > 0), 1),
             .block = floats(w, PASS_BLOCKS * rows, BACKWARD_COLS),
             .row = floats(w, n->row, 1),
         };

@@ -17,7 +17,7 @@ FILES_MAX = 20
 # Block: (blocks that it sees, its folders from top to bottom). A folder named with a star speaks for its subfolders, too.
 BLOCKS = {
     "machine": ([], ["core/base", "core/system", "core/format"]),
-    "numbers": (["machine"], ["core/kernels*", "core/kv", "core/head", "core/model/rope", "core/model", "core/delta", "core/forward"]),
+    "numbers": (["machine"], ["core/kernels*", "core/kv", "core/head", "core/model/rope", "core/model/config", "core/model", "core/delta", "core/forward"]),
     "text": (["machine"], ["core/unicode", "core/tokenizer", "core/tokenizer/load", "core/template/values", "core/template/builtins",
                            "core/template/syntax", "core/template", "core/grammar", "core/grammar/automaton", "core/grammar/json",
                            "core/grammar/schema", "core/grammar/tokens", "core/dialogue"]),

@@ -6,7 +6,7 @@ import pytest
 from daemon import Daemon, model_path
 from fixtures import adapter, adapters, cases, expected, log_softmax
 
-FAMILIES = ["gpt2", "llama", "llama3-rope", "mistral", "mistral-window", "qwen2", "qwen2-window", "qwen3", "starcoder2"]
+FAMILIES = ["gpt2", "llama", "llama3-rope", "mistral", "mistral-window", "gemma2", "gemma3", "phi3", "phi3-longrope", "phi", "olmo2", "exaone4", "glm4", "ministral3", "granite", "smollm3", "stablelm", "llama-dynamic", "qwen2", "qwen2-window", "qwen3", "starcoder2"]
 TOLERANCE = 2e-4  # absolute and relative, of one logit
 
 

@@ -271,6 +271,16 @@ static void losses(void **state)
 
 /* ---- attention ---- */
 
+/* What query t of head h scores for key j, scaled and capped. */
+static double score_of(const struct backward_attention *a, int h, int t, int j)
+{
+    double score = 0, cap = (double)a->cap;
+    for (int d = 0; d < a->dim; d++)
+        score += (double)a->q[t * a->qkv_stride + h * a->dim + d] * (double)a->k[j * a->qkv_stride + d];
+    score *= (double)a->scale;
+    return cap > 0 ? cap * tanh(score / cap) : score;
+}
+
 /* Attention of one sequence in double; p: [heads, tokens, tokens]. */
 static void reference_attention(const struct backward_attention *a, double *p, double *out)
 {
@@ -279,11 +289,7 @@ static void reference_attention(const struct backward_attention *a, double *p, d
             double *row = p + (size_t)(h * a->tokens + t) * (size_t)a->tokens, sum = 0;
             for (int j = 0; j < a->tokens; j++) {
                 bool seen = j <= t && (a->window == 0 || j > t - a->window);
-                double score = 0;
-                for (int d = 0; d < a->dim; d++)
-                    score += (double)a->q[t * a->qkv_stride + h * a->dim + d] *
-                             (double)a->k[j * a->qkv_stride + d];
-                row[j] = seen ? exp((double)a->scale * score) : 0;
+                row[j] = seen ? exp(score_of(a, h, t, j)) : 0;
                 sum += row[j];
             }
             for (int j = 0; j < a->tokens; j++)
@@ -313,6 +319,8 @@ static void reference_gradients(const struct backward_attention *a, const double
                     ds += (double)a->dout[t * a->dout_stride + h * a->dim + d] *
                           ((double)a->v[j * a->qkv_stride + d] - out[t * width + h * a->dim + d]);
                 ds *= weight * (double)a->scale;
+                double share = a->cap > 0 ? score_of(a, h, t, j) / (double)a->cap : 0;
+                ds *= 1 - share * share;
                 for (int d = 0; d < a->dim; d++) {
                     dq[t * width + h * a->dim + d] += ds * (double)a->k[j * a->qkv_stride + d];
                     dk[j * a->dim + d] += ds * (double)a->q[t * a->qkv_stride + h * a->dim + d];
@@ -321,7 +329,7 @@ static void reference_gradients(const struct backward_attention *a, const double
             }
 }
 
-static void check_attention(int tokens, int count, int dim, int window)
+static void check_attention(int tokens, int count, int dim, int window, float cap)
 {
     int width = count * dim, qkv = width + 2 * dim + 3, gradients = qkv + 2;
     struct backward_attention a = {.qkv_stride = qkv,
@@ -332,7 +340,8 @@ static void check_attention(int tokens, int count, int dim, int window)
                                    .count = count,
                                    .dim = dim,
                                    .window = window,
-                                   .scale = 1.0f / sqrtf((float)dim)};
+                                   .scale = 1.0f / sqrtf((float)dim),
+                                   .cap = cap};
     size_t room = (size_t)(tokens * qkv), n = (size_t)(tokens * width), d_room = (size_t)(tokens * gradients);
     float *x = guarded(room, 1), *out = guarded(n + (size_t)tokens, 2), *dx = guarded(d_room, 3),
           *dout = guarded(n + 2 * (size_t)tokens, 4);
@@ -353,7 +362,7 @@ static void check_attention(int tokens, int count, int dim, int window)
         for (int i = 0; i < width; i++)
             out[t * a.out_stride + i] = (float)exact[t * width + i];
     reference_gradients(&a, p, exact, dq, dk, dv);
-    size_t scratch_room = backward_attention_scratch(tokens, count, dim);
+    size_t scratch_room = backward_attention_scratch(tokens, dim, cap > 0);
     float *scratch = guarded(scratch_room, 5);
     backward_attention_run(&a, scratch);
     double allowed = 2e-6 * sqrt(tokens) * count;
@@ -385,8 +394,10 @@ static void attention(void **state)
     } cases[] = {{1, 1, 8, 0},    {2, 1, 16, 0},   {31, 2, 32, 0},  {32, 1, 64, 0},
                  {33, 7, 64, 0},  {50, 3, 24, 0},  {70, 1, 96, 20}, {100, 2, 64, 1},
                  {65, 4, 10, 33}, {40, 2, 64, 40}, {97, 7, 64, 0}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        check_attention(cases[i].tokens, cases[i].count, cases[i].dim, cases[i].window);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        check_attention(cases[i].tokens, cases[i].count, cases[i].dim, cases[i].window, 0);
+        check_attention(cases[i].tokens, cases[i].count, cases[i].dim, cases[i].window, 0.5f);
+    }
 }
 
 /* ---- vectors: by central differences in double ---- */
@@ -427,7 +438,8 @@ static double slope(scalar *f, double *x, double *weight, const double *dy, doub
     return (above - below) / (2 * step);
 }
 
-static void check_norm(int n, bool centered)
+/* plus: of an RMS norm whose weights are stored around 0. */
+static void check_norm(int n, bool centered, float plus)
 {
     float *x = guarded((size_t)n, 1), *weight = guarded((size_t)n, 2), *dy = guarded((size_t)n, 3),
           *dx = guarded((size_t)n, 4), *dweight = guarded((size_t)n, 5), *dbias = guarded((size_t)n, 6);
@@ -436,7 +448,7 @@ static void check_norm(int n, bool centered)
     double wide[3][1000];
     for (int i = 0; i < n; i++) {
         wide[0][i] = (double)x[i];
-        wide[1][i] = (double)weight[i];
+        wide[1][i] = (double)weight[i] + (double)plus;
         wide[2][i] = (double)dy[i];
     }
     const float eps = 1e-2f;
@@ -444,8 +456,8 @@ static void check_norm(int n, bool centered)
         backward_layer_norm(dx, dweight, dbias, dy, x, weight, eps, n);
         backward_layer_norm(again, NULL, NULL, dy, x, weight, eps, n);
     } else {
-        backward_rms_norm(dx, dweight, dy, x, weight, eps, n);
-        backward_rms_norm(again, NULL, dy, x, weight, eps, n);
+        backward_rms_norm(dx, dweight, dy, x, weight, plus, eps, n);
+        backward_rms_norm(again, NULL, dy, x, weight, plus, eps, n);
     }
     assert_memory_equal(dx, again, (size_t)n * sizeof *dx);
     scalar *f = centered ? layer_norm : rms_norm;
@@ -488,6 +500,15 @@ static void check_activations(int n)
         assert_near("dup", (size_t)i, dup[i], d * silu(x), 2e-6);
         assert_near("dx of gelu", (size_t)i, dx[i], d * (gelu(x + step) - gelu(x - step)) / (2 * step), 2e-6);
     }
+    for (int first = 0; first < n; first += BACKWARD_COLS)
+        backward_gelu_gate(dgate + first, dup + first, dy + first, gate + first, up + first,
+                           n - first < BACKWARD_COLS ? n - first : BACKWARD_COLS);
+    for (int i = 0; i < n; i++) {
+        double x = (double)gate[i], d = (double)dy[i];
+        double slope_of_gelu = (gelu(x + step) - gelu(x - step)) / (2 * step);
+        assert_near("dgate of gelu", (size_t)i, dgate[i], d * (double)up[i] * slope_of_gelu, 2e-6);
+        assert_near("dup of gelu", (size_t)i, dup[i], d * gelu(x), 2e-6);
+    }
     float *all[] = {gate, up, dy, dgate, dup, dx};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         release(all[i], (size_t)n);
@@ -498,8 +519,9 @@ static void vectors(void **state)
     (void)state;
     static const int sizes[] = {1, 2, 7, 8, 9, 15, 16, 33, 100, 257, 1000};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        check_norm(sizes[i], false);
-        check_norm(sizes[i], true);
+        check_norm(sizes[i], false, 0);
+        check_norm(sizes[i], false, 1);
+        check_norm(sizes[i], true, 0);
         check_activations(sizes[i]);
     }
 }

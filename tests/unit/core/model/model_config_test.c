@@ -1,5 +1,6 @@
 /* config.json: what is read from it in both spellings of transformers, and what is refused by which name. */
 #include <jansson.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "core/model/config.h"
+#include "core/model/config/config.h"
 #include "core/model/generation.h"
 #include "tests/golden/fixture.h"
 #include "tests/unit/support/scratch.h"
@@ -28,6 +29,15 @@ static const struct {
     {"gpt2", "{\"model_type\": \"gpt2\", \"n_embd\": 64, \"n_layer\": 3, \"n_head\": 4, \"n_positions\": 256,"
              "\"vocab_size\": 320}"},
     {"starcoder2", "{\"model_type\": \"starcoder2\", " ROTARY "}"},
+    {"gemma2", "{\"model_type\": \"gemma2\", " ROTARY "}"},
+    {"gemma3_text", "{\"model_type\": \"gemma3_text\", " ROTARY "}"},
+    {"phi3", "{\"model_type\": \"phi3\", " ROTARY "}"},
+    {"olmo3", "{\"model_type\": \"olmo3\", " ROTARY "}"},
+    {"exaone4", "{\"model_type\": \"exaone4\", " ROTARY "}"},
+    {"smollm3", "{\"model_type\": \"smollm3\", " ROTARY "}"},
+    {"ministral", "{\"model_type\": \"ministral\", " ROTARY "}"},
+    {"ministral3", "{\"model_type\": \"ministral3\", " ROTARY "}"},
+    {"stablelm", "{\"model_type\": \"stablelm\", " ROTARY "}"},
     {"mlp", "{\"model_type\": \"mlp\", \"layer_sizes\": [16, 128, 64, 10]}"},
 };
 
@@ -112,11 +122,11 @@ static void both_spellings_of_rope(void **state)
     for (size_t i = 0; i < sizeof ropes / sizeof *ropes; i++) {
         struct config c;
         accept(ropes[i].base, ropes[i].patch, &c);
-        assert_true(c.rope.theta == ropes[i].theta);
-        assert_int_equal(c.rope.kind == ROPE_LLAMA3, ropes[i].llama3);
+        assert_true(c.rope[0].theta == ropes[i].theta);
+        assert_int_equal(c.rope[0].kind == ROPE_LLAMA3, ropes[i].llama3);
         if (ropes[i].llama3) {
-            assert_true(c.rope.factor == 8 && c.rope.low_freq_factor == 1);
-            assert_true(c.rope.high_freq_factor == 4 && c.rope.original_context == 64);
+            assert_true(c.rope[0].factor == 8 && c.rope[0].low_freq_factor == 1);
+            assert_true(c.rope[0].high_freq_factor == 4 && c.rope[0].original_context == 64);
         }
     }
 }
@@ -252,6 +262,18 @@ static const struct {
 } windows[] = {
     {"llama", "{\"sliding_window\": 16}", 0, NULL}, /* the family has none */
     {"mistral", "{\"sliding_window\": null}", 0, NULL},
+    {"phi3", "{}", 0, NULL},
+    {"phi3", "{\"sliding_window\": 16}", 16, "sss"},
+    {"gemma2", "{\"sliding_window\": 16}", 16, "sfs"},
+    {"gemma2", "{\"max_position_embeddings\": 4097}", 4096, "sfs"},
+    {"gemma3_text", "{\"sliding_window\": 16}", 16, "sss"},
+    {"gemma3_text", "{\"sliding_window\": 16, \"sliding_window_pattern\": 2}", 16, "sfs"},
+    {"olmo3", "{\"sliding_window\": 16, \"num_hidden_layers\": 4}", 16, "sss"},
+    {"exaone4", "{\"sliding_window\": 16, \"sliding_window_pattern\": 3}", 16, "ssf"},
+    {"exaone4", "{\"sliding_window\": null}", 0, NULL},
+    {"smollm3", "{\"sliding_window\": 16, \"use_sliding_window\": true, \"no_rope_layer_interval\": 2}", 16,
+     "fsf"},
+    {"ministral", "{\"sliding_window\": 16, \"layer_types\": [" FULL ", " SLIDING ", " FULL "]}", 16, "fsf"},
     {"starcoder2", "{\"use_bias\": true}", 0, NULL}, /* none by default */
     {"starcoder2", "{\"sliding_window\": 24, \"norm_epsilon\": 1e-05}", 24, "sss"},
     {"mistral", "{\"sliding_window\": 255}", 255, "sss"},
@@ -291,6 +313,56 @@ static void windows_are_read(void **state)
             if (c.slides[layer] != (windows[i].slides[layer] == 's'))
                 fail_msg("%s: layer %d", windows[i].patch, layer);
     }
+}
+
+/* Which rotation each of three layers has: 0, 1, or "-" for none. */
+static const struct {
+    const char *base, *patch, *ropes;
+} rotations[] = {
+    {"llama", "{}", "000"},
+    {"gpt2", "{}", "---"},
+    {"smollm3", "{\"no_rope_layer_interval\": 2}", "0-0"},
+    {"smollm3", "{\"no_rope_layers\": [0, 1, 0, 1]}", "-0-"},
+    {"exaone4", "{\"sliding_window\": 16, \"sliding_window_pattern\": 3}", "00-"},
+    {"exaone4", "{\"sliding_window_pattern\": 3}", "00-"}, /* also where the window does not bite */
+    {"exaone4", "{\"sliding_window\": null}", "000"},
+    {"gemma3_text", "{\"sliding_window_pattern\": 2}", "101"},
+    {"gemma3_text", "{\"layer_types\": [" FULL ", " FULL ", " SLIDING "]}", "001"},
+};
+
+static void layers_rotate(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rotations / sizeof *rotations; i++) {
+        struct config c;
+        accept(rotations[i].base, rotations[i].patch, &c);
+        for (int layer = 0; layer < 3; layer++)
+            if (c.rope_of[layer] != (rotations[i].ropes[layer] == '-' ? -1 : rotations[i].ropes[layer] - '0'))
+                fail_msg("%s %s: layer %d", rotations[i].base, rotations[i].patch, layer);
+    }
+}
+
+/* What stretches beyond the context of training, and what the context is then. */
+static void contexts_grow(void **state)
+{
+    (void)state;
+    struct config c;
+    accept("llama", "{\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 4}}", &c);
+    assert_int_equal(c.context, 1024);
+    assert_true(rope_is_stretched(&c.rope[0], 257) && !rope_is_stretched(&c.rope[0], 256));
+    accept("qwen2", "{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4}}", &c);
+    assert_int_equal(c.context, 1024);
+    accept("qwen2", "{\"rope_scaling\": {\"type\": \"yarn\", \"original_max_position_embeddings\": 64}}", &c);
+    assert_int_equal(c.context, 256);
+    assert_true(c.rope[0].factor == 4);
+    accept("phi3",
+           "{\"original_max_position_embeddings\": 64, \"rope_scaling\": {\"type\": \"su\", "
+           "\"short_factor\": [1, 1, 1, 1], \"long_factor\": [1, 2, 3, 4]}}",
+           &c);
+    assert_int_equal(c.context, 256);
+    assert_true(c.rope[0].whole && c.rope[0].original_context == 64);
+    assert_true(fabs(c.rope[0].magnitude - sqrt(1 + log(4) / log(64))) < 1e-12);
+    assert_true(rope_frequency(&c.rope[0], 3, 64) == 4 * rope_frequency(&c.rope[0], 3, 65));
 }
 
 static void fixtures_are_read(void **state)
@@ -339,7 +411,7 @@ static const struct {
     {"gpt2", "{\"activation_function\": \"gelu\"}", "model_unsupported", "activation_function"},
     {"gpt2", "{\"activation_function\": \"relu\"}", "model_unsupported", "activation_function"},
     {"gpt2", "{\"scale_attn_weights\": false}", "model_unsupported", "scale_attn_weights"},
-    {"starcoder2", "{\"use_bias\": false}", "model_unsupported", "use_bias"},
+    {"starcoder2", "{\"use_bias\": 0}", "model_malformed", "use_bias"},
     {"starcoder2", "{\"hidden_act\": \"gelu\"}", "model_unsupported", "hidden_act"},
     {"llama", "{\"use_bias\": true}", "model_unsupported", "use_bias"},
     {"gpt2", "{\"scale_attn_by_inverse_layer_idx\": true}", "model_unsupported",
@@ -395,10 +467,41 @@ static const struct {
     {"llama", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0, \"beta_fast\": 32}}",
      "model_unsupported", "rope_scaling.beta_fast"},
     {"qwen2", "{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 1e5}}", "model_malformed", "factor"},
-    {"llama", "{\"rope_scaling\": {\"rope_type\": \"dynamic\", \"factor\": 2.0}}", "model_unsupported",
+    {"llama", "{\"rope_scaling\": {\"rope_type\": \"dynamic\"}}", "model_malformed", "factor"},
+    {"llama", "{\"rope_scaling\": {\"rope_type\": \"dynamic\", \"factor\": 1e5}}", "model_malformed",
+     "factor"},
+    {"llama", "{\"rope_scaling\": {\"rope_type\": \"proportional\"}}", "model_unsupported",
      "rope_scaling.rope_type"},
-    {"llama", "{\"rope_parameters\": {\"rope_type\": \"longrope\", \"rope_theta\": 1e4}}",
-     "model_unsupported", "rope_parameters.rope_type"},
+    {"phi3", "{\"rope_scaling\": {\"type\": \"su\", \"long_factor\": [1, 1, 1, 1]}}", "model_malformed",
+     "short_factor"},
+    {"phi3",
+     "{\"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1, 1, 1, 1], \"long_factor\": [1, 1, "
+     "1]}}",
+     "model_malformed", "long_factor"},
+    {"phi3",
+     "{\"rope_scaling\": {\"type\": \"yarn\", \"short_factor\": [1, 1, 1, 0], \"long_factor\": [1, 1, 1, "
+     "1]}}",
+     "model_malformed", "short_factor"},
+    {"gemma3_text", "{\"rope_parameters\": {\"rope_theta\": 1e6}}", "model_unsupported",
+     "rope_parameters.rope_theta"},
+    {"gemma3_text", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 8}}", "model_unsupported",
+     "rope_scaling"},
+    {"gemma3_text",
+     "{\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8}, \"rope_parameters\": "
+     "{\"full_attention\": {\"rope_type\": \"default\"}}}",
+     "model_unsupported", "rope_scaling"},
+    {"gemma3_text", "{\"use_bidirectional_attention\": true}", "model_unsupported",
+     "use_bidirectional_attention"},
+    {"gemma3_text", "{\"query_pre_attn_scalar\": 0}", "model_malformed", "query_pre_attn_scalar"},
+    {"gemma2", "{\"final_logit_softcapping\": -30}", "model_malformed", "final_logit_softcapping"},
+    {"olmo3", "{\"rope_theta\": 10000}", "model_unsupported", "rope_theta"},
+    {"ministral3", "{}", "model_malformed", "rope_parameters"},
+    {"ministral3", "{\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 2}}", "model_malformed",
+     "llama_4_scaling_beta"},
+    {"stablelm", "{\"qk_layernorm\": 1}", "model_malformed", "qk_layernorm"},
+    {"exaone4", "{\"sliding_window_pattern\": \"LLLG\"}", "model_malformed", "sliding_window_pattern"},
+    {"llama", "{\"rope_parameters\": {\"rope_type\": \"longrope\", \"rope_theta\": 1e4}}", "model_malformed",
+     "short_factor"},
     {"qwen2", "{\"rope_scaling\": {\"type\": \"default\", \"mrope_section\": [16, 24, 24]}}",
      "model_unsupported", "rope_scaling.mrope_section"},
     {"llama", "{\"rope_parameters\": {\"full_attention\": {\"rope_theta\": 1e4}}}", "model_unsupported",
@@ -662,11 +765,18 @@ static void sampling_defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_spellings_of_rope),   cmocka_unit_test(shapes_and_their_defaults),
-        cmocka_unit_test(harmless_fields_pass),     cmocka_unit_test(windows_are_read),
-        cmocka_unit_test(fixtures_are_read),        cmocka_unit_test(refused_fields_are_named),
-        cmocka_unit_test(broken_texts_are_refused), cmocka_unit_test(end_tokens),
-        cmocka_unit_test(sampling_defaults),        cmocka_unit_test(architectures_say_what_a_model_gives),
+        cmocka_unit_test(both_spellings_of_rope),
+        cmocka_unit_test(shapes_and_their_defaults),
+        cmocka_unit_test(harmless_fields_pass),
+        cmocka_unit_test(windows_are_read),
+        cmocka_unit_test(layers_rotate),
+        cmocka_unit_test(contexts_grow),
+        cmocka_unit_test(fixtures_are_read),
+        cmocka_unit_test(refused_fields_are_named),
+        cmocka_unit_test(broken_texts_are_refused),
+        cmocka_unit_test(end_tokens),
+        cmocka_unit_test(sampling_defaults),
+        cmocka_unit_test(architectures_say_what_a_model_gives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

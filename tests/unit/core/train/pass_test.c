@@ -290,6 +290,20 @@ static void gradients_are_slopes(void **state)
         {"smollm3", SITES, 0},
         {"stablelm", SITES | VECTORS, 0},
         {"llama-yarn", SITES, 0},
+        {"llama-dynamic", SITES, 0},
+        {"gemma2", SITES | VECTORS, 0},
+        {"gemma2", MATRICES, 0},
+        {"gemma3", SITES | VECTORS, 0},
+        {"phi3", SITES | VECTORS, 0},
+        {"phi3", DORA, 0},
+        {"phi3", MATRICES, 0},
+        {"phi3-longrope", SITES, 0},
+        {"phi", SITES | VECTORS, 0},
+        {"phi", MATRICES | VECTORS, 0},
+        {"olmo2", SITES | VECTORS, 0},
+        {"exaone4", SITES | VECTORS, 0},
+        {"glm4", SITES | VECTORS, 0},
+        {"ministral3", SITES, 0},
         {"qwen2-window", MATRICES | VECTORS, 0},
     };
     for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++)
@@ -373,6 +387,10 @@ static void nothing_around_an_example_changes_a_bit(void **state)
         {{"qwen3", SITES | VECTORS, 0.1f}, {"qwen3", SITES, 0}, {"qwen3", DORA, 0}},
         {{"gpt2", DORA | VECTORS, 0}, {"gpt2", MATRICES | VECTORS, 0}, {"gpt2", SITES, 0.2f}},
         {{"starcoder2", VECTORS, 0}, {"starcoder2", SITES, 0}, {"starcoder2", MATRICES, 0}},
+        {{"gemma2", VECTORS, 0}, {"gemma2", SITES, 0}, {"gemma2", MATRICES, 0}},
+        {{"phi", SITES | VECTORS, 0}, {"phi", SITES, 0.1f}, {"phi", DORA, 0}},
+        {{"olmo2", SITES | VECTORS, 0}, {"olmo2", SITES, 0}, {"olmo2", DORA, 0}},
+        {{"glm4", SITES | VECTORS, 0}, {"glm4", MATRICES, 0}, {"glm4", DORA, 0}},
     };
     static const enum precision precisions[] = {PRECISION_EXACT, PRECISION_INT8, PRECISION_INT4};
     for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++)

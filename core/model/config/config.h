@@ -7,21 +7,28 @@
 
 #include "core/base/err.h"
 #include "core/head/head.h"
-#include "core/model/families.h"
+#include "core/model/config/families.h"
 #include "core/model/rope/rope.h"
 
-enum { CONFIG_EOS_MAX = 16, CONFIG_MLP_LAYERS_MAX = 64 };
+enum { CONFIG_EOS_MAX = 16, CONFIG_MLP_LAYERS_MAX = 64, CONFIG_ROPES = 2 };
 enum { CONFIG_DIMENSION_MAX = 1 << 20, CONFIG_LAYERS_MAX = 1024, CONFIG_CONTEXT_MAX = 1 << 21 };
 
 struct config {
     const struct family *family;
     int hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, context;
     float eps;
-    struct rope rope;
-    bool rotates[CONFIG_LAYERS_MAX]; /* which layers rotate q and k */
-    float attention_scale;           /* of scores */
+    enum gate_activation activation;
+    bool parallel;                  /* as the family's, or as the config says */
+    enum head_norms head_norms;     /* the same */
+    struct rope rope[CONFIG_ROPES]; /* the second: of layers that slide, where they have their own */
+    int ropes;
+    signed char rope_of[CONFIG_LAYERS_MAX]; /* which of them rotates a layer's q and k; -1: none */
+    float attention_scale;                  /* of scores */
+    float score_cap, logit_cap;             /* cap tanh(x / cap) of them; 0: none */
     /* Of the embedding's rows, of what a block gives to the stream, and of the logits; 1: none. */
     float embedding_multiplier, residual_multiplier, logits_multiplier;
+    float query_growth; /* q times 1 + growth ln(1 + floor(position / query_context)); 0: it does not grow */
+    int query_context;
     bool tied;
     enum head_kind labels; /* what it gives in the place of text; HEAD_NONE: it does not */
     bool bare;             /* a network without its head */

@@ -1,0 +1,15 @@
+/* The parts that config.c reads a decoder's config.json by, in its order. For core/model/config alone. */
+#pragma once
+#include "core/model/config/config.h"
+#include "core/model/config/keys.h"
+
+/* What switches on something that is not computed here is refused by name. */
+MUST_USE int switches_check(const json_t *root, const struct family *f, struct err *e);
+
+/* Which layers slide, and over how many keys. Shapes and the context are there. */
+MUST_USE int windows_read(const json_t *root, struct config *c, struct err *e);
+
+/* Rotations, and which layer has which; the context grows where they say so. Windows are there. */
+MUST_USE int ropes_read(const json_t *root, struct config *c, struct err *e);
+/* Layers that the config leaves unrotated; before windows, which may depend on it. */
+MUST_USE int ropes_read_layers(const json_t *root, struct config *c, struct err *e);
