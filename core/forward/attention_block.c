@@ -1,3 +1,4 @@
+#include "core/forward/angles.h"
 #include "core/forward/blocks.h"
 #include "core/forward/norm.h"
 #include "core/forward/product.h"
@@ -15,7 +16,7 @@ static int kv_layer(const struct forward *f, int layer)
 static void rotate(const struct forward *f, int rope, int t, float *head)
 {
     const struct rope *r = &f->model->config.rope[rope];
-    struct angles a = forward_angles(f, rope, t);
+    struct angles a = angles_at(f, rope, t);
     (r->neighbours ? vector_rotate_neighbours : vector_rotate)(head, a.cosine, a.sine, r->dim);
 }
 
@@ -34,7 +35,7 @@ static void turn_heads(struct forward *f, const struct layer *l, int t)
     for (int head = 0; l->rope >= 0 && head < c->heads + c->kv_heads; head++)
         rotate(f, l->rope, t, row_at(q, head, c->head_dim));
     if (c->query_growth > 0)
-        vector_scale(q, forward_query_factor(c, f->batch->position[t]), model_q_size(f->model));
+        vector_scale(q, angles_query_factor(c, f->batch->position[t]), model_q_size(f->model));
 }
 
 static void put_token(struct forward *f, int layer, int t)

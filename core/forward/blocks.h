@@ -17,11 +17,3 @@ void forward_embed_row(const struct table *table, const struct delta *delta, int
 void residual_add(struct forward *f, const struct input *in, const struct norm *n, const struct worker *w);
 /* f->branch = the input's one layer. Both end at a barrier. */
 void residual_keep(struct forward *f, const struct input *in, const struct worker *w);
-
-/* Cosines and sines of a rotation at a token's position. */
-struct angles {
-    float *cosine, *sine; /* [rope.dim / 2] */
-};
-struct angles forward_angles(const struct forward *f, int rope, int t);
-/* By which q grows at a position. */
-float forward_query_factor(const struct config *c, int position);

@@ -1,10 +1,10 @@
 #include "core/forward/forward.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/delta/delta_internal.h"
+#include "core/forward/angles.h"
 #include "core/forward/blocks.h"
 #include "core/forward/norm.h"
 #include "core/forward/numeric.h"
@@ -77,42 +77,12 @@ static void embed(struct forward *f, int t)
     vector_add(x, place, hidden);
 }
 
-struct angles forward_angles(const struct forward *f, int rope, int t)
-{
-    const struct config *c = &f->model->config;
-    int half = c->rope[0].dim / 2; /* of both, where there are two */
-    size_t at = ((size_t)t * (size_t)c->ropes + (size_t)rope) * (size_t)half;
-    return (struct angles){f->cosine + at, f->sine + at};
-}
-
-float forward_query_factor(const struct config *c, int position)
-{
-    return 1 + c->query_growth * logf(1 + floorf((float)position / (float)c->query_context));
-}
-
-/* Of a rotation at a token's position. */
-static void find_angles(struct forward *f, int rope, int t)
-{
-    const struct rope *r = &f->model->config.rope[rope];
-    const struct batch *b = f->batch;
-    struct angles a = forward_angles(f, rope, t);
-    int length = b->length ? b->length[t] : b->position[t] + 1;
-    bool stretched = rope_is_stretched(r, length);
-    float *const *known = f->model->inverse_frequency[rope];
-    for (int i = 0; i < r->dim / 2; i++) {
-        float frequency = !stretched ? known[0][i] : known[1] ? known[1][i] : rope_frequency(r, i, length);
-        float angle = (float)b->position[t] * frequency;
-        a.cosine[i] = (float)r->magnitude * cosf(angle);
-        a.sine[i] = (float)r->magnitude * sinf(angle);
-    }
-}
-
 void forward_embed(struct forward *f, int worker, int workers)
 {
     for (int t = worker; t < f->batch->count; t += workers) {
         embed(f, t);
         for (int rope = 0; rope < f->model->config.ropes; rope++)
-            find_angles(f, rope, t);
+            angles_find(f, rope, t);
     }
     pool_barrier(f->pool);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/kernels/cpu.h"
+#include "core/model/config/config_read.h"
 #include "core/model/fill.h"
 #include "core/model/modules.h"
 #include "core/model/network.h"

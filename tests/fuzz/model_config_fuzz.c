@@ -1,5 +1,5 @@
 /* config.json of a base model. */
-#include "core/model/config/config.h"
+#include "core/model/config/config_read.h"
 
 #include "tests/fuzz/fuzz.h"
 

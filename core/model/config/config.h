@@ -1,11 +1,7 @@
-/* config.json of a Hugging Face model: what it says, checked against what this code computes. Never a silent
- * wrong answer: a field that switches on something else is refused by name and value ("model_unsupported").
- * Both spellings are read: transformers 4 (rope_theta, rope_scaling, torch_dtype) and 5 (rope_parameters,
- * dtype). */
+/* What config.json of a model says about its network. Types only; config_read.h reads it. */
 #pragma once
 #include <stdbool.h>
 
-#include "core/base/err.h"
 #include "core/head/head.h"
 #include "core/model/config/families.h"
 #include "core/model/rope/rope.h"
@@ -39,6 +35,3 @@ struct config {
     int pad;                                              /* token that fills texts up; -1: there is none */
     int mlp_sizes[CONFIG_MLP_LAYERS_MAX + 1], mlp_layers; /* of a numeric family: widths, input first */
 };
-
-/* Errors: "model_malformed", "model_unsupported", "io_error". */
-MUST_USE int config_read(struct config *out, const char *directory, struct err *e);

@@ -1,4 +1,5 @@
-/* The parts that config.c reads a decoder's config.json by, in its order. For core/model/config alone. */
+/* The parts that config_read.c reads a decoder's config.json by, in its order. For core/model/config alone.
+ */
 #pragma once
 #include "core/model/config/config.h"
 #include "core/model/config/keys.h"

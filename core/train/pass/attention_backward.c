@@ -1,3 +1,4 @@
+#include "core/forward/angles.h"
 #include "core/forward/blocks.h"
 #include "core/train/pass/blocks_backward.h"
 
@@ -59,7 +60,7 @@ static void attend_share(struct train_pass *p, int layer, const struct worker *w
 static void turn_back(const struct train_pass *p, int rope, int t, float *dx)
 {
     const struct rope *r = &p->model->config.rope[rope];
-    struct angles angles = forward_angles(p->forward, rope, t);
+    struct angles angles = angles_at(p->forward, rope, t);
     int half = r->dim / 2, step = r->neighbours ? 2 : 1, other = r->neighbours ? 1 : half;
     for (int i = 0; i < half; i++) {
         float *x = dx + i * step, a = x[0], b = x[other];
@@ -74,7 +75,7 @@ static void turn_token(struct train_pass *p, const struct layer *l, int t)
     const struct config *c = &p->model->config;
     float *dx = row_at(p->dqkv, t, model_qkv_size(p->model));
     if (c->query_growth > 0)
-        vector_scale(dx, forward_query_factor(c, p->trained.batch.position[t]), model_q_size(p->model));
+        vector_scale(dx, angles_query_factor(c, p->trained.batch.position[t]), model_q_size(p->model));
     for (int head = 0; l->rope >= 0 && head < c->heads + c->kv_heads; head++)
         turn_back(p, l->rope, t, row_at(dx, head, c->head_dim));
 }

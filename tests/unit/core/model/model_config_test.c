@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "core/model/config/config.h"
+#include "core/model/config/config_read.h"
 #include "core/model/generation.h"
 #include "tests/golden/fixture.h"
 #include "tests/unit/support/scratch.h"

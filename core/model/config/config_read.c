@@ -1,4 +1,4 @@
-#include "core/model/config/config.h"
+#include "core/model/config/config_read.h"
 
 #include <math.h>
 #include <string.h>
