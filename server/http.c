@@ -416,6 +416,7 @@ static void log_end(struct request *r, enum MHD_RequestTerminationCode code)
                                .method = r->method,
                                .path = r->path,
                                .tenant = r->tenant.id,
+                               .trace = r->trace.id,
                                .status = sent ? r->reply.status : 0,
                                .ms = clock_ms() - r->began_ms};
     log_request(&line);

@@ -134,6 +134,16 @@ const struct engine_times *engine_times(const struct engine *g)
     return &g->times;
 }
 
+void engine_names(struct engine *g, void (*see)(void *arg, const char *name, bool runs), void *arg)
+{
+    const struct sequence *q;
+    pthread_mutex_lock(&g->lock);
+    LIST_FOREACH(q, &g->live, live)
+        if (q->request.name)
+            see(arg, q->request.name, q->admitted);
+    pthread_mutex_unlock(&g->lock);
+}
+
 int engine_waiting(struct engine *g, uint32_t tenant)
 {
     const struct sequence *q;

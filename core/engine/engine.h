@@ -27,12 +27,15 @@ MUST_USE int engine_submit_all(struct engine *g, const struct engine_request *r,
 void engine_cancel(struct engine *g, uint64_t id); /* unknown or finished ids are fine */
 void engine_stats(struct engine *g, struct engine_stats *out);
 const struct engine_times *engine_times(const struct engine *g);
+/* The names of all requests that have one, with whether they run or wait; `see` must not block or call the
+ * engine. */
+void engine_names(struct engine *g, void (*see)(void *arg, const char *name, bool runs), void *arg);
 int engine_waiting(struct engine *g, uint32_t tenant); /* requests of one tenant that wait */
 const struct model *engine_model(const struct engine *g);
 
 /* Run a fixed prompt (or fixed rows) with and without the delta and compare the logits; where the delta gives
- * labels, or the base does not generate, what stands behind the final norm. Blocks the caller, not the engine.
- * Error "adapter_not_finite" when a number of the adapted model is not finite. */
+ * labels, or the base does not generate, what stands behind the final norm. Blocks the caller, not the
+ * engine. Error "adapter_not_finite" when a number of the adapted model is not finite. */
 struct engine_proof {
     double max_change, mean_change;
 };

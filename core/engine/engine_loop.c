@@ -23,6 +23,7 @@ enum {
 static void note_pages_locked(struct engine *g)
 {
     g->stats.kv_pages_free = g->kv ? kvcache_pages_free(g->kv) : 0;
+    g->stats.kv_pages_held = g->kv ? kvcache_pages_held(g->kv) : 0;
     g->stats.kv_pages_cached = g->prefix ? prefix_pages(g->prefix) : 0;
 }
 

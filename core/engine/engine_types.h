@@ -54,6 +54,7 @@ struct engine_request {
                     * not wanted */
     void (*on_done)(void *arg, const struct engine_done *d); /* exactly once, last */
     void *arg;
+    const char *name; /* of what it runs for, for engine_names; the caller's until on_done; NULL: none */
 };
 
 struct engine_options {
@@ -72,6 +73,7 @@ struct engine_options {
 struct engine_stats {
     int running, waiting;
     int kv_pages, kv_pages_free;
+    int kv_pages_held;   /* by sequences that run */
     int kv_pages_cached; /* held by the prefix cache; given up when a sequence needs them */
     int context_length;  /* tokens that one sequence may have: the model's limit, or what the KV budget holds
                           */

@@ -13,6 +13,8 @@ struct kvcache {
     int32_t *free_list;       /* owned: stack of free pages */
     int free_count;
     int32_t *references; /* owned, [pages] */
+    int32_t *sequences;  /* owned, [pages]: of these, sequences */
+    int held_count;      /* pages that any has */
 };
 
 size_t kvcache_page_bytes(const struct kv_shape *s)
@@ -32,8 +34,9 @@ int kvcache_new(struct kvcache **out, const struct kv_shape *s, size_t bytes, st
     k->bytes = (size_t)k->pages * page_bytes;
     k->free_list = calloc((size_t)k->pages, sizeof *k->free_list);
     k->references = calloc((size_t)k->pages, sizeof *k->references);
+    k->sequences = calloc((size_t)k->pages, sizeof *k->sequences);
     k->memory = hugepage_new(k->bytes);
-    if (!k->free_list || !k->references || !k->memory) {
+    if (!k->free_list || !k->references || !k->sequences || !k->memory) {
         kvcache_free(k);
         return err_set(e, "out_of_memory", "cannot get %zu bytes of memory for the KV cache", bytes);
     }
@@ -51,6 +54,7 @@ void kvcache_free(struct kvcache *k)
     hugepage_free(k->memory, k->bytes);
     free(k->free_list);
     free(k->references);
+    free(k->sequences);
     free(k);
 }
 
@@ -62,6 +66,19 @@ int kvcache_pages(const struct kvcache *k)
 int kvcache_pages_free(const struct kvcache *k)
 {
     return k->free_count;
+}
+
+int kvcache_pages_held(const struct kvcache *k)
+{
+    return k->held_count;
+}
+
+/* The next page of a sequence, whose reference is there already. */
+static void add_page(struct kvcache *k, struct kv_sequence *s, int32_t page)
+{
+    if (k->sequences[page]++ == 0)
+        k->held_count++;
+    s->pages[s->page_count++] = page;
 }
 
 static bool grow(struct kv_sequence *s, int count)
@@ -83,7 +100,7 @@ bool kvcache_reserve(struct kvcache *k, struct kv_sequence *s, int tokens)
         int32_t page = k->free_list[--k->free_count];
         assert(k->references[page] == 0);
         k->references[page] = 1;
-        s->pages[s->page_count++] = page;
+        add_page(k, s, page);
     }
     return true;
 }
@@ -95,17 +112,21 @@ bool kvcache_share(struct kvcache *k, struct kv_sequence *s, const int32_t *page
         return true;
     if (!grow(s, count))
         return false;
-    for (; s->page_count < count; s->page_count++) {
-        s->pages[s->page_count] = pages[s->page_count];
-        kvcache_page_ref(k, pages[s->page_count]);
+    for (int i = 0; i < count; i++) {
+        kvcache_page_ref(k, pages[i]);
+        add_page(k, s, pages[i]);
     }
     return true;
 }
 
 void kvcache_release(struct kvcache *k, struct kv_sequence *s)
 {
-    while (s->page_count > 0)
-        kvcache_page_unref(k, s->pages[--s->page_count]);
+    while (s->page_count > 0) {
+        int32_t page = s->pages[--s->page_count];
+        if (--k->sequences[page] == 0)
+            k->held_count--;
+        kvcache_page_unref(k, page);
+    }
     free(s->pages);
     s->pages = NULL;
 }

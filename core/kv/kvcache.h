@@ -30,6 +30,7 @@ MUST_USE int kvcache_new(struct kvcache **out, const struct kv_shape *s, size_t 
 void kvcache_free(struct kvcache *k);
 int kvcache_pages(const struct kvcache *k);
 int kvcache_pages_free(const struct kvcache *k);
+int kvcache_pages_held(const struct kvcache *k); /* of sequences; of several, once */
 /* Make room for `tokens` tokens in all. False, with nothing changed, when there are not enough free pages. */
 MUST_USE bool kvcache_reserve(struct kvcache *k, struct kv_sequence *s, int tokens);
 /* Begin a sequence with pages that are full already; each gets a reference more. The sequence is empty

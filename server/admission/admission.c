@@ -64,6 +64,26 @@ static int copy_header(struct MHD_Connection *connection, const char *name, char
     return *out ? 0 : err_memory(e);
 }
 
+static enum MHD_Result count_value(void *count, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    (void)kind;
+    (void)value;
+    *(int *)count += strcasecmp(key, "traceparent") == 0;
+    return MHD_YES;
+}
+
+/* Of two nobody knows which is meant. */
+static void read_trace(struct request *r, struct MHD_Connection *connection)
+{
+    int count = 0;
+    const char *value = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent");
+    if (!value)
+        return;
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, count_value, &count);
+    if (count == 1)
+        trace_read(value, &r->trace);
+}
+
 /* Of the media types that were asked for, browsers name this one first. */
 static bool accepts_page(struct MHD_Connection *connection)
 {
@@ -214,6 +234,7 @@ int admission_check(struct request *r, struct MHD_Connection *connection, const 
     struct framing framing;
     r->held.by = &holder;
     r->reply.close = true;
+    read_trace(r, connection);
     if (framing_read(connection, version, &framing, e) != 0)
         return -1;
     r->reply.close = false;

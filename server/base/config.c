@@ -32,6 +32,7 @@ enum option {
     OPTION_ADMIN_KEY_FILE,
     OPTION_NO_AUTH,
     OPTION_METRICS_OPEN,
+    OPTION_METRICS_VLLM,
     OPTION_ACCEPT_BASE,
     OPTION_CORS_ORIGIN,
     OPTION_CONNECTIONS,
@@ -71,6 +72,7 @@ static const struct {
     [OPTION_ADMIN_KEY_FILE] = {"admin-key-file", "ADAPTERD_ADMIN_KEY_FILE", false, NULL},
     [OPTION_NO_AUTH] = {"no-auth", "ADAPTERD_NO_AUTH", true, "false"},
     [OPTION_METRICS_OPEN] = {"metrics-open", "ADAPTERD_METRICS_OPEN", true, "false"},
+    [OPTION_METRICS_VLLM] = {"metrics-vllm", "ADAPTERD_METRICS_VLLM", true, "false"},
     [OPTION_ACCEPT_BASE] = {"accept-base", "ADAPTERD_ACCEPT_BASE", true, "false"},
     [OPTION_CORS_ORIGIN] = {"cors-origin", "ADAPTERD_CORS_ORIGIN", false, NULL},
     [OPTION_CONNECTIONS] = {"connections", "ADAPTERD_CONNECTIONS", false, NULL},
@@ -117,6 +119,7 @@ const char *config_help(void)
            "  --admin-key-file FILE   the admin keys, made when missing (DATA/admin.key)\n"
            "  --no-auth               everybody is admin; loopback addresses only\n"
            "  --metrics-open          GET /metrics needs no key\n"
+           "  --metrics-vllm          GET /metrics has the names of vLLM, too, and those of adapters\n"
            "  --accept-base           prove adapters of another base on this one, then serve them\n"
            "  --cors-origin ORIGIN    web pages that may ask: http://host:port, or * for all; again for "
            "more\n"
@@ -512,6 +515,7 @@ static int take_values(struct config *c, struct values *v, struct err *e)
     if (take_switch(v, OPTION_CHECK, &c->check, e) != 0 ||
         take_switch(v, OPTION_NO_AUTH, &c->no_auth, e) != 0 ||
         take_switch(v, OPTION_METRICS_OPEN, &c->metrics_open, e) != 0 ||
+        take_switch(v, OPTION_METRICS_VLLM, &c->metrics_vllm, e) != 0 ||
         take_switch(v, OPTION_ACCEPT_BASE, &c->accept_base, e) != 0 ||
         take_int(v, OPTION_THREADS, 0, 1024, &c->threads, e) != 0 ||
         take_int(v, OPTION_MAX_BATCH, 1, 4096, &c->max_batch, e) != 0 ||

@@ -37,7 +37,7 @@ struct config {
     bool no_training;                 /* nobody trains */
     double training_share;            /* of the time while requests run, less than 1 */
     bool accept_base;                 /* versions of another base are proved on this one */
-    bool no_auth, metrics_open, log_json, check, help, version;
+    bool no_auth, metrics_open, metrics_vllm, log_json, check, help, version;
 };
 
 enum {

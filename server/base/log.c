@@ -218,11 +218,16 @@ void log_request(const struct log_request *l)
     escape(path, sizeof path, l->path);
     escape(method, sizeof method, l->method);
     clock_format(clock_unix_ms(), time, sizeof time);
+    const char *before = !l->trace[0] ? ""
+                         : json_lines ? ",\"trace_id\":\""
+                                      : " trace=",
+               *behind = l->trace[0] && json_lines ? "\"" : "";
     const char *form = json_lines ? "{\"time\":\"%s\",\"level\":\"info\",\"method\":\"%s\",\"path\":\"%s\","
-                                    "\"status\":%d,\"ms\":%.1f,\"tenant\":\"%s\",\"id\":\"%s\"}"
-                                  : "%s %s %s %d %.1fms tenant=%s id=%s";
+                                    "\"status\":%d,\"ms\":%.1f,\"tenant\":\"%s\",\"id\":\"%s\"%s%s%s}"
+                                  : "%s %s %s %d %.1fms tenant=%s id=%s%s%s%s";
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    emit(line, snprintf(line, sizeof line, form, time, method, path, l->status, l->ms, l->tenant, l->id));
+    emit(line, snprintf(line, sizeof line, form, time, method, path, l->status, l->ms, l->tenant, l->id,
+                        before, l->trace, behind));
 #pragma GCC diagnostic pop
 }

@@ -22,8 +22,8 @@ void log_message(const char *level, const char *format, ...) __attribute__((form
 void log_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 struct log_request {
-    const char *id, *method, *path, *tenant; /* tenant "": none */
-    int status;                              /* 0: the client left before there was an answer */
+    const char *id, *method, *path, *tenant, *trace; /* tenant, trace "": none */
+    int status;                                      /* 0: the client left before there was an answer */
     double ms;
 };
 void log_request(const struct log_request *l);

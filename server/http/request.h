@@ -19,6 +19,7 @@
 #include "server/http/etag.h"
 #include "server/http/query.h"
 #include "server/accounting/ratelimit.h"
+#include "server/base/trace.h"
 #include "server/http/route.h"
 #include "server/http/server.h"
 
@@ -42,8 +43,8 @@ struct reply {
     uint64_t stream_bytes;                                       /* its Content-Length; 0: not known */
     const char *content_type;
     const struct reply_header *more; /* NULL: none */
-    char adapter_version[80]; /* X-Adapter-Version; empty: none */
-    char etag[ETAG_BYTES];    /* with its quotes; empty: none */
+    char adapter_version[80];        /* X-Adapter-Version; empty: none */
+    char etag[ETAG_BYTES];           /* with its quotes; empty: none */
     char allow[64];
     int retry_s; /* Retry-After; 0: none */
     bool challenge, no_store, close;
@@ -99,6 +100,7 @@ struct request {
     struct connection *peer;
     char id[REQUEST_ID_BYTES];
     double began_ms;
+    struct trace trace; /* that its client says it is a part of */
 
     char method[16];
     char path[REQUEST_PATH_BYTES_MAX]; /* raw, without the query */

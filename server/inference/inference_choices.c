@@ -348,7 +348,8 @@ static struct engine_request request_of(const struct inference_choice *c)
                                                   : first && (p->logprob || p->top) ? on_prompt_logits
                                                                                     : NULL,
                                      .on_done = on_done,
-                                     .arg = (void *)c};
+                                     .arg = (void *)c,
+                                     .name = q->part_count == 1 ? q->parts[0].version->name : NULL};
     request.sampling.seed = c->seed;
     if (q->fill_context && p)
         request.sampling.max_tokens = room_behind(q, p);

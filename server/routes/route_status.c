@@ -1,7 +1,7 @@
 /* Is it alive, is it ready, what is it, how is it. Says nothing of single tenants. */
 #include "core/base/sha256.h"
 #include "server/routes/handlers.h"
-#include "server/routes/metrics.h"
+#include "server/metrics/metrics.h"
 #include "server/routes/openapi.h"
 #include "server/http/reply.h"
 

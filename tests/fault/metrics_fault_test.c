@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "server/accounting/turns.h"
-#include "server/routes/metrics.h"
+#include "server/metrics/metrics.h"
 #include "server/wire/connections.h"
 #include "tests/golden/fixture.h"
 #include "tests/unit/support/place.h"

@@ -26,7 +26,7 @@ BLOCKS = {
                  ["adapters/types", "adapters/blobs", "adapters/store/sql", "adapters/store/sqlite", "adapters/store", "adapters/gguf", "adapters/peft",
                   "adapters/registry", "adapters/serving", "adapters/maintenance", "adapters/training/dataset", "adapters/files", "adapters/training", "adapters/jobs", "adapters/jobs/running"]),
     "server": (["machine", "numbers", "text", "engine", "adapters"],
-               ["server/base", "server/accounting", "server/wire", "server/http", "server/transfer", "server/admission", "server/structured", "server/inference", "server/openai", "server/responses", "server/numbers", "server/routes", "server/training", "server/console", "server"]),
+               ["server/base", "server/accounting", "server/wire", "server/http", "server/transfer", "server/admission", "server/structured", "server/inference", "server/openai", "server/responses", "server/numbers", "server/metrics", "server/routes", "server/training", "server/console", "server"]),
     "client": (["machine"], ["cli/lib", "cli/commands", "cli/training", "cli"]),
 }
 

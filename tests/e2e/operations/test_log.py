@@ -1,5 +1,6 @@
 """The log where nobody reads it: the daemon goes on, and what is lost is counted and said."""
 import fcntl
+import json
 import os
 import re
 import select
@@ -45,6 +46,32 @@ class Unread(Daemon):
                 wire.send(100 * f"GET /{300 * 'x'} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
                 for _ in range(100):
                     assert wire.answer().status == 404
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize("form, shown", [("text", f" trace={TRACE}"), ("json", f'"trace_id":"{TRACE}"}}')])
+def test_the_trace_of_a_request_is_in_its_line(start, form, shown):
+    d = start("mlp", None, "--log-format", form)
+    client = d.client()
+    for path, headers, traced in (("/healthz", {"traceparent": PARENT}, True), ("/readyz", {"TraceParent": PARENT, "tracestate": "a=b"}, True),
+                                  ("/nowhere", {"traceparent": PARENT}, True), ("/tenants", {"traceparent": PARENT, "Authorization": "Bearer wrong"}, True),
+                                  ("/version", {}, False), ("/usage", {"traceparent": PARENT + "0"}, False), ("/adapters", {"traceparent": PARENT.upper()}, False)):
+        before = len(d.read_log())
+        answer = client.request("GET", path, headers=headers)
+        assert answer.status in (200, 400, 401, 404)
+        eventually(lambda: answer.headers["X-Request-Id"] in d.read_log())
+        [line] = [line for line in d.read_log()[before:].splitlines() if answer.headers["X-Request-Id"] in line]
+        assert (line.endswith(shown) if traced else TRACE not in line), line
+        if form == "json":
+            assert json.loads(line).get("trace_id") == (TRACE if traced else None)
+    with Wire(d) as wire:
+        wire.send(f"GET /ping HTTP/1.1\r\nHost: a\r\ntraceparent: {PARENT}\r\ntraceparent: {PARENT}\r\n\r\n".encode())
+        assert wire.answer().status == 200
+    eventually(lambda: "/ping" in d.read_log())
+    assert not any("/ping" in line and TRACE in line for line in d.read_log().splitlines())
 
 
 @pytest.fixture(params=["text", "json"])

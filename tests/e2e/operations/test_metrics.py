@@ -410,6 +410,106 @@ def labels_of(family):
     return tuple(sorted({name for _, labels in family.samples for name, _ in labels} - {"le"}, key=ORDER.index))
 
 
+# ---- names of vLLM ----
+
+def vllm(client):
+    text = client.get("/metrics").body.decode()
+    return {name: family for name, family in exposition.read(text).items() if name.startswith("vllm:")}
+
+
+def value(families, name, **labels):
+    return sum(v for (series, found), v in families[re.sub("_(sum|count)$", "", name)].samples.items() if series == name and labels.items() <= dict(found).items())
+
+
+def adapters(families):
+    [(_, labels)] = families["vllm:lora_requests_info"].samples
+    return {k: v for k, v in dict(labels).items() if k != "model_name"}
+
+
+def test_names_of_vllm_are_an_option(daemon):
+    assert not vllm(daemon.client())
+
+
+def test_names_of_vllm_have_the_same_numbers(start, tmp_path):
+    os.mkdir(tmp_path / 'a"b\\c')
+    for name in os.listdir(os.path.join(DEMO, "base")):
+        os.symlink(os.path.join(DEMO, "base", name), tmp_path / 'a"b\\c' / name)
+    d = start(tmp_path / 'a"b\\c', None, "--threads", "1", "--metrics-vllm", "--max-batch", "2")
+    admin, one, two = d.client(), d.tenant("one"), d.tenant("two")
+    for tenant, name in ((one, "mask"), (one, "other"), (two, "mask")):
+        assert tenant.upload(MASK, name=name).status == 201
+    before = vllm(admin)
+    assert adapters(before) == {"max_lora": "2", "running_lora_adapters": "", "waiting_lora_adapters": ""}
+    assert all(dict(labels)["model_name"] == 'a\\"b\\\\c' for f in before.values() for _, labels in f.samples)
+    assert value(before, "vllm:kv_cache_usage_perc") == 0
+    prompt = {"prompt": "Hello", "max_tokens": 5, "ignore_eos": True}
+    for tenant in (one, two):
+        assert tenant.infer(**prompt, adapter="mask").status == 200
+    after = vllm(admin)
+    for name, change in (("vllm:generation_tokens_total", 10), ("vllm:time_to_first_token_seconds_count", 2), ("vllm:inter_token_latency_seconds_count", 8),
+                         ("vllm:time_per_output_token_seconds_count", 8), ("vllm:request_queue_time_seconds_count", 2)):
+        assert value(after, name) - value(before, name) == change, name
+    assert value(after, "vllm:request_success_total", finished_reason="length") == 2 and value(after, "vllm:request_success_total", finished_reason="stop") == 0
+    assert value(after, "vllm:kv_cache_usage_perc") == 0, "what the prefix cache keeps is free"
+    [(_, config)] = after["vllm:cache_config_info"].samples
+    assert int(dict(config)["num_gpu_blocks"]) == value(exposition.read(admin.get("/metrics").body.decode()), "adapterd_kv_pages") and dict(config)["block_size"] == "32"
+
+
+def test_names_of_vllm_say_who_runs_and_who_waits(start):
+    d = start("demo", None, "--threads", "1", "--metrics-vllm", "--max-batch", "2")
+    admin, one = d.client(), d.tenant("one")
+    for name in ("a", "b", "c"):
+        assert one.upload(MASK, name=name).status == 201
+    streams = []
+    for name in ("a", "b", "c", "a", "c"):
+        streams.append(one.open("POST", "/infer", {**LONG, "adapter": name}))
+        eventually(lambda: value(vllm(admin), "vllm:num_requests_running") + value(vllm(admin), "vllm:num_requests_waiting") == len(streams))
+    now = vllm(admin)
+    assert adapters(now) == {"max_lora": "2", "running_lora_adapters": "a,b", "waiting_lora_adapters": "a,c"}
+    assert (value(now, "vllm:num_requests_running"), value(now, "vllm:num_requests_waiting")) == (2, 3)
+    assert 0 < value(now, "vllm:kv_cache_usage_perc") == value(now, "vllm:gpu_cache_usage_perc") <= 1
+    for connection, _ in streams:
+        connection.close()
+    eventually(lambda: value(vllm(admin), "vllm:num_requests_running") + value(vllm(admin), "vllm:num_requests_waiting") == 0)
+    assert adapters(vllm(admin)) == {"max_lora": "2", "running_lora_adapters": "", "waiting_lora_adapters": ""}
+    assert value(vllm(admin), "vllm:kv_cache_usage_perc") == 0
+
+
+def test_the_documentation_has_every_name_of_vllm(start):
+    text = read(os.path.join(ROOT, "docs", "operations.md")).decode()
+    rows = re.findall(r"^\| `(vllm:\w+)`((?: `\w+`)*) \| (\w+) \| (.+) \|$", text, re.M)
+    families = vllm(start("demo", None, "--threads", "1", "--metrics-vllm").client())
+    found = [(f.name, {name for _, labels in f.samples for name, _ in labels} - {"le", "model_name"}, f.type, f.help) for f in families.values()]
+    assert [(name, set(re.findall(r"\w+", labels)), kind, words) for name, labels, kind, words in rows] == found and len(rows) > 10
+
+
+# ---- what comes with the daemon names metrics that there are ----
+
+def test_the_dashboard_names_metrics_that_there_are(daemon):
+    board = json.loads(read(os.path.join(ROOT, "deploy", "grafana-dashboard.json")))
+    families = Look(daemon.client()).families
+    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
+    expressions = [target["expr"] for panel in panels for target in panel["targets"]]
+    asked = [v["query"]["query"] for v in board["templating"]["list"] if v["type"] == "query"]
+    assert len(panels) > 15 and len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    for expression in expressions + asked:
+        names = re.findall(r"\b(?:adapterd|process)_\w+", expression)
+        assert names, expression
+        for name in names:
+            family = families.get(re.sub("_(bucket|sum|count)$", "", name)) or families[name]
+            assert ("rate(" + name in expression) == (family.type != "gauge"), expression
+            assert not name.endswith("_bucket") or "histogram_quantile(" in expression and "by (le)" in expression, expression
+        for labels in re.findall(r"\{([^}]*)\}", expression):
+            assert set(re.findall(r"(\w+)=", labels)) <= {"instance", "job"}
+        by = re.findall(r"by \(([^)]*)\)", expression)
+        known = {label for name in names for f in [families.get(re.sub("_(bucket|sum|count)$", "", name)) or families[name]] for _, labels in f.samples for label, _ in labels}
+        assert set(re.findall(r"\w+", " ".join(by))) <= known | {"le"}, expression
+    for at, panel in enumerate(board["panels"]):
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        assert not any(other["gridPos"]["y"] == place["y"] and other["gridPos"]["x"] == place["x"] for other in board["panels"][:at])
+
+
 def test_alert_rules_name_metrics_that_there_are(daemon):
     text = read(os.path.join(ROOT, "docs", "operations.md")).decode()
     rules = re.search(r"```yaml\n(groups:.*?)```", text, re.S)[1]
