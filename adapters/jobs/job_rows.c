@@ -88,18 +88,31 @@ static int check_jobs(struct registry *r, const struct tenant *t, struct err *e)
     return err_hint(e, "wait until one is done, or cancel one");
 }
 
-static int check_quota(struct registry *r, const struct tenant *t, int64_t rank, struct err *e)
+/* However many are paused: nobody's jobs are in everybody's way. */
+static int check_alive(struct registry *r, const struct tenant *t, struct err *e)
 {
-    int64_t all, most = t->quota.of[QUOTA_TRAINING_RANK_MAX];
-    if (most != QUOTA_UNSET && rank > most)
-        return exceeded(t, QUOTA_TRAINING_RANK_MAX, rank, "the job's largest rank is", e);
-    if (check_jobs(r, t, e) != 0 || check_tokens(r, t, e) != 0 ||
+    int64_t own, all;
+    if (store_job_count(r->store, t->number, true, &own, e) != 0 ||
         store_job_count(r->store, 0, true, &all, e) != 0)
         return -1;
-    if (all < JOBS_ALIVE_MAX)
-        return 0;
-    return err_set(e, "limit_reached", "%d jobs wait, run or are paused, the most that one daemon holds",
-                   JOBS_ALIVE_MAX);
+    if (own >= JOBS_ALIVE_TENANT_MAX)
+        return err_set(e, "limit_reached",
+                       "%d jobs of tenant \"%s\" wait, run or are paused, the most that a tenant may have",
+                       JOBS_ALIVE_TENANT_MAX, t->id);
+    if (all >= JOBS_ALIVE_MAX)
+        return err_set(e, "limit_reached", "%d jobs wait, run or are paused, the most that one daemon holds",
+                       JOBS_ALIVE_MAX);
+    return 0;
+}
+
+static int check_quota(struct registry *r, const struct tenant *t, int64_t rank, struct err *e)
+{
+    int64_t most = t->quota.of[QUOTA_TRAINING_RANK_MAX];
+    if (most != QUOTA_UNSET && rank > most)
+        return exceeded(t, QUOTA_TRAINING_RANK_MAX, rank, "the job's largest rank is", e);
+    if (check_jobs(r, t, e) != 0 || check_tokens(r, t, e) != 0)
+        return -1;
+    return check_alive(r, t, e);
 }
 
 int job_rows_tokens_left(struct registry *r, uint32_t tenant, int64_t *left, struct err *e)

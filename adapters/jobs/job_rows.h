@@ -6,7 +6,8 @@
 #include "adapters/types/job.h"
 
 /* Fills number, id, creation time and, where it has none, the adapter's name; writes its first event. The
- * tenant's quota decides: "quota_exceeded"; "limit_reached": there are JOBS_ALIVE_MAX. */
+ * tenant's quota decides: "quota_exceeded"; "limit_reached": there are
+ * JOBS_ALIVE_MAX, or JOBS_ALIVE_TENANT_MAX of the tenant's. */
 MUST_USE int job_rows_create(struct registry *r, struct job_row *j, int64_t rank, struct err *e);
 /* "job_not_found", also of another tenant's; tenant 0: of any. */
 MUST_USE int job_rows_find(struct registry *r, uint32_t tenant, const char *id, struct job_row *out,

@@ -13,7 +13,8 @@ enum {
     JOB_ERROR_BYTES = 48,
     JOB_MESSAGE_BYTES = 512,
     JOB_PARAM_BYTES = 96,
-    JOBS_ALIVE_MAX = 1000 /* of all tenants: beyond it "limit_reached" */
+    JOBS_ALIVE_MAX = 1000, /* of all tenants, and of one: beyond it "limit_reached" */
+    JOBS_ALIVE_TENANT_MAX = 200
 };
 
 /* OpenAI's words, and where each leads to:

@@ -111,9 +111,12 @@ static void drop(struct runner *r, struct live *l)
 {
     pthread_mutex_lock(&r->lock);
     TAILQ_REMOVE(&r->lives, l, link);
-    r->poked = true; /* it may have been resumed meanwhile, or made room for others */
     pthread_mutex_unlock(&r->lock);
     live_free(l);
+    pthread_mutex_lock(&r->lock);
+    r->poked = true; /* it may have been resumed meanwhile */
+    pthread_cond_signal(&r->preparer_wake);
+    pthread_mutex_unlock(&r->lock);
 }
 
 /* Which evaluations were written down before. */
@@ -217,7 +220,7 @@ static void compare(struct runner *r, struct job_row *rows, size_t count)
     TAILQ_FOREACH(l, &r->lives, link)
         if (!is_wanted(l, rows, count) && !atomic_load(&l->stop)) {
             atomic_store(&l->stop, true);
-            if (l->stage == STAGE_NEW || l->stage == STAGE_READY)
+            if (l->stage == STAGE_NEW || l->stage == STAGE_WAITING)
                 live_pass_locked(r, l, STAGE_LEFT);
             pthread_cond_signal(&r->trainer_wake);
         }
@@ -244,74 +247,56 @@ static void look(struct runner *r)
 
 /* ---- who runs ---- */
 
-/* What somebody asked for meanwhile stays: a job that was paused is no longer waiting to run. */
+static struct live *find_stage(struct runner *r, enum stage stage)
+{
+    struct live *l;
+    pthread_mutex_lock(&r->lock);
+    TAILQ_FOREACH(l, &r->lives, link)
+        if (l->stage == stage)
+            break;
+    pthread_mutex_unlock(&r->lock);
+    return l;
+}
+
+/* What somebody asked for meanwhile stays: a job that was paused no longer waits, and goes. */
+static void pass_on(struct runner *r, struct live *l, const struct err *error, enum job_status is,
+                    enum stage to)
+{
+    if (error && strcmp(error->code, "job_conflict") != 0) {
+        l->failed = true;
+        l->error = *error;
+    }
+    pthread_mutex_lock(&r->lock);
+    bool goes_on = !error && l->row.status == is && !atomic_load(&l->stop);
+    live_pass_locked(r, l, goes_on ? to : STAGE_LEFT);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void let_wait(struct runner *r, struct live *l)
+{
+    struct err e;
+    const struct job_change queued = {.to = JOB_QUEUED, .from = 1 << JOB_VALIDATING};
+    bool done =
+        job_rows_set_steps(r->options.registry, &l->row, l->steps, &e) == 0 && become(r, l, &queued, &e) == 0;
+    pass_on(r, l, done ? NULL : &e, JOB_QUEUED, STAGE_WAITING);
+}
+
 static int start(struct runner *r, struct live *l, struct err *e)
 {
-    const struct job_change queued = {.to = JOB_QUEUED, .from = 1 << JOB_VALIDATING},
-                            running = {.to = JOB_RUNNING, .from = 1 << JOB_QUEUED};
     int64_t left;
-    if (job_rows_set_steps(r->options.registry, &l->row, trainer_steps(l->work.trainer), e) != 0 ||
-        become(r, l, &queued, e) != 0 ||
-        job_rows_tokens_left(r->options.registry, l->row.tenant, &left, e) != 0)
+    if (job_rows_tokens_left(r->options.registry, l->row.tenant, &left, e) != 0)
         return -1;
     if (left == 0)
         return err_set(e, "quota_exceeded", "the tenant's training_tokens_per_day are used up");
-    return become(r, l, &running, e);
+    return become(r, l, &(struct job_change){.to = JOB_RUNNING, .from = 1 << JOB_QUEUED}, e);
 }
 
 static void start_training(struct runner *r, struct live *l)
 {
     struct err e;
     int result = start(r, l, &e);
-    bool runs = result == 0 && l->row.status == JOB_RUNNING;
-    if (result != 0 && strcmp(e.code, "job_conflict") != 0) {
-        l->failed = true;
-        l->error = e;
-    }
     l->saved_us = l->step_us = clock_us();
-    pthread_mutex_lock(&r->lock);
-    live_pass_locked(r, l, runs ? STAGE_TRAINING : STAGE_LEFT);
-    pthread_mutex_unlock(&r->lock);
-}
-
-struct room {
-    size_t bytes;
-    int longest, running;
-};
-
-static struct room taken_locked(const struct runner *r)
-{
-    const struct live *l;
-    struct room room = {0};
-    TAILQ_FOREACH(l, &r->lives, link)
-        if (l->stage == STAGE_TRAINING) {
-            int longest = work_longest(&l->work);
-            room.bytes += l->work.bytes;
-            room.running++;
-            if (longest > room.longest)
-                room.longest = longest;
-        }
-    return room;
-}
-
-/* Oldest first; one that does not fit lets nobody pass, or it would never run. */
-static struct live *next_to_run(struct runner *r)
-{
-    struct live *l;
-    pthread_mutex_lock(&r->lock);
-    struct room room = taken_locked(r);
-    TAILQ_FOREACH(l, &r->lives, link)
-        if (l->stage == STAGE_READY)
-            break;
-    if (l) {
-        int longest = work_longest(&l->work) > room.longest ? work_longest(&l->work) : room.longest;
-        size_t bytes = room.bytes + l->work.bytes +
-                       (r->info->numeric ? 0 : live_pass_bytes(r, live_pass_tokens(r, longest)));
-        if (room.running == RUNNING_MAX || (room.running > 0 && bytes > r->options.memory))
-            l = NULL;
-    }
-    pthread_mutex_unlock(&r->lock);
-    return l;
+    pass_on(r, l, result == 0 ? NULL : &e, JOB_RUNNING, STAGE_TRAINING);
 }
 
 /* ---- what the others say ---- */
@@ -417,17 +402,6 @@ static bool has_reports(struct runner *r)
     return l != NULL;
 }
 
-static struct live *left(struct runner *r)
-{
-    struct live *l;
-    pthread_mutex_lock(&r->lock);
-    TAILQ_FOREACH(l, &r->lives, link)
-        if (l->stage == STAGE_LEFT)
-            break;
-    pthread_mutex_unlock(&r->lock);
-    return l;
-}
-
 /* What became of a job that was let go: it was stopped by somebody, it is done, or something went wrong. */
 static int settle(struct runner *r, struct live *l, struct err *e)
 {
@@ -486,10 +460,12 @@ static bool work(struct runner *r)
     while (has_reports(r))
         if (!write_reports(r))
             return false;
-    while ((l = left(r)))
+    while ((l = find_stage(r, STAGE_LEFT)))
         if (!settle_one(r, l))
             return false;
-    while (!stopping && (l = next_to_run(r)))
+    while (!stopping && (l = find_stage(r, STAGE_CHECKED)))
+        let_wait(r, l);
+    while (!stopping && (l = find_stage(r, STAGE_READY)))
         start_training(r, l);
     return true;
 }
@@ -497,9 +473,11 @@ static bool work(struct runner *r)
 static bool has_work_locked(const struct runner *r)
 {
     const struct live *l;
-    TAILQ_FOREACH(l, &r->lives, link)
-        if (l->stage == STAGE_LEFT || !STAILQ_EMPTY(&l->reports))
+    TAILQ_FOREACH(l, &r->lives, link) {
+        bool begins = l->stage == STAGE_CHECKED || l->stage == STAGE_READY;
+        if (l->stage == STAGE_LEFT || (begins && !r->stopping) || !STAILQ_EMPTY(&l->reports))
             return true;
+    }
     return r->poked;
 }
 

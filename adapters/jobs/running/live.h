@@ -15,8 +15,11 @@
 
 enum stage {
     STAGE_NEW,      /* the preparer may take it */
-    STAGE_READING,  /* the preparer has it */
-    STAGE_READY,    /* waits for memory, and for the keeper to say that it runs */
+    STAGE_READING,  /* the preparer has it, and looks whether its files can be trained with */
+    STAGE_CHECKED,  /* they can: the keeper writes that down */
+    STAGE_WAITING,  /* for its turn and for memory; most have let go of their data */
+    STAGE_LOADING,  /* the preparer has it, reads the data again where it is gone, and makes the trainer */
+    STAGE_READY,    /* for the keeper to write down that it runs */
     STAGE_TRAINING, /* the trainer has it */
     STAGE_LEFT      /* the keeper's: done, stopped or failed */
 };
@@ -43,6 +46,9 @@ struct live {
     struct reports reports;
     int report_count;
     int unwritten; /* reports, also those that the keeper is at */
+    size_t bytes;  /* that its trainer takes, and its longest example: since it was checked */
+    int longest;
+    bool taken; /* it may have them, or has them */
 
     atomic_bool stop; /* it is to come to the keeper as soon as it can be saved */
 
@@ -50,6 +56,7 @@ struct live {
     struct work work;
     bool failed;
     struct err error;
+    int64_t steps;              /* of all of it, since it was checked */
     double served;              /* tokens by weight, for whose turn it is; the trainer's */
     uint64_t saved_us, step_us; /* the last checkpoint, the last step; the trainer's */
     int64_t evaluated;          /* the keeper's: the last step whose evaluation was written down */
@@ -104,6 +111,15 @@ struct runner {
 /* Under the lock. */
 /* From now on the stage's next owner has it, who is woken. */
 void live_pass_locked(struct runner *r, struct live *l, enum stage stage);
+
+/* Whom the preparer takes next, or NULL. One whose files nobody has looked at: of the tenant that has had
+ * fewest looked at, the oldest. One whose turn it is and that fits: of the tenant that has least running for
+ * its weight, the oldest; where that does not fit nobody passes it, or it would never run. */
+struct live *live_unread_locked(struct runner *r);
+struct live *live_turn_locked(struct runner *r);
+
+/* What those that run take, or are about to, with the pass for it. */
+size_t live_bytes_locked(const struct runner *r);
 
 /* Tokens of a pass that holds this many in one example, and the bytes that it takes. */
 int live_pass_tokens(const struct runner *r, int longest);

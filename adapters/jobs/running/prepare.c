@@ -1,4 +1,5 @@
-/* The thread that reads files: a job's row becomes a trainer, as it stood at the last checkpoint. */
+/* The thread that reads files: it looks whether a job can be trained, and when its turn has come makes its
+ * trainer, as it stood at the last checkpoint. */
 #include <stdio.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 static int find_source(struct runner *r, struct live *l, struct err *e)
 {
     char reference[NAME_MAX_BYTES + 1 + SHA256_HEX + 1];
-    if (!l->row.source[0])
+    if (!l->row.source[0] || l->source)
         return 0;
     snprintf(reference, sizeof reference, "%.*s@%s", (int)strcspn(l->config.model, "@"), l->config.model,
              l->row.source);
@@ -56,51 +57,89 @@ static int take_up(struct runner *r, struct live *l, struct err *e)
     return 0;
 }
 
-static int prepare(struct runner *r, struct live *l, struct err *e)
+static struct work_source source_of(struct runner *r, struct live *l)
+{
+    return (struct work_source){.runner = &r->options,
+                                .tenant = l->row.tenant,
+                                .config = &l->config,
+                                .source = l->source,
+                                .seed = l->row.seed,
+                                .stop = &l->stop};
+}
+
+static int read(struct runner *r, struct live *l, struct err *e)
 {
     if (check_base(r, l, e) != 0 || find_source(r, l, e) != 0)
         return -1;
-    const struct work_source s = {.runner = &r->options,
-                                  .tenant = l->row.tenant,
-                                  .config = &l->config,
-                                  .source = l->source,
-                                  .seed = l->row.seed,
-                                  .stop = &l->stop};
+    const struct work_source s = source_of(r, l);
     if (work_plan(&l->work, &s, e) != 0 || work_read(&l->work, &s, e) != 0 || check_file(l, e) != 0 ||
-        work_measure(&l->work, &s, e) != 0 || check_size(r, l, e) != 0)
+        work_measure(&l->work, &s, e) != 0)
         return -1;
+    return check_size(r, l, e);
+}
+
+/* The deed of a turn: its memory is taken from here on. */
+static int load(struct runner *r, struct live *l, struct err *e)
+{
+    if (!l->work.data && read(r, l, e) != 0)
+        return -1;
+    const struct work_source s = source_of(r, l);
     return work_start(&l->work, &s, e) == 0 ? take_up(r, l, e) : -1;
 }
 
-static struct live *next_locked(struct runner *r)
+/* One job at most waits with its data at hand: the disk is not to hold what all that wait have sent a second
+ * time, as tokens. */
+static bool keeps_data_locked(const struct runner *r)
 {
-    struct live *l;
+    const struct live *l;
     TAILQ_FOREACH(l, &r->lives, link)
-        if (l->stage == STAGE_NEW)
-            return l;
-    return NULL;
+        if ((l->stage == STAGE_CHECKED || l->stage == STAGE_WAITING) && l->work.data)
+            return true;
+    return false;
+}
+
+static void note_checked_locked(struct runner *r, struct live *l)
+{
+    l->bytes = l->work.bytes;
+    l->longest = work_longest(&l->work);
+    l->steps = trainer_steps_of(&l->work.options, l->work.data->data.count);
+    if (keeps_data_locked(r))
+        work_fini(&l->work);
 }
 
 static struct live *wait_for_job(struct runner *r)
 {
     struct live *l = NULL;
     pthread_mutex_lock(&r->lock);
-    while (!r->stopping && !(l = next_locked(r)))
+    while (!r->stopping && !(l = live_turn_locked(r)) && !(l = live_unread_locked(r)))
         pthread_cond_wait(&r->preparer_wake, &r->lock);
-    if (l)
-        live_pass_locked(r, l, STAGE_READING);
+    if (l) {
+        l->taken = l->stage == STAGE_WAITING;
+        live_pass_locked(r, l, l->taken ? STAGE_LOADING : STAGE_READING);
+    }
     pthread_mutex_unlock(&r->lock);
     return l;
+}
+
+static void pass_on(struct runner *r, struct live *l)
+{
+    pthread_mutex_lock(&r->lock);
+    bool loaded = l->stage == STAGE_LOADING;
+    if (!l->failed && !loaded)
+        note_checked_locked(r, l);
+    if (l->failed || atomic_load(&l->stop))
+        live_pass_locked(r, l, STAGE_LEFT);
+    else
+        live_pass_locked(r, l, loaded ? STAGE_READY : STAGE_CHECKED);
+    pthread_mutex_unlock(&r->lock);
 }
 
 void *prepare_main(void *arg)
 {
     struct runner *r = arg;
     for (struct live *l; (l = wait_for_job(r));) {
-        l->failed = prepare(r, l, &l->error) != 0;
-        pthread_mutex_lock(&r->lock);
-        live_pass_locked(r, l, l->failed || atomic_load(&l->stop) ? STAGE_LEFT : STAGE_READY);
-        pthread_mutex_unlock(&r->lock);
+        l->failed = (l->taken ? load(r, l, &l->error) : read(r, l, &l->error)) != 0;
+        pass_on(r, l);
     }
     pthread_mutex_lock(&r->lock);
     r->preparer_ended = true;

@@ -154,24 +154,17 @@ static int announce(struct runner *r, struct live *l, const char *digest, struct
     return result;
 }
 
-static int publish_all(struct runner *r, struct live *l, struct err *e)
+static int publish_all(struct runner *r, struct live *l, const struct buf *samples, struct err *e)
 {
     char digest[SHA256_HEX + 1];
-    struct buf samples = {0};
     struct staged *staged;
     if (publish_stage(r, l, &staged, e) != 0 || publish(r, l, staged, l->config.activate, digest, e) != 0)
         return -1;
-    int result = samples_run(r, l, &samples, e);
-    if (result == 0)
-        result = announce(r, l, digest, e);
-    if (result == 0)
-        result = succeed(r, l, digest, &samples, e);
-    buf_fini(&samples);
-    return result;
+    return announce(r, l, digest, e) == 0 ? succeed(r, l, digest, samples, e) : -1;
 }
 
 /* Who cancels waits until it is published, or has cancelled before. */
-int publish_result(struct runner *r, struct live *l, struct err *e)
+static int publish_unless_stopped(struct runner *r, struct live *l, const struct buf *samples, struct err *e)
 {
     struct job_row now = {0};
     pthread_mutex_lock(&r->states);
@@ -182,8 +175,19 @@ int publish_result(struct runner *r, struct live *l, struct err *e)
                                  &(struct job_change){.to = JOB_RUNNING}, &now, e);
     }
     if (result == 0 && now.status == JOB_RUNNING)
-        result = publish_all(r, l, e);
+        result = publish_all(r, l, samples, e);
     pthread_mutex_unlock(&r->states);
     job_row_fini(&now);
+    return result;
+}
+
+/* Answering takes long on a busy machine, and is done before anybody has to wait for it. */
+int publish_result(struct runner *r, struct live *l, struct err *e)
+{
+    struct buf samples = {0};
+    int result = atomic_load(&l->stop) ? 0 : samples_run(r, l, &samples, e);
+    if (result == 0)
+        result = publish_unless_stopped(r, l, &samples, e);
+    buf_fini(&samples);
     return result;
 }

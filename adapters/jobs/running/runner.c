@@ -263,7 +263,6 @@ int runner_estimate(struct runner *r, uint32_t tenant, const struct job_config *
 void runner_stats(struct runner *r, struct runner_stats *out)
 {
     const struct live *l;
-    int longest = 0;
     pthread_mutex_lock(&r->lock);
     *out = r->stats;
     out->memory = r->options.memory;
@@ -271,13 +270,9 @@ void runner_stats(struct runner *r, struct runner_stats *out)
         bool trains = l->stage == STAGE_TRAINING;
         out->running += trains;
         out->waiting += !trains && l->stage != STAGE_LEFT;
-        out->bytes += trains ? l->work.bytes : 0;
-        if (trains && work_longest(&l->work) > longest)
-            longest = work_longest(&l->work);
     }
+    out->bytes = live_bytes_locked(r);
     pthread_mutex_unlock(&r->lock);
-    if (out->running && !r->info->numeric)
-        out->bytes += live_pass_bytes(r, live_pass_tokens(r, longest));
 }
 
 /* ---- life ---- */

@@ -215,7 +215,7 @@ def peak(daemon):
 
 def test_a_large_file_takes_no_memory(start):
     # A sanitizer keeps what was freed for a while: little of it here.
-    d = start("demo", None, "--threads", "1", environment={"ASAN_OPTIONS": "quarantine_size_mb=1"})
+    d = start("demo", None, "--threads", "1", environment={"ASAN_OPTIONS": "quarantine_size_mb=1:thread_local_quarantine_size_kb=16"})
     tenant = d.tenant("large")
     kept(tenant)
     before = peak(d)

@@ -349,6 +349,60 @@ def test_one_tenant_does_not_have_all_streams(llama):
         client.post(f"/v1/fine_tuning/jobs/{one}/cancel", None)
 
 
+def resident(d):
+    with open(f"/proc/{d.process.pid}/status") as f:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", f.read())[1]) << 10
+
+
+def settled(client, jobs, status):
+    eventually(lambda: all(show(client, j)["status"] == status for j in jobs))
+
+
+def test_jobs_that_wait_take_no_memory(start):
+    """What they would take is kept free for those that run: a long queue is rows, not trainers."""
+    d = start("llama", None, "--threads", "1", "--training-memory", "36M", environment={"ASAN_OPTIONS": "quarantine_size_mb=1"})
+    acme = d.tenant("acme")
+    file = file_of(acme, lines(8))
+    first = start_job(acme, file, "llama", suffix="first", lora={"r": 256}, training=LONG)["id"]
+    wait_for(acme, first, ("running",))
+    before = resident(d)
+    others = [start_job(acme, file, "llama", suffix=f"n{i}", lora={"r": 256}, training=LONG)["id"] for i in range(40)]
+    settled(acme, others, "queued")
+    assert resident(d) - before < 24 << 20
+    metrics = exposition.read(d.client().get("/metrics").body.decode())
+    assert metrics["adapterd_training_memory_bytes"].samples["adapterd_training_memory_bytes", ()] <= 36 << 20
+    acme.post(f"/v1/fine_tuning/jobs/{first}/cancel", None)
+    wait_for(acme, others[0], ("running",))
+    settled(acme, others[1:], "queued")
+
+
+def test_a_queue_of_one_tenant_is_not_in_anothers_way(start):
+    d = start("llama", None, "--threads", "1", "--training-memory", "36M")
+    greedy, other = d.tenant("greedy"), d.tenant("other")
+    file = file_of(greedy, lines(8))
+    waiting = [start_job(greedy, file, "llama", suffix=f"n{i}", lora={"r": 256}, training=LONG)["id"] for i in range(10)]
+    wait_for(greedy, waiting[0], ("running",))
+    theirs = start_job(other, file_of(other, lines(8)), "llama", lora={"r": 256}, training={"max_steps": 2})["id"]
+    greedy.post(f"/v1/fine_tuning/jobs/{waiting[0]}/cancel", None)
+    succeeded(other, theirs)
+    wait_for(greedy, waiting[1], ("running",))
+    settled(greedy, waiting[2:], "queued")
+
+
+def test_no_tenant_has_all_places(start):
+    d = start("llama", None, "--threads", "1")
+    greedy, other = d.tenant("greedy"), d.tenant("other")
+    file = file_of(greedy, lines(2))
+    for _ in range(200):
+        job = start_job(greedy, file, "llama", lora={"r": 1}, training=LONG)["id"]
+        assert greedy.post(f"/v1/fine_tuning/jobs/{job}/pause", None).json["status"] == "paused"
+    refused = ask(greedy, file, "llama", lora={"r": 1})
+    assert (refused.status, refused.code) == (409, "limit_reached") and "greedy" in refused.json["error"]["message"]
+    succeeded(other, start_job(other, file_of(other, lines(4)), "llama", training={"max_steps": 1})["id"])
+    assert greedy.post(f"/v1/fine_tuning/jobs/{job}/cancel", None).json["status"] == "cancelled"
+    start_job(greedy, file, "llama", lora={"r": 1})
+
+
 def test_a_list_of_jobs_is_bounded(llama):
     """Each job has what was sent with it: neither that nor a page may be of any size."""
     acme = llama.tenant("j-bounded")

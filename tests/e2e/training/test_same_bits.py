@@ -161,14 +161,20 @@ class Work:
 
 
 def test_killed_at_any_moment(start, alone):
-    """kill -9 again and again, in the middle of two jobs at once: of each kind one digest, whatever was lost on the way."""
+    """kill -9 again and again, in the middle of two jobs at once, and now and then an orderly stop: of each kind one digest,
+    whatever was lost on the way."""
     pick = random.Random(SEED)
     expected = {"low": alone[0], "low losses": alone[1]}
     d = start("llama", None, "--threads", "1")
     work = [Work(d, kind, expected) for kind in KINDS]
     for _ in range(KILLS):
         time.sleep(pick.uniform(0, 0.7) * SCALE)
-        d.kill()
+        if pick.random() < 0.2:
+            d.stop()
+        else:
+            d.kill()
+        running = sum(w.begun > w.done for w in work)
+        assert running == len(work)
         d = start("llama", d.data, "--threads", "1")
         for w in work:
             w.look(d)

@@ -83,6 +83,27 @@ static void (*const obstacles[])(const char *path) = {
     put_nothing, put_directory, put_full_directory, put_link, put_dangling_link, put_pipe, put_short_file};
 enum { OBSTACLES = sizeof obstacles / sizeof *obstacles };
 
+/* Nobody waits for the other end of a pipe. */
+static void what_is_no_file_is_not_opened(void **state)
+{
+    char digest[SHA256_HEX + 1] = "abababababababababababababababababababababababababababababababab";
+    struct place *p = *state;
+    struct blobs b;
+    struct err e;
+    assert_int_equal(blobs_open(&b, p->directory, &e), 0);
+    char *shelf = file_join(p->directory, "blobs/sha256/ab");
+    for (size_t i = 0; i < OBSTACLES; i++) {
+        digest[2] = (char)('0' + i);
+        char *path = file_join(shelf, digest);
+        obstacles[i](path);
+        assert_int_equal(blobs_open_blob(&b, digest, 100, &e), -1);
+        assert_string_equal(e.code, "adapter_broken");
+        free(path);
+    }
+    free(shelf);
+    blobs_close(&b);
+}
+
 /* A load finds out, or a start does; then the same files again repair it. */
 static void expect_repaired(struct place *p, uint32_t tenant, bool restarted)
 {
@@ -266,6 +287,7 @@ int main(void)
         IN_PLACE(what_nothing_needs_waits_and_comes_back),
         IN_PLACE(the_quarantine_ends_after_some_days),
         cmocka_unit_test(what_is_stored_is_its_owners_alone),
+        IN_PLACE(what_is_no_file_is_not_opened),
         IN_PLACE(links_are_not_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
