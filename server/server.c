@@ -305,6 +305,7 @@ static int open_training(struct server *s, struct err *e)
                                            .directory = directory,
                                            .base = base,
                                            .memory = (size_t)s->config.training_bytes,
+                                           .turn_us = (uint64_t)s->config.training_turn_s * 1000000,
                                            .threads = s->config.threads,
                                            .log = log_training,
                                            .changed = job_changed,

@@ -28,6 +28,7 @@ enum option {
     OPTION_ADAPTER_MEMORY,
     OPTION_TRAINING_MEMORY,
     OPTION_TRAINING_SHARE,
+    OPTION_TRAINING_TURN,
     OPTION_MAX_BATCH,
     OPTION_ADMIN_KEY_FILE,
     OPTION_NO_AUTH,
@@ -68,6 +69,7 @@ static const struct {
     [OPTION_ADAPTER_MEMORY] = {"adapter-memory", "ADAPTERD_ADAPTER_MEMORY", false, NULL},
     [OPTION_TRAINING_MEMORY] = {"training-memory", "ADAPTERD_TRAINING_MEMORY", false, NULL},
     [OPTION_TRAINING_SHARE] = {"training-share", "ADAPTERD_TRAINING_SHARE", false, NULL},
+    [OPTION_TRAINING_TURN] = {"training-turn", "ADAPTERD_TRAINING_TURN", false, NULL},
     [OPTION_MAX_BATCH] = {"max-batch", "ADAPTERD_MAX_BATCH", false, NULL},
     [OPTION_ADMIN_KEY_FILE] = {"admin-key-file", "ADAPTERD_ADMIN_KEY_FILE", false, NULL},
     [OPTION_NO_AUTH] = {"no-auth", "ADAPTERD_NO_AUTH", true, "false"},
@@ -115,6 +117,7 @@ const char *config_help(void)
            "  --adapter-memory SIZE   memory for loaded adapters (from the machine's memory)\n"
            "  --training-memory SIZE  memory for training; 0: no training (from the machine's memory)\n"
            "  --training-share PERCENT  of the time, for training while requests run, 0..90 (20)\n"
+           "  --training-turn SECONDS  of a job, when tenants that have none running wait (300)\n"
            "  --max-batch N           requests computed together, 1..4096 (64)\n"
            "  --admin-key-file FILE   the admin keys, made when missing (DATA/admin.key)\n"
            "  --no-auth               everybody is admin; loopback addresses only\n"
@@ -386,7 +389,8 @@ static int take_training(struct config *c, const struct values *v, struct err *e
     if (take_int(v, OPTION_TRAINING_SHARE, 0, CONFIG_TRAINING_PERCENT_MAX, &percent, e) != 0)
         return -1;
     c->training_share = percent / 100.0;
-    return 0;
+    c->training_turn_s = CONFIG_TRAINING_TURN_DEFAULT;
+    return take_int(v, OPTION_TRAINING_TURN, 1, CONFIG_TRAINING_TURN_MAX, &c->training_turn_s, e);
 }
 
 static int take_switch(const struct values *v, enum option o, bool *out, struct err *e)

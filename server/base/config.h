@@ -35,6 +35,7 @@ struct config {
     uint64_t kv_bytes, adapter_bytes; /* 0: from the machine's memory */
     uint64_t training_bytes;          /* 0: from the machine's memory, unless */
     bool no_training;                 /* nobody trains */
+    int training_turn_s;              /* seconds that a job keeps its place from a tenant that has none */
     double training_share;            /* of the time while requests run, less than 1 */
     bool accept_base;                 /* versions of another base are proved on this one */
     bool no_auth, metrics_open, metrics_vllm, log_json, check, help, version;
@@ -47,6 +48,8 @@ enum {
     CONFIG_ORIGIN_BYTES_MAX = 255,
     CONFIG_CONNECTIONS_DEFAULT = 4096,
     CONFIG_TRAINING_PERCENT_DEFAULT = 20,
+    CONFIG_TRAINING_TURN_DEFAULT = 300,
+    CONFIG_TRAINING_TURN_MAX = 86400,
     CONFIG_TRAINING_PERCENT_MAX = 90,
     CONFIG_CONNECTIONS_MAX = 32768
 };

@@ -295,7 +295,7 @@ static void start_training(struct runner *r, struct live *l)
 {
     struct err e;
     int result = start(r, l, &e);
-    l->saved_us = l->step_us = clock_us();
+    l->saved_us = l->step_us = l->began_us = clock_us();
     pass_on(r, l, result == 0 ? NULL : &e, JOB_RUNNING, STAGE_TRAINING);
 }
 
@@ -402,13 +402,37 @@ static bool has_reports(struct runner *r)
     return l != NULL;
 }
 
+/* Its tenant's next turn is when the others have had theirs. */
+static int wait_again(struct runner *r, struct live *l, struct err *e)
+{
+    const struct job_change c = {
+        .to = JOB_QUEUED,
+        .from = 1 << JOB_RUNNING,
+        .message = "Another tenant's job has its turn; this one goes on from here when its own comes"};
+    int result = become(r, l, &c, e);
+    return result == 0 || strcmp(e->code, "job_conflict") == 0 || strcmp(e->code, "job_not_found") == 0 ? 0
+                                                                                                        : -1;
+}
+
+static void end_turns(struct runner *r)
+{
+    pthread_mutex_lock(&r->lock);
+    struct live *l = live_to_yield_locked(r, clock_us());
+    if (l) {
+        l->yields = true;
+        atomic_store(&l->stop, true);
+        pthread_cond_signal(&r->trainer_wake);
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
 /* What became of a job that was let go: it was stopped by somebody, it is done, or something went wrong. */
 static int settle(struct runner *r, struct live *l, struct err *e)
 {
     if (l->failed && strcmp(l->error.code, "cancelled") != 0)
         return stop_for(r, l, &l->error, e);
     if (!l->work.trainer || !trainer_is_done(l->work.trainer))
-        return 0;
+        return l->yields ? wait_again(r, l, e) : 0;
     struct err why;
     if (publish_result(r, l, &why) == 0) { /* or somebody has paused or cancelled it */
         note_end(r, l->row.status);
@@ -467,6 +491,8 @@ static bool work(struct runner *r)
         let_wait(r, l);
     while (!stopping && (l = find_stage(r, STAGE_READY)))
         start_training(r, l);
+    if (!stopping)
+        end_turns(r);
     return true;
 }
 

@@ -83,20 +83,88 @@ static int taken_locked(const struct runner *r, uint32_t tenant)
     return count;
 }
 
-struct live *live_turn_locked(struct runner *r)
+struct claim {
+    int running, behind, weight;
+};
+
+static struct claim claim_locked(const struct runner *r, const struct live *l)
 {
-    struct live *l, *next = NULL;
-    int running = taken_locked(r, 0), least = 0;
-    if (running == RUNNING_MAX)
-        return NULL;
+    return (struct claim){taken_locked(r, l->row.tenant), l->behind, l->weight};
+}
+
+static bool is_before(const struct claim *a, const struct claim *b)
+{
+    int64_t running = (int64_t)a->running * b->weight - (int64_t)b->running * a->weight;
+    int64_t behind = (int64_t)a->behind * b->weight - (int64_t)b->behind * a->weight;
+    return running ? running < 0 : behind < 0;
+}
+
+/* Whether it fits or not. */
+static struct live *first_locked(struct runner *r)
+{
+    struct live *l, *first = NULL;
+    struct claim least = {0};
     TAILQ_FOREACH(l, &r->lives, link) {
-        if (l->stage != STAGE_WAITING || (next && l->row.tenant == next->row.tenant))
+        if (l->stage != STAGE_WAITING)
             continue;
-        int own = taken_locked(r, l->row.tenant);
-        if (next && (int64_t)own * next->weight >= (int64_t)least * l->weight)
+        struct claim own = claim_locked(r, l);
+        if (first && !is_before(&own, &least))
             continue;
-        next = l;
+        first = l;
         least = own;
     }
-    return next && (running == 0 || bytes_locked(r, next) <= r->options.memory) ? next : NULL;
+    return first;
+}
+
+static bool fits_locked(const struct runner *r, const struct live *l)
+{
+    int running = taken_locked(r, 0);
+    if (running == RUNNING_MAX)
+        return false;
+    return running == 0 || bytes_locked(r, l) <= r->options.memory;
+}
+
+struct live *live_turn_locked(struct runner *r)
+{
+    struct live *l = first_locked(r);
+    return l && fits_locked(r, l) ? l : NULL;
+}
+
+void live_take_locked(struct runner *r, struct live *taken)
+{
+    struct live *l;
+    taken->taken = true;
+    TAILQ_FOREACH(l, &r->lives, link)
+        if (!l->taken && l->row.tenant == taken->row.tenant)
+            l->behind++;
+}
+
+/* Somebody comes or goes, and who comes next is seen then. */
+static bool changes_locked(const struct runner *r)
+{
+    const struct live *l;
+    TAILQ_FOREACH(l, &r->lives, link)
+        if (l->taken && (l->stage != STAGE_TRAINING || atomic_load(&l->stop)))
+            return true;
+    return false;
+}
+
+/* Of the tenant that has most running for its weight, the youngest that has had its turn. */
+struct live *live_to_yield_locked(struct runner *r, uint64_t now_us)
+{
+    struct live *l, *next = first_locked(r), *found = NULL;
+    struct claim most = {0};
+    if (!next || taken_locked(r, next->row.tenant) > 0 || fits_locked(r, next) || changes_locked(r))
+        return NULL;
+    TAILQ_FOREACH(l, &r->lives, link) {
+        if (l->stage != STAGE_TRAINING || now_us - l->began_us < r->options.turn_us)
+            continue;
+        struct claim own = claim_locked(r, l);
+        own.behind = 0;
+        if (found && is_before(&own, &most))
+            continue;
+        found = l;
+        most = own;
+    }
+    return found;
 }

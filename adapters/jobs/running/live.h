@@ -49,6 +49,7 @@ struct live {
     size_t bytes;  /* that its trainer takes, and its longest example: since it was checked */
     int longest;
     bool taken; /* it may have them, or has them */
+    int behind; /* jobs of its tenant that began while it waited */
 
     atomic_bool stop; /* it is to come to the keeper as soon as it can be saved */
 
@@ -61,6 +62,8 @@ struct live {
     uint64_t saved_us, step_us; /* the last checkpoint, the last step; the trainer's */
     int64_t evaluated;          /* the keeper's: the last step whose evaluation was written down */
     double ms_per_step;         /* the keeper's */
+    uint64_t began_us;          /* the keeper's: its turn */
+    bool yields;                /* the keeper's: it makes room for another tenant's */
     int64_t step_ms;
 };
 TAILQ_HEAD(lives, live);
@@ -114,9 +117,14 @@ void live_pass_locked(struct runner *r, struct live *l, enum stage stage);
 
 /* Whom the preparer takes next, or NULL. One whose files nobody has looked at: of the tenant that has had
  * fewest looked at, the oldest. One whose turn it is and that fits: of the tenant that has least running for
- * its weight, the oldest; where that does not fit nobody passes it, or it would never run. */
+ * its weight, then of the one that has had fewest turns meanwhile, the oldest; where that does not fit nobody
+ * passes it, or it would never run. */
 struct live *live_unread_locked(struct runner *r);
 struct live *live_turn_locked(struct runner *r);
+/* It begins. */
+void live_take_locked(struct runner *r, struct live *l);
+/* One that has had its turn, where a tenant that has none waits for room; or NULL. */
+struct live *live_to_yield_locked(struct runner *r, uint64_t now_us);
 
 /* What those that run take, or are about to, with the pass for it. */
 size_t live_bytes_locked(const struct runner *r);

@@ -78,7 +78,7 @@ static int read(struct runner *r, struct live *l, struct err *e)
     return check_size(r, l, e);
 }
 
-/* The deed of a turn: its memory is taken from here on. */
+/* Its turn has come: it takes its memory. */
 static int load(struct runner *r, struct live *l, struct err *e)
 {
     if (!l->work.data && read(r, l, e) != 0)
@@ -114,7 +114,8 @@ static struct live *wait_for_job(struct runner *r)
     while (!r->stopping && !(l = live_turn_locked(r)) && !(l = live_unread_locked(r)))
         pthread_cond_wait(&r->preparer_wake, &r->lock);
     if (l) {
-        l->taken = l->stage == STAGE_WAITING;
+        if (l->stage == STAGE_WAITING)
+            live_take_locked(r, l);
         live_pass_locked(r, l, l->taken ? STAGE_LOADING : STAGE_READING);
     }
     pthread_mutex_unlock(&r->lock);

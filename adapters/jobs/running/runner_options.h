@@ -19,6 +19,7 @@ struct runner_options {
     const char *directory; /* DATA/training, made when missing; copied */
     const char *base;      /* fingerprint of the base; copied */
     size_t memory;         /* bytes for all that trains */
+    uint64_t turn_us;      /* a job runs so long before it makes room for a tenant that has none running */
     int threads;           /* of the pool; 0: as many as the process may use */
     void (*log)(void *arg, const char *level, const char *line);
     /* Something about the job with this number has changed: its row, or its events. On whatever thread

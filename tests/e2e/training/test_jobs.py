@@ -383,10 +383,29 @@ def test_a_queue_of_one_tenant_is_not_in_anothers_way(start):
     waiting = [start_job(greedy, file, "llama", suffix=f"n{i}", lora={"r": 256}, training=LONG)["id"] for i in range(10)]
     wait_for(greedy, waiting[0], ("running",))
     theirs = start_job(other, file_of(other, lines(8)), "llama", lora={"r": 256}, training={"max_steps": 2})["id"]
+    wait_for(other, theirs, ("queued",))
     greedy.post(f"/v1/fine_tuning/jobs/{waiting[0]}/cancel", None)
     succeeded(other, theirs)
     wait_for(greedy, waiting[1], ("running",))
     settled(greedy, waiting[2:], "queued")
+
+
+def test_jobs_without_an_end_take_turns_with_others(start):
+    """Neither all places nor all memory are one tenant's for ever, and whoever makes room loses nothing."""
+    d = start("llama", None, "--threads", "1", "--training-turn", "1")
+    greedy, other = d.tenant("greedy"), d.tenant("other")
+    file = file_of(greedy, lines(4))
+    endless = [start_job(greedy, file, "llama", suffix=f"n{i}", lora={"r": 1}, training=LONG)["id"] for i in range(17)]
+    settled(greedy, endless[:16], "running")
+    theirs = start_job(other, file_of(other, lines(8)), "llama", lora={"r": 1}, training={"max_steps": 2})["id"]
+    succeeded(other, theirs)
+    told = [e["message"] for job in endless for e in events(greedy, job)]
+    assert sum(m.startswith("Another tenant's job has its turn") for m in told) == 1
+    eventually(lambda: [show(greedy, j)["status"] for j in endless].count("running") == 16, 60)
+    for job in endless:
+        said = [s["step"] for s in steps(greedy, job)]
+        assert said == list(range(1, len(said) + 1))
+        greedy.post(f"/v1/fine_tuning/jobs/{job}/cancel", None)
 
 
 def test_no_tenant_has_all_places(start):

@@ -55,6 +55,7 @@ static void no_memory_is_no_training(void **state)
     assert_int_equal(load(&c, "--model m --data d", NULL, &e), 0);
     assert_false(c.no_training);
     assert_true(c.training_share == 0.2);
+    assert_int_equal(c.training_turn_s, 300);
     config_fini(&c);
     assert_int_equal(load(&c, "--model m --data d --training-memory 0 --training-share 0", NULL, &e), 0);
     assert_true(c.no_training);
@@ -146,6 +147,7 @@ static void mistakes_are_named(void **state)
         {"--model m --data d --adapter-memory 99999999G", "--adapter-memory"},
         {"--model m --data d --training-memory 1K", "1M"},
         {"--model m --data d --training-share 91", "0 to 90"},
+        {"--model m --data d --training-turn 0", "1 to 86400"},
         {"--model m --data d --training-share 0.2", "--training-share"},
         {"--model m --data d --precision f8", "exact"},
         {"--model m --data d --tokenizer 5", "file or class"},
