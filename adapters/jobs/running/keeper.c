@@ -179,8 +179,7 @@ static void take_up(struct runner *r, struct job_row *row)
     struct live *l = live_new(r, row, &e);
     if (l && take_again(r, l, &e) == 0) {
         pthread_mutex_lock(&r->lock);
-        TAILQ_INSERT_TAIL(&r->lives, l, link);
-        pthread_cond_signal(&r->preparer_wake);
+        live_add_locked(r, l);
         pthread_mutex_unlock(&r->lock);
         return;
     }

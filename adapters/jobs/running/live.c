@@ -130,6 +130,13 @@ struct live *live_turn_locked(struct runner *r)
     return l && fits_locked(r, l) ? l : NULL;
 }
 
+void live_add_locked(struct runner *r, struct live *l)
+{
+    l->behind = taken_locked(r, l->row.tenant);
+    TAILQ_INSERT_TAIL(&r->lives, l, link);
+    pthread_cond_signal(&r->preparer_wake);
+}
+
 void live_take_locked(struct runner *r, struct live *taken)
 {
     struct live *l;

@@ -49,7 +49,7 @@ struct live {
     size_t bytes;  /* that its trainer takes, and its longest example: since it was checked */
     int longest;
     bool taken; /* it may have them, or has them */
-    int behind; /* jobs of its tenant that began while it waited */
+    int behind; /* jobs of its tenant that began while it waited, or ran when it came */
 
     atomic_bool stop; /* it is to come to the keeper as soon as it can be saved */
 
@@ -112,6 +112,8 @@ struct runner {
 };
 
 /* Under the lock. */
+/* A new one, for the preparer. */
+void live_add_locked(struct runner *r, struct live *l);
 /* From now on the stage's next owner has it, who is woken. */
 void live_pass_locked(struct runner *r, struct live *l, enum stage stage);
 

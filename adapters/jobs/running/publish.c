@@ -94,12 +94,13 @@ static int note_checkpoint(struct runner *r, struct live *l, const struct report
                            struct err *e)
 {
     struct job_event event = {.at_ms = p->at_ms, .level = "info", .type = "message"};
-    int result = buf_printf(&c->metrics, "{\"step\":%lld,\"train_loss\":%.9g,\"train_accuracy\":%.9g}",
-                            (long long)p->said.step, p->said.loss, p->said.accuracy) == 0 &&
-                         buf_printf(&event.message, "Checkpoint created at step %lld: %s@%.12s",
-                                    (long long)p->said.step, l->row.name, c->version) == 0
-                     ? job_rows_add_checkpoint(r->options.registry, &l->row, c, e)
-                     : err_memory(e);
+    int result =
+        buf_printf(&c->metrics, "{\"step\":%lld,\"train_loss\":%.9g,\"train_mean_token_accuracy\":%.9g}",
+                   (long long)p->said.step, p->said.loss, p->said.accuracy) == 0 &&
+                buf_printf(&event.message, "Checkpoint created at step %lld: %s@%.12s",
+                           (long long)p->said.step, l->row.name, c->version) == 0
+            ? job_rows_add_checkpoint(r->options.registry, &l->row, c, e)
+            : err_memory(e);
     if (result == 0)
         result = job_rows_add_event(r->options.registry, &l->row, &event, e);
     job_event_fini(&event);

@@ -175,7 +175,7 @@ def test_checkpoints_are_models(llama):
     assert [c["step_number"] for c in found["data"]] == [9, 6, 3] and found["object"] == "list"
     first = found["data"][0]
     assert first["object"] == "fine_tuning.job.checkpoint" and first["fine_tuning_job_id"] == job["id"] and first["id"].startswith("ftckpt_")
-    assert first["metrics"]["step"] == 9 and first["metrics"]["train_loss"] > 0
+    assert first["metrics"]["step"] == 9 and first["metrics"]["train_loss"] > 0 and 0 <= first["metrics"]["train_mean_token_accuracy"] <= 1
     for c in found["data"]:
         assert acme.post("/v1/completions", {"model": c["fine_tuned_model_checkpoint"], "prompt": [5, 8], "max_tokens": 1}).status == 200
     second = acme.get(f"/v1/fine_tuning/jobs/{job['id']}/checkpoints", after=first["id"]).json["data"]
