@@ -75,6 +75,7 @@ static const struct route routes[] = {
     {"POST", "/v1/fine_tuning/jobs/{id}/resume", ROLE_TENANT, BODY_JSON, PLACE_DISK, QUERY_TENANT, 0,
      route_jobs_resume},
     {"POST", "/train/estimate", ROLE_TENANT, BODY_JSON, PLACE_DISK, QUERY_TENANT, 0, route_jobs_estimate},
+    {"POST", "/train/preview", ROLE_TENANT, BODY_JSON, PLACE_TEXT, QUERY_TENANT, 0, route_console_preview},
 
     {"POST", "/tenants", ROLE_ADMIN, BODY_JSON, PLACE_DISK, 0, 0, route_tenants_create},
     {"GET", "/tenants", ROLE_ADMIN, BODY_NONE, PLACE_HTTP, QUERY_PAGE, 0, route_tenants_list},

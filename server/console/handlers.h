@@ -7,3 +7,4 @@ void route_console_page(struct request *r);
 void route_console_file(struct request *r);
 void route_console_status(struct request *r);
 void route_console_history(struct request *r);
+void route_console_preview(struct request *r);

@@ -207,6 +207,8 @@ MATRIX = [
     Row("/readyz", "GET", "/readyz", None, OPEN),
     Row("/version", "GET", "/version", None, OPEN),
     Row("/openapi.json", "GET", "/openapi.json", None, OPEN),
+    Row("/train/preview", "POST", "/train/preview{q}", {"example": {"text": "a"}}, keyed(200, 200, 200)),
+    Row("/train/preview", "POST", "/train/preview", {"tenant": "beta", "example": {"text": "a"}}, keyed(403, 200, 200)),
     Row("/status", "GET", "/status", None, keyed(200, 200, 200)),
     Row("/status/history", "GET", "/status/history", None, ADMINS + (200,)),
     Row("/console", "GET", "/console", None, OPEN),
