@@ -239,6 +239,13 @@ drains: all
 schemas: all
 	@ADAPTERD_SCHEMAS=$(or $(N),1000) ADAPTERD_SCHEMAS_SEED=$(or $(SEED),1) ADAPTERD_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 \
 		$(PYTHON) -m pytest -q -s --color=no tests/e2e/inference/test_schemas.py -k random
+# The console in a real Chromium, with what takes long: training, restarts, 10,000 adapters, axe-core (by npm), first paint. SHOTS: a
+# directory for pictures of all pages.
+console-test: all
+	@scripts/deps.sh console
+	@ADAPTERD_CONSOLE=1 $(if $(SHOTS),ADAPTERD_CONSOLE_SHOTS=$(SHOTS)) ADAPTERD_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 \
+		$(PYTHON) -m pytest -q -rs --color=no tests/e2e/console
+.PHONY: console-test
 # What jobs made, loaded by PEFT and compared; PEFT_PYTHON has torch, transformers and peft. JOBS: a directory of other jobs.
 PEFT_PYTHON ?= python3
 peft: all

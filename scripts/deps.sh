@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that what building, running and testing need is there; installs Debian packages where it is not.
 #
-#   scripts/deps.sh SET...      SET: build, run, test, ci, fuzz, docker
+#   scripts/deps.sh SET...      SET: build, run, test, console, ci, fuzz, docker
 #
 # Asks for the things themselves (a program, a library that pkg-config finds, a Python module), not for packages, so
 # that any system that has them will do. Quick, and changes nothing, when all is there. Installs only as root, with
@@ -29,6 +29,9 @@ run command curl curl
 test library cmocka libcmocka-dev
 test python pytest python3-pytest
 test python jsonschema python3-jsonschema
+console command chromium chromium
+console command chromedriver chromium-driver
+console python selenium python3-selenium
 ci command clang clang
 ci command qemu-x86_64-static qemu-user-static
 fuzz command clang clang

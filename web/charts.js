@@ -27,15 +27,15 @@ export function chart({ title, x, series, format = String, times = false, height
     say(null);
   }
 
-  // What stands under the cursor; without one the last values.
+  // What stands under the cursor; without one each line's last value.
   function say(at) {
-    const i = at ?? lastIndex(own);
+    const value = (s) => { const i = at ?? lastIndex(s.values), v = s.values[i]; return v === null || v === undefined ? "–" : format(v); };
     legend.replaceChildren(...own.series.map((s) => {
       const key = h("i");
       key.style.setProperty("background", colour(s.colour));
-      return h("span", key, s.label, " ", h("b", s.values[i] === null || s.values[i] === undefined ? "–" : format(s.values[i])));
-    }), h("span.at", at === null || at === undefined || own.x[i] === undefined ? "" : times ? clock(own.x[i], own.x) : `${xLabel || "at"} ${own.x[i]}`));
-    figure.setAttribute("aria-label", `${title}. ` + own.series.map((s) => `${s.label}: now ${s.values[lastIndex(own)] === null || s.values[lastIndex(own)] === undefined ? "nothing" : format(s.values[lastIndex(own)])}`).join(", "));
+      return h("span", key, s.label, " ", h("b", value(s)));
+    }), h("span.at", at === null || at === undefined || own.x[at] === undefined ? "" : times ? clock(own.x[at], own.x) : `${xLabel || "at"} ${own.x[at]}`));
+    if (at === null || at === undefined) figure.setAttribute("aria-label", `${title}. ` + own.series.map((s) => `${s.label}: now ${value(s)}`).join(", "));
   }
 
   own.watcher = new ResizeObserver(() => {
@@ -63,9 +63,10 @@ function clock(t, x) {
   return date.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", ...(span < 300 ? { second: "2-digit" } : {}), hourCycle: "h23" });
 }
 
-function lastIndex(own) {
-  for (let i = own.x.length - 1; i >= 0; i--) if (own.series.some((s) => s.values[i] !== null && s.values[i] !== undefined)) return i;
-  return own.x.length - 1;
+function lastIndex(values) {
+  let i = values.length - 1;
+  while (i > 0 && (values[i] === null || values[i] === undefined)) i--;
+  return i;
 }
 
 // The colours have changed.

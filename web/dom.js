@@ -115,6 +115,8 @@ export function time(when) {
 
 export const shortVersion = (v) => (v ? v.replace("sha256:", "").slice(0, 10) : "–");
 
+export const shortDigests = (text) => text.replace(/(?:sha256:)?([0-9a-f]{10})[0-9a-f]{54}/g, "$1…");
+
 // ---- small parts ----
 
 export function field(label, input, help) {

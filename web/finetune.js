@@ -1,6 +1,6 @@
 // Jobs and files; a new job; one job; several side by side.
-import { badge, card, duration, empty, field, h, icon, number, problem, replace, select, shortVersion, table, time, toast } from "./dom.js";
-import { get, post, session } from "./api.js";
+import { badge, card, duration, empty, field, h, icon, number, problem, replace, select, table, time, toast } from "./dom.js";
+import { get, post } from "./api.js";
 import { live } from "./live.js";
 import { filesTable, list as listFiles, preview, sender } from "./files.js";
 
@@ -71,7 +71,7 @@ const SETTINGS = [
 async function create(root, query) {
   const stop = new AbortController();
   const base = live.status?.base.model || "", [files, adapters] = await Promise.all([listFiles(stop.signal), get("/adapters", { scoped: true, query: { limit: 1000 } })]);
-  let training = query.get("file") || files[0]?.id || "", validation = "", model = base, schedule = "cosine", trainOn = "assistant", method = "supervised", estimated = 0, timer = 0;
+  let training = query.get("file") || files.reduce((a, b) => (a && a.examples >= b.examples ? a : b), null)?.id || "", validation = "", model = base, schedule = "cosine", trainOn = "assistant", method = "supervised", estimated = 0, timer = 0;
   const inputs = Object.fromEntries(SETTINGS.map(([name, , attributes]) => [name, h("input", { ...attributes, oninput: estimate })]));
   const name = h("input", { pattern: "[a-z0-9][a-z0-9._\\-]{0,63}", maxlength: 64, placeholder: "support", required: true });
   const rank = h("input", { type: "number", min: 1, max: 1024, value: 16, oninput: estimate }), alpha = h("input", { type: "number", min: 0.001, step: "any", value: 32, oninput: estimate });

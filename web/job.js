@@ -1,5 +1,5 @@
 // A job while it runs and afterwards; and runs side by side.
-import { ask, badge, card, duration, empty, h, icon, number, problem, replace, shortVersion, table, time, toast } from "./dom.js";
+import { ask, badge, card, duration, empty, h, icon, number, problem, replace, shortDigests, shortVersion, table, time, toast } from "./dom.js";
 import { download, events, get, patch, post } from "./api.js";
 import { chart } from "./charts.js";
 import { isOver, statusBadge } from "./finetune.js";
@@ -76,7 +76,7 @@ export async function show(root, id) {
     if (book.steps.length && !plot) replace(curves, (plot = lossChart(book)).element);
     else if (plot) plot.update(book.steps, [book.train, book.valid]);
     else replace(curves, empty("No step yet", job.status === "queued" ? "The job waits for its turn." : "The curve begins with the first step."));
-    replace(log, table("What the job said", ["When", "What"], book.messages.slice(-60).reverse().map((e) => h("tr", h("td.nowrap", time(e.created_at)), h("td", e.level === "error" ? badge("error", "bad") : null, " ", e.message)))));
+    replace(log, table("What the job said", ["When", "What"], book.messages.slice(-60).reverse().map((e) => h("tr", h("td.nowrap", time(e.created_at)), h("td", e.level === "error" ? badge("error", "bad") : null, " ", shortDigests(e.message))))));
     if (book.samples?.length) replace(after, card("Before and after", h("p.muted", "Up to three validation prompts, as base and adapter answer them."), book.samples.map((s) => h("div.list", h("pre", s.prompt),
       h("div.compare", [["Base", s.base], ["Adapter", s.adapter], ["Expected", s.expected]].map(([label, text]) => h("div.answer", h("h3", label), h("div.text", text))))))));
   }

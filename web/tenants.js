@@ -1,5 +1,5 @@
 // Tenants, their keys, quotas and usage; and who changed what.
-import { ask, badge, bytes, card, copyButton, empty, field, h, icon, number, problem, replace, segments, shortVersion, table, time, toast } from "./dom.js";
+import { ask, badge, bytes, card, copyButton, empty, field, h, icon, number, problem, replace, segments, shortDigests, table, time, toast } from "./dom.js";
 import { get, pages, patch, post, remove, save, session } from "./api.js";
 import { chart } from "./charts.js";
 import { byDay } from "./overview.js";
@@ -57,7 +57,7 @@ function auditTrail(query) {
     const page = await get("/audit", { query: { ...query, order: "newest", limit: 25, after } });
     after = page.next;
     more.hidden = !after;
-    body.append(...page.data.map((a) => h("tr", h("td.nowrap", time(a.time)), h("td", h("code", a.actor), a.actor_tenant ? ` of ${a.actor_tenant}` : ""), h("td.nowrap", a.action), h("td", a.tenant), h("td", a.target), h("td", h("small.mono", a.detail)))));
+    body.append(...page.data.map((a) => h("tr", h("td.nowrap", time(a.time)), h("td.nowrap", h("code", a.actor), a.actor_tenant ? ` of ${a.actor_tenant}` : ""), h("td.nowrap", a.action), h("td", a.tenant), h("td.nowrap", a.target), h("td", h("small.mono", { title: a.detail }, shortDigests(a.detail))))));
     if (!body.childElementCount) body.append(h("tr", h("td.muted", { colspan: 6 }, "Nothing was changed yet.")));
   }
   return {
@@ -149,7 +149,7 @@ async function one(root, id) {
   const audit = auditTrail({ tenant: id });
   replace(root, h("div.title", h("a.button", { href: "#/tenants", "aria-label": "Back to all tenants" }, icon("back")), h("h1", id), h("div.push"),
     h("button", { type: "button", onclick: async () => { session.tenant = id; await session.ontenants(); location.hash = "#/adapters"; } }, "Show its adapters"), h("button.danger", { type: "button", onclick: drop }, "Delete")),
-  h("div.grid", card("Keys", make, said, keysBody), card("Quotas", quotaBody)), card("Usage", usageBody), audit.element);
+  card("Keys", make, said, keysBody), card("Quotas", quotaBody), card("Usage", usageBody), audit.element);
   await Promise.all([keys(), quotas(), usage(30), audit.load()]);
   return () => { stop.abort(); plot?.destroy(); };
 }

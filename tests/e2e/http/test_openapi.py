@@ -353,6 +353,8 @@ def try_jobs(acme):
             "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": "auto", "batch_size": 2}}}, "integrations": None,
             "training": {"max_steps": 4, "checkpoint_steps": 2, "loss": None, "warmup_steps": None}}
     assert acme.post("/train/estimate", body).json["steps"] == 4
+    shown = acme.post("/train/preview", {"example": {"prompt": "a", "completion": "b"}}).json
+    assert "".join(p["text"] for p in shown["pieces"] if p["learnt"]).startswith("b")
     job = acme.post("/v1/fine_tuning/jobs", body).json["id"]
     events = job_events(acme, job)
     assert acme.get(f"/v1/fine_tuning/jobs/{job}").json["status"] == "succeeded" and len(events) > 6
