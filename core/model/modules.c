@@ -386,7 +386,8 @@ static int load_head_bias(struct model *m, struct err *e)
 
 static int load_head(struct model *m, struct err *e)
 {
-    const char *tensor = "lm_head.weight";
+    const char *other = m->config.family->file_head,
+               *tensor = other && weights_find(m->weights, other) ? other : "lm_head.weight";
     if (!makes_logits(m)) {
         m->config.tied = false;
         return 0;
@@ -426,17 +427,39 @@ static int load_labels(struct model *m, struct err *e)
     return read_numbers(m, bias, h->bias, e);
 }
 
-/* Buffers that old checkpoints hold beside the weights. */
-static int is_buffer(const char *name)
+/* Buffers that old checkpoints hold beside the weights, and what is no part of the text's network. */
+static bool may_be_left(const void *family, const char *name)
 {
+    const struct family *f = family;
     static const char *const endings[] = {".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"};
     size_t length = strlen(name);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         size_t ending = strlen(endings[i]);
         if (length > ending && strcmp(name + length - ending, endings[i]) == 0)
-            return 1;
+            return true;
     }
-    return 0;
+    for (size_t i = 0; i < sizeof f->other_tensors / sizeof *f->other_tensors && f->other_tensors[i]; i++)
+        if (strncmp(name, f->other_tensors[i], strlen(f->other_tensors[i])) == 0)
+            return true;
+    return false;
+}
+
+static bool has_module(const struct model *m, const char *prefix, const char *name)
+{
+    char tensor[PATH_BYTES * 2];
+    join(tensor, prefix, name, ".weight");
+    return weights_find(m->weights, tensor);
+}
+
+/* What the names of the network's tensors begin with; nothing, in checkpoints of the bare network. */
+static const char *file_prefix(const struct model *m)
+{
+    const struct family *f = m->config.family;
+    const char *const all[] = {f->prefix, f->file_prefix};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i] && (has_module(m, all[i], f->embed) || has_module(m, all[i], f->final_norm)))
+            return all[i];
+    return "";
 }
 
 static int load_decoder(struct model *m, struct err *e)
@@ -446,11 +469,7 @@ static int load_decoder(struct model *m, struct err *e)
     struct place top = {.m = m, .layer = -1};
     char name[PATH_BYTES * 2];
     snprintf(top.prefix, sizeof top.prefix, "%s", f->prefix);
-    join(name, f->prefix, f->embed, ".weight");
-    bool here = weights_find(m->weights, name);
-    join(name, f->prefix, f->final_norm, ".weight");
-    if (here || weights_find(m->weights, name))
-        snprintf(top.file_prefix, sizeof top.file_prefix, "%s", f->prefix);
+    snprintf(top.file_prefix, sizeof top.file_prefix, "%s", file_prefix(m));
     join(name, top.file_prefix, f->embed, ".weight");
     bool at_head = c->tied && !weights_find(m->weights, name) &&
                    weights_find(m->weights, "lm_head.weight"); /* stored once, under the other name */
@@ -518,7 +537,7 @@ int modules_load(struct model *m, struct err *e)
     const struct family *f = m->config.family;
     if ((f->numeric ? load_numeric(m, e) : load_decoder(m, e)) != 0 || index_linears(m, e) != 0)
         return -1;
-    const char *left = weights_left(m->weights, is_buffer);
+    const char *left = weights_left(m->weights, may_be_left, f);
     if (left)
         return err_set(e, "model_unsupported",
                        "tensor %.200s is no part of a %s model as it is computed here", left, f->name);

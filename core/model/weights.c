@@ -294,11 +294,12 @@ const struct tensor *weights_take(struct weights *w, const char *name)
     return t;
 }
 
-const char *weights_left(const struct weights *w, int (*may_be_left)(const char *name))
+const char *weights_left(const struct weights *w, bool (*may_be_left)(const void *arg, const char *name),
+                         const void *arg)
 {
     for (size_t i = 0; i < w->entry_count; i++) {
         const struct entry *entry = &w->entries[i];
-        if (!entry->taken && !may_be_left(entry->tensor->name))
+        if (!entry->taken && !may_be_left(arg, entry->tensor->name))
             return entry->tensor->name;
     }
     return NULL;

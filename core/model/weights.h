@@ -29,7 +29,8 @@ const struct tensor *weights_at(const struct weights *w, size_t index); /* by na
 const struct tensor *weights_find(const struct weights *w, const char *name); /* NULL: there is none */
 const struct tensor *weights_take(struct weights *w, const char *name);       /* the same, marked as taken */
 /* Name of a tensor that nobody took, or NULL. */
-const char *weights_left(const struct weights *w, int (*may_be_left)(const char *name));
+const char *weights_left(const struct weights *w, bool (*may_be_left)(const void *arg, const char *name),
+                         const void *arg);
 uint64_t weights_bytes(const struct weights *w);     /* of all tensors, as stored */
 int64_t weights_parameters(const struct weights *w); /* elements of all tensors */
 

@@ -138,9 +138,9 @@ static int read_shapes(const json_t *root, struct config *c, struct err *e)
     double eps;
     if (key_size(root, f->field_hidden, 0, CONFIG_DIMENSION_MAX, &c->hidden, e) != 0 ||
         key_size(root, f->field_layers, 0, CONFIG_LAYERS_MAX, &c->layers, e) != 0 ||
-        key_size(root, f->field_heads, 0, CONFIG_DIMENSION_MAX, &c->heads, e) != 0 ||
-        key_size(root, "vocab_size", 0, CONFIG_DIMENSION_MAX, &c->vocab, e) != 0 ||
-        key_size(root, f->field_context, 0, CONFIG_CONTEXT_MAX, &c->context, e) != 0 ||
+        key_size(root, f->field_heads, f->heads_default, CONFIG_DIMENSION_MAX, &c->heads, e) != 0 ||
+        key_size(root, "vocab_size", f->vocab_default, CONFIG_DIMENSION_MAX, &c->vocab, e) != 0 ||
+        key_size(root, f->field_context, f->context_default, CONFIG_CONTEXT_MAX, &c->context, e) != 0 ||
         key_size(root, f->field_intermediate, f->gated ? 0 : 4 * c->hidden, CONFIG_DIMENSION_MAX,
                  &c->intermediate, e) != 0 ||
         key_number(root, f->field_eps, f->eps_default, &eps, e) != 0 ||
@@ -262,6 +262,53 @@ static int read_mlp(const json_t *root, struct config *c, struct err *e)
     return switches_check(root, c->family, e);
 }
 
+/* What stands around the text's config may switch nothing on, either. */
+static int check_around(const json_t *root, const struct family *f, struct err *e)
+{
+    json_t *around = json_copy((json_t *)root);
+    if (!around)
+        return err_memory(e);
+    json_object_del(around, "text_config");
+    json_object_del(around, "vision_config");
+    int result = switches_check(around, f, e);
+    json_decref(around);
+    return result;
+}
+
+/* The text's config with what stands around it: whose architecture it is and whether it is tied, and special
+ * tokens that the text does not name. Owned by the caller. */
+static json_t *text_of(const json_t *root, const json_t *text)
+{
+    static const char *const always[] = {"architectures", "tie_word_embeddings"}, *const missing[] = {
+                                                                                      "eos_token_id",
+                                                                                      "pad_token_id"};
+    json_t *all = json_copy((json_t *)text);
+    for (size_t i = 0; all && i < 2; i++) {
+        json_object_del(all, always[i]);
+        if (json_object_get(root, always[i]))
+            json_object_set(all, always[i], json_object_get(root, always[i]));
+        if (key_is_absent(json_object_get(all, missing[i])) && json_object_get(root, missing[i]))
+            json_object_set(all, missing[i], json_object_get(root, missing[i]));
+    }
+    return all;
+}
+
+static int read_text_part(const json_t *root, struct config *c, struct err *e)
+{
+    const json_t *text = json_object_get(root, "text_config"), *type = json_object_get(text, "model_type");
+    if (!json_is_object(text))
+        return key_malformed("text_config", "an object", e);
+    if (!key_is_absent(type) &&
+        (!json_is_string(type) || strcmp(json_string_value(type), c->family->text_type) != 0))
+        return key_unsupported("text_config.model_type", type, e);
+    if (check_around(root, c->family, e) != 0)
+        return -1;
+    json_t *all = text_of(root, text);
+    int result = all ? read_decoder(all, c, e) : err_memory(e);
+    json_decref(all);
+    return result;
+}
+
 static int read_family(const json_t *root, struct config *c, struct err *e)
 {
     const json_t *type = json_object_get(root, "model_type");
@@ -274,7 +321,9 @@ static int read_family(const json_t *root, struct config *c, struct err *e)
         key_unsupported("model_type", type, e);
         return err_hint(e, "Supported: %s.", names);
     }
-    return c->family->numeric ? read_mlp(root, c, e) : read_decoder(root, c, e);
+    return c->family->numeric     ? read_mlp(root, c, e)
+           : c->family->text_type ? read_text_part(root, c, e)
+                                  : read_decoder(root, c, e);
 }
 
 int config_read(struct config *out, const char *directory, struct err *e)

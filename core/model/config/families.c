@@ -4,9 +4,10 @@
 #include <string.h>
 
 /* What families have in common, to be put together; a field stands in one of them or in the entry. */
-#define ROTARY                                                                                             \
-    .prefix = "model.", .embed = "embed_tokens", .layer_prefix = "layers.", .field_hidden = "hidden_size", \
-    .field_layers = "num_hidden_layers", .field_heads = "num_attention_heads",                             \
+#define ROTARY .prefix = "model.", ROTARY_FIELDS
+#define ROTARY_FIELDS                                                                  \
+    .embed = "embed_tokens", .layer_prefix = "layers.", .field_hidden = "hidden_size", \
+    .field_layers = "num_hidden_layers", .field_heads = "num_attention_heads",         \
     .field_intermediate = "intermediate_size", .field_context = "max_position_embeddings"
 #define HIDDEN_ACT .field_activation = "hidden_act"
 #define FINAL_NORM .final_norm = "norm"
@@ -30,6 +31,18 @@
 /* Llama's network, to which most entries add something. */
 #define LLAMA ROTARY, HIDDEN_ACT, FINAL_NORM, ATTENTION, NORMS_BEFORE, GATED
 #define LLAMA_RMS LLAMA, RMS_NORM
+
+/* Text alone, and the text of those that also see. Scores are not capped, whatever attn_logit_softcapping
+ * says. */
+#define GEMMA3                                                                                              \
+    .known = {"attn_logit_softcapping"}, .norm = NORM_RMS_PLUS, .embedding_by_width = true,                 \
+    .logit_cap = true, .attention_bias_field = true, .field_query_scale = "query_pre_attn_scalar",          \
+    .query_scale_default = 256, .head_norms = HEAD_NORMS_SHARED, .window = WINDOW_TYPED,                    \
+    .window_default = 4096, .window_pattern = 6, .field_window_pattern = "sliding_window_pattern",          \
+    .theta_default = 1e6, .local_theta_default = 1e4, .field_local_theta = "rope_local_base_freq",          \
+    .kv_heads_default = 4, .head_dim_default = 256, .tied_default = true,                                   \
+    .activation = ACTIVATION_GELU_TANH, .field_activation = "hidden_activation", ROTARY_FIELDS, FINAL_NORM, \
+    ATTENTION, HEAD_NORMS, NORMS_AROUND, GATED, RMS_NORM
 
 static const struct family families[] = {
     {.name = "llama",
@@ -156,34 +169,22 @@ static const struct family families[] = {
     {.name = "gemma3_text",
      .architecture = "Gemma3ForCausalLM",
      .bare_architecture = "Gemma3TextModel",
-     .known = {"attn_logit_softcapping"}, /* whatever it says: nothing is capped */
-     .norm = NORM_RMS_PLUS,
-     .embedding_by_width = true,
-     .logit_cap = true,
-     .attention_bias_field = true,
-     .field_query_scale = "query_pre_attn_scalar",
-     .query_scale_default = 256,
-     .head_norms = HEAD_NORMS_SHARED,
-     .window = WINDOW_TYPED,
-     .window_default = 4096,
-     .window_pattern = 6,
-     .field_window_pattern = "sliding_window_pattern",
-     .theta_default = 1e6,
-     .local_theta_default = 1e4,
-     .field_local_theta = "rope_local_base_freq",
-     .kv_heads_default = 4,
-     .head_dim_default = 256,
-     .tied_default = true,
-     .activation = ACTIVATION_GELU_TANH,
-     .field_activation = "hidden_activation",
-     ROTARY,
-     FINAL_NORM,
-     ATTENTION,
-     HEAD_NORMS,
-     NORMS_AROUND,
-     GATED,
-     RMS_NORM,
-     LORA_Q_V},
+     .prefix = "model.",
+     LORA_Q_V,
+     GEMMA3},
+    {.name = "gemma3",
+     .architecture = "Gemma3ForConditionalGeneration",
+     .bare_architecture = "Gemma3Model",
+     .text_type = "gemma3_text",
+     .other_tensors = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.",
+                       "model.multi_modal_projector."},
+     .heads_default = 8,
+     .vocab_default = 262208,
+     .context_default = 131072,
+     .prefix = "model.language_model.",
+     .file_prefix = "language_model.model.",
+     .file_head = "language_model.lm_head.weight",
+     GEMMA3},
     {.name = "olmo2",
      .architecture = "Olmo2ForCausalLM",
      .bare_architecture = "Olmo2Model",

@@ -39,6 +39,10 @@ struct family {
     bool numeric;
     const char *architecture;      /* in "architectures" */
     const char *bare_architecture; /* of a checkpoint of the network without its head */
+    /* The text part of a model that also sees: the config's text_config, which is of this model_type; the
+     * rest of the config, and tensors that begin so, are passed over. NULL: it is the whole. */
+    const char *text_type;
+    const char *other_tensors[4];
 
     /* the stream */
     bool learned_positions; /* a table of positions; otherwise rotary */
@@ -95,14 +99,16 @@ struct family {
     const char *field_all_biases; /* of all linear layers, which are there unless it is false */
     const char *field_head_norms; /* NULL: they are there anyway */
     const char *field_parallel;   /* NULL: as `parallel` says */
-    int kv_heads_default;         /* 0: as many as heads */
-    int head_dim_default;         /* 0: hidden / heads */
-    bool head_dim_divided;        /* always hidden / heads */
+    int heads_default, vocab_default, context_default; /* 0: the field must be there */
+    int kv_heads_default;                              /* 0: as many as heads */
+    int head_dim_default;                              /* 0: hidden / heads */
+    bool head_dim_divided;                             /* always hidden / heads */
     bool tied_default;
     double eps_default;
 
     /* module paths: behind `prefix`; in a layer behind prefix + layer_prefix + index + "." */
-    const char *prefix, *embed, *positions, *layer_prefix, *final_norm;
+    const char *prefix, *file_prefix, *file_head /* of tensors in other files; NULL: none have another */, *embed,
+        *positions, *layer_prefix, *final_norm;
     /* Of what reads the stream and of what is added to it; NULL: there is none. */
     const char *attention_norm, *attention_post_norm, *mlp_norm, *mlp_post_norm;
     const char *q_norm, *k_norm;
