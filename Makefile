@@ -251,7 +251,14 @@ PEFT_PYTHON ?= python3
 peft: all
 	@ADAPTERD_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 TRANSFORMERS_VERBOSITY=error HF_HUB_DISABLE_PROGRESS_BARS=1 \
 		$(PEFT_PYTHON) -W ignore tests/peft/loads.py $(JOBS)
-.PHONY: crowds fairness disconnects drains schemas peft
+
+# OpenAI's own clients, every call that is served: a Python that has openai, a directory whose node_modules has openai and zod.
+CLIENT_PYTHON ?= python3
+CLIENT_NODE   ?=
+clients: all
+	@ADAPTERD_BUILD=$(BUILD) ADAPTERD_CLIENT_PYTHON=$(CLIENT_PYTHON) ADAPTERD_CLIENT_NODE=$(CLIENT_NODE) PYTHONDONTWRITEBYTECODE=1 \
+		python3 -m pytest -q -rs tests/e2e/inference/test_official.py
+.PHONY: crowds fairness disconnects drains schemas peft clients
 
 # Every target for FUZZ_SECONDS under AddressSanitizer and UndefinedBehaviorSanitizer, or only FUZZ_TARGETS; what is found
 # on the way is kept in build-fuzz/fuzz/found and begun with the next time.
