@@ -74,7 +74,7 @@ TEST_HELPERS := $(filter-out $(POWER_HELPERS),$(call objects,$(filter-out %_test
 MIGRATIONS   := $(sort $(wildcard migrations/*.sql))
 
 # Programs that measure; bench/*.py drives them.
-BENCH_PROGRAMS := $(addprefix $(BUILD)/bench/,make_model make_gguf kernels engine training accuracy registered streams grammar)
+BENCH_PROGRAMS := $(addprefix $(BUILD)/bench/,make_model make_gguf kernels engine rewriting training accuracy registered streams grammar)
 BENCH_HELPERS  := $(call objects,$(filter-out $(patsubst $(BUILD)/%,%.c,$(BENCH_PROGRAMS)),$(call sources,bench)))
 
 LIB_OBJ := $(call objects,$(CORE_SRC) $(ADAPTERS_SRC)) $(BUILD)/gen/migrations.o

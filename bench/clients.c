@@ -45,15 +45,18 @@ static void on_done(void *arg, const struct engine_done *d)
 
 static void submit(struct engine *g, struct client *c, uint32_t tenant, const int32_t *tokens)
 {
-    struct engine_request r = {
-        .tenant = tenant,
-        .delta = c->delta,
-        .tokens = tokens,
-        .token_count = (size_t)c->prompt,
-        .sampling = {.top_p = 1, .max_tokens = c->new_tokens, .ignore_eos = true, .logprobs = -1},
-        .on_token = on_token,
-        .on_done = on_done,
-        .arg = c};
+    struct engine_request r = {.tenant = tenant,
+                               .delta = c->delta,
+                               .tokens = tokens,
+                               .token_count = (size_t)c->prompt,
+                               .sampling = {.top_p = 1,
+                                            .max_tokens = c->new_tokens,
+                                            .ignore_eos = true,
+                                            .logprobs = -1,
+                                            .constraint = c->constraint},
+                               .on_token = on_token,
+                               .on_done = on_done,
+                               .arg = c};
     struct err e;
     uint64_t id;
     c->submitted_ms = clock_ms();
@@ -73,7 +76,7 @@ void clients_run(struct engine *g, struct client *c, int count, struct bench_ran
         c[i].count = 0;
         c[i].all = &all;
         for (int k = 0; k < c[i].prompt; k++)
-            tokens[k] = (int32_t)((bench_random(random) >> 32) % vocab);
+            tokens[k] = c[i].tokens ? c[i].tokens[k] : (int32_t)((bench_random(random) >> 32) % vocab);
         submit(g, &c[i], (uint32_t)i, tokens);
         free(tokens);
     }

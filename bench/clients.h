@@ -1,4 +1,4 @@
-/* Clients of the engine: each has one request with a random prompt; all start together. Times are of
+/* Clients of the engine: each has one request; all start together. Times are of
  * clock_ms. */
 #pragma once
 #include <stdint.h>
@@ -9,6 +9,8 @@
 struct client {
     struct delta *delta; /* borrowed; NULL: bare base */
     int prompt, new_tokens;
+    const int32_t *tokens;         /* of the prompt; borrowed. NULL: random */
+    struct constraint *constraint; /* the engine's once it was submitted; NULL: none */
     double submitted_ms, finished_ms;
     double *at_ms; /* [count] when each token came; owned */
     int count;

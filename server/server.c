@@ -222,7 +222,8 @@ static int open_engine(struct server *s, struct err *e)
                                                 .queue_max = QUEUE_MAX,
                                                 .queue_tenant_max = QUEUE_TENANT_MAX,
                                                 .gate = s->gate,
-                                                .training_share = s->config.training_share};
+                                                .training_share = s->config.training_share,
+                                                .drafts = !s->config.no_speculation};
     return engine_new(&s->engine, s->model, &s->engine_options, e);
 }
 

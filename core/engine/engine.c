@@ -5,7 +5,7 @@
 
 #include "core/engine/engine_private.h"
 
-enum { STEP_TOKENS_DEFAULT = 256, CHUNK_TOKENS_DEFAULT = 128, LOGIT_ROWS_MORE = 32 };
+enum { STEP_TOKENS_DEFAULT = 256, CHUNK_TOKENS_DEFAULT = 128 };
 
 /* ---- the way in: any thread ---- */
 
@@ -215,7 +215,7 @@ static int prepare(struct engine *g, struct err *e)
     struct scheduler_limits limits = {.sequences_max = o->sequences_max,
                                       .step_tokens = o->step_tokens,
                                       .chunk_tokens = o->chunk_tokens,
-                                      .logit_rows = o->sequences_max + LOGIT_ROWS_MORE};
+                                      .logit_rows = o->sequences_max + ENGINE_ROWS_MORE};
     if (sampler_scratch_init(&g->scratch, g->info->vocab_size, e) != 0)
         return -1;
     if (pool_new(&g->pool, o->threads, e) != 0 || prepare_kv(g, e) != 0 || allocate_batch(g, e) != 0 ||

@@ -166,24 +166,24 @@ static void fail_without_token(struct engine *g, struct sequence *q)
     fail(g, q, &e);
 }
 
-/* The next token from the logits behind the last one. The sequence may be gone afterwards. */
-static void emit_token(struct engine *g, struct sequence *q, const float *logits)
+/* The next token from the logits behind the last one. False: the sequence is gone. */
+static bool emit_token(struct engine *g, struct sequence *q, const float *logits)
 {
     const struct sampling *how = &q->request.sampling;
     struct constraint_mask mask = {0};
     if (!ask_constraint(g, q, &mask))
-        return;
+        return false;
     struct engine_token t = {.token = choose_token(g, q, logits, mask.bits)};
     if (t.token < 0) {
         fail_without_token(g, q);
-        return;
+        return false;
     }
     if (is_end_token(q, t.token)) {
         finish(g, q, ENGINE_STOP);
-        return;
+        return false;
     }
     if (!tell_constraint(g, q, t.token))
-        return;
+        return false;
     if (how->logprobs >= 0)
         logprobs_fill(logits, g->info->vocab_size, how->logprobs, &t);
     ((int32_t *)q->request.tokens)[q->prompt_tokens + q->new_tokens] = t.token;
@@ -192,6 +192,36 @@ static void emit_token(struct engine *g, struct sequence *q, const float *logits
         finish(g, q, ENGINE_STOP);
     else if (q->new_tokens == q->new_tokens_max)
         finish(g, q, ENGINE_LENGTH);
+    else
+        return true;
+    return false;
+}
+
+static void count_accepted(struct engine *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->stats.tokens_decode++;
+    g->stats.tokens_draft_accepted++;
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* The token behind the last one, then those behind each token of the guess, as long as that one was what came
+ * before it. What was computed behind a wrong one is written over. */
+static void emit_decoded(struct engine *g, struct sequence *q, const float *logits)
+{
+    for (int i = 0; i <= q->guessed; i++, logits += g->info->vocab_size) {
+        int next = q->prompt_tokens + q->new_tokens;
+        int32_t guess = q->request.tokens[next];
+        if (i > 0)
+            count_accepted(g);
+        q->s.computed++;
+        if (!emit_token(g, q, logits))
+            return;
+        if (i == q->guessed || q->request.tokens[next] != guess) {
+            engine_draft_learn(q, i);
+            return;
+        }
+    }
 }
 
 /* Each row once, also of a sequence that began again. */
@@ -225,6 +255,10 @@ static int use_step(struct engine *g, struct sequence *q, int at, const float *l
     bool every_row = prefill && (q->s.wants_all_logits || g->info->numeric);
     bool reads = q->request.states != ENGINE_STATES_NONE;
     int rows = every_row ? planned : !reads && (!prefill || prefilled) ? 1 : 0;
+    if (!prefill) {
+        emit_decoded(g, q, logits);
+        return planned;
+    }
     q->s.computed += planned;
     if (q->request.on_state && (prefilled || q->request.states == ENGINE_STATES_ALL))
         give_states(g, q, first, planned, at);
@@ -238,7 +272,7 @@ static int use_step(struct engine *g, struct sequence *q, int at, const float *l
     }
     if (prefilled && q->new_tokens_max == 0)
         finish(g, q, g->info->numeric ? ENGINE_STOP : ENGINE_LENGTH);
-    else if (!prefill || prefilled)
+    else if (prefilled)
         emit_token(g, q, logits + (size_t)(rows - 1) * vocab);
     return rows;
 }
@@ -261,6 +295,14 @@ static int order_running(struct engine *g)
             g->order[count++] = (struct sequence *)s;
     qsort(g->order, (size_t)count, sizeof *g->order, by_delta);
     return count;
+}
+
+static int decoding(const struct engine *g, int count)
+{
+    int decoding = 0;
+    for (int i = 0; i < count; i++)
+        decoding += g->order[i]->s.computed >= g->order[i]->s.prompt_tokens;
+    return decoding;
 }
 
 static void put_token(struct engine *g, struct sequence *q, int at, int place)
@@ -338,13 +380,13 @@ static void use_all(struct engine *g, int count, const float *logits)
 
 static void step(struct engine *g)
 {
-    int planned = scheduler_plan(&g->scheduler, prefill_budget(g)), count = order_running(g), at = 0,
-        decoded = 0;
+    int planned = scheduler_plan(&g->scheduler, prefill_budget(g)), count = order_running(g), at = 0;
     if (planned == 0)
         return;
+    int decoded = decoding(g, count),
+        drafted = planned == decoded ? engine_draft(g, count, g->options.step_tokens - planned) : 0;
     for (int i = 0; i < count; i++) {
         struct sequence *q = g->order[i];
-        decoded += q->s.computed >= q->s.prompt_tokens;
         for (int k = 0; k < q->s.planned; k++)
             put_token(g, q, at++, q->s.computed + k);
     }
@@ -364,14 +406,18 @@ static void step(struct engine *g)
     const float *logits = forward_step(g->forward, &batch);
     uint64_t us = clock_us() - before;
     lend_machine(g, us);
-    note_speed(g, at - decoded, us);
+    if (planned == decoded)
+        worth_note(&g->step_cost, at, (double)us);
+    else
+        note_speed(g, planned - decoded, us);
     histogram_add(&g->times.step_us, &histogram_times, us);
     histogram_add(&g->times.step_tokens, &histogram_counts, (uint64_t)at);
     histogram_add(&g->times.step_sequences, &histogram_counts, (uint64_t)count);
     pthread_mutex_lock(&g->lock); /* before the callbacks: who is done finds itself counted */
     g->stats.steps++;
     g->stats.tokens_decode += (uint64_t)decoded;
-    g->stats.tokens_prefill += (uint64_t)(at - decoded);
+    g->stats.tokens_prefill += (uint64_t)(planned - decoded);
+    g->stats.tokens_drafted += (uint64_t)drafted;
     pthread_mutex_unlock(&g->lock);
     use_all(g, count, logits);
 }

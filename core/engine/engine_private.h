@@ -5,12 +5,17 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+#include "core/draft/worth.h"
 #include "core/engine/engine_types.h"
 #include "core/engine/lending.h"
 #include "core/engine/sampler.h"
 #include "core/engine/scheduler.h"
 #include "core/forward/forward.h"
 #include "core/model/model.h"
+
+/* Rows of logits in a step, beside one for each sequence: of prompts whose rows are all wanted, and of
+ * guesses. */
+enum { ENGINE_ROWS_MORE = 64 };
 
 struct sequence {
     struct schedulable s; /* first: the scheduler's pointer is ours */
@@ -25,6 +30,11 @@ struct sequence {
     int rows_given;    /* to on_logits or on_state */
     bool stretched;    /* it is so long that it rotates in another way (model_info) */
     int cached_tokens; /* when it was admitted first */
+    struct draft draft;
+    enum draft_kind draft_kind; /* of the guess in the step in hand */
+    int guessed;                /* tokens of it, behind those that are known */
+    struct worth_trust trust;
+    double copies; /* right guesses a step, of late */
     uint64_t submitted_us, admitted_us, prefilled_us;
     atomic_bool cancelled;
     bool taken;                                /* the engine thread's own: the scheduler knows it */
@@ -69,6 +79,7 @@ struct engine {
     struct sampler_scratch scratch;
     double token_us; /* what a prompt token costs */
     struct lending lending;
+    struct worth_cost step_cost;
 };
 
 /* A copy of what belongs to the caller, checked. Errors: those of engine_submit about the request. */
@@ -81,5 +92,13 @@ int sequence_length(const struct engine *g, const struct sequence *q, int place)
 bool sequence_outgrows(const struct engine *g, const struct sequence *q);
 /* It has, and begins again: its pages are others from now on. */
 void sequence_stretch(const struct engine *g, struct sequence *q);
+
+/* ---- engine_drafts.c, for the engine thread ---- */
+
+/* Put guesses behind the tokens of `order[0..count)`, which all decode, as far as they pay, and plan them;
+ * how many tokens. `room`: of the step. */
+int engine_draft(struct engine *g, int count, int room);
+/* The step brought `right` tokens of the guess, and is done with it. */
+void engine_draft_learn(struct sequence *q, int right);
 
 void *engine_main(void *engine); /* the engine thread, until `stopping` */

@@ -68,6 +68,7 @@ struct engine_options {
     bool share_all;        /* all threads compute small steps, too: for tests */
     struct gate *gate;     /* shut while a step computes; borrowed. NULL: nobody trains */
     double training_share; /* of the time, for who waits before the gate; 0 to less than 1 */
+    bool drafts;           /* guess tokens that copy the text, and check several in one step */
 };
 
 struct engine_stats {
@@ -79,6 +80,7 @@ struct engine_stats {
                           */
     int threads;
     uint64_t steps, tokens_prefill, tokens_decode, tokens_cached;
+    uint64_t tokens_drafted, tokens_draft_accepted; /* guessed, and right; these are among tokens_decode */
     uint64_t preemptions; /* sequences that gave their place to another tenant's, and went on later */
 };
 

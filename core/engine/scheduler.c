@@ -346,6 +346,13 @@ static void charge_step(struct scheduler *s)
     }
 }
 
+void scheduler_draft(struct schedulable *q, int tokens)
+{
+    assert(decodes(q) && q->planned == 1);
+    q->planned += tokens;
+    charge(q->account, tokens * SCHEDULER_PREFILL_COST);
+}
+
 int scheduler_plan(struct scheduler *s, int prefill_tokens)
 {
     struct room room = {.tokens = s->limits.step_tokens, .rows = s->limits.logit_rows};

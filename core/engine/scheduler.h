@@ -37,7 +37,7 @@ struct schedulable { /* embedded in a sequence; zero-initialize, then fill in th
     int prompt_tokens;         /* known before the next is sampled; more after scheduler_put_back */
     int reserve_tokens;        /* KV positions it may use in all; 0: none */
     bool wants_all_logits;     /* of the prompt: takes part of the scarce logit rows */
-    int computed;              /* tokens in the KV cache so far; the engine counts on */
+    int computed;              /* tokens in the KV cache that count; the engine counts on */
     const int32_t *tokens;     /* of the prompt, where its pages may be shared; otherwise NULL */
     struct prefix_chain root;  /* of its prompt */
     struct prefix_chain chain; /* how far its pages are in the prefix cache; the scheduler starts it */
@@ -88,4 +88,7 @@ void scheduler_remove(struct scheduler *s, struct schedulable *q);
  * up a short one. Where there are decodes, at most `prefill_tokens` go with them, so that nobody's stream
  * stalls. */
 int scheduler_plan(struct scheduler *s, int prefill_tokens);
+/* `tokens` more in the coming step of a sequence that decodes, whose right to be there is not sure: charged
+ * as those of a prompt. */
+void scheduler_draft(struct schedulable *q, int tokens);
 void scheduler_fini(struct scheduler *s); /* all sequences were removed before */

@@ -20,6 +20,7 @@ void sequence_free(struct sequence *q)
     free((void *)q->request.sampling.biases);
     free((void *)q->request.sampling.bans);
     free((void *)q->request.sampling.ban_tokens);
+    draft_free(&q->draft);
     delta_unref(q->request.delta);
     free((void *)q->request.tokens);
     free((void *)q->request.input);
@@ -181,6 +182,7 @@ int sequence_new(const struct engine *g, const struct engine_request *r, struct 
         sequence_free(q);
         return -1;
     }
+    worth_trust_init(&q->trust);
     q->submitted_us = clock_us();
     *out = q;
     return 0;

@@ -30,6 +30,7 @@ enum option {
     OPTION_TRAINING_SHARE,
     OPTION_TRAINING_TURN,
     OPTION_MAX_BATCH,
+    OPTION_SPECULATION,
     OPTION_ADMIN_KEY_FILE,
     OPTION_NO_AUTH,
     OPTION_METRICS_OPEN,
@@ -71,6 +72,7 @@ static const struct {
     [OPTION_TRAINING_SHARE] = {"training-share", "ADAPTERD_TRAINING_SHARE", false, NULL},
     [OPTION_TRAINING_TURN] = {"training-turn", "ADAPTERD_TRAINING_TURN", false, NULL},
     [OPTION_MAX_BATCH] = {"max-batch", "ADAPTERD_MAX_BATCH", false, NULL},
+    [OPTION_SPECULATION] = {"speculation", "ADAPTERD_SPECULATION", false, "auto"},
     [OPTION_ADMIN_KEY_FILE] = {"admin-key-file", "ADAPTERD_ADMIN_KEY_FILE", false, NULL},
     [OPTION_NO_AUTH] = {"no-auth", "ADAPTERD_NO_AUTH", true, "false"},
     [OPTION_METRICS_OPEN] = {"metrics-open", "ADAPTERD_METRICS_OPEN", true, "false"},
@@ -119,6 +121,7 @@ const char *config_help(void)
            "  --training-share PERCENT  of the time, for training while requests run, 0..90 (20)\n"
            "  --training-turn SECONDS  of a job, when tenants that have none running wait (300)\n"
            "  --max-batch N           requests computed together, 1..4096 (64)\n"
+           "  --speculation auto|off  tokens that copy the text are checked several at a time (auto)\n"
            "  --admin-key-file FILE   the admin keys, made when missing (DATA/admin.key)\n"
            "  --no-auth               everybody is admin; loopback addresses only\n"
            "  --metrics-open          GET /metrics needs no key\n"
@@ -451,6 +454,15 @@ static int take_dialogue(struct config *c, const struct values *v, struct err *e
     return 0;
 }
 
+static int take_speculation(struct config *c, const struct values *v, struct err *e)
+{
+    const char *text = v->text[OPTION_SPECULATION];
+    c->no_speculation = strcmp(text, "off") == 0;
+    if (!c->no_speculation && strcmp(text, "auto") != 0)
+        return unexpected(v, OPTION_SPECULATION, "auto or off", e);
+    return 0;
+}
+
 /* A name that stands in addresses, headers and logs as it is. */
 static int check_model_name(const struct values *v, struct err *e)
 {
@@ -498,7 +510,7 @@ static int take_words(struct config *c, const struct values *v, struct err *e)
         return unexpected(v, OPTION_TOKENIZER, "file or class", e);
     if (config_parse_address(v->text[OPTION_LISTEN], &c->host, &c->port) != 0)
         return unexpected(v, OPTION_LISTEN, "host:port, such as 127.0.0.1:8080 or [::1]:8080", e);
-    return take_precision(c, v, e);
+    return take_precision(c, v, e) != 0 ? -1 : take_speculation(c, v, e);
 }
 
 static void take_text(struct values *v, enum option o, char **out)

@@ -37,6 +37,7 @@ struct config {
     bool no_training;                 /* nobody trains */
     int training_turn_s;              /* seconds that a job keeps its place from a tenant that has none */
     double training_share;            /* of the time while requests run, less than 1 */
+    bool no_speculation;              /* one token of a sequence in a step */
     bool accept_base;                 /* versions of another base are proved on this one */
     bool no_auth, metrics_open, metrics_vllm, log_json, check, help, version;
 };

@@ -107,6 +107,7 @@ struct engine *fixture_engine(const struct model *m, int threads, int chunk_toke
                                .queue_max = 4096,
                                .queue_tenant_max = 4096,
                                .chunk_tokens = chunk_tokens,
+                               .drafts = true,
                                .share_all = true}; /* the models are so small that one thread would do */
     struct engine *g = NULL;
     struct err e;

@@ -21,7 +21,7 @@ BLOCKS = {
     "text": (["machine"], ["core/unicode", "core/tokenizer", "core/tokenizer/load", "core/template/values", "core/template/builtins",
                            "core/template/syntax", "core/template", "core/grammar", "core/grammar/automaton", "core/grammar/json",
                            "core/grammar/schema", "core/grammar/tokens", "core/dialogue"]),
-    "engine": (["machine", "numbers"], ["core/engine", "core/train*"]),
+    "engine": (["machine", "numbers"], ["core/draft", "core/engine", "core/train*"]),
     "adapters": (["machine", "numbers", "text", "engine"],
                  ["adapters/types", "adapters/blobs", "adapters/store/sql", "adapters/store/sqlite", "adapters/store", "adapters/gguf", "adapters/peft",
                   "adapters/registry", "adapters/serving", "adapters/maintenance", "adapters/training/dataset", "adapters/files", "adapters/training", "adapters/jobs", "adapters/jobs/running"]),

@@ -430,6 +430,47 @@ static void penalties_do_not_see_the_crowd(void **state)
     assert_memory_not_equal(one[2].tokens, one[0].tokens, sizeof one[0].tokens);
 }
 
+/* ---- guesses ---- */
+
+static void prepare_long(struct engine_request *r, struct answer *a, int which)
+{
+    *r = request_for(a, (uint64_t)which);
+    r->sampling.max_tokens = TOKENS;
+    r->sampling.temperature = which % 2 == 0 ? 0 : 0.3f * (float)which;
+    r->sampling.repetition_penalty = 0.1f; /* what was said is said again */
+    r->sampling.logprobs = 2;
+}
+
+/* Several tokens of a text that repeats itself come of one step; which they are stays the same to the bit, in
+ * each way of choosing them. */
+static void guesses_change_no_answer(void **state)
+{
+    (void)state;
+    static struct answer plain[ANSWERS], guessed[ANSWERS];
+    struct engine_options o = ordinary;
+    struct engine_stats before, s;
+    for (int drafts = 0; drafts < 2; drafts++) {
+        o.drafts = drafts;
+        struct engine *g = open_engine(&o);
+        for (int i = 0; i < ANSWERS; i++) {
+            struct engine_request r;
+            prepare_long(&r, drafts ? &guessed[i] : &plain[i], i);
+            run(g, &r);
+        }
+        engine_stats(g, drafts ? &s : &before);
+        assert_idle(g);
+        engine_free(g);
+    }
+    for (int i = 0; i < ANSWERS; i++)
+        assert_same(&plain[i], &guessed[i]);
+    assert_int_equal(before.tokens_drafted, 0);
+    assert_true(s.tokens_drafted >= s.tokens_draft_accepted);
+    assert_true(s.tokens_draft_accepted > 0);
+    assert_true(s.steps < before.steps);
+    assert_int_equal(s.tokens_decode, before.tokens_decode);
+    assert_int_equal(s.tokens_prefill, before.tokens_prefill);
+}
+
 static int open_model(void **state)
 {
     (void)state;
@@ -461,6 +502,7 @@ int main(void)
         cmocka_unit_test(a_constraint_that_gets_stuck_fails_the_run),
         cmocka_unit_test(who_is_refused_keeps_the_constraint),
         cmocka_unit_test(penalties_do_not_see_the_crowd),
+        cmocka_unit_test(guesses_change_no_answer),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

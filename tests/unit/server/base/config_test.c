@@ -150,6 +150,7 @@ static void mistakes_are_named(void **state)
         {"--model m --data d --training-turn 0", "1 to 86400"},
         {"--model m --data d --training-share 0.2", "--training-share"},
         {"--model m --data d --precision f8", "exact"},
+        {"--model m --data d --speculation on", "auto or off"},
         {"--model m --data d --tokenizer 5", "file or class"},
         {"--model m --data d --log-format xml", "--log-format"},
         {"--model m --data d --listen 8080", "--listen"},
