@@ -425,6 +425,18 @@ static void end_turns(struct runner *r)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* One whose last words are written down: they may have come while another's end was. */
+static struct live *find_left(struct runner *r)
+{
+    struct live *l;
+    pthread_mutex_lock(&r->lock);
+    TAILQ_FOREACH(l, &r->lives, link)
+        if (l->stage == STAGE_LEFT && STAILQ_EMPTY(&l->reports))
+            break;
+    pthread_mutex_unlock(&r->lock);
+    return l;
+}
+
 /* What became of a job that was let go: it was stopped by somebody, it is done, or something went wrong. */
 static int settle(struct runner *r, struct live *l, struct err *e)
 {
@@ -474,17 +486,15 @@ static bool settle_one(struct runner *r, struct live *l)
 static bool work(struct runner *r)
 {
     struct live *l;
+    bool said;
     pthread_mutex_lock(&r->lock);
     bool poked = r->poked, stopping = r->stopping;
     r->poked = false;
     pthread_mutex_unlock(&r->lock);
     if (poked && !stopping)
         look(r);
-    while (has_reports(r))
-        if (!write_reports(r))
-            return false;
-    while ((l = find_stage(r, STAGE_LEFT)))
-        if (!settle_one(r, l))
+    while ((said = has_reports(r)) || (l = find_left(r)))
+        if (!(said ? write_reports(r) : settle_one(r, l)))
             return false;
     while (!stopping && (l = find_stage(r, STAGE_CHECKED)))
         let_wait(r, l);

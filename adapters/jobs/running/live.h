@@ -96,8 +96,8 @@ struct runner {
     bool stopping, poked;
     bool trainer_ended, preparer_ended, pool_failed;
     pthread_cond_t measured;
-    uint64_t pass_tokens;   /* of all passes */
-    pthread_cond_t written; /* reports were, or could not be: */
+    double work_tokens, work_seconds; /* trained lately, and in how long: see train.c */
+    pthread_cond_t written;           /* reports were, or could not be: */
     bool write_failed;
     struct runner_stats stats;
     struct measure *measures;             /* estimates that wait for a pass of their own */

@@ -15,7 +15,7 @@
 #include "core/train/train_steps.h"
 
 enum { AT_ONCE_BYTES_MAX = 4 << 20 }; /* files that are read before a job is answered for */
-enum { MEASURED_US_MIN = 2000000 };
+enum { MEASURED_SECONDS_MIN = 2 };
 
 /* ---- between the threads ---- */
 
@@ -168,22 +168,23 @@ int runner_change(struct runner *r, uint32_t tenant, const char *id, const struc
 
 /* ---- what a job would take ---- */
 
-/* Seconds of a token, by what was computed since the start; 0: too little. */
+/* Seconds of a token, by what was trained lately; 0: too little. */
 static double token_seconds(struct runner *r)
 {
     pthread_mutex_lock(&r->lock);
-    double seconds = r->stats.busy_us > MEASURED_US_MIN && r->pass_tokens > 0
-                         ? (double)r->stats.busy_us / 1e6 / (double)r->pass_tokens
-                         : 0;
+    double seconds =
+        r->work_seconds > MEASURED_SECONDS_MIN && r->work_tokens > 0 ? r->work_seconds / r->work_tokens : 0;
     pthread_mutex_unlock(&r->lock);
     return seconds;
 }
 
-/* One pass for this, behind those of the jobs that run. */
+/* A few passes for this, behind those of the jobs that run. The first step is what is wanted, not a look
+ * before it. */
 static int measure(struct runner *r, const struct work_source *s, struct work *w, double *seconds,
                    struct err *e)
 {
     struct measure m = {.work = w};
+    w->options.eval_on_start = false;
     if (work_start(w, s, e) != 0)
         return -1;
     pthread_mutex_lock(&r->lock);
@@ -206,6 +207,19 @@ static int64_t steps_lines(const struct work *w, int64_t steps)
     for (int64_t k = whole * epoch; k < steps; k++)
         rest += (int64_t)train_steps_span(&w->options, lines, k).count;
     return whole * (int64_t)lines + rest;
+}
+
+/* Tokens that are read in evaluations, as many as take so long as a trained one: those go forward and back,
+ * which is three times as far. A preference is read by the reference, too. */
+static double evaluated_tokens(const struct work *w, int64_t steps)
+{
+    const struct train_options *o = &w->options;
+    if (!w->valid)
+        return 0;
+    int64_t every = o->eval_steps > 0 ? o->eval_steps : steps;
+    int64_t looks = steps / every + (steps % every != 0) + o->eval_on_start;
+    double reads = o->method == TRAIN_DPO ? 2 : 1;
+    return reads / 3 * (double)w->valid->data.tokens * (double)looks;
 }
 
 static void fill_estimate(const struct runner *r, const struct work *w, struct runner_estimate *out)
@@ -233,13 +247,14 @@ static int estimate(struct runner *r, const struct work_source *s, struct work *
         work_measure(w, s, e) != 0)
         return -1;
     fill_estimate(r, w, out);
+    double evaluated = evaluated_tokens(w, out->steps);
     out->measured = seconds > 0;
     size_t pass = r->info->numeric ? 0 : live_pass_bytes(r, live_pass_tokens(r, work_longest(w)));
     if (work_fits(w, pass, r->options.memory, e) != 0 || (seconds <= 0 && measure(r, s, w, &seconds, e) != 0))
         return -1;
     /* a preference is read three times, twice of them for the reference */
     double reads = w->options.method == TRAIN_DPO ? 5.0 / 3 : 1;
-    out->seconds = seconds * reads * (double)out->trained_tokens;
+    out->seconds = seconds * (reads * (double)out->trained_tokens + evaluated);
     return 0;
 }
 

@@ -11,6 +11,8 @@
 #include "core/system/clock.h"
 #include "core/train/train_steps.h"
 
+enum { MEASURE_US = 1000000, LATELY_SECONDS = 60 };
+
 /* ---- letting go of a job ---- */
 
 static void leave(struct runner *r, struct live *l, const struct err *error)
@@ -199,12 +201,34 @@ static void give_all(struct runner *r, const struct share *shares, int count)
     }
 }
 
-static void note_pass(struct runner *r, int tokens, uint64_t us)
+static void note_pass(struct runner *r, uint64_t us)
 {
     pthread_mutex_lock(&r->lock);
-    r->pass_tokens += (uint64_t)tokens;
     r->stats.passes++;
     r->stats.busy_us += us;
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* What is only read forward takes a third of the time. */
+static double work_of(const struct train_example *examples, int count)
+{
+    double tokens = 0;
+    for (int i = 0; i < count; i++)
+        tokens += examples[i].sequence->count / (examples[i].params ? 1.0 : 3.0);
+    return tokens;
+}
+
+/* The whole of it, with the optimizer's steps and what is written on the way. The machine's other work
+ * changes: what was long ago counts less and less. */
+static void note_work(struct runner *r, double tokens, uint64_t us)
+{
+    pthread_mutex_lock(&r->lock);
+    if (r->work_seconds > LATELY_SECONDS) {
+        r->work_seconds /= 2;
+        r->work_tokens /= 2;
+    }
+    r->work_seconds += (double)us / 1e6;
+    r->work_tokens += tokens;
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -252,9 +276,11 @@ static void run_pass(struct runner *r, struct live **jobs, int count)
         return;
     }
     uint64_t before = clock_us();
+    double work = work_of(r->examples, given);
     train_pass_run(r->pass, r->examples, given);
-    note_pass(r, tokens_of(r->examples, given), clock_us() - before);
+    note_pass(r, clock_us() - before);
     give_all(r, shares, count);
+    note_work(r, work, clock_us() - before);
 }
 
 /* A step of each: numeric bases are small. */
@@ -284,21 +310,48 @@ static int time_numeric(struct work *w, double *token_seconds, struct err *e)
     return 0;
 }
 
+/* One pass of the trainer's, and what comes of it. 0: it has none. */
+static int measured_pass(struct runner *r, struct train_pass *pass, struct work *w, double *tokens,
+                         struct err *e)
+{
+    struct train_report ignored;
+    int given = trainer_next(w->trainer, train_pass_tokens(pass), r->examples, TRAIN_PASS_EXAMPLES, e);
+    if (given <= 0)
+        return given;
+    *tokens += work_of(r->examples, given);
+    train_pass_run(pass, r->examples, given);
+    return trainer_give(w->trainer, r->examples, given, &ignored, e) == 0 ? given : -1;
+}
+
+/* For as long as says something. Where passes are short the first is slower than all others. */
+static int time_passes(struct runner *r, struct train_pass *pass, struct work *w, double *token_seconds,
+                       struct err *e)
+{
+    double tokens = 0;
+    int given = 1;
+    uint64_t before = clock_us(), spent = 0;
+    for (int passes = 0; given > 0 && spent < MEASURE_US && !trainer_is_done(w->trainer); passes++) {
+        if (passes == 1 && spent < MEASURE_US / 4) {
+            tokens = 0;
+            before = clock_us();
+        }
+        given = measured_pass(r, pass, w, &tokens, e);
+        spent = clock_us() - before;
+    }
+    if (tokens > 0)
+        *token_seconds = (double)spent / 1e6 / tokens;
+    return given < 0 ? -1 : 0;
+}
+
 static int time_pass(struct runner *r, struct work *w, double *token_seconds, struct err *e)
 {
     struct train_pass *pass;
     int tokens = live_pass_tokens(r, work_longest(w));
     if (train_pass_new(&pass, r->options.model, r->pool, r->options.gate, tokens, e) != 0)
         return -1;
-    int given = trainer_next(w->trainer, tokens, r->examples, TRAIN_PASS_EXAMPLES, e);
-    if (given > 0) {
-        uint64_t before = clock_us();
-        train_pass_run(pass, r->examples, given);
-        int computed = tokens_of(r->examples, given);
-        *token_seconds = (double)(clock_us() - before) / 1e6 / (double)(computed ? computed : 1);
-    }
+    int result = time_passes(r, pass, w, token_seconds, e);
     train_pass_free(pass);
-    return given < 0 ? -1 : 0;
+    return result;
 }
 
 static void run_measure(struct runner *r, struct measure *m)

@@ -86,6 +86,23 @@ def test_metrics_count_what_was_trained(start):
     eventually(lambda: counted("jobs_running") == counted("jobs_waiting") == counted("memory_bytes") == 0)
 
 
+def test_jobs_that_end_together_say_all_they_have_to(llama):
+    """While one is published the others come to their ends: their last words are not lost."""
+    acme = llama.tenant("j-together")
+    train, valid = file_of(acme, lines()), file_of(acme, lines(4))
+    jobs = [start_job(acme, train, "llama", validation_file=valid, suffix=f"n{i}", lora={"r": i + 1}, training=SMALL)["id"] for i in range(8)]
+    for job in jobs:
+        found = succeeded(acme, job)
+        assert [s["step"] for s in steps(acme, job)] == list(range(1, 13))
+        evaluated = [e["data"]["step"] for e in events(acme, job) if "valid_loss" in (e["data"] or {})]
+        assert evaluated == [12, 6]
+        rows = acme.get(f"/v1/files/{found['result_files'][0]}/content").body.decode().splitlines()
+        assert len(rows) == 13 and rows[-1].split(",")[3]
+        assert found["trained_tokens"] == 2 * sum(len(x["tokens"]) for x in lines())
+    charged = sum(row["trained_tokens"] for row in acme.get("/usage").json["data"])
+    assert charged == sum(show(acme, job)["trained_tokens"] for job in jobs)
+
+
 def test_the_table_of_results(llama):
     acme = llama.tenant("j-results")
     made = start_job(acme, file_of(acme, lines()), "llama", validation_file=file_of(acme, lines(4)), lora=LORA, training=SMALL)
