@@ -5,20 +5,24 @@
 enum { GUESS_MAX = 15 }; /* with the token before it a tile of sixteen */
 static const double copies_rate = 1.0 / 16, copies_much = 0.5;
 
-/* As many tokens as it may guess: the last one's keys and values have no place. */
-static int guess_room(const struct sequence *q, int share)
+/* As many tokens as it may guess: the last one's keys and values have no place, and one that makes the
+ * sequence begin again is not computed before that. */
+static int guess_room(const struct engine *g, const struct sequence *q, int share)
 {
-    int left = q->new_tokens_max - q->new_tokens - 1;
+    int left = q->new_tokens_max - q->new_tokens - 1,
+        unstretched = g->info->stretched_beyond - q->prompt_tokens - q->new_tokens;
+    if (g->info->stretched_whole && !q->stretched)
+        left = left < unstretched ? left : unstretched;
     left = left < GUESS_MAX ? left : GUESS_MAX;
     return left < share ? left : share;
 }
 
-static void guess(struct sequence *q, int share)
+static void guess(const struct engine *g, struct sequence *q, int share)
 {
     int32_t *tokens = (int32_t *)q->request.tokens;
     int known = q->prompt_tokens + q->new_tokens, capacity = q->prompt_tokens + q->new_tokens_max;
     q->guessed = draft_guess(&q->draft, capacity, tokens, q->prompt_tokens, known, tokens + known,
-                             guess_room(q, share), &q->draft_kind);
+                             guess_room(g, q, share), &q->draft_kind);
 }
 
 int engine_draft(struct engine *g, int count, int room)
@@ -27,7 +31,7 @@ int engine_draft(struct engine *g, int count, int room)
     int with = 0, copying = 0, drafted = 0;
     room = !g->options.drafts ? 0 : room < ENGINE_ROWS_MORE ? room : ENGINE_ROWS_MORE;
     for (int i = 0; i < count; i++) {
-        guess(g->order[i], (room + count - 1) / count);
+        guess(g, g->order[i], (room + count - 1) / count);
         with += g->order[i]->guessed > 0;
         copying += g->order[i]->guessed > 0 || g->order[i]->copies > copies_much;
     }

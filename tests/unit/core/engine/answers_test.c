@@ -471,6 +471,41 @@ static void guesses_change_no_answer(void **state)
     assert_int_equal(s.tokens_prefill, before.tokens_prefill);
 }
 
+/* Of a model that computes the whole sequence anew from some length on: no guess goes beyond it. */
+static void guesses_stop_where_a_sequence_begins_again(void **state)
+{
+    (void)state;
+    static struct answer plain, guessed;
+    static int32_t text[512];
+    struct model *model = fixture_model(fixture_path("models/phi3-longrope"));
+    int beyond = model_info(model)->stretched_beyond;
+    uint64_t drafted[2];
+    assert_true(model_info(model)->stretched_whole);
+    assert_in_range(beyond, TOKENS, 512);
+    for (int i = 0; i < beyond; i++)
+        text[i] = (i * 37 + 11) % model_info(model)->vocab_size;
+    for (int drafts = 0; drafts < 2; drafts++) {
+        struct engine_options o = ordinary;
+        struct engine_request r;
+        struct engine_stats s;
+        struct engine *g = NULL;
+        struct err e;
+        o.drafts = drafts;
+        assert_int_equal(engine_new(&g, model, &o, &e), 0);
+        prepare_long(&r, drafts ? &guessed : &plain, 0);
+        r.sampling.presence_penalty = -50; /* nothing but what was said */
+        r.tokens = text;
+        r.token_count = (size_t)beyond - TOKENS / 2;
+        run(g, &r);
+        engine_stats(g, &s);
+        drafted[drafts] = s.tokens_draft_accepted;
+        engine_free(g);
+    }
+    assert_same(&plain, &guessed);
+    assert_true(drafted[1] > drafted[0]);
+    model_close(model);
+}
+
 static int open_model(void **state)
 {
     (void)state;
@@ -503,6 +538,7 @@ int main(void)
         cmocka_unit_test(who_is_refused_keeps_the_constraint),
         cmocka_unit_test(penalties_do_not_see_the_crowd),
         cmocka_unit_test(guesses_change_no_answer),
+        cmocka_unit_test(guesses_stop_where_a_sequence_begins_again),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }
