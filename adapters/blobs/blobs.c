@@ -210,8 +210,11 @@ int blobs_open_blob(struct blobs *b, const char *digest, uint64_t bytes, struct 
     char path[PATH_BYTES];
     struct stat status;
     blob_path(digest, path);
-    /* A pipe would wait for whoever writes to it, with the registry's lock held. */
-    int fd = openat(b->shelves_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    /* A pipe would wait for whoever writes to it, with the registry's lock held; a lease on a file ends soon. */
+    const int how = O_RDONLY | O_CLOEXEC | O_NOFOLLOW;
+    int fd = openat(b->shelves_fd, path, how | O_NONBLOCK);
+    if (fd < 0 && errno == EWOULDBLOCK)
+        fd = openat(b->shelves_fd, path, how);
     if (fd < 0 && errno == ENOENT)
         return err_set(e, "adapter_broken", "blob %s is missing", digest);
     if (fd < 0 && (errno == ELOOP || errno == ENXIO || errno == ENOTDIR))
