@@ -141,7 +141,7 @@ static const struct option upload_options[] = {
     {"--no-activate", NULL, "the name goes on meaning what it means, for a canary for example", 0},
     {"--allow-no-effect", NULL, "take it although it changes no output", 0},
     {"--no-settings", NULL,
-     "leave tokenizer_config.json, chat_template.jinja and generation_config.json behind", 0},
+     "leave the tokenizer's files, chat_template.jinja and generation_config.json behind", 0},
     {0},
 };
 

@@ -50,6 +50,8 @@ static const struct route routes[] = {
      PLACE_DISK, QUERY_TENANT, 0, route_files_settings},
     {"GET", "/adapters/{name}/versions/{version}/files/generation_config.json", ROLE_TENANT, BODY_NONE,
      PLACE_DISK, QUERY_TENANT, 0, route_files_settings},
+    {"GET", "/adapters/{name}/versions/{version}/files/added_tokens.json", ROLE_TENANT, BODY_NONE, PLACE_DISK,
+     QUERY_TENANT, 0, route_files_settings},
 
     {"POST", "/v1/files", ROLE_TENANT, &file_form, PLACE_DISK, QUERY_TENANT, 0, file_form_accept},
     {"GET", "/v1/files", ROLE_TENANT, BODY_NONE, PLACE_DISK,

@@ -1,4 +1,5 @@
 #include "server/structured/grammars.h"
+#include "core/delta/delta.h"
 #include "server/http/server.h"
 
 #include <limits.h>
@@ -121,7 +122,7 @@ int server_open_model(struct server *s, struct err *e)
         return 0;
     if (tokenizer_open(&s->tokenizer, s->config.model, s->config.tokenizer, e) != 0 ||
         chat_open(&s->chat, s->config.model, e) != 0 ||
-        grammars_new(&s->grammars, s->tokenizer, s->info->vocab_size, s->info->eos,
+        grammars_new(&s->grammars, s->tokenizer, s->info->vocab_size + DELTA_TOKENS_MAX, s->info->eos,
                      (size_t)s->info->eos_count, e) != 0)
         return -1;
     if (pooling_read(&s->pooling, s->config.model, s->config.pooling, e) != 0)

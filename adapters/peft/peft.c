@@ -101,7 +101,7 @@ static bool has_effect(const struct peft_load *l)
     for (size_t i = 0; i < l->parameter_count; i++)
         if (l->rows[i].differs)
             return true;
-    if (l->head.head)
+    if (l->head.head || l->vocab)
         return true;
     return l->result->source.replacement_count > 0;
 }
@@ -131,22 +131,30 @@ static const float *final_values(const struct peft_load *l, int parameter)
     return l->parameter_found[other].values;
 }
 
+/* Are both sides' numbers the same, those of the base's rows and those behind them? */
+static bool is_one_matrix(const struct peft_load *l, int parameter, int other)
+{
+    const struct peft_parameter *a = &l->parameter_found[parameter], *b = &l->parameter_found[other];
+    size_t row = (size_t)l->parameters[parameter].cols * sizeof *a->values,
+           rows = (size_t)l->parameters[parameter].rows, more = a->more ? (size_t)l->vocab - rows : 0;
+    if (!a->values != !b->values || (a->values && memcmp(a->values, b->values, rows * row) != 0))
+        return false;
+    return !a->more == !b->more && (!a->more || memcmp(a->more, b->more, more * row) == 0);
+}
+
 /* A shared matrix that is given twice, and not the same. PEFT would keep the one that it loads last. Saved
  * modules are copies of their own, but with ensure_weight_tying. */
 static int check_shared(const struct peft_load *l, struct err *e)
 {
     for (size_t i = 0; i < l->parameter_count; i++) {
         const struct peft_parameter *own = &l->parameter_found[i];
-        int index = own->tensor ? peft_tied_partner(l, (int)i) : -1;
-        const struct peft_parameter *other = index < 0 ? NULL : &l->parameter_found[index];
-        if (!other || !other->tensor || (!own->values && !other->values) ||
-            (!l->tied.saves && (l->saved[i] || l->saved[index])))
+        int other = own->tensor ? peft_tied_partner(l, (int)i) : -1;
+        if (other < 0 || !l->parameter_found[other].tensor ||
+            (!l->tied.saves && (l->saved[i] || l->saved[other])) || is_one_matrix(l, (int)i, other))
             continue;
-        size_t bytes = (size_t)tensor_elements(own->tensor) * sizeof *own->values;
-        if (!own->values || !other->values || memcmp(own->values, other->values, bytes) != 0)
-            return err_set(e, "adapter_unsupported_feature",
-                           "tensors %s and %s differ, but are one matrix in this base", own->tensor->name,
-                           other->tensor->name);
+        return err_set(e, "adapter_unsupported_feature",
+                       "tensors %s and %s differ, but are one matrix in this base", own->tensor->name,
+                       l->parameter_found[other].tensor->name);
     }
     return 0;
 }
@@ -176,14 +184,15 @@ static int make_rows(struct peft_load *l, struct err *e)
         return err_memory(e);
     size_t count = 0;
     for (size_t i = 0; i < l->parameter_count; i++) {
-        if (!l->rows[i].indices)
+        if (!l->rows[i].indices && !peft_vocab_more(l, (int)i))
             continue;
-        const struct peft_rows *r = &l->rows[l->rows[i].source];
-        p->rows[count++] = (struct delta_rows){(int)i, r->count, r->index, r->values};
-        p->info.changes_rows |= r->differs;
+        if (peft_vocab_merge(l, (int)i, &p->rows[count++], e) != 0)
+            return -1;
+        p->info.changes_rows |= peft_vocab_more(l, (int)i) || l->rows[l->rows[i].source].differs;
     }
     p->source.rows = p->rows;
     p->source.rows_count = count;
+    p->source.vocab = p->info.vocab = l->vocab;
     return 0;
 }
 

@@ -20,6 +20,7 @@ struct peft_info {
     int sites;
     int64_t parameters;  /* elements of all A, B, magnitudes, replaced tensors and rows */
     enum head_kind task; /* what it gives labels of, by a head of its own; HEAD_NONE: nothing */
+    int vocab;           /* tokens that there are with it; 0: as many as the base has */
     bool changes_rows;   /* some of the base's, which no prompt of a few tokens may show */
 };
 

@@ -409,8 +409,9 @@ static int check_copies(const struct peft_load *l, struct err *e)
         if (!is_unused(place) || place.role == PEFT_ROLE_HEAD_COPY)
             continue;
         const struct parameter *s = &l->parameters[place.index];
-        if ((l->rows[place.index].indices ? check_rows_shape(l, t, place.index, e)
-                                          : check_shape(t, s->rows, s->cols, "as in the base", e)) != 0)
+        if ((l->rows[place.index].indices
+                 ? check_rows_shape(l, t, place.index, e)
+                 : check_shape(t, peft_vocab_rows(l, place.index), s->cols, "as in the base", e)) != 0)
             return -1;
     }
     return 0;
@@ -423,8 +424,9 @@ static int check_shapes(const struct peft_load *l, struct err *e)
             check_site_shapes(&l->site_found[i], &l->sites[i], l->targets[i].rank, e) != 0)
             return -1;
     for (size_t i = 0; i < l->parameter_count; i++)
-        if (l->parameter_found[i].tensor && check_shape(l->parameter_found[i].tensor, l->parameters[i].rows,
-                                                        l->parameters[i].cols, "as in the base", e) != 0)
+        if (l->parameter_found[i].tensor &&
+            check_shape(l->parameter_found[i].tensor, peft_vocab_rows(l, (int)i), l->parameters[i].cols,
+                        "as in the base", e) != 0)
             return -1;
     for (size_t i = 0; i < l->parameter_count; i++)
         if (l->rows[i].tensor && check_rows_shape(l, l->rows[i].tensor, (int)i, e) != 0)
@@ -435,7 +437,7 @@ static int check_shapes(const struct peft_load *l, struct err *e)
 int peft_place_all(struct peft_load *l, struct err *e)
 {
     if (place_tensors(l, e) != 0 || check_sites(l, e) != 0 || check_parameters(l, e) != 0 ||
-        check_rows(l, e) != 0 || peft_head_check(l, e) != 0)
+        check_rows(l, e) != 0 || peft_head_check(l, e) != 0 || peft_vocab_find(l, e) != 0)
         return -1;
     return check_shapes(l, e);
 }

@@ -1,8 +1,8 @@
 /* One upload on its way from two files to a delta_source, and the stages that it goes through, in their
  * order. Part of peft.h's implementation. One thread. */
 #pragma once
-#include "adapters/peft/peft_config.h"
-#include "adapters/peft/peft_pattern.h"
+#include "adapters/peft/config/peft_config.h"
+#include "adapters/peft/config/peft_pattern.h"
 #include "adapters/types/warnings.h"
 #include "core/base/sha256.h"
 #include "core/delta/delta.h"
@@ -11,7 +11,7 @@
 #include "core/model/model.h"
 
 #define PEFT_PREFIX "base_model.model."
-enum { PEFT_KEPT = 3 };
+enum { PEFT_KEPT = 6 };
 
 /* What the config says about a site. */
 struct peft_target {
@@ -44,7 +44,8 @@ struct peft_site {
 struct peft_parameter {
     const struct tensor *tensor; /* NULL: none */
     bool differs;                /* from the base's */
-    const float *values;         /* of one that differs; the result's */
+    const float *values;         /* of one that differs, of the base's shape; the result's */
+    const float *more;           /* rows behind the base's, of one that has them; the result's */
 };
 
 struct peft;
@@ -75,6 +76,7 @@ struct peft_load {
     struct peft_config config;
     struct peft_tied tied;
     struct peft_head head;
+    int vocab;          /* tokens that it was trained with: rows of the embedding and of lm_head */
     const char *inside; /* what paths of the base's modules have in front and the adapter's have not */
     struct peft_target *targets;            /* owned, [site_count] */
     bool *saved;                            /* owned, [parameter_count]: modules_to_save has it */
@@ -161,6 +163,21 @@ int peft_place_find(const struct peft_load *l, const struct tensor *t, struct pe
 /* Give every tensor its one place, see that none is missing, and check the shapes. Errors also:
  * "adapter_missing_tensor", "adapter_shape_mismatch". */
 int peft_place_all(struct peft_load *l, struct err *e);
+
+/* ---- a vocabulary of the adapter's own ---- */
+
+/* Is it the embedding of tokens, or lm_head? */
+bool peft_vocab_has(const struct peft_load *l, int parameter);
+/* Its rows as the adapter has them. */
+int peft_vocab_rows(const struct peft_load *l, int parameter);
+/* Fills vocab, once tensors are placed. Source: resize_token_embeddings of transformers; PEFT then saves both
+ * matrices. Error: "adapter_shape_mismatch" where they do not agree, or there are too many or too few. */
+int peft_vocab_find(struct peft_load *l, struct err *e);
+/* The rows behind the base's that count for a parameter, [vocab - the base's, columns]; NULL: there are none.
+ */
+const float *peft_vocab_more(const struct peft_load *l, int parameter);
+/* Rows of the result for a parameter: those of trainable_token_indices, and those behind the base's. */
+int peft_vocab_merge(struct peft_load *l, int parameter, struct delta_rows *out, struct err *e);
 
 /* ---- the head of an adapter that gives labels ---- */
 

@@ -90,26 +90,58 @@ static int compare_base(const struct model *m, int parameter, size_t at, const f
     return 0;
 }
 
+/* The rows behind the base's, by themselves. */
+static int keep_more(struct peft_load *l, int parameter, const float *values, size_t base, size_t count,
+                     struct err *e)
+{
+    float *more = malloc((count - base) * sizeof *more);
+    l->kept[l->kept_count++] = more;
+    if (!more)
+        return err_memory(e);
+    memcpy(more, values + base, (count - base) * sizeof *more);
+    l->parameter_found[parameter].more = more;
+    return 0;
+}
+
+/* What the file says of a tensor that it has in `values`, of the base's `base` numbers. Rows that it has not
+ * are the base's. */
+static int look_at(struct peft_load *l, int parameter, float *values, size_t base, size_t count,
+                   struct err *e)
+{
+    struct peft_parameter *s = &l->parameter_found[parameter];
+    size_t common = count < base ? count : base;
+    if (compare_base(l->model, parameter, 0, values, common, &s->differs, e) != 0)
+        return -1;
+    if (count > base && keep_more(l, parameter, values, base, count, e) != 0)
+        return -1;
+    if (count < base && s->differs)
+        return model_parameter_values(l->model, parameter, count, base - count, values + count, e);
+    return 0;
+}
+
 /* A tensor that equals the base's is dropped. */
 static int read_parameter(struct peft_load *l, struct peft_place place, struct sha256 *version, struct err *e)
 {
     struct peft_parameter *s = &l->parameter_found[place.index];
-    size_t count = (size_t)tensor_elements(s->tensor);
+    const struct parameter *p = &l->parameters[place.index];
+    size_t count = (size_t)tensor_elements(s->tensor),
+           base = (size_t)p->rows * (size_t)(p->cols ? p->cols : 1);
     uint8_t digest[SHA256_BYTES];
     double largest = 0;
-    float *values = malloc(count * sizeof *values);
+    float *values = malloc((count > base ? count : base) * sizeof *values);
     if (!values)
         return err_memory(e);
     int result = scan_tensor(l, s->tensor, values, &largest, digest, e);
     if (result == 0)
-        result = compare_base(l->model, place.index, 0, values, count, &s->differs, e);
-    if (result == 0 && s->differs) {
-        s->values = l->kept[l->kept_count++] = values;
+        result = look_at(l, place.index, values, base, count, e);
+    if (result == 0 && (s->differs || count != base)) {
         l->elements += (int64_t)count;
         add_tensor(version, s->tensor, place, digest);
-    } else {
-        free(values);
     }
+    if (result == 0 && s->differs)
+        s->values = l->kept[l->kept_count++] = values;
+    else
+        free(values);
     return result;
 }
 
@@ -132,8 +164,10 @@ static int compare_rows(struct peft_load *l, int parameter, struct err *e)
     struct peft_rows *r = &l->rows[parameter];
     size_t cols = (size_t)l->parameters[parameter].cols;
     for (int i = 0; i < r->count && !r->differs; i++)
-        if (compare_base(l->model, parameter, (size_t)r->index[i] * cols, r->values + (size_t)i * cols, cols,
-                         &r->differs, e) != 0)
+        if (r->index[i] >= l->parameters[parameter].rows)
+            r->differs = true;
+        else if (compare_base(l->model, parameter, (size_t)r->index[i] * cols, r->values + (size_t)i * cols,
+                              cols, &r->differs, e) != 0)
             return -1;
     return 0;
 }
@@ -173,7 +207,8 @@ static int scan_copy(struct peft_load *l, const struct tensor *t, struct err *e)
 static int scan_original(struct peft_load *l, struct peft_place place, const struct tensor *t, struct err *e)
 {
     int other = peft_tied_partner(l, place.index);
-    size_t count = (size_t)tensor_elements(t);
+    const struct parameter *p = &l->parameters[place.index];
+    size_t count = (size_t)tensor_elements(t), base = (size_t)p->rows * (size_t)(p->cols ? p->cols : 1);
     uint8_t ignored[SHA256_BYTES];
     double largest = 0;
     bool differs = false;
@@ -184,7 +219,7 @@ static int scan_original(struct peft_load *l, struct peft_place place, const str
         return err_memory(e);
     int result = scan_tensor(l, t, values, &largest, ignored, e);
     if (result == 0)
-        result = compare_base(l->model, place.index, 0, values, count, &differs, e);
+        result = compare_base(l->model, place.index, 0, values, count < base ? count : base, &differs, e);
     free(values);
     if (result != 0 || !differs)
         return result;

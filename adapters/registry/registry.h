@@ -134,6 +134,7 @@ struct publish {
     int rank_max, sites;
     int64_t parameters;
     enum version_task task;
+    int vocab; /* 0: as many tokens as the base has */
     double proof_max, proof_mean;
     const struct version_proof *proof; /* what else shows its effect; NULL: nothing is known */
     const struct buf *settings;        /* as settings_files_encode makes them; NULL: none */

@@ -41,6 +41,7 @@ static struct version *make_version(const struct publication *n, const struct st
                              .rank_max = p->rank_max,
                              .sites = p->sites,
                              .task = p->task,
+                             .vocab = p->vocab,
                              .parameters = p->parameters,
                              .created_ms = clock_unix_ms(),
                              .proof_max = p->proof_max,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapters/serving/settings_tokens.h"
 #include "core/format/json_file.h"
 
 /* ---- references ---- */
@@ -27,6 +28,7 @@ void settings_unref(struct settings *s)
     if (!s || atomic_fetch_sub_explicit(&c->references, 1, memory_order_acq_rel) != 1)
         return;
     chat_close(s->chat);
+    tokenizer_close(s->tokenizer);
     free(c);
 }
 
@@ -70,7 +72,12 @@ static void take_ends_of_base(struct settings *s, const struct settings_base *ba
         add_end(s, info->eos[i]);
 }
 
-/* The text of eos_token is one token of the base's vocabulary, or it ends nothing. */
+static const struct tokenizer *tokenizer_of(const struct settings *s, const struct settings_base *base)
+{
+    return s->tokenizer ? s->tokenizer : base->tokenizer;
+}
+
+/* The text of eos_token is one token, or it ends nothing. */
 static int add_eos_token(struct settings *s, const struct settings_base *base, struct warnings *w,
                          struct err *e)
 {
@@ -78,35 +85,32 @@ static int add_eos_token(struct settings *s, const struct settings_base *base, s
     struct token_list ids = {0};
     if (!text)
         return 0;
-    int result = tokenizer_encode(base->tokenizer, text, strlen(text), false, &ids, e);
+    int result = tokenizer_encode(tokenizer_of(s, base), text, strlen(text), false, &ids, e);
     if (result == 0 && ids.count == 1)
         add_end(s, ids.ids[0]);
     else if (result == 0)
         result = warnings_add(
-            w, e, "tokenizer_config.json: the base has no token \"%.64s\", so the eos_token ends no answer",
+            w, e, "tokenizer_config.json: there is no token \"%.64s\", so the eos_token ends no answer",
             text);
     token_list_fini(&ids);
     return result;
 }
 
-static int add_end_id(struct settings *s, const struct settings_base *base, const json_t *id, struct err *e)
+static int add_end_id(struct settings *s, int vocab, const json_t *id, struct err *e)
 {
-    const struct model_info *info = model_info(base->model);
-    bool known =
-        json_is_integer(id) && json_integer_value(id) >= 0 && json_integer_value(id) < info->vocab_size;
+    bool known = json_is_integer(id) && json_integer_value(id) >= 0 && json_integer_value(id) < vocab;
     if (known && s->end_count < MODEL_EOS_MAX) {
         add_end(s, (int32_t)json_integer_value(id));
         return 0;
     }
     err_set(e, "config_malformed",
             "generation_config.json: eos_token_id must be up to %d token ids from 0 to %d", MODEL_EOS_MAX,
-            info->vocab_size - 1);
+            vocab - 1);
     return err_param(e, "eos_token_id");
 }
 
 /* Where the file has them, these are all. */
-static int take_end_ids(struct settings *s, const struct settings_base *base, const json_t *generation,
-                        struct err *e)
+static int take_end_ids(struct settings *s, int vocab, const json_t *generation, struct err *e)
 {
     const json_t *ids = json_object_get(generation, "eos_token_id"), *id;
     size_t i;
@@ -114,17 +118,17 @@ static int take_end_ids(struct settings *s, const struct settings_base *base, co
         return 0;
     s->end_count = 0;
     if (!json_is_array(ids))
-        return add_end_id(s, base, ids, e);
+        return add_end_id(s, vocab, ids, e);
     json_array_foreach(ids, i, id)
     {
-        if (add_end_id(s, base, id, e) != 0)
+        if (add_end_id(s, vocab, id, e) != 0)
             return -1;
     }
     return 0;
 }
 
-static int read_generation(struct settings *s, const struct settings_base *base, const json_t *generation,
-                           struct err *e)
+static int read_generation(struct settings *s, const struct settings_base *base, int vocab,
+                           const json_t *generation, struct err *e)
 {
     struct generation own;
     s->generation = *model_generation(base->model);
@@ -137,19 +141,27 @@ static int read_generation(struct settings *s, const struct settings_base *base,
     }
     if (!base->no_generation)
         s->generation = own;
-    return take_end_ids(s, base, generation, e);
+    return take_end_ids(s, vocab, generation, e);
 }
 
-static int read_files(struct settings *s, const struct settings_base *base,
-                      const struct settings_files *files, const json_t *tokenizer, const json_t *generation,
-                      struct warnings *w, struct err *e)
+/* The files that are JSON; each NULL where it is not there. Owned. */
+struct parsed {
+    json_t *tokenizer, *generation, *added;
+};
+
+static int read_files(struct settings *s, const struct settings_base *base, int vocab,
+                      const struct settings_files *files, const struct parsed *p, struct warnings *w,
+                      struct err *e)
 {
+    const json_t *tokenizer = p->tokenizer;
     const struct buf *template = &files->text[SETTINGS_CHAT_TEMPLATE];
     const char *text = !files->has[SETTINGS_CHAT_TEMPLATE] ? NULL : template->length ? template->data : "";
     if (chat_derive(&s->chat, base->chat, tokenizer, text, template->length, e) != 0)
         return -1;
     take_ends_of_base(s, base);
-    if ((tokenizer && add_eos_token(s, base, w, e) != 0) || read_generation(s, base, generation, e) != 0)
+    if (settings_tokens(&s->tokenizer, base->tokenizer, vocab, tokenizer, p->added, w, e) != 0 ||
+        (tokenizer && add_eos_token(s, base, w, e) != 0) ||
+        read_generation(s, base, vocab, p->generation, e) != 0)
         return -1;
     const char *problem = chat_problem(s->chat);
     return problem && !chat_problem(base->chat)
@@ -157,26 +169,36 @@ static int read_files(struct settings *s, const struct settings_base *base,
                : 0;
 }
 
-int settings_new(struct settings **out, const struct settings_base *base, const struct settings_files *files,
-                 struct warnings *w, struct err *e)
+static int parse_all(struct parsed *p, const struct settings_files *files, struct err *e)
 {
+    if (parse(files, SETTINGS_TOKENIZER_CONFIG, &p->tokenizer, e) != 0 ||
+        parse(files, SETTINGS_GENERATION_CONFIG, &p->generation, e) != 0)
+        return -1;
+    return parse(files, SETTINGS_ADDED_TOKENS, &p->added, e);
+}
+
+int settings_new(struct settings **out, const struct settings_base *base, int vocab,
+                 const struct settings_files *files, struct warnings *w, struct err *e)
+{
+    struct parsed p = {0};
+    if (!base->chat)
+        return err_set(
+            e, "input_unsupported", "the base takes rows of numbers: its adapters have no %s",
+            "tokenizer_config.json, chat_template.jinja, generation_config.json or added_tokens.json");
     struct counted *c = calloc(1, sizeof *c);
-    json_t *tokenizer = NULL, *generation = NULL;
-    int result = c ? 0 : err_memory(e);
-    if (result == 0 && !base->chat)
-        result = err_set(e, "input_unsupported", "the base takes rows of numbers: its adapters have no %s",
-                         "tokenizer_config.json, chat_template.jinja or generation_config.json");
-    if (c)
-        atomic_init(&c->references, 1);
-    if (result == 0 && (parse(files, SETTINGS_TOKENIZER_CONFIG, &tokenizer, e) != 0 ||
-                        parse(files, SETTINGS_GENERATION_CONFIG, &generation, e) != 0 ||
-                        read_files(&c->settings, base, files, tokenizer, generation, w, e) != 0))
-        result = -1;
-    json_decref(tokenizer);
-    json_decref(generation);
+    if (!c)
+        return err_memory(e);
+    atomic_init(&c->references, 1);
+    int result = parse_all(&p, files, e);
+    if (result == 0)
+        result = read_files(&c->settings, base, vocab ? vocab : model_info(base->model)->vocab_size, files,
+                            &p, w, e);
+    json_decref(p.tokenizer);
+    json_decref(p.generation);
+    json_decref(p.added);
     if (result == 0)
         *out = &c->settings;
-    else if (c)
+    else
         settings_unref(&c->settings);
     return result;
 }
@@ -204,7 +226,7 @@ static bool has_end(const struct settings *s, int token)
 bool settings_are_base(const struct settings *s, const struct settings_base *base)
 {
     const struct model_info *info = model_info(base->model);
-    if (s->end_count != info->eos_count || !chat_same(s->chat, base->chat) ||
+    if (s->tokenizer || s->end_count != info->eos_count || !chat_same(s->chat, base->chat) ||
         !same_generation(&s->generation, model_generation(base->model)))
         return false;
     for (int i = 0; i < info->eos_count; i++)
@@ -217,6 +239,7 @@ bool settings_are_base(const struct settings *s, const struct settings_base *bas
 
 struct kept {
     char digest[SHA256_HEX + 1];
+    int vocab;                 /* of the adapter */
     struct settings *settings; /* owned reference; NULL: free */
     uint64_t used;
 };
@@ -253,12 +276,13 @@ void settings_cache_free(struct settings_cache *c)
 }
 
 /* A new reference, or NULL. */
-static struct settings *recall(struct settings_cache *c, const char *digest)
+static struct settings *recall(struct settings_cache *c, const struct version *v)
 {
     struct settings *found = NULL;
     pthread_mutex_lock(&c->lock);
     for (int i = 0; i < SETTINGS_KEPT && !found; i++)
-        if (c->kept[i].settings && strcmp(c->kept[i].digest, digest) == 0) {
+        if (c->kept[i].settings && c->kept[i].vocab == v->vocab &&
+            strcmp(c->kept[i].digest, v->settings) == 0) {
             c->kept[i].used = ++c->clock;
             found = settings_ref(c->kept[i].settings);
         }
@@ -267,7 +291,7 @@ static struct settings *recall(struct settings_cache *c, const char *digest)
 }
 
 /* In the place of those that were not asked for the longest. */
-static void keep(struct settings_cache *c, const char *digest, struct settings *s)
+static void keep(struct settings_cache *c, const struct version *v, struct settings *s)
 {
     pthread_mutex_lock(&c->lock);
     struct kept *k = &c->kept[0];
@@ -275,7 +299,8 @@ static void keep(struct settings_cache *c, const char *digest, struct settings *
         if (c->kept[i].used < k->used)
             k = &c->kept[i];
     struct settings *gone = k->settings;
-    strcpy(k->digest, digest);
+    strcpy(k->digest, v->settings);
+    k->vocab = v->vocab;
     k->settings = settings_ref(s);
     k->used = ++c->clock;
     pthread_mutex_unlock(&c->lock);
@@ -299,7 +324,7 @@ static int load(struct settings_cache *c, const struct version *v, struct settin
     struct settings_files files;
     if (settings_cache_files(c, v, &files, e) != 0)
         return -1;
-    int result = settings_new(out, &c->base, &files, NULL, e);
+    int result = settings_new(out, &c->base, v->vocab, &files, NULL, e);
     settings_files_fini(&files);
     return result;
 }
@@ -307,11 +332,11 @@ static int load(struct settings_cache *c, const struct version *v, struct settin
 int settings_cache_get(struct settings_cache *c, const struct version *v, struct settings **out,
                        struct err *e)
 {
-    *out = v->settings[0] ? recall(c, v->settings) : NULL;
+    *out = v->settings[0] ? recall(c, v) : NULL;
     if (*out || !v->settings[0])
         return 0;
     if (load(c, v, out, e) != 0)
         return -1;
-    keep(c, v->settings, *out);
+    keep(c, v, *out);
     return 0;
 }

@@ -36,6 +36,7 @@ static int publish(const struct job *j, const struct peft_info *info, const stru
                         .sites = info->sites,
                         .parameters = info->parameters,
                         .task = (enum version_task)info->task,
+                        .vocab = info->vocab,
                         .proof_max = effect->logits.max_change,
                         .proof_mean = effect->logits.mean_change,
                         .proof = &effect->proof};
@@ -139,13 +140,13 @@ static int accept_present(const struct job *j, const struct version **out)
 /* ---- settings ---- */
 
 /* As they are kept, where they change anything. */
-static int read_settings(struct job *j, struct warnings *w, struct err *e)
+static int read_settings(struct job *j, int vocab, struct warnings *w, struct err *e)
 {
     const struct upload *u = j->upload;
     struct settings *s;
     if (!u->settings || !settings_files_any(u->settings))
         return 0;
-    if (settings_new(&s, u->settings_base, u->settings, w, e) != 0)
+    if (settings_new(&s, u->settings_base, vocab, u->settings, w, e) != 0)
         return -1;
     bool changed = !settings_are_base(s, u->settings_base);
     settings_unref(s);
@@ -199,7 +200,7 @@ static int convert(struct job *j, struct err *e)
 static int accept_peft(struct job *j, struct peft *p, struct upload_result *out, struct err *e)
 {
     *out = (struct upload_result){.created = false};
-    if (read_settings(j, peft_warnings(p), e) != 0)
+    if (read_settings(j, peft_info(p)->vocab, peft_warnings(p), e) != 0)
         return -1;
     find_version(j, peft_info(p)->version);
     int result = j->upload->proof_prompt ? -1 : accept_present(j, &out->version);

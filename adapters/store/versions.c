@@ -4,13 +4,14 @@
 static const char LIST[] =
     "SELECT a.tenant, a.name, v.digest, v.config_blob, v.weights_blob, v.config_bytes, v.weights_bytes, "
     "v.rank_max,"
-    " v.sites, v.parameters, v.created_ms, v.proof_max, v.proof_mean, v.active, v.canary, v.settings, v.task"
+    " v.sites, v.parameters, v.created_ms, v.proof_max, v.proof_mean, v.active, v.canary, v.settings, "
+    "v.task, v.vocab"
     " FROM versions v JOIN adapters a ON a.number = v.adapter ORDER BY v.number";
 static const char INSERT[] =
     "INSERT INTO versions (adapter, digest, config_blob, weights_blob, config_bytes, weights_bytes, "
     "rank_max, sites,"
-    " parameters, created_ms, proof_max, proof_mean, active, settings, task)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    " parameters, created_ms, proof_max, proof_mean, active, settings, task, vocab)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 static const char REPLACE_BLOBS[] = "UPDATE versions SET config_blob = ?, weights_blob = ?, config_bytes = ?,"
                                     " weights_bytes = ? WHERE adapter = ? AND digest = ?";
 static const char ACTIVATE[] = "UPDATE versions SET active = 1, canary = 0 WHERE adapter = ? AND digest = ?";
@@ -47,6 +48,7 @@ static int read_row(struct query *q, void *arg, struct err *e)
     if (task < VERSION_GENERATES || task > VERSION_LABELS_TOKENS)
         return column_malformed("versions", e);
     values->task = (enum version_task)task;
+    values->vocab = (int)query_column_integer(q);
     return r->visitor->version(r->arg, &row, e);
 }
 
@@ -79,6 +81,7 @@ int store_version_insert(struct store *s, int64_t adapter, const struct version 
     query_bind_integer(&q, v->active);
     query_bind_text(&q, v->settings[0] ? v->settings : NULL);
     query_bind_integer(&q, v->task);
+    query_bind_integer(&q, v->vocab);
     return query_run(&q, "add a version", e);
 }
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapters/peft/peft_config.h"
+#include "adapters/peft/config/peft_config.h"
 
 enum { DEFAULT_RANK = 16, DEFAULT_ALPHA = 32 };
 static const char no_module[] = "dummy-target-modules"; /* PEFT's word for no LoRA at all */

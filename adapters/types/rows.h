@@ -112,6 +112,7 @@ struct version {     /* immutable, reference-counted */
     int rank_max, sites;
     int64_t parameters;
     enum version_task task;
+    int vocab; /* tokens that there are with it; 0: as many as the base has */
     int64_t created_ms;
     double proof_max, proof_mean;
     bool active;     /* at the time it was read */

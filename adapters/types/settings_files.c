@@ -5,7 +5,7 @@
 #include <string.h>
 
 const char *const settings_file_names[SETTINGS_FILES] = {"tokenizer_config.json", "chat_template.jinja",
-                                                         "generation_config.json"};
+                                                         "generation_config.json", "added_tokens.json"};
 
 bool settings_files_any(const struct settings_files *f)
 {

@@ -13,6 +13,7 @@ enum settings_file {
     SETTINGS_TOKENIZER_CONFIG,
     SETTINGS_CHAT_TEMPLATE,
     SETTINGS_GENERATION_CONFIG,
+    SETTINGS_ADDED_TOKENS,
     SETTINGS_FILES
 };
 extern const char *const settings_file_names[SETTINGS_FILES];

@@ -350,15 +350,28 @@ static int upload(struct context *c, const struct client_form *f, struct err *e)
 }
 
 /* Files beside the weights that say how an adapter is talked to: in a directory, and in the form. */
-enum { SETTINGS = 3 };
+enum { SETTINGS = 4 };
 static const char *const settings_files[SETTINGS] = {"tokenizer_config.json", "chat_template.jinja",
-                                                     "generation_config.json"};
-static const char *const settings_parts[SETTINGS] = {"tokenizer_config", "chat_template",
-                                                     "generation_config"};
+                                                     "generation_config.json", "added_tokens.json"};
+static const char *const settings_parts[SETTINGS] = {"tokenizer_config", "chat_template", "generation_config",
+                                                     "added_tokens"};
 
-/* `config` NULL: the weights are a GGUF file. `settings`: [SETTINGS], each NULL where there is none. */
+/* What goes with the weights. Owned; each NULL where there is none. */
+struct settings {
+    char *path[SETTINGS];
+    char *added; /* in the place of the last one: what a tokenizer.json says of added tokens */
+};
+
+static void settings_fini(struct settings *s)
+{
+    for (int i = 0; i < SETTINGS; i++)
+        free(s->path[i]);
+    free(s->added);
+}
+
+/* `config` NULL: the weights are a GGUF file. */
 static int upload_files(struct context *c, const struct args *a, const char *config, const char *weights,
-                        char *const settings[], struct err *e)
+                        const struct settings *s, struct err *e)
 {
     char name[NAME_MAX + 1];
     struct progress p;
@@ -370,9 +383,10 @@ static int upload_files(struct context *c, const struct args *a, const char *con
         {.name = "proof_prompt", .text = args_get(a, "--proof-prompt")},
         {.name = "activate", .text = args_get(a, "--no-activate") ? "false" : NULL},
         {.name = "allow_no_effect", .text = args_get(a, "--allow-no-effect") ? "true" : NULL},
-        {.name = settings_parts[0], .path = settings[0], .filename = settings_files[0]},
-        {.name = settings_parts[1], .path = settings[1], .filename = settings_files[1]},
-        {.name = settings_parts[2], .path = settings[2], .filename = settings_files[2]},
+        {.name = settings_parts[0], .path = s->path[0], .filename = settings_files[0]},
+        {.name = settings_parts[1], .path = s->path[1], .filename = settings_files[1]},
+        {.name = settings_parts[2], .path = s->path[2], .filename = settings_files[2]},
+        {.name = settings_parts[3], .path = s->path[3], .filename = settings_files[3], .text = s->added},
         {.name = "config", .path = config, .filename = "adapter_config.json"},
         {.name = "weights",
          .path = weights,
@@ -386,37 +400,68 @@ static int upload_files(struct context *c, const struct args *a, const char *con
     return upload(c, &form, e);
 }
 
-/* Those that the directory has. */
-static int find_settings(const struct args *a, char *out[], struct err *e)
+/* A file of the directory, or NULL in *out. */
+static int find_file(const char *directory, const char *name, char **out, struct err *e)
 {
     struct stat s;
-    for (int i = 0; i < SETTINGS && !args_get(a, "--no-settings"); i++) {
-        out[i] = file_join(a->operand[0], settings_files[i]);
-        if (!out[i])
-            return err_memory(e);
-        if (stat(out[i], &s) == 0 && S_ISREG(s.st_mode))
-            continue;
-        free(out[i]);
-        out[i] = NULL;
-    }
+    *out = file_join(directory, name);
+    if (!*out)
+        return err_memory(e);
+    if (stat(*out, &s) == 0 && S_ISREG(s.st_mode))
+        return 0;
+    free(*out);
+    *out = NULL;
     return 0;
+}
+
+/* The list alone: the rest of a tokenizer.json is the base's, and large. */
+static int read_added(const char *path, char **out, struct err *e)
+{
+    json_error_t error;
+    json_t *root = json_load_file(path, JSON_ALLOW_NUL, &error),
+           *list = json_object_get(root, "added_tokens");
+    if (!root) {
+        err_set(e, "invalid_json", "%s: %s", path, error.text);
+        return err_hint(e, "--no-settings leaves it behind.");
+    }
+    json_t *object = json_is_array(list) ? json_pack("{s:O}", "added_tokens", list) : NULL;
+    *out = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    int result = *out || !json_is_array(list) ? 0 : err_memory(e);
+    json_decref(object);
+    json_decref(root);
+    return result;
+}
+
+/* Those that the directory has. */
+static int find_settings(const struct args *a, struct settings *out, struct err *e)
+{
+    char *tokenizer = NULL;
+    if (args_get(a, "--no-settings"))
+        return 0;
+    for (int i = 0; i < SETTINGS; i++)
+        if (find_file(a->operand[0], settings_files[i], &out->path[i], e) != 0)
+            return -1;
+    if (find_file(a->operand[0], "tokenizer.json", &tokenizer, e) != 0)
+        return -1;
+    int result = tokenizer ? read_added(tokenizer, &out->added, e) : 0;
+    free(tokenizer);
+    return result;
 }
 
 int adapters_upload(struct context *c, const struct args *a, struct err *e)
 {
     const char *path = a->operand[0];
-    char *settings[SETTINGS] = {NULL};
+    struct settings settings = {0};
     if (is_gguf(path))
-        return upload_files(c, a, NULL, path, settings, e);
+        return upload_files(c, a, NULL, path, &settings, e);
     char *config = file_join(path, "adapter_config.json");
     char *weights = file_join(path, "adapter_model.safetensors");
     int result = -1;
     if (!config || !weights)
         err_memory(e);
-    else if (check_directory(path, config, weights, e) == 0 && find_settings(a, settings, e) == 0)
-        result = upload_files(c, a, config, weights, settings, e);
-    for (int i = 0; i < SETTINGS; i++)
-        free(settings[i]);
+    else if (check_directory(path, config, weights, e) == 0 && find_settings(a, &settings, e) == 0)
+        result = upload_files(c, a, config, weights, &settings, e);
+    settings_fini(&settings);
     free(config);
     free(weights);
     return result;

@@ -16,11 +16,11 @@
 #include "core/base/sha256.h"
 
 /* The first two are always there, the others where the adapter brought them. */
-enum { FILES = 5, NAME_BYTES = 64 };
+enum { FILES = 6, NAME_BYTES = 64 };
 
-static const char *const file_names[FILES] = {"adapter_config.json", "adapter_model.safetensors",
-                                              "tokenizer_config.json", "chat_template.jinja",
-                                              "generation_config.json"};
+static const char *const file_names[FILES] = {"adapter_config.json",    "adapter_model.safetensors",
+                                              "tokenizer_config.json",  "chat_template.jinja",
+                                              "generation_config.json", "added_tokens.json"};
 
 struct file {
     bool wanted;

@@ -186,6 +186,7 @@ int delta_new(struct delta **out, const struct model *m, const struct delta_sour
         return -1;
     }
     d->head = head_ref(s->head);
+    d->vocab = s->vocab;
     d->bytes += s->head ? head_bytes(s->head) : 0;
     *out = d;
     return 0;
@@ -223,11 +224,16 @@ size_t delta_bytes(const struct delta *d)
     return d->bytes;
 }
 
+int delta_vocab(const struct delta *d, const struct model *m)
+{
+    return d && d->vocab ? d->vocab : m->info.vocab_size;
+}
+
 int delta_tokens(const struct delta *d, const struct model *m, int32_t *out, int limit)
 {
     const struct own_rows *r = delta_own_rows(d, m->embed.weight_parameter);
-    int count = !r ? 0 : r->values.rows < limit ? r->values.rows : limit;
+    int rows = r ? own_rows_from(r, m->info.vocab_size) : 0, count = rows < limit ? rows : limit;
     for (int i = 0; i < count; i++)
-        out[i] = r->index[(int64_t)i * r->values.rows / count];
+        out[i] = r->index[(int64_t)i * rows / count];
     return count;
 }

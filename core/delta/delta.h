@@ -36,5 +36,8 @@ void delta_unref(struct delta *d);        /* NULL is fine */
 size_t delta_bytes(const struct delta *d);
 /* What gives labels with this delta (NULL: without any): its own or the base's; NULL: there is none. */
 struct head *delta_head(const struct delta *d, const struct model *m);
-/* Tokens whose row of the embedding is its own: at most `limit`, spread over all. Returns how many. */
+/* How many tokens there are with this delta (NULL: without any); of a numeric model, outputs. */
+int delta_vocab(const struct delta *d, const struct model *m);
+/* Tokens of the base whose row of the embedding is its own: at most `limit`, spread over all. Returns how
+ * many. */
 int delta_tokens(const struct delta *d, const struct model *m, int32_t *out, int limit);

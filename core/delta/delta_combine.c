@@ -21,6 +21,7 @@ static int rank_at(const struct parts *p, size_t site)
 static const char *obstacle(const struct delta *d)
 {
     return d->dora                  ? "uses DoRA"
+           : d->vocab               ? "has tokens of its own"
            : d->head                ? "has a head of its own"
            : d->replaced || d->rows ? "replaces tensors of the base"
                                     : NULL;

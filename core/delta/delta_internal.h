@@ -29,6 +29,7 @@ struct delta {
     bool bf16;                /* otherwise f32: the precision of the model decides */
     bool replaces_layer;      /* one of the replaced is a linear layer's weight */
     bool dora;                /* a site has magnitudes */
+    int vocab;                /* tokens with it; 0: the base's */
     int rank_max;             /* of all sites; 0: none is changed */
     struct delta_site *sites; /* owned, one per site of the model */
     struct matrix *replaced;  /* owned, [parameters], or NULL; no data: the base's. Vectors are f32 */

@@ -8,7 +8,7 @@
 
 struct head;
 
-enum { DELTA_RANK_MAX = 1024 };
+enum { DELTA_RANK_MAX = 1024, DELTA_TOKENS_MAX = 1024 };
 
 /* The numbers of a part. */
 enum delta_value { DELTA_A, DELTA_B, DELTA_MAGNITUDE, DELTA_VALUES };
@@ -55,5 +55,8 @@ struct delta_source {
     size_t replacement_count;
     const struct delta_rows *rows;
     size_t rows_count;
+    /* How many tokens there are with it, up to DELTA_TOKENS_MAX more or fewer than the base has; 0: as many.
+     * Each of the more is a row, at its index, of the embedding and, if it has one, of lm_head. */
+    int vocab;
     struct head *head; /* in the place of the base's, or where that has none; NULL: the base's */
 };

@@ -166,6 +166,7 @@ static int allocate_batch(struct engine *g, struct err *e)
 {
     size_t tokens = (size_t)g->options.step_tokens;
     g->order = calloc((size_t)g->options.sequences_max, sizeof *g->order);
+    g->logits = calloc((size_t)g->info->vocab_size + DELTA_TOKENS_MAX, sizeof *g->logits);
     g->token = calloc(tokens, sizeof *g->token);
     g->position = calloc(tokens, sizeof *g->position);
     g->length = calloc(tokens, sizeof *g->length);
@@ -175,8 +176,8 @@ static int allocate_batch(struct engine *g, struct err *e)
     g->want = calloc(tokens, sizeof *g->want);
     g->want_state = calloc(tokens, sizeof *g->want_state);
     g->scores = calloc(tokens, sizeof *g->scores);
-    bool all = g->order && g->token && g->position && g->length && g->input && g->kv_of && g->delta_of &&
-               g->want && g->want_state && g->scores;
+    bool all = g->order && g->logits && g->token && g->position && g->length && g->input && g->kv_of &&
+               g->delta_of && g->want && g->want_state && g->scores;
     return all ? 0 : err_memory(e);
 }
 
@@ -216,7 +217,7 @@ static int prepare(struct engine *g, struct err *e)
                                       .step_tokens = o->step_tokens,
                                       .chunk_tokens = o->chunk_tokens,
                                       .logit_rows = o->sequences_max + ENGINE_ROWS_MORE};
-    if (sampler_scratch_init(&g->scratch, g->info->vocab_size, e) != 0)
+    if (sampler_scratch_init(&g->scratch, g->info->vocab_size + DELTA_TOKENS_MAX, e) != 0)
         return -1;
     if (pool_new(&g->pool, o->threads, e) != 0 || prepare_kv(g, e) != 0 || allocate_batch(g, e) != 0 ||
         forward_new(&g->forward, g->model, g->pool, g->kv, o->step_tokens, limits.logit_rows, e) != 0)
@@ -268,6 +269,7 @@ void engine_free(struct engine *g)
     prefix_free(g->prefix);
     kvcache_free(g->kv);
     free(g->order);
+    free(g->logits);
     free(g->token);
     free(g->position);
     free(g->length);

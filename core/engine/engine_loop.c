@@ -155,6 +155,7 @@ static int32_t choose_token(struct engine *g, struct sequence *q, const float *l
                                                .ends = q->ends,
                                                .end_count = q->end_count,
                                                .allowed = allowed};
+    g->scratch.vocab_size = q->vocab;
     return sampler_next(&q->sampler, &g->scratch, &q->request.sampling, &history, logits);
 }
 
@@ -166,11 +167,26 @@ static void fail_without_token(struct engine *g, struct sequence *q)
     fail(g, q, &e);
 }
 
+/* These logits of the step with those of the tokens that the sequence's delta adds, valid until the next
+ * call. */
+static const float *whole_logits(struct engine *g, const struct sequence *q, const float *logits)
+{
+    size_t vocab = (size_t)g->info->vocab_size;
+    if ((size_t)q->vocab <= vocab)
+        return logits;
+    size_t row = (size_t)(logits - forward_logits(g->forward)) / vocab;
+    memcpy(g->logits, logits, vocab * sizeof *logits);
+    memcpy(g->logits + vocab, forward_more(g->forward) + row * DELTA_TOKENS_MAX,
+           ((size_t)q->vocab - vocab) * sizeof *logits);
+    return g->logits;
+}
+
 /* The next token from the logits behind the last one. False: the sequence is gone. */
 static bool emit_token(struct engine *g, struct sequence *q, const float *logits)
 {
     const struct sampling *how = &q->request.sampling;
     struct constraint_mask mask = {0};
+    logits = whole_logits(g, q, logits);
     if (!ask_constraint(g, q, &mask))
         return false;
     struct engine_token t = {.token = choose_token(g, q, logits, mask.bits)};
@@ -185,7 +201,7 @@ static bool emit_token(struct engine *g, struct sequence *q, const float *logits
     if (!tell_constraint(g, q, t.token))
         return false;
     if (how->logprobs >= 0)
-        logprobs_fill(logits, g->info->vocab_size, how->logprobs, &t);
+        logprobs_fill(logits, q->vocab, how->logprobs, &t);
     ((int32_t *)q->request.tokens)[q->prompt_tokens + q->new_tokens] = t.token;
     q->new_tokens++;
     if (!q->request.on_token(q->request.arg, &t))
@@ -225,11 +241,12 @@ static void emit_decoded(struct engine *g, struct sequence *q, const float *logi
 }
 
 /* Each row once, also of a sequence that began again. */
-static void give_rows(struct sequence *q, int first, int count, const float *logits, size_t vocab)
+static void give_rows(struct engine *g, struct sequence *q, int first, int count, const float *logits)
 {
     for (int i = 0; i < count; i++)
         if (first + i == q->rows_given) {
-            q->request.on_logits(q->request.arg, (size_t)(first + i), logits + (size_t)i * vocab);
+            const float *row = whole_logits(g, q, logits + (size_t)i * (size_t)g->info->vocab_size);
+            q->request.on_logits(q->request.arg, (size_t)(first + i), row);
             q->rows_given++;
         }
 }
@@ -263,7 +280,7 @@ static int use_step(struct engine *g, struct sequence *q, int at, const float *l
     if (q->request.on_state && (prefilled || q->request.states == ENGINE_STATES_ALL))
         give_states(g, q, first, planned, at);
     if (every_row && q->request.on_logits)
-        give_rows(q, first, planned, logits, vocab);
+        give_rows(g, q, first, planned, logits);
     if (prefilled) {
         if (!q->prefilled_us)
             q->prefilled_us = clock_us();

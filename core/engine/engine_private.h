@@ -27,6 +27,7 @@ struct sequence {
     int prompt_tokens; /* as submitted */
     int new_tokens, new_tokens_max;
     int labels;        /* of each row of its scores */
+    int vocab;         /* tokens that there are with its delta */
     int rows_given;    /* to on_logits or on_state */
     bool stretched;    /* it is so long that it rotates in another way (model_info) */
     int cached_tokens; /* when it was admitted first */
@@ -68,6 +69,7 @@ struct engine {
     struct engine_times times;
 
     /* the engine thread's own */
+    float *logits; /* [vocab_size + DELTA_TOKENS_MAX] of one row */
     struct scheduler scheduler;
     struct sequence **order; /* [sequences_max] running ones sorted by delta */
     int32_t *token, *position, *length;

@@ -43,7 +43,7 @@ struct engine_request {
     /* Each new token; false ends the run there with ENGINE_STOP (a stop string). The end token that stops a
      * run is not reported. May be NULL when max_tokens is 0. */
     bool (*on_token)(void *arg, const struct engine_token *t);
-    /* Optional: logits [vocab_size] after each prompt token in order, or each output row of a numeric
+    /* Optional: logits [delta_vocab] after each prompt token in order, or each output row of a numeric
      * model. */
     void (*on_logits)(void *arg, size_t row, const float *logits);
     /* Language models, with max_tokens 0: no logits are computed but, for each of these tokens in order, what

@@ -50,8 +50,9 @@ static void fill_prompt(const struct model *m, const struct delta *d, int32_t *t
 {
     const struct model_info *info = model_info(m);
     int32_t own[PROOF_ROWS / 2];
+    int with = delta_vocab(d, m), vocab = with < info->vocab_size ? with : info->vocab_size;
     for (uint32_t i = 0; i < PROOF_ROWS; i++)
-        tokens[i] = (int32_t)((i + 1) * 2654435761u % (uint32_t)info->vocab_size);
+        tokens[i] = (int32_t)((i + 1) * 2654435761u % (uint32_t)vocab);
     for (uint32_t i = 0; i < PROOF_ROWS * (uint32_t)info->input_size; i++)
         input[i] = (float)((i + 1) * 2654435761u >> 8) / 8388608.0f - 1.0f;
     for (int i = info->numeric ? 0 : delta_tokens(d, m, own, PROOF_ROWS / 2); i > 0; i--)

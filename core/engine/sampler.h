@@ -14,7 +14,7 @@ struct sampler_scratch {
     struct sampler_candidate *candidates;
     float *logits;
     uint32_t *counts; /* zeros between two calls */
-    int vocab_size;
+    int vocab_size;   /* of the logits that are next, up to that of sampler_scratch_init */
 };
 
 struct sampler {    /* of one sequence */

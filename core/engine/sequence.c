@@ -61,10 +61,11 @@ static int check_tokens(const struct engine *g, const struct engine_request *r, 
     if (r->token_count > (size_t)limit)
         return err_set(e, "prompt_too_long", "the prompt has %zu tokens, the context holds %d",
                        r->token_count, limit);
+    int vocab = delta_vocab(r->delta, g->model);
     for (size_t i = 0; i < r->token_count; i++)
-        if (r->tokens[i] < 0 || r->tokens[i] >= g->info->vocab_size)
+        if (r->tokens[i] < 0 || r->tokens[i] >= vocab)
             return err_set(e, "token_out_of_range", "token %zu is %d; the model has ids from 0 to %d", i,
-                           r->tokens[i], g->info->vocab_size - 1);
+                           r->tokens[i], vocab - 1);
     return 0;
 }
 
@@ -161,6 +162,7 @@ static void set_lengths(const struct engine *g, struct sequence *q, const struct
     q->s.extra_cost = r->extra_cost;
     q->s.wants_all_logits = r->on_logits != NULL && !g->info->numeric;
     q->labels = r->scores ? delta_head(r->delta, g->model)->labels : 0;
+    q->vocab = delta_vocab(r->delta, g->model);
     q->prompt_tokens = q->s.prompt_tokens = (int)(g->info->numeric ? r->input_rows : r->token_count);
     if (g->info->numeric)
         return;

@@ -106,6 +106,11 @@ const float *forward_logits(const struct forward *f)
     return f->logits;
 }
 
+const float *forward_more(const struct forward *f)
+{
+    return f->more;
+}
+
 const float *forward_state(const struct forward *f, int t)
 {
     return row_at(f->h, t, f->model->config.hidden);
@@ -145,6 +150,24 @@ static void cap_logits(struct forward *f, const struct worker *w)
                        f->model->config.logit_cap, linear_block_rows(head, block));
 }
 
+/* The logits of tokens that deltas add. Each is a row of its own, as those in put_own_rows. */
+static void more_logits(struct forward *f, const struct worker *w)
+{
+    const struct model *m = f->model;
+    int hidden = m->config.hidden;
+    for (int row = 0; row < f->wanted; row++) {
+        const struct own_rows *own = delta_own_rows(f->head_delta[row], m->lm_head.weight_parameter);
+        int count = delta_vocab(f->head_delta[row], m) - m->config.vocab;
+        float *out = row_at(f->more, row, DELTA_TOKENS_MAX);
+        for (int i = w->index; count > 0 && i < count; i += w->count) {
+            matrix_row(&own->values, own->values.rows - count + i, w->scratch);
+            out[i] = vector_dot(w->scratch, row_at(f->head_input, row, hidden), hidden);
+            if (m->config.logit_cap > 0)
+                vector_cap(out + i, m->config.logit_cap, 1);
+        }
+    }
+}
+
 /* Gather the rows whose logits are wanted, normalize, and multiply by the output head. */
 void forward_head(struct forward *f, int worker, int workers)
 {
@@ -163,6 +186,7 @@ void forward_head(struct forward *f, int worker, int workers)
     product_share(f, &(struct product){.input = &in, .y = f->logits, .stride = m->config.vocab}, &w);
     if (m->config.logit_cap > 0)
         cap_logits(f, &w);
+    more_logits(f, &w);
 }
 
 /* ---- the step ---- */

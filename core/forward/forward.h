@@ -40,3 +40,6 @@ void forward_head(struct forward *f, int worker, int workers);   /* at least one
 /* What goes from layer to layer: [tokens, hidden_size]. */
 const float *forward_stream(const struct forward *f);
 const float *forward_logits(const struct forward *f);
+/* Of the rows whose logits are wanted, those of tokens that their delta adds: [wanted, DELTA_TOKENS_MAX], of
+ * which delta_vocab says how many there are. */
+const float *forward_more(const struct forward *f);

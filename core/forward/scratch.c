@@ -22,7 +22,7 @@ static size_t widest_input(const struct model *m)
 }
 
 /* The float arrays: where each one's pointer is, and how many floats it has. */
-enum { ARRAYS = 12 };
+enum { ARRAYS = 13 };
 struct array {
     size_t place, floats;
 };
@@ -59,6 +59,7 @@ static void list_arrays(const struct model *m, int batch_tokens, int logit_rows,
         {offsetof(struct forward, low), larger(tokens, rows) * (size_t)low_layout(DELTA_RANK_MAX).stride},
         {offsetof(struct forward, head_input), rows * (size_t)c->hidden},
         {offsetof(struct forward, logits), rows * (size_t)m->info.vocab_size},
+        {offsetof(struct forward, more), m->lm_head.weight.data ? rows * (size_t)DELTA_TOKENS_MAX : 0},
     };
     memcpy(out, all, sizeof all);
 }

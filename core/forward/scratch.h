@@ -42,6 +42,7 @@ struct forward {
     float *low;                   /* A x, as low_layout has it of DELTA_RANK_MAX at most */
     float *head_input;            /* [logit_rows, hidden] */
     float *logits;                /* [logit_rows, vocab] */
+    float *more;                  /* [logit_rows, DELTA_TOKENS_MAX] of tokens that a delta adds */
     struct activation activation; /* owned: the input of packed layers, quantized */
     struct activation hidden;     /* owned: the hidden layer, quantized */
     float **scratch; /* owned, [workers] widened weights, a tile of attention, a packed layer's last rows */

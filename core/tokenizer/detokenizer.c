@@ -238,7 +238,7 @@ int detokenizer_push(struct detokenizer *d, int32_t id, struct buf *out, struct 
     const struct tokenizer *t = d->tokenizer;
     size_t length;
     const char *text = tokenizer_string(t, id, &length);
-    if (!text || (d->skip_special_tokens && t->ids[id].skipped))
+    if (!text || (d->skip_special_tokens && tokenizer_id_at(t, id)->skipped))
         return 0;
     struct walk walk = {.d = d, .out = out, .e = e};
     if (t->decoder.present)

@@ -8,18 +8,25 @@
 #include "core/tokenizer/detokenizer.h"
 #include "core/tokenizer/tokenizer_private.h"
 
-void tokenizer_close(struct tokenizer *t)
+static void fini_own(struct tokenizer *t)
 {
-    if (!t)
-        return;
     bpe_fini(&t->bpe);
-    added_fini(&t->added);
     normalizer_fini(&t->normalizer);
     pretokenizer_fini(&t->pretokenizer);
     decoder_fini(&t->decoder);
     token_list_fini(&t->prefix);
     token_list_fini(&t->suffix);
     free(t->ids);
+}
+
+void tokenizer_close(struct tokenizer *t)
+{
+    if (!t)
+        return;
+    added_fini(&t->added);
+    free(t->more);
+    if (!t->borrows)
+        fini_own(t);
     free(t);
 }
 
@@ -35,7 +42,7 @@ bool tokenizer_disputed(const struct tokenizer *t)
 
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id)
 {
-    return id >= 0 && (size_t)id < t->size && t->ids[id].special;
+    return id >= 0 && (size_t)id < t->size && tokenizer_id_at(t, id)->special;
 }
 
 int32_t tokenizer_find(const struct tokenizer *t, const char *content)

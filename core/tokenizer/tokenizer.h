@@ -22,6 +22,19 @@ MUST_USE int tokenizer_open(struct tokenizer **out, const char *directory, enum 
 /* Does transformers 5 build other tokens for the class that DIRECTORY/tokenizer_config.json names than
  * tokenizer.json says? */
 bool tokenizer_disputed(const struct tokenizer *t);
+/* One more entry of "added_tokens" as tokenizer.json has them, for tokenizer_extend. */
+struct tokenizer_entry {
+    const char *content; /* [length] bytes of UTF-8 */
+    size_t length;
+    int32_t id; /* not the base's */
+    bool single_word, lstrip, rstrip, normalized, special;
+};
+enum { TOKENIZER_CONTENT_MAX = 1024 }; /* bytes of an entry's content, 1 at least */
+/* `base` with these tokens, whose contents and ids are each there once and are none of the base's. Borrows
+ * `base`, which is closed later. Errors: "tokenizer_unsupported" (no telling what would match),
+ * "out_of_memory". */
+MUST_USE int tokenizer_extend(struct tokenizer **out, const struct tokenizer *base,
+                              const struct tokenizer_entry *entries, size_t count, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 int tokenizer_vocab_size(const struct tokenizer *t); /* highest id + 1, added tokens included */
 

@@ -221,9 +221,10 @@ int train_params_new(struct train_params **out, const struct model *m, const str
 
 static int refuse(const struct delta_source *s, struct err *e)
 {
-    if (s->rows_count > 0)
+    if (s->rows_count > 0 || s->vocab)
         return err_set(e, "adapter_unsupported_feature",
-                       "rows of its own (trainable_token_indices) are not trained");
+                       "rows or tokens of its own (trainable_token_indices, a vocabulary that has grown) are "
+                       "not trained");
     for (size_t i = 0; i < s->replacement_count; i++)
         for (size_t j = 0; j < i; j++)
             if (s->replacements[i].values == s->replacements[j].values)

@@ -159,6 +159,10 @@ struct inference {
     int load_cost; /* of adapters that were cold, in prompt tokens */
     void (*ready)(struct inference *q, struct delta *delta, const struct err *e);
 
+    /* The base's, or of the one adapter that is meant: from inference_settle on. */
+    const struct tokenizer *tokenizer; /* NULL: a model of numbers */
+    int vocab_size;
+
     struct inference_choice *choices; /* owned, [choice_count]: for each prompt in order, one at least */
     int choice_count;
     struct delta *fed_delta; /* owned reference, until all are done; NULL: bare base */
@@ -215,7 +219,7 @@ struct inference_defaults {
  * logit_bias, bad_words, ignore_eos, skip_special_tokens, stream; no log-probabilities. */
 MUST_USE int inference_parse_sampling(struct inference *q, const json_t *body,
                                       const struct inference_defaults *d, struct err *e);
-/* tenant, adapter, affinity. "adapter_not_found" */
+/* tenant, adapter, affinity, and who that is: errors of inference_settle. */
 MUST_USE int inference_parse_who(struct inference *q, const json_t *body, struct err *e);
 /* bad_words: each as it is written and with a space before it. */
 MUST_USE int inference_parse_bans(struct inference *q, const json_t *body, struct err *e);

@@ -28,9 +28,9 @@ json_t *inference_answer_token_text(const struct inference *q, int32_t token)
     struct buf text = {0};
     struct err ignored;
     json_t *result = NULL;
-    if (token >= tokenizer_vocab_size(q->r->server->tokenizer))
+    if (token >= tokenizer_vocab_size(q->tokenizer))
         return json_string(""); /* many bases have more ids than their tokenizer has tokens */
-    if (tokenizer_decode(q->r->server->tokenizer, &token, 1, false, &text, &ignored) == 0)
+    if (tokenizer_decode(q->tokenizer, &token, 1, false, &text, &ignored) == 0)
         result = text_json(text.data, text.length);
     buf_fini(&text);
     return result;
@@ -111,7 +111,7 @@ static json_t *timing_json(const struct inference *q)
 static json_t *output_json(const struct inference *q)
 {
     json_t *rows = json_array();
-    int size = q->r->server->info->vocab_size;
+    int size = q->vocab_size;
     for (size_t i = 0; rows && i < q->row_count && q->choices[0].result.finish != ENGINE_CANCELLED; i++) {
         json_t *row = json_array();
         for (int k = 0; k < size; k++)

@@ -29,7 +29,7 @@ static int end_ban(struct inference *q, int begin, struct err *e)
 static int add_ban(struct inference *q, const char *text, size_t length, struct err *e)
 {
     int begin = (int)q->ban_tokens.count;
-    if (tokenizer_encode(q->r->server->tokenizer, text, length, false, &q->ban_tokens, e) != 0)
+    if (tokenizer_encode(q->tokenizer, text, length, false, &q->ban_tokens, e) != 0)
         return -1;
     return end_ban(q, begin, e);
 }

@@ -87,7 +87,7 @@ static void on_prompt_logits(void *arg, size_t row, const float *logits)
 {
     const struct inference_choice *c = arg;
     const struct inference_prompt *p = c->prompt;
-    int vocab_size = c->q->r->server->info->vocab_size;
+    int vocab_size = c->q->vocab_size;
     if (row + 1 >= p->tokens.count)
         return;
     int32_t next = p->tokens.ids[row + 1];
@@ -102,7 +102,7 @@ static void on_prompt_logits(void *arg, size_t row, const float *logits)
 static void on_output_row(void *arg, size_t row, const float *values)
 {
     struct inference *q = ((struct inference_choice *)arg)->q;
-    size_t size = (size_t)q->r->server->info->vocab_size;
+    size_t size = (size_t)q->vocab_size;
     memcpy(q->numeric + row * size, values, size * sizeof *values);
 }
 
@@ -141,7 +141,7 @@ static void count_run(const struct inference_choice *c)
 
 static bool numeric_finite(const struct inference *q)
 {
-    size_t count = q->row_count * (size_t)q->r->server->info->vocab_size;
+    size_t count = q->row_count * (size_t)q->vocab_size;
     for (size_t i = 0; i < count; i++)
         if (!isfinite(q->numeric[i]))
             return false;
@@ -239,7 +239,7 @@ static int prepare_prompt(struct inference *q, struct inference_prompt *p, struc
 static bool is_continued(const struct inference *q, const struct inference_prompt *p)
 {
     for (size_t i = 0; i < p->tokens.count; i++)
-        if (!tokenizer_is_special(q->r->server->tokenizer, p->tokens.ids[i]))
+        if (!tokenizer_is_special(q->tokenizer, p->tokens.ids[i]))
             return true;
     return false;
 }
@@ -250,7 +250,7 @@ static void prepare_choice(struct inference *q, int index)
     *c = (struct inference_choice){.q = q, .index = index};
     c->prompt = q->prompt_count ? &q->prompts[index / q->choices_each] : NULL;
     c->seed = (q->sampling.seed + (uint64_t)(index % q->choices_each)) & INFERENCE_SEED_MAX;
-    output_init(&c->output, q->r->server->tokenizer,
+    output_init(&c->output, q->tokenizer,
                 &(struct output_options){.stops = &q->stops,
                                          .least_tokens = q->sampling.min_tokens,
                                          .continued = c->prompt && is_continued(q, c->prompt),

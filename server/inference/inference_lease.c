@@ -42,13 +42,18 @@ int inference_resolve(struct inference *q, struct err *e)
 
 int inference_settle(struct inference *q, struct err *e)
 {
+    q->tokenizer = q->r->server->tokenizer;
+    q->vocab_size = q->r->server->info->vocab_size;
     if (q->dialect->resolve(q, e) != 0)
         return -1;
     if (q->part_count != 1 || !q->r->server->tokenizer)
         return 0;
+    if (q->parts[0].version->vocab)
+        q->vocab_size = q->parts[0].version->vocab;
     if (settings_cache_get(q->r->server->settings, q->parts[0].version, &q->settings, e) != 0)
         return -1;
     if (q->settings) {
+        q->tokenizer = q->settings->tokenizer ? q->settings->tokenizer : q->tokenizer;
         q->sampling.end_tokens = q->settings->ends;
         q->sampling.end_token_count = q->settings->end_count;
     }

@@ -103,7 +103,7 @@ static int parse_logprobs(struct inference *q, const json_t *body, struct err *e
 static int parse_tokens(struct inference *q, const json_t *body, struct err *e)
 {
     struct inference_prompt *p = inference_add_prompt(q, e);
-    return p && field_tokens(body, "tokens", q->r->server->info->vocab_size, &p->tokens, e) >= 0 ? 0 : -1;
+    return p && field_tokens(body, "tokens", q->vocab_size, &p->tokens, e) >= 0 ? 0 : -1;
 }
 
 /* ---- the input of a numeric model ---- */
@@ -217,7 +217,7 @@ int inference_parse_who(struct inference *q, const json_t *body, struct err *e)
 {
     if (request_body_tenant(q->r, body, e) != 0 || parse_adapter(q, body, e) != 0)
         return -1;
-    return parse_affinity(q, body, e) < 0 ? -1 : 0;
+    return parse_affinity(q, body, e) < 0 ? -1 : inference_settle(q, e);
 }
 
 int inference_parse(struct inference *q, json_t *body, struct err *e)
@@ -226,7 +226,7 @@ int inference_parse(struct inference *q, json_t *body, struct err *e)
         .max_tokens = INFERENCE_MAX_TOKENS_DEFAULT, .top_p = 1, .repetition_penalty = 1};
     if (fields_known(body, known, e) != 0 || inference_parse_who(q, body, e) != 0 ||
         inference_parse_sampling(q, body, &defaults, e) != 0 || inference_parse_structure(q, body, e) != 0 ||
-        parse_logprobs(q, body, e) != 0 || inference_settle(q, e) != 0)
+        parse_logprobs(q, body, e) != 0)
         return -1;
     if (parse_content(q, body, e) != 0)
         return -1;

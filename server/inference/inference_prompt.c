@@ -31,7 +31,7 @@ int inference_parse_prompt(struct inference *q, const json_t *body, const json_t
     if (field_bool(body, "add_special_tokens", &special, e) < 0)
         return -1;
     struct inference_prompt *p = inference_add_prompt(q, e);
-    return p ? tokenizer_encode(q->r->server->tokenizer, json_string_value(text), json_string_length(text),
+    return p ? tokenizer_encode(q->tokenizer, json_string_value(text), json_string_length(text),
                                 special, &p->tokens, e)
              : -1;
 }
@@ -191,7 +191,7 @@ static int encode(struct inference *q, const struct buf *text, const json_t *bod
     if (field_bool(body, "add_special_tokens", &special, e) < 0)
         return -1;
     struct inference_prompt *p = inference_add_prompt(q, e);
-    return p ? tokenizer_encode(q->r->server->tokenizer, text->data ? text->data : "", text->length, special,
+    return p ? tokenizer_encode(q->tokenizer, text->data ? text->data : "", text->length, special,
                                 &p->tokens, e)
              : -1;
 }

@@ -119,7 +119,7 @@ static int parse_biases(struct inference *q, const json_t *body, struct err *e)
     q->sampling.biases = q->biases;
     json_object_foreach(all, key, value)
     {
-        if (parse_bias(key, value, q->r->server->info->vocab_size, &q->biases[q->sampling.bias_count], e) !=
+        if (parse_bias(key, value, q->vocab_size, &q->biases[q->sampling.bias_count], e) !=
             0)
             return -1;
         q->sampling.bias_count++;
@@ -144,7 +144,7 @@ static int add_stop_token(struct inference *q, const char *field, int32_t token,
 static int parse_stop_tokens(struct inference *q, const json_t *body, struct err *e)
 {
     struct token_list list = {0};
-    int result = field_tokens(body, "stop_token_ids", q->r->server->info->vocab_size, &list, e) < 0 ? -1 : 0;
+    int result = field_tokens(body, "stop_token_ids", q->vocab_size, &list, e) < 0 ? -1 : 0;
     for (size_t i = 0; i < list.count && result == 0; i++)
         result = add_stop_token(q, "stop_token_ids", list.ids[i], e);
     token_list_fini(&list);
@@ -155,7 +155,7 @@ static int parse_stop_tokens(struct inference *q, const json_t *body, struct err
  * as a token; for those that are a part of one the text is searched with them. */
 static int add_stop_special(struct inference *q, const char *text, size_t length, struct err *e)
 {
-    const struct tokenizer *t = q->r->server->tokenizer;
+    const struct tokenizer *t = q->tokenizer;
     struct token_list ids = {0};
     int result = t ? tokenizer_encode(t, text, length, false, &ids, e) : 0;
     bool special = false;

@@ -34,7 +34,7 @@ static void classify_free(void *arg)
 static int parse_who(struct inference *q, const json_t *body, struct err *e)
 {
     if (!json_object_get(body, "model") && !json_object_get(body, "user"))
-        return inference_parse_who(q, body, e) == 0 ? inference_settle(q, e) : -1;
+        return inference_parse_who(q, body, e);
     if (!json_object_get(body, "adapter") && !json_object_get(body, "affinity"))
         return openai_parse_who(q, body, e);
     err_set(

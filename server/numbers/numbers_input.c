@@ -10,7 +10,7 @@ static int parse_ids(struct inference *q, json_t *list, const char *name, struct
     json_t *object = p ? json_pack("{s:O}", name, list) : NULL;
     if (!object)
         return err_memory(e);
-    int found = field_tokens(object, name, q->r->server->info->vocab_size, &p->tokens, e);
+    int found = field_tokens(object, name, q->vocab_size, &p->tokens, e);
     json_decref(object);
     return found < 0 ? -1 : 0;
 }

@@ -67,7 +67,7 @@ static int add_prompt_rows(const struct inference *q, const struct inference_pro
     struct err ignored;
     size_t offset[2] = {0};
     int failed = 0;
-    detokenizer_init(&d, q->r->server->tokenizer, !p->text_special);
+    detokenizer_init(&d, q->tokenizer, !p->text_special);
     for (size_t i = 0; i < p->tokens.count && !failed; i++) {
         size_t end = text.length < p->text.length ? text.length : p->text.length;
         if (end > offset[0])
@@ -102,7 +102,7 @@ static json_t *bytes_json(const struct inference *q, int32_t token)
     struct buf bytes = {0};
     struct err ignored;
     json_t *list =
-        tokenizer_bytes(q->r->server->tokenizer, token, &bytes, &ignored) == 0 ? json_array() : NULL;
+        tokenizer_bytes(q->tokenizer, token, &bytes, &ignored) == 0 ? json_array() : NULL;
     for (size_t i = 0; list && i < bytes.length; i++)
         list_add(&list, json_integer((unsigned char)bytes.data[i]));
     buf_fini(&bytes);

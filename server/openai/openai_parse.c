@@ -130,7 +130,7 @@ int openai_check_input(const struct inference *q, const json_t *body, const char
 static int decode_prompt(struct inference *q, const struct inference_prompt *p, struct buf *out,
                          struct err *e)
 {
-    return tokenizer_decode(q->r->server->tokenizer, p->tokens.ids, p->tokens.count, false, out, e);
+    return tokenizer_decode(q->tokenizer, p->tokens.ids, p->tokens.count, false, out, e);
 }
 
 /* A text is echoed as it is: special tokens that the tokenizer added are no part of it. */
@@ -164,7 +164,7 @@ static int parse_ids(struct inference *q, json_t *list, struct err *e)
     json_t *object = p ? json_pack("{s:O}", "prompt", list) : NULL;
     if (!object)
         return err_memory(e);
-    int found = field_tokens(object, "prompt", q->r->server->info->vocab_size, &p->tokens, e);
+    int found = field_tokens(object, "prompt", q->vocab_size, &p->tokens, e);
     json_decref(object);
     return found < 0 ? -1 : 0;
 }

@@ -193,7 +193,7 @@ static int read_choice(struct inference *q, const json_t *body, enum choice *out
 
 static void add_mark(struct inference *q, const char *mark)
 {
-    const struct tokenizer *t = q->r->server->tokenizer;
+    const struct tokenizer *t = q->tokenizer;
     int32_t id = mark ? tokenizer_find(t, mark) : -1;
     if (id >= 0 && tokenizer_is_special(t, id) && q->reading.mark_count < OUTPUT_MARKS_MAX)
         q->reading.marks[q->reading.mark_count++] = id;

@@ -34,6 +34,7 @@ static const struct form_part parts[PARTS] = {
     [PART_SETTINGS + SETTINGS_TOKENIZER_CONFIG] = {"tokenizer_config", 0},
     [PART_SETTINGS + SETTINGS_CHAT_TEMPLATE] = {"chat_template", 0},
     [PART_SETTINGS + SETTINGS_GENERATION_CONFIG] = {"generation_config", 0},
+    [PART_SETTINGS + SETTINGS_ADDED_TOKENS] = {"added_tokens", 0},
 };
 
 struct adapter_form {

@@ -22,7 +22,7 @@ enum grammars_kind {
 };
 
 struct grammars;
-/* For the tokens of a model: `vocab_size` logits, of which `ends` end an answer. Borrows the tokenizer; its
+/* For the tokens of a model and what adapters may add to them: `vocab_size` logits, of which `ends` end an answer. Borrows the tokenizer; its
  * tokens are read when they are needed first. */
 MUST_USE int grammars_new(struct grammars **out, const struct tokenizer *t, int vocab_size,
                           const int32_t *ends, size_t end_count, struct err *e);

@@ -1,5 +1,5 @@
 /* A tenant's regular expressions (target_modules and others) over the paths of a base's modules. */
-#include "adapters/peft/peft_pattern.h"
+#include "adapters/peft/config/peft_pattern.h"
 
 #include "tests/fuzz/fuzz.h"
 

@@ -166,7 +166,7 @@ static int read_added(struct added_token *token, json_t *entry, struct err *e)
     return token->content ? 0 : err_memory(e);
 }
 
-static int normalize_added(const struct normalizer *n, struct added_token *token, struct err *e)
+int tokenizer_normalize_added(const struct normalizer *n, struct added_token *token, struct err *e)
 {
     struct buf buffers[2] = {0};
     struct pattern_work *work = NULL;
@@ -218,7 +218,7 @@ static int add_added(struct tokenizer *t, json_t *entry, struct vocab *seen, int
         return 0;
     }
     if (result == 0 && token.normalized)
-        result = normalize_added(&t->normalizer, &token, e);
+        result = tokenizer_normalize_added(&t->normalizer, &token, e);
     if (result == 0 && !(place = place_for(&t->added, &token, seen)))
         result = err_memory(e);
     if (result == 0 && place == &t->added.tokens[t->added.count])
@@ -256,6 +256,7 @@ static int index_ids(struct tokenizer *t, struct err *e)
     for (size_t i = 0; i < t->added.count; i++)
         if ((size_t)t->added.tokens[i].id >= t->size)
             t->size = (size_t)t->added.tokens[i].id + 1;
+    t->shared = t->size;
     t->ids = calloc(t->size ? t->size : 1, sizeof *t->ids);
     if (!t->ids)
         return err_memory(e);

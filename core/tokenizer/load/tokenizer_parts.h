@@ -11,6 +11,8 @@ MUST_USE int tokenizer_load_model(struct tokenizer *t, json_t *model, const stru
                                   struct err *e);
 MUST_USE int tokenizer_load_added(struct tokenizer *t, json_t *list,
                                   struct err *e); /* behind model and normalizer */
+/* What is looked for, and decoded, of a token that is found in normalized text. */
+MUST_USE int tokenizer_normalize_added(const struct normalizer *n, struct added_token *token, struct err *e);
 MUST_USE int tokenizer_load_normalizer(struct normalizer *n, json_t *component, struct err *e);
 MUST_USE int tokenizer_load_pretokenizer(struct pretokenizer *p, json_t *component, struct err *e);
 MUST_USE int tokenizer_load_decoder(struct decoder *d, json_t *component, struct err *e);

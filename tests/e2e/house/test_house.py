@@ -23,7 +23,7 @@ BLOCKS = {
                            "core/grammar/schema", "core/grammar/tokens", "core/dialogue"]),
     "engine": (["machine", "numbers"], ["core/draft", "core/engine", "core/train*"]),
     "adapters": (["machine", "numbers", "text", "engine"],
-                 ["adapters/types", "adapters/blobs", "adapters/store/sql", "adapters/store/sqlite", "adapters/store", "adapters/gguf", "adapters/peft",
+                 ["adapters/types", "adapters/blobs", "adapters/store/sql", "adapters/store/sqlite", "adapters/store", "adapters/gguf", "adapters/peft/config", "adapters/peft",
                   "adapters/registry", "adapters/serving", "adapters/maintenance", "adapters/training/dataset", "adapters/files", "adapters/training", "adapters/jobs", "adapters/jobs/running"]),
     "server": (["machine", "numbers", "text", "engine", "adapters"],
                ["server/base", "server/accounting", "server/wire", "server/http", "server/transfer", "server/admission", "server/structured", "server/inference", "server/openai", "server/responses", "server/numbers", "server/metrics", "server/routes", "server/training", "server/console", "server"]),

@@ -263,8 +263,8 @@ def try_adapters(acme, admin):
     for file in ("adapter_config.json", "adapter_model.safetensors"):
         path = f"/adapters/a/versions/{second}/files/{file}"
         assert acme.request("GET", path, headers={"If-None-Match": acme.get(path).headers["ETag"]}).status == 304
-    own = upload(acme, MASK, name="own", chat_template="{{ messages }}", tokenizer_config="{}", generation_config="{}").json["version"]
-    for file in ("tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
+    own = upload(acme, MASK, name="own", chat_template="{{ messages }}", tokenizer_config="{}", generation_config="{}", added_tokens="{}").json["version"]
+    for file in ("tokenizer_config.json", "chat_template.jinja", "generation_config.json", "added_tokens.json"):
         assert acme.get(f"/adapters/own/versions/{own}/files/{file}").status == 200
     assert acme.get(f"/adapters/own/versions/{own}").json["settings"] is not None and acme.delete("/adapters/own").status == 204
     assert acme.infer(adapter="a", prompt="Hi", max_tokens=2, logprobs=2, prompt_logprobs=True).status == 200

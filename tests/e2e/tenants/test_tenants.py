@@ -48,7 +48,7 @@ class House:
         config = {**json.loads(read(os.path.join(MASK, "adapter_config.json"))), "base_model_name_or_path": CONFIG}
         self.upload = {"config": json.dumps(config).encode(), "weights": read(os.path.join(MASK, "adapter_model.safetensors"))}
         self.upload.update(chat_template=f"{CONFIG} {{{{ messages }}}}", tokenizer_config=json.dumps({"pad_token": CONFIG}),
-                           generation_config=json.dumps({"eos_token_id": 2, "note": CONFIG}))
+                           generation_config=json.dumps({"eos_token_id": 2, "note": CONFIG}), added_tokens="{}")
         for name in (NAME, UNASKED):
             assert self.clients["beta"].upload(**self.upload, name=name).status == 201
         self.file = self.new_file(EXAMPLE, FILE)
@@ -160,7 +160,7 @@ MATRIX = [
         keyed(403, 409, 409)),
     *(Row(f"/adapters/{{name}}/versions/{{version}}/files/{file}", "GET",
           lambda h, file=file, q=q: f"/adapters/{NAME}/versions/{h.version}/files/{file}{q}", None, keyed(alpha, 200, 200))
-      for file in ("adapter_config.json", "adapter_model.safetensors", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+      for file in ("adapter_config.json", "adapter_model.safetensors", "tokenizer_config.json", "chat_template.jinja", "added_tokens.json", "generation_config.json")
       for q, alpha in (("{q}", 404), ("?tenant=beta", 403))),
     Row("/v1/files", "POST", "/v1/files{q}", file_form, keyed(200, 200, 200)),
     Row("/v1/files", "POST", "/v1/files", lambda h: file_form(h, tenant="beta"), keyed(403, 200, 200)),

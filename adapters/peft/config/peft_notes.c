@@ -1,4 +1,4 @@
-#include "adapters/peft/peft_notes.h"
+#include "adapters/peft/config/peft_notes.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "adapters/peft/peft_config.h"
+#include "adapters/peft/config/peft_config.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -7,7 +7,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "adapters/peft/peft_notes.h"
+#include "adapters/peft/config/peft_notes.h"
 #include "adapters/types/files.h"
 #include "core/base/buf.h"
 #include "core/format/json_file.h"

@@ -1,4 +1,4 @@
-#include "adapters/peft/peft_pattern.h"
+#include "adapters/peft/config/peft_pattern.h"
 
 #include <stdlib.h>
 #include <string.h>
