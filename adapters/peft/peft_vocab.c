@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "adapters/peft/peft_stages.h"
-#include "core/model/families.h"
+#include "core/model/config/families.h"
 
 bool peft_vocab_has(const struct peft_load *l, int parameter)
 {
@@ -33,11 +33,9 @@ static const struct tensor *tensor_of(const struct peft_load *l, int parameter)
     return own || other < 0 || l->saved[other] ? own : l->parameter_found[other].tensor;
 }
 
-static int mismatch(const struct peft_load *l, const struct tensor *t, const struct parameter *s,
-                    const char *why, struct err *e)
+static int mismatch(const struct tensor *t, const struct parameter *s, const char *why, struct err *e)
 {
     char found[128];
-    (void)l;
     tensor_shape_text(t, found, sizeof found);
     err_set(e, "adapter_shape_mismatch", "tensor %s: expected [%d, %d] (as in the base), found %s: %s",
             t->name, s->rows, s->cols, found, why);
@@ -51,26 +49,31 @@ static int check_all(const struct peft_load *l, const struct tensor *first, cons
     for (size_t i = 0; i < l->parameter_count; i++) {
         const struct tensor *t = peft_vocab_has(l, (int)i) ? tensor_of(l, (int)i) : NULL;
         if (peft_vocab_has(l, (int)i) && (!t || t->dimensions != 2 || t->shape[0] != first->shape[0]))
-            return mismatch(l, first, s, "the file has not as many rows of every matrix of tokens", e);
+            return mismatch(first, s, "the file has not as many rows of every matrix of tokens", e);
     }
     return 0;
 }
 
-/* Every index is a row that there is. */
-static int check_indices(const struct peft_load *l, struct err *e)
+static int refuse_index(const struct peft_load *l, int parameter, json_int_t index, struct err *e)
 {
     static const char field[] = "trainable_token_indices";
+    err_set(e, "adapter_shape_mismatch", "%s: index %lld, but %s has %d rows", field, index,
+            l->parameters[parameter].path, peft_vocab_rows(l, parameter));
+    err_hint(e, "Was the adapter trained on a base with more tokens? Serve that one.");
+    return err_param(e, field);
+}
+
+/* Every index is a row that there is, and there are no more of them than rows. */
+static int check_indices(const struct peft_load *l, struct err *e)
+{
     for (size_t i = 0; i < l->parameter_count; i++) {
+        json_t *list = l->rows[i].indices, *index;
+        int rows = peft_vocab_rows(l, (int)i);
         size_t place;
-        json_t *index;
-        json_array_foreach(l->rows[i].indices, place, index)
+        json_array_foreach(list, place, index)
         {
-            if (json_integer_value(index) < peft_vocab_rows(l, (int)i))
-                continue;
-            err_set(e, "adapter_shape_mismatch", "%s: index %lld, but %s has %d rows", field,
-                    json_integer_value(index), l->parameters[i].path, peft_vocab_rows(l, (int)i));
-            err_hint(e, "Was the adapter trained on a base with more tokens? Serve that one.");
-            return err_param(e, field);
+            if (json_integer_value(index) >= rows || place >= (size_t)rows)
+                return refuse_index(l, (int)i, json_integer_value(index), e);
         }
     }
     return 0;
@@ -84,7 +87,7 @@ int peft_vocab_find(struct peft_load *l, struct err *e)
         if (!t || t->dimensions != 2 || t->shape[1] != s->cols || t->shape[0] == s->rows)
             continue;
         if (t->shape[0] > s->rows + DELTA_TOKENS_MAX || t->shape[0] < s->rows - DELTA_TOKENS_MAX)
-            return mismatch(l, t, s, "too many or too few rows", e);
+            return mismatch(t, s, "too many or too few rows", e);
         if (check_all(l, t, s, e) != 0)
             return -1;
         l->vocab = (int)t->shape[0];
