@@ -168,7 +168,7 @@ $(BENCH_PROGRAMS): $(BUILD)/%: $(BUILD)/%.o $(BENCH_HELPERS) $(BUILD)/libadapter
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(DAEMON_LIBS)
 
 # Shapes to measure (0.5b, 1.5b; the first in full); where random models are made (about 5 GB); a small model that writes
-# stories, for accuracy; other servers, NAME=DIRECTORY of llama-server and llama-bench.
+# stories, for accuracy; BENCH_VOCABULARY: a directory with a tokenizer.json, for structured output; other servers, NAME=DIRECTORY of llama-server and llama-bench.
 BENCH_MODELS  ?= 0.5b 1.5b
 BENCH_DIR     ?= /tmp/bench-models
 BENCH_STORIES ?=
@@ -176,7 +176,7 @@ BENCH_PEERS   ?=
 bench-programs: $(BENCH_PROGRAMS)
 bench: all bench-programs
 	@BUILD=$(BUILD) bench/report --models "$(BENCH_MODELS)" --directory $(BENCH_DIR) \
-		$(if $(BENCH_STORIES),--stories $(BENCH_STORIES)) $(addprefix --peer ,$(BENCH_PEERS))
+		$(if $(BENCH_STORIES),--stories $(BENCH_STORIES)) $(if $(BENCH_VOCABULARY),--vocabulary $(BENCH_VOCABULARY)) $(addprefix --peer ,$(BENCH_PEERS))
 .PHONY: bench bench-programs
 
 # Packages may be missing when make reads this file, so run and test start it again once they are there.

@@ -48,6 +48,14 @@ def test_accuracy_finds_exact_equal_to_itself(made):
     assert exact[6].strip() == "+0.000 %" and exact[7].strip() == "100.00 %"
 
 
+def test_structured_measures_schemas_streams_and_answers():
+    text = run(os.path.join(ROOT, "bench", "structured"), "--schemas", 10, "--rounds", 1)
+    rows = {cells[1].strip(): [c.strip() for c in cells[2:-1]] for cells in (line.split("|") for line in text.splitlines()) if len(cells) > 3}
+    assert 0 < float(rows["of 4096 bytes: compiled"][3]) < 1000 and float(rows["tokens/s"][1]) > 0
+    assert rows["answers that are those of 8 requests with the same seeds"][0] == "8"
+    assert int(rows["prompt tokens computed for n = 8, the last page again for each"][0]) <= 724
+
+
 def test_packed_weights_cost_the_demo_little():
     """int8 loses at most half a percent of perplexity, int4 at most 3 %."""
     text = run(os.path.join(ROOT, "bench", "accuracy"), "--messages", 1)
