@@ -205,6 +205,20 @@ void run_submit(struct runs *all, struct run *run, struct engine *g, struct delt
     submit(all, run, g, &r);
 }
 
+void run_submit_shared(struct runs *all, struct run *run, struct engine *g, struct delta *d,
+                       const int32_t *tokens, size_t count, int max_tokens, const uint8_t *cache_root)
+{
+    struct engine_request r = {
+        .tenant = 1,
+        .delta = d,
+        .tokens = tokens,
+        .token_count = count,
+        .cache_root = cache_root,
+        .sampling = {.top_p = 1, .ignore_eos = true, .logprobs = -1, .max_tokens = max_tokens}};
+    run->rows = count;
+    submit(all, run, g, &r);
+}
+
 void run_submit_rows(struct runs *all, struct run *run, struct engine *g, struct delta *d, const float *input,
                      size_t rows)
 {

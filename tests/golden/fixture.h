@@ -46,6 +46,9 @@ void runs_wait(struct runs *r);
 /* Submit; `run` is zero-initialized. Greedy, ignoring end tokens, unless `how` says otherwise (NULL). */
 void run_submit(struct runs *all, struct run *run, struct engine *g, struct delta *d, const int32_t *tokens,
                 size_t count, int max_tokens, bool logits, const struct sampling *how, uint32_t tenant);
+/* The same greedily, without logits, so that pages of others of this root may be shared; NULL: of nobody. */
+void run_submit_shared(struct runs *all, struct run *run, struct engine *g, struct delta *d,
+                       const int32_t *tokens, size_t count, int max_tokens, const uint8_t *cache_root);
 void run_submit_rows(struct runs *all, struct run *run, struct engine *g, struct delta *d, const float *input,
                      size_t rows);
 /* What stands behind the final norm, of each token or of the last one: in logits, at the token's row. */
