@@ -90,6 +90,18 @@ static void report(const struct server *s)
         log_message("warning", "--no-auth: every caller is admin");
 }
 
+/* What the base takes in every precision, and what its config says. */
+static void print_network(const struct server *s)
+{
+    struct model_sizes sizes = model_sizes(s->model);
+    if (s->info->numeric)
+        return;
+    printf("in memory        exact %.1f MiB, int8 %.1f MiB, int4 %.1f MiB\nfeatures         %s\n",
+           (double)sizes.exact / (1 << 20), (double)sizes.int8 / (1 << 20), (double)sizes.int4 / (1 << 20),
+           s->info->features[0] ? s->info->features : "none beyond llama's");
+    printf("unknown fields   %s\n", s->info->unknown[0] ? s->info->unknown : "none");
+}
+
 static int check(struct server *s)
 {
     struct err e;
@@ -106,6 +118,7 @@ static int check(struct server *s)
         precision_name(s->info->precision), s->config.listen, (unsigned long long)s->config.kv_bytes,
         (unsigned long long)s->config.adapter_bytes, (unsigned long long)s->config.training_bytes,
         s->config.max_batch);
+    print_network(s);
     return EXIT_SUCCESS;
 }
 

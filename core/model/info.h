@@ -41,6 +41,11 @@ struct parameter {
     int site;           /* whose weight or bias it is, or -1: a norm's */
 };
 
+/* Bytes of the base in memory in each precision. */
+struct model_sizes {
+    uint64_t exact, int8, int4;
+};
+
 enum { MODEL_EOS_MAX = 16, MODEL_CONTEXT_MAX = 1 << 21 };
 
 /* How the weights of linear layers are kept and multiplied. */
@@ -84,6 +89,8 @@ struct model_info {
     uint64_t weight_bytes;  /* as stored, each tensor once */
     uint64_t packed_bytes;  /* of int8 and int4: what is kept in memory instead */
     char packed_state[256]; /* where they came from, for people */
+    char features[1024];    /* what the network has, for people */
+    char unknown[256];      /* fields of the config that nobody here knows, the same */
     /* Of all that decides what the base computes: the config, and every byte of its weights. Another one is
      * another base, the same one the same base, wherever its files lie. */
     uint8_t fingerprint[SHA256_BYTES];

@@ -6,6 +6,7 @@
 
 #include "core/kernels/cpu.h"
 #include "core/model/config/config_read.h"
+#include "core/model/config/features.h"
 #include "core/model/fill.h"
 #include "core/model/modules.h"
 #include "core/model/network.h"
@@ -198,6 +199,8 @@ static void fill_info(struct model *m, const struct model_options *o, const uint
         .weight_bytes = weights_bytes(m->weights),
     };
     memcpy(info->eos, c->eos, sizeof info->eos);
+    memcpy(info->unknown, c->unknown, sizeof info->unknown);
+    features_of_config(c, info->features, sizeof info->features);
     info->parameters = weights_parameters(m->weights);
     fill_fingerprint(m, weights, info->fingerprint);
 }
@@ -397,6 +400,43 @@ int model_parameter_values(const struct model *m, int parameter, size_t at, size
         dtype_widen(t->dtype, from, out + done, n);
     }
     return 0;
+}
+
+static uint64_t stored_bytes(const struct matrix *w)
+{
+    return (uint64_t)w->rows * (uint64_t)w->cols * dtype_size(w->dtype);
+}
+
+/* A linear layer in all precisions; the head is int8 where the others are int4. */
+static void add_sizes(struct model_sizes *s, const struct linear *l, bool head)
+{
+    const struct matrix *w = &l->weight;
+    if (!w->data)
+        return;
+    s->exact += stored_bytes(w);
+    s->int8 += qgemm_bytes(R16_INT8, w->rows, w->cols);
+    s->int4 += qgemm_bytes(head ? R16_INT8 : R16_INT4, w->rows, w->cols);
+}
+
+struct model_sizes model_sizes(const struct model *m)
+{
+    const struct config *c = &m->config;
+    struct model_sizes s = {0};
+    for (int i = 0; i < c->mlp_layers; i++)
+        s.exact += stored_bytes(&m->mlp[i].weight);
+    if (c->family->numeric)
+        return s;
+    uint64_t tables = (c->tied ? 0 : stored_bytes(&m->embed.weight)) +
+                      (m->positions.weight.data ? stored_bytes(&m->positions.weight) : 0);
+    s = (struct model_sizes){tables, tables, tables};
+    for (int i = 0; i < c->layers; i++) {
+        struct linear *all[LAYER_LINEARS];
+        int count = layer_linears(&m->layers[i], all);
+        for (int k = 0; k < count; k++)
+            add_sizes(&s, all[k], false);
+    }
+    add_sizes(&s, &m->lm_head, true);
+    return s;
 }
 
 bool model_is_tied(const struct model *m)

@@ -35,5 +35,7 @@ int model_find_parameter(const struct model *m, const char *path, const char *le
  * they are read from the files: error "io_error" where those have changed since the start. */
 MUST_USE int model_parameter_values(const struct model *m, int parameter, size_t at, size_t count, float *out,
                                     struct err *e);
+/* What it takes in each precision, whichever it is in. */
+struct model_sizes model_sizes(const struct model *m);
 /* Do lm_head and the embedding share one matrix? */
 bool model_is_tied(const struct model *m);

@@ -11,6 +11,7 @@ enum { CONFIG_DIMENSION_MAX = 1 << 20, CONFIG_LAYERS_MAX = 1024, CONFIG_CONTEXT_
 
 struct config {
     const struct family *family;
+    char unknown[256]; /* fields that nobody here knows, which change nothing that is known; for people */
     int hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, context;
     float eps;
     enum gate_activation activation;

@@ -238,6 +238,7 @@ static int read_decoder(const json_t *root, struct config *c, struct err *e)
         return -1;
     if (ropes_read_layers(root, c, e) != 0 || ropes_read(root, c, e) != 0 || windows_read(root, c, e) != 0)
         return -1;
+    switches_list_unknown(root, c->family, c->unknown, sizeof c->unknown);
     return read_eos(root, c, e) == 0 ? read_pad(root, c, e) : -1;
 }
 

@@ -33,7 +33,8 @@ enum window_rule {
 enum { FAMILY_LORA_TARGETS = 4, FAMILY_NAMES = 6 };
 
 struct family {
-    const char *name; /* model_type */
+    const char *name;  /* model_type */
+    const char *about; /* which models are of it, for people */
     /* Rows of numbers through linear layers with ReLU between them: no tokens, no attention, and nothing of
      * what follows. */
     bool numeric;
@@ -107,8 +108,8 @@ struct family {
     double eps_default;
 
     /* module paths: behind `prefix`; in a layer behind prefix + layer_prefix + index + "." */
-    const char *prefix, *file_prefix, *file_head /* of tensors in other files; NULL: none have another */, *embed,
-        *positions, *layer_prefix, *final_norm;
+    const char *prefix, *file_prefix, *file_head /* of tensors in other files; NULL: none have another */,
+        *embed, *positions, *layer_prefix, *final_norm;
     /* Of what reads the stream and of what is added to it; NULL: there is none. */
     const char *attention_norm, *attention_post_norm, *mlp_norm, *mlp_post_norm;
     const char *q_norm, *k_norm;

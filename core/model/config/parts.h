@@ -7,6 +7,9 @@
 /* What switches on something that is not computed here is refused by name. */
 MUST_USE int switches_check(const json_t *root, const struct family *f, struct err *e);
 
+/* Names of fields that are neither read nor known to change nothing, cut to fit. */
+void switches_list_unknown(const json_t *root, const struct family *f, char *out, size_t size);
+
 /* Which layers slide, and over how many keys. Shapes and the context are there. */
 MUST_USE int windows_read(const json_t *root, struct config *c, struct err *e);
 

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "core/model/config/parts.h"
@@ -128,6 +129,95 @@ static int check_unknown(const json_t *root, const struct family *f, struct err 
         return err_hint(e, "This field is not known here and may change what the model computes.");
     }
     return 0;
+}
+
+/* Does the entry, or one of the parts that read the config, name it? */
+static bool is_read(const struct family *f, const char *field)
+{
+    const char *const own[] = {f->field_hidden,       f->field_layers,         f->field_heads,
+                               f->field_intermediate, f->field_context,        f->field_eps,
+                               f->field_activation,   f->field_window_pattern, f->field_query_scale,
+                               f->field_local_theta};
+    static const char *const read[] = {"model_type",
+                                       "architectures",
+                                       "vocab_size",
+                                       "num_key_value_heads",
+                                       "head_dim",
+                                       "attention_bias",
+                                       "mlp_bias",
+                                       "tie_word_embeddings",
+                                       "rope_parameters",
+                                       "rope_scaling",
+                                       "rope_theta",
+                                       "partial_rotary_factor",
+                                       "original_max_position_embeddings",
+                                       "layer_types",
+                                       "sliding_window",
+                                       "use_sliding_window",
+                                       "max_window_layers",
+                                       "no_rope_layers",
+                                       "no_rope_layer_interval",
+                                       "eos_token_id",
+                                       "pad_token_id",
+                                       "id2label",
+                                       "label2id",
+                                       "attn_logit_softcapping",
+                                       "final_logit_softcapping",
+                                       "embedding_multiplier",
+                                       "residual_multiplier",
+                                       "attention_multiplier",
+                                       "logits_scaling",
+                                       "layer_sizes",
+                                       "activation"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (own[i] && strcmp(field, own[i]) == 0)
+            return true;
+    return in_list(field, read, sizeof read / sizeof *read);
+}
+
+/* Of training, of where the file comes from, and of how others serve it. */
+static bool is_harmless(const char *field)
+{
+    static const char *const harmless[] = {"attention_dropout",
+                                           "attn_pdrop",
+                                           "embd_pdrop",
+                                           "resid_pdrop",
+                                           "hidden_dropout",
+                                           "residual_dropout",
+                                           "embedding_dropout",
+                                           "initializer_range",
+                                           "torch_dtype",
+                                           "dtype",
+                                           "transformers_version",
+                                           "_name_or_path",
+                                           "bos_token_id",
+                                           "use_cache",
+                                           "pretraining_tp",
+                                           "n_ctx",
+                                           "cache_implementation",
+                                           "_sliding_window_pattern",
+                                           "summary_activation",
+                                           "summary_first_dropout",
+                                           "summary_proj_to_labels",
+                                           "summary_type",
+                                           "summary_use_proj",
+                                           "is_decoder",
+                                           "use_bidirectional_attention",
+                                           "unsloth_fixed",
+                                           "unsloth_version"};
+    return in_list(field, harmless, sizeof harmless / sizeof *harmless);
+}
+
+void switches_list_unknown(const json_t *root, const struct family *f, char *out, size_t size)
+{
+    const char *field;
+    json_t *value;
+    size_t length = 0;
+    out[0] = '\0';
+    json_object_foreach((json_t *)root, field, value) if (!key_is_absent(value) && !is_own(f, field) &&
+                                                          !is_read(f, field) && !is_harmless(field) &&
+                                                          length < size) length +=
+        (size_t)snprintf(out + length, size - length, "%s%.60s", length ? ", " : "", field);
 }
 
 int switches_check(const json_t *root, const struct family *f, struct err *e)
