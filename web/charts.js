@@ -5,7 +5,7 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const all = new Set();
 
 // `series`: [{label, colour: "--c1", values, dash, points}] over `x`. `format` writes a value; `times`: x is seconds since 1970.
-export function chart({ title, x, series, format = String, times = false, height = 180, xLabel, log = false }) {
+export function chart({ title, x, series, format = String, times = false, height = 180, xLabel, least = 0 }) {
   const box = h("div.plot");
   const legend = h("div.legend", { "aria-hidden": "true" });
   const figure = h("figure.chart", { role: "img", "aria-label": title }, legend, box);
@@ -17,7 +17,7 @@ export function chart({ title, x, series, format = String, times = false, height
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
     const options = {
       width, height, cursor: { points: { size: 6 }, drag: { x: false, y: false } }, legend: { show: false }, padding: [8, 8, 0, 0],
-      scales: { x: { time: times }, y: { range: log ? undefined : (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1], distr: log ? 3 : 1 } },
+      scales: { x: { time: times }, y: { range: (_, low, high) => [Math.min(0, low), Math.max(least, high > 0 ? high * 1.1 : 1)] } },
       axes: [{ ...axis, size: 26, space: times ? 70 : 50, values: times ? (_, ticks) => ticks.map((t) => clock(t, own.x)) : undefined }, { ...axis, size: 56, values: (_, ticks) => ticks.map((t) => (t === null ? "" : format(t))) }],
       series: [{}, ...own.series.map((s) => ({ stroke: colour(s.colour), width: 1.75, dash: s.dash, spanGaps: Boolean(s.points), points: { show: Boolean(s.points), size: 5, fill: colour(s.colour) },
         fill: s.fill ? colour(s.colour) + "1f" : undefined }))],

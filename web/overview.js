@@ -136,7 +136,7 @@ function timeline() {
       chart({ title: "Latency", x, times: true, format: ms, series: [
         { label: "first token p50", colour: "--c1", values: c.first_token_ms_p50 }, { label: "p99", colour: "--c1", dash: [4, 3], values: c.first_token_ms_p99 },
         { label: "between tokens p50", colour: "--c3", values: c.between_tokens_ms_p50 }, { label: "p99", colour: "--c3", dash: [4, 3], values: c.between_tokens_ms_p99 }] }),
-      chart({ title: "Requests running and waiting", x, times: true, format: (n) => String(Math.round(n * 10) / 10), height: 120, series: [
+      chart({ title: "Requests running and waiting", x, times: true, format: (n) => String(Math.round(n * 100) / 100), height: 120, least: 1, series: [
         { label: "running", colour: "--c1", values: c.running, fill: true }, { label: "waiting", colour: "--c4", values: c.waiting }] }),
     ];
     replace(body, charts.map((one) => one.element));

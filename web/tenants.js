@@ -57,7 +57,7 @@ function auditTrail(query) {
     const page = await get("/audit", { query: { ...query, order: "newest", limit: 25, after } });
     after = page.next;
     more.hidden = !after;
-    body.append(...page.data.map((a) => h("tr", h("td.nowrap", time(a.time)), h("td.nowrap", h("code", a.actor), a.actor_tenant ? ` of ${a.actor_tenant}` : ""), h("td.nowrap", a.action), h("td", a.tenant), h("td.nowrap", a.target), h("td", h("small.mono", { title: a.detail }, shortDigests(a.detail))))));
+    body.append(...page.data.map((a) => h("tr", h("td.nowrap", time(a.time)), h("td.nowrap", h("code", a.actor), a.actor_tenant ? ` of ${a.actor_tenant}` : ""), h("td.nowrap", a.action), h("td", a.tenant), h("td.nowrap", a.target), h("td", h("small.mono.wrap", { title: a.detail }, shortDigests(a.detail))))));
     if (!body.childElementCount) body.append(h("tr", h("td.muted", { colspan: 6 }, "Nothing was changed yet.")));
   }
   return {

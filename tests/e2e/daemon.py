@@ -31,12 +31,12 @@ SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime er
 class Daemon:
     """One daemon process. `data` outlives it: start another Daemon on the same directory to test a restart."""
 
-    def __init__(self, model, data, *arguments, environment=None, wait=True):
+    def __init__(self, model, data, *arguments, environment=None, wait=True, listen="127.0.0.1:0"):
         self.data = str(data)
         self.log = self.data.rstrip("/") + ".log"
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("ADAPTERD_")}
         self.environment.update(environment or {})
-        command = [ADAPTERD, "--model", str(model), "--data", self.data, "--listen", "127.0.0.1:0", *map(str, arguments)]
+        command = [ADAPTERD, "--model", str(model), "--data", self.data, "--listen", listen, *map(str, arguments)]
         with open(self.log, "ab") as log:
             self.log_start = log.tell()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,

@@ -130,7 +130,8 @@ class Browser:
         before = self.driver.execute_script("return innerHeight")
         if full and height > before:
             self.size(width, height)
-        data = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
+        kind = {"format": "webp", "quality": 72} if path.endswith(".webp") else {"format": "png"}
+        data = self.driver.execute_cdp_cmd("Page.captureScreenshot", kind)["data"]
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as f:
             f.write(base64.b64decode(data))

@@ -74,9 +74,26 @@ static void nothing_is_lost_between_threads(void **state)
     assert_int_equal(atomic_load(&h.sum), (uint64_t)THREADS * 100 * EACH * (EACH - 1) / 2);
 }
 
+static void shares_lie_evenly_in_their_range(void **state)
+{
+    (void)state;
+    uint64_t counts[HISTOGRAM_BOUNDS_MAX + 1] = {0};
+    assert_true(histogram_quantile(counts, &histogram_times, 0.5) == 0);
+    counts[1] = 10; /* above 1000, up to 2500 */
+    assert_true(histogram_quantile(counts, &histogram_times, 0.5) == 1750);
+    assert_true(histogram_quantile(counts, &histogram_times, 1) == 2500);
+    counts[2] = 90; /* up to 5000 */
+    assert_true(histogram_quantile(counts, &histogram_times, 0.1) == 2500);
+    assert_true(histogram_quantile(counts, &histogram_times, 0.55) == 3750);
+    counts[histogram_times.count] = 900; /* above all bounds */
+    assert_true(histogram_quantile(counts, &histogram_times, 0.99) ==
+                (double)histogram_times.bound[histogram_times.count - 1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shares_lie_evenly_in_their_range),
         cmocka_unit_test(scales_ascend),
         cmocka_unit_test(a_value_falls_under_the_first_bound_that_holds_it),
         cmocka_unit_test(nothing_is_lost_between_threads),
