@@ -50,6 +50,7 @@ url=$(sed -n 's/^listening on //p' "$data/address")
 echo "adapterd serves demo/base on $url"
 ADAPTERD_URL=$url ADMIN_KEY_FILE=$data/data/admin.key KEYS=$data ADAPTERCTL=$build/adapterctl demo/tour.sh
 printf 'Train a fourth behaviour, in about half a minute:\n\n  ADAPTERD_URL=%s %s/adapterctl --key-file %s/acme.key train demo/train/train.jsonl --valid demo/train/valid.jsonl \\\n    --name next-step --rank 8 --epochs 5 --learning-rate 4e-3\n\n' "$url" "$build" "$data"
+echo "The console is at $url/console."
 echo "The admin key is in $data/data/admin.key, the log in $data/log. Ctrl-C stops."
 
 wait "$daemon" || true
