@@ -52,7 +52,8 @@ static int script_mask(struct constraint *c, struct constraint_mask *out, struct
     struct script *s = (struct script *)(void *)c;
     (void)e;
     s->bits[s->tokens[s->at] / 64] |= UINT64_C(1) << s->tokens[s->at] % 64;
-    *out = (struct constraint_mask){.bits = s->bits, .count = 1, .first = s->tokens[s->at]};
+    /* Were it said to be the only one, it would not have to be guessed. */
+    *out = (struct constraint_mask){.bits = s->bits, .count = 2, .first = s->tokens[s->at]};
     return 0;
 }
 

@@ -10,8 +10,8 @@
 
 /* Where a guess comes from, which says how sure it may be: from the answer itself; from the prompt, by one
  * token near where the last guess went wrong, by few tokens that stand before it in both places, or by many.
- */
-enum draft_kind { DRAFT_ANSWER, DRAFT_NEAR, DRAFT_SHORT, DRAFT_LONG, DRAFT_KINDS };
+ * A constraint that leaves no choice is not asked here, but its tokens are weighed with the others. */
+enum draft_kind { DRAFT_ANSWER, DRAFT_NEAR, DRAFT_SHORT, DRAFT_LONG, DRAFT_FORCED, DRAFT_KINDS };
 
 struct draft { /* zero-initialize */
     int32_t

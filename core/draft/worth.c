@@ -51,6 +51,7 @@ void worth_trust_init(struct worth_trust *t)
     t->share[DRAFT_NEAR] = 0.5;
     t->share[DRAFT_SHORT] = 0.7;
     t->share[DRAFT_LONG] = 0.9;
+    t->share[DRAFT_FORCED] = 0.95;
 }
 
 void worth_learn(struct worth_trust *t, enum draft_kind kind, int right, bool wrong)

@@ -1,5 +1,6 @@
 /* Guesses in the engine's steps: several tokens of a sequence that copies are checked by one pass over the
  * weights. Which tokens come does not change: each is chosen from the same logits, by the same draws. */
+#include "core/engine/constraint.h"
 #include "core/engine/engine_private.h"
 
 enum { GUESS_MAX = 15 }; /* with the token before it a tile of sixteen */
@@ -17,12 +18,37 @@ static int guess_room(const struct engine *g, const struct sequence *q, int shar
     return left < share ? left : share;
 }
 
+/* Where a constraint leaves one token, that one, and those behind it as long as there is one each; at most
+ * `most`. */
+static int guess_forced(const struct sequence *q, int32_t *out, int most)
+{
+    struct constraint *c = q->request.sampling.constraint, *ahead = NULL;
+    struct constraint_mask mask;
+    struct err e;
+    int count = 0;
+    for (; c && count < most; c = ahead) {
+        if (c->mask(c, &mask, &e) != 0 || mask.count != 1 || mask.ends_only)
+            break;
+        if (!ahead && !(ahead = c->copy(c)))
+            break;
+        if (ahead->accept(ahead, mask.first, &e) != 0)
+            break;
+        out[count++] = mask.first;
+    }
+    if (ahead)
+        ahead->free(ahead);
+    return count;
+}
+
 static void guess(const struct engine *g, struct sequence *q, int share)
 {
     int32_t *tokens = (int32_t *)q->request.tokens;
     int known = q->prompt_tokens + q->new_tokens, capacity = q->prompt_tokens + q->new_tokens_max;
-    q->guessed = draft_guess(&q->draft, capacity, tokens, q->prompt_tokens, known, tokens + known,
-                             guess_room(g, q, share), &q->draft_kind);
+    q->draft_kind = DRAFT_FORCED;
+    q->guessed = guess_forced(q, tokens + known, guess_room(g, q, share));
+    if (q->guessed == 0)
+        q->guessed = draft_guess(&q->draft, capacity, tokens, q->prompt_tokens, known, tokens + known,
+                                 guess_room(g, q, share), &q->draft_kind);
 }
 
 int engine_draft(struct engine *g, int count, int room)

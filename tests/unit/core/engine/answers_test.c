@@ -269,13 +269,14 @@ static void a_shortest_answer_is_kept(void **state)
 
 /* ---- constraints ---- */
 
-/* A text of `length` tokens, each three more than the one before or that plus one; then nothing but an
- * end. */
+/* A text of `length` tokens, each three more than the one before or, where it is not forced, that plus one;
+ * then nothing but an end. */
 struct steps {
     struct constraint c;
     uint64_t bits[5];
     int32_t next;
     int at, length, fail_at; /* -1: never */
+    bool forced;
     atomic_int *freed;
 };
 
@@ -287,10 +288,12 @@ static int steps_mask(struct constraint *c, struct constraint_mask *out, struct 
         return err_set(e, "grammar_stuck", "no token leads on");
     if (s->at == s->length)
         s->bits[EOS / 64] |= UINT64_C(1) << EOS % 64;
-    for (int32_t t = s->next; s->at < s->length && t < s->next + 2; t++)
+    for (int32_t t = s->next; s->at < s->length && t < s->next + 2 - s->forced; t++)
         s->bits[t / 64] |= UINT64_C(1) << t % 64;
-    *out = (struct constraint_mask){
-        .bits = s->bits, .count = s->at == s->length ? 1 : 2, .ends_only = s->at == s->length};
+    *out = (struct constraint_mask){.bits = s->bits,
+                                    .count = s->at == s->length || s->forced ? 1 : 2,
+                                    .first = s->at == s->length ? EOS : s->next,
+                                    .ends_only = s->at == s->length};
     return 0;
 }
 
@@ -304,6 +307,16 @@ static int steps_accept(struct constraint *c, int32_t token, struct err *e)
     return 0;
 }
 
+static atomic_int copies_freed;
+
+static struct constraint *steps_copy(const struct constraint *c)
+{
+    struct steps *copy = malloc(sizeof *copy);
+    memcpy(copy, c, sizeof *copy);
+    copy->freed = &copies_freed;
+    return &copy->c;
+}
+
 static void steps_free(struct constraint *c)
 {
     atomic_fetch_add(((struct steps *)c)->freed, 1);
@@ -313,11 +326,12 @@ static void steps_free(struct constraint *c)
 static struct constraint *make_steps(int length, int fail_at, atomic_int *freed)
 {
     struct steps *s = calloc(1, sizeof *s);
-    *s = (struct steps){.c = {.mask = steps_mask, .accept = steps_accept, .free = steps_free},
-                        .next = 10,
-                        .length = length,
-                        .fail_at = fail_at,
-                        .freed = freed};
+    *s = (struct steps){
+        .c = {.mask = steps_mask, .accept = steps_accept, .copy = steps_copy, .free = steps_free},
+        .next = 10,
+        .length = length,
+        .fail_at = fail_at,
+        .freed = freed};
     return &s->c;
 }
 
@@ -471,6 +485,32 @@ static void guesses_change_no_answer(void **state)
     assert_int_equal(s.tokens_prefill, before.tokens_prefill);
 }
 
+/* What a constraint leaves no choice about comes several tokens a step. */
+static void forced_tokens_come_together(void **state)
+{
+    (void)state;
+    static struct answer a;
+    struct engine_options o = ordinary;
+    struct engine_request r = request_for(&a, 3);
+    struct engine_stats s;
+    atomic_int freed = 0;
+    o.drafts = true;
+    struct engine *g = open_engine(&o);
+    r.sampling.constraint = make_steps(TOKENS - 1, -1, &freed);
+    ((struct steps *)r.sampling.constraint)->forced = true;
+    run(g, &r);
+    engine_stats(g, &s);
+    assert_freed(&freed);
+    engine_free(g);
+    assert_int_equal(a.done.finish, ENGINE_STOP);
+    assert_int_equal(a.count, TOKENS - 1);
+    for (int i = 0; i < a.count; i++)
+        assert_int_equal(a.tokens[i], 10 + 3 * i);
+    assert_in_range(s.steps, 1, TOKENS / 3);
+    assert_int_equal(s.tokens_draft_accepted, s.tokens_drafted);
+    assert_true(atomic_load(&copies_freed) > 0);
+}
+
 /* Of a model that computes the whole sequence anew from some length on: no guess goes beyond it. */
 static void guesses_stop_where_a_sequence_begins_again(void **state)
 {
@@ -538,6 +578,7 @@ int main(void)
         cmocka_unit_test(who_is_refused_keeps_the_constraint),
         cmocka_unit_test(penalties_do_not_see_the_crowd),
         cmocka_unit_test(guesses_change_no_answer),
+        cmocka_unit_test(forced_tokens_come_together),
         cmocka_unit_test(guesses_stop_where_a_sequence_begins_again),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
