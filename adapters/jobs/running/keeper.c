@@ -53,6 +53,15 @@ static void note_end(struct runner *r, enum job_status to)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* As whoever waits for the job reads it. */
+static void describe(struct job_error *why, const struct err *error)
+{
+    static const char full[] = "the disk is full, make room and resume the job: ";
+    size_t length = strcmp(error->code, "storage_full") == 0 ? sizeof full - 1 : 0;
+    memcpy(why->message, full, length);
+    snprintf(why->message + length, sizeof why->message - length, "%.400s", error->message);
+}
+
 /* Paused or failed, with what went wrong. -1: it could not be written. */
 static int stop_for(struct runner *r, struct live *l, const struct err *error, struct err *e)
 {
@@ -60,9 +69,9 @@ static int stop_for(struct runner *r, struct live *l, const struct err *error, s
     struct job_error why = {.code = ""};
     bool pause = is_pause(error);
     snprintf(why.code, sizeof why.code, "%s", error->code);
-    snprintf(why.message, sizeof why.message, "%s", error->message);
+    describe(&why, error);
     snprintf(why.param, sizeof why.param, "%s", error->param);
-    snprintf(message, sizeof message, "The job %s: %s", pause ? "is paused" : "failed", error->message);
+    snprintf(message, sizeof message, "The job %s: %s", pause ? "is paused" : "failed", why.message);
     const struct job_change c = {.to = pause ? JOB_PAUSED : JOB_FAILED,
                                  .error = &why,
                                  .level = pause ? "warn" : "error",

@@ -98,9 +98,22 @@ static int plan_of_adapter(struct work *w, const struct work_source *s, struct e
     return result;
 }
 
+/* Of words there is one. */
+static int check_loss(const struct work_source *s, struct err *e)
+{
+    const char *loss =
+        json_string_value(json_object_get(json_object_get(s->config->json, "training"), "loss"));
+    if (!loss || model_info(s->runner->model)->numeric || strcmp(loss, "cross_entropy") == 0)
+        return 0;
+    err_set(e, "unsupported_value", "\"loss\" of a language model is cross_entropy, found \"%.32s\"", loss);
+    return err_param(e, "loss");
+}
+
 int work_plan(struct work *w, const struct work_source *s, struct err *e)
 {
     const struct job_config *c = s->config;
+    if (check_loss(s, e) != 0)
+        return -1;
     if (s->source)
         return plan_of_adapter(w, s, e);
     return lora_plan_new(&w->plan, s->runner->model, c->lora, json_object_get(c->json, "modules_to_save"), e);

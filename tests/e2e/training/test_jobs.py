@@ -230,6 +230,7 @@ def test_training_goes_on_from_an_adapter(llama):
     ({"lora": {"target_modules": ["nothing"]}}, 422, "adapter_unknown_module"),
     ({"lora": {"r": 0}}, 422, "config_malformed"),
     ({"training": {"learning_rate": -1}}, 400, "out_of_range"),
+    ({"training": {"loss": "mse"}}, 400, "unsupported_value"),
     ({"suffix": "Not A Name"}, 400, "invalid_name"),
     ({"colour": "red"}, 400, "unknown_field"),
 ])

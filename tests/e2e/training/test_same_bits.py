@@ -1,8 +1,10 @@
 """One digest: the same job twice, on one thread and two, beside requests, beside other jobs, paused, and killed at any moment.
 
 ADAPTERD_JOB_KILLS sets how often (20), ADAPTERD_KILL_SEED (1) at which moments; `make torture` is for large numbers."""
+import contextlib
 import os
 import random
+import subprocess
 import threading
 import time
 
@@ -182,6 +184,35 @@ def test_killed_at_any_moment(start, alone):
         w.finish(d)
     assert d.client().request("POST", "/fsck").json["ok"]
     print(f"{KILLS} kills in the middle of jobs, {sum(w.done for w in work)} jobs ended, 1 digest of each kind")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    path = tmp_path / "small"
+    path.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", path], capture_output=True).returncode != 0:
+        pytest.skip("file systems cannot be mounted here")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_a_full_disk_pauses_and_loses_nothing(small_disk, alone):
+    import daemon as daemons
+
+    d = daemons.Daemon(daemons.model_path("llama"), small_disk / "data", "--threads", "1")
+    try:
+        acme, job = train(d)
+        wait_for_step(acme, job, 3)
+        with open(small_disk / "fill", "wb", buffering=0) as f, contextlib.suppress(OSError):
+            while f.write(bytes(4096)):
+                pass
+        paused = wait_for(acme, job, ("paused",))
+        assert paused["error"]["code"] == "storage_full" and "disk is full" in paused["error"]["message"]
+        os.unlink(small_disk / "fill")
+        assert acme.request("POST", f"/v1/fine_tuning/jobs/{job}/resume").json["status"] == "queued"
+        assert result(acme, job) == alone
+    finally:
+        d.stop()
 
 
 def test_a_damaged_checkpoint_begins_again(start, alone):
