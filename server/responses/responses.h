@@ -16,7 +16,6 @@ enum {
 /* The request's own. */
 struct responses {
     struct buf head; /* what the answer repeats of the request: an object as text; owned */
-    bool logprobs;   /* of the words, they were asked for */
 
     /* Of the stream; HTTP thread. */
     int sequence; /* events so far */
@@ -50,14 +49,14 @@ struct responses_item {
     bool whole;              /* it came to its end */
     bool ended;              /* nothing will come of it any more */
 };
-/* The item at `index`, as far as it is known; false: it is not there yet. `last`: the answer is read whole.
- */
+/* The item at `index`, as far as it is known; false: it is not there (yet). `last`: the answer is at its
+ * end. */
 bool responses_item_at(const struct inference_choice *c, int index, bool last, struct responses_item *out);
 
 /* ---- what is written ---- */
 
-/* New references; NULL: memory ran out. */
-/* What its text is a part of; NULL also where it has none. */
+/* Each of these: a new reference; NULL: memory ran out. The part of a message or of thoughts with its text:
+ */
 json_t *responses_part_json(const struct inference_choice *c, const struct responses_item *item);
 /* `status` NULL: it has begun, and nothing of it is told. */
 json_t *responses_item_json(const struct inference_choice *c, const struct responses_item *item,

@@ -1,12 +1,15 @@
 """POST /v1/responses: a chat as a list of items, whole and as events; what it shares with /v1/chat/completions is the same text for
 the same seed. As docs/http-api.md says. Models that know no tools are made to write calls by `choice`."""
+import concurrent.futures
 import json
 import os
 import re
 
 import pytest
 
+from client import eventually
 from daemon import DEMO, ROOT, Daemon
+from test_residency import Held
 from test_tools import FORMATS, TEMPLATE, make_model
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
@@ -411,6 +414,32 @@ def test_it_is_the_tenant_s_as_all_else(daemon):
     good(one.post(RESPONSES, {"input": "Hi", "max_output_tokens": 2, "ignore_eos": True}))
     [row] = good(one.get("/usage"))["data"]
     assert row["requests"] == 2 and row["completion_tokens"] == 2
+
+
+def test_what_an_answer_repeats_counts_as_memory_of_bodies(start):
+    """As long as the request is there: long descriptions of tools, which the demo's template does not read, fill a tenant's share while an
+    adapter is loaded."""
+    d = start("demo")
+    acme, other = d.tenant("acme"), d.tenant("other")
+    assert acme.upload(os.path.join(DEMO, "adapters", "voice"), name="slow").status == 201
+    [slow] = [path for path in d.files() if os.path.getsize(os.path.join(d.data, path)) > 10000]
+    d.stop()
+    d = start("demo", d.data)
+    acme, other = d.client(acme.key), d.client(other.key)
+    try:
+        held = Held(os.path.join(d.data, slow))
+    except OSError as error:
+        pytest.skip(f"this file system has no leases: {error}")
+    body = {"input": "Hi", "tools": [{**STOP, "description": 900000 * "x"}], "max_output_tokens": 1}
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        waiting = [pool.submit(acme.post, RESPONSES, {**body, "model": "slow"}) for _ in range(90)]
+        eventually(lambda: any(w.done() for w in waiting))
+        good(other.post(RESPONSES, body))
+        held.let_go()
+        answers = [w.result() for w in waiting]
+    assert {(a.status, a.code) for a in answers} == {(200, None), (429, "rate_limit_exceeded")}
+    assert 50 < sum(a.status == 200 for a in answers) <= (64 << 20) // 900000, "64 MiB of a tenant"
+    good(acme.post(RESPONSES, {**body, "model": "slow"}))
 
 
 def test_a_stream_that_the_daemon_ends_has_failed(start):

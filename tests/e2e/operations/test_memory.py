@@ -49,7 +49,12 @@ def requests(client, turn, answers):
         answers.append(client.post("/v1/chat/completions", user).json["choices"][0]["message"]["content"])
         list(client.events("/v1/completions", model="a1", prompt=[f"{PROMPT} c"], stop=STOP, logprobs=1, max_tokens=3, echo=True))
         assert client.post("/v1/completions", {"model": "a1", "prompt": PROMPT, "suffix": f"{PROMPT} s"}).status == 400
-        client.infer(prompt=f"{PROMPT} p", stop=[STOP, "x"], max_tokens=3, logprobs=3)
+        client.infer(prompt=f"{PROMPT} p", stop=[STOP, "x"], bad_words=[f"{PROMPT} b"], max_tokens=3, logprobs=3)
+        responses = {"instructions": f"{PROMPT} i", "input": [{"role": "user", "content": [{"type": "input_text", "text": f"{PROMPT} {turn}"}]}],
+                     "metadata": {"a": f"{PROMPT} m"}, "tools": [{"type": "function", "name": "f", "description": f"{PROMPT} t"}], "max_output_tokens": 3}
+        assert client.post("/v1/responses", responses).status == 200
+        list(client.events("/v1/responses", **responses))
+        assert client.post("/v1/responses", {**responses, "previous_response_id": PROMPT}).status == 400
         assert client.infer(prompt=f"{PROMPT} p", adapter="unknown").status == 404
         assert client.infer(prompt=f"{PROMPT} p", top_p=2).status == 400
 
