@@ -31,7 +31,9 @@ static struct list list_new(char *out, size_t size)
 static const char *switched_by(const char *field)
 {
     static _Thread_local char text[64];
-    snprintf(text, sizeof text, field ? " (`%s`)" : "", field);
+    if (!field)
+        return "";
+    snprintf(text, sizeof text, " (`%s`)", field);
     return text;
 }
 
