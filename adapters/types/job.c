@@ -37,6 +37,21 @@ void job_row_fini(struct job_row *j)
     buf_fini(&j->config);
 }
 
+void job_row_update(struct job_row *j, struct job_row *now)
+{
+    j->status = now->status;
+    memcpy(j->version, now->version, sizeof j->version);
+    memcpy(j->result_file, now->result_file, sizeof j->result_file);
+    j->started_ms = now->started_ms;
+    j->finished_ms = now->finished_ms;
+    j->estimated_ms = now->estimated_ms;
+    j->steps = now->steps;
+    j->step = now->step;
+    j->tokens = now->tokens;
+    j->error = now->error;
+    job_row_fini(now);
+}
+
 void job_rows_fini(struct job_row *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++)

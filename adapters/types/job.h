@@ -64,6 +64,9 @@ struct job_row { /* zero-initialize; job_row_fini */
     struct job_error error;
 };
 void job_row_fini(struct job_row *j);
+/* `now` is the same job later: its state is taken over, `now` is finished. What a job was made with is not
+ * written, so that others may read it meanwhile. */
+void job_row_update(struct job_row *j, struct job_row *now);
 void job_rows_fini(struct job_row *rows, size_t count);
 
 struct job_event { /* zero-initialize; job_event_fini */

@@ -29,8 +29,7 @@ static int become(struct runner *r, struct live *l, const struct job_change *c, 
     struct job_row row = {0};
     if (job_rows_become(r->options.registry, l->row.tenant, l->row.id, c, &row, e) != 0)
         return -1;
-    job_row_fini(&l->row);
-    l->row = row;
+    job_row_update(&l->row, &row);
     r->options.changed(r->options.arg, l->row.number);
     return 0;
 }

@@ -36,7 +36,7 @@ STAILQ_HEAD(reports, report);
 
 struct live {
     TAILQ_ENTRY(live) link;
-    struct job_row row; /* the keeper's: as it was last written */
+    struct job_row row; /* as it was last written. Its state is the keeper's; what it was made with stays */
     struct job_config config;
     const struct version *source; /* reference; NULL: the base */
     int weight;

@@ -138,8 +138,7 @@ static int succeed(struct runner *r, struct live *l, const char *digest, const s
     if (results_write(r->options.registry, &l->row, file, e) != 0 ||
         job_rows_become(r->options.registry, l->row.tenant, l->row.id, &c, &row, e) != 0)
         return -1;
-    job_row_fini(&l->row);
-    l->row = row;
+    job_row_update(&l->row, &row);
     checkpoint_remove(r->directory, l->row.id);
     return 0;
 }
