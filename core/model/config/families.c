@@ -106,7 +106,6 @@ static const struct family families[] = {
      .window = WINDOW_EVERY,
      .kv_heads_default = 8,
      .head_dim_default = 128,
-     .theta_default = 1e6,
      .query_growth = true,
      LLAMA,
      RMS_NORM_5},

@@ -165,10 +165,12 @@ static const struct filter filters[] = {
     {"safe", {{NULL}, 0}, filter_safe, true},
     {"select", {{"test", "argument"}, 0}, filter_select, false},
     {"selectattr", {{"attribute", "test", "argument"}, 1}, filter_selectattr, false},
+    {"sort", {{"reverse", "case_sensitive", "attribute"}, 0}, filter_sort, false},
     {"string", {{NULL}, 0}, filter_string, false},
     {"title", {{NULL}, 0}, filter_title, false},
     {"tojson", {{"ensure_ascii", "indent", "separators", "sort_keys"}, 0}, filter_tojson, true},
     {"trim", {{"chars"}, 0}, filter_trim, false},
+    {"unique", {{"case_sensitive", "attribute"}, 0}, filter_unique, false},
     {"upper", {{NULL}, 0}, filter_upper, false},
 };
 

@@ -29,6 +29,8 @@ FILTER(first);
 FILTER(last);
 FILTER(items);
 FILTER(dictsort);
+FILTER(sort);
+FILTER(unique);
 FILTER(reverse);
 FILTER(join);
 

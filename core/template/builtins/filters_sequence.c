@@ -92,7 +92,7 @@ int filter_items(struct context *c, struct value in, const struct arguments *a, 
     return 0;
 }
 
-/* dictsort compares strings without regard to case, unless it is told to. */
+/* Sorting compares strings without regard to case, unless it is told to. */
 static int sort_key(struct context *c, struct value key, bool as_it_is, struct value *out)
 {
     *out = key;
@@ -134,6 +134,72 @@ int filter_dictsort(struct context *c, struct value in, const struct arguments *
         if (sort_key(c, in.dict->entries[i].key, sensitive, &keys[i]) != 0 ||
             insert_sorted(c, out->list, keys, i, reverse) != 0)
             return -1;
+    return 0;
+}
+
+/* What an item is compared by: itself, or what `path` finds in it. */
+static int item_key(struct context *c, struct value item, struct value path, bool sensitive,
+                    struct value *out)
+{
+    struct value found = item;
+    if (!argument_none(path) && access_path(c, item, path, (struct value){0}, &found) != 0)
+        return -1;
+    return sort_key(c, found, sensitive, out);
+}
+
+int filter_sort(struct context *c, struct value in, const struct arguments *a, struct value *out)
+{
+    bool reverse = value_truth(a->values[0]), sensitive = value_truth(a->values[1]);
+    struct value path = a->values[2];
+    struct list items;
+    if (path.kind == VALUE_STRING && memchr(path.string.data, ',', path.string.length))
+        return context_fail(c, "sort by several attributes is not supported");
+    if (value_items(c, in, &items) != 0 || value_new_list(c, VALUE_LIST, items.count, out) != 0)
+        return -1;
+    struct value *keys = context_alloc(c, items.count * sizeof *keys);
+    if (!keys)
+        return -1;
+    for (size_t i = 0; i < items.count; i++) {
+        out->list->items[i] = items.items[i];
+        if (item_key(c, items.items[i], path, sensitive, &keys[i]) != 0 ||
+            insert_sorted(c, out->list, keys, i, reverse) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Is it among the first `count` keys? */
+static int is_among(struct context *c, struct value key, const struct value *keys, size_t count, bool *found)
+{
+    *found = false;
+    for (size_t i = 0; i < count && !*found; i++)
+        if (context_work(c, 1) != 0 || operate_compare(c, TWO('=', '='), key, keys[i], found) != 0)
+            return -1;
+    return 0;
+}
+
+/* The first of each that compare equal, in their order. */
+int filter_unique(struct context *c, struct value in, const struct arguments *a, struct value *out)
+{
+    bool sensitive = value_truth(a->values[0]), known;
+    struct list items;
+    size_t count = 0;
+    if (value_items(c, in, &items) != 0 || value_new_list(c, VALUE_GENERATOR, items.count, out) != 0)
+        return -1;
+    struct value *keys = context_alloc(c, items.count * sizeof *keys);
+    if (!keys)
+        return -1;
+    for (size_t i = 0; i < items.count; i++) {
+        if (item_key(c, items.items[i], a->values[1], sensitive, &keys[count]) != 0)
+            return -1;
+        if (value_is_list(keys[count]) || keys[count].kind == VALUE_DICT)
+            return context_fail(c, "unique of a %s is not supported", value_kind_name(keys[count]));
+        if (is_among(c, keys[count], keys, count, &known) != 0)
+            return -1;
+        if (!known)
+            out->list->items[count++] = items.items[i];
+    }
+    out->list->count = count;
     return 0;
 }
 
