@@ -3,13 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENTRIES_MAX = 16384 }; /* that the files may have, the base's among them */
+/* Files have the base's among them, too. A tenant's own are found in texts at a price for each of their
+ * bytes, and kept in memory for each. */
+enum { ENTRIES_MAX = 16384, CONTENT_MAX = 128, OWN_BYTES_MAX = 64 << 10 };
 
 struct collected {
     const struct tokenizer *base;
     int vocab;
     struct tokenizer_entry *entries; /* owned, by id once they are sorted */
-    size_t count;
+    size_t count, bytes;
     struct warnings *warnings;
 };
 
@@ -27,7 +29,7 @@ static int warn_of_other(struct collected *c, const struct tokenizer_entry *n, s
                         n->content, (int)n->id);
 }
 
-static int add(struct collected *c, const struct tokenizer_entry *n, struct err *e)
+static int add(struct collected *c, const char *file, const struct tokenizer_entry *n, struct err *e)
 {
     int32_t known = tokenizer_find(c->base, n->content);
     if (known == n->id)
@@ -39,7 +41,10 @@ static int add(struct collected *c, const struct tokenizer_entry *n, struct err 
                             "the token \"%.64s\" with the id %d is not added: the adapter has no row for it",
                             n->content, (int)n->id);
     c->entries[c->count++] = *n;
-    return 0;
+    c->bytes += n->length;
+    if (n->length <= CONTENT_MAX && c->bytes <= OWN_BYTES_MAX)
+        return 0;
+    return malformed(file, "added tokens have up to 128 bytes, and 65536 together", e);
 }
 
 static bool flag(const json_t *entry, const char *name)
@@ -61,7 +66,7 @@ static int take(struct collected *c, const char *file, json_int_t id, const char
                                       flag(entry, "rstrip"),
                                       flag(entry, "normalized"),
                                       flag(entry, "special")};
-    return add(c, &n, e);
+    return add(c, file, &n, e);
 }
 
 static int take_entry(struct collected *c, const char *file, json_int_t id, const json_t *entry,

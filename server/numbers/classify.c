@@ -9,6 +9,9 @@
 #include "server/numbers/numbers.h"
 #include "server/openai/openai.h"
 
+/* Of an answer: a number, and the members around those of a row. */
+enum { NUMBER_BYTES = 12, ROW_BYTES = 96 };
+
 struct classify {
     bool logits;       /* are wanted, too */
     struct head *head; /* owned reference */
@@ -73,9 +76,19 @@ static void cut_padding(struct token_list *tokens, int32_t pad)
         tokens->count--;
 }
 
+/* What stands around a row's numbers, its label's name above all, as so many numbers. */
+static size_t row_overhead(const struct head *h)
+{
+    size_t longest = 0;
+    for (int i = 0; i < h->labels; i++)
+        longest = strlen(h->names[i]) > longest ? strlen(h->names[i]) : longest;
+    return (ROW_BYTES + longest) / NUMBER_BYTES;
+}
+
 static int check_size(const struct classify *m, struct err *e)
 {
-    size_t most = NUMBERS_FLOATS_MAX / ((size_t)m->head->labels * (m->logits ? 2 : 1));
+    size_t most =
+        NUMBERS_FLOATS_MAX / ((size_t)m->head->labels * (m->logits ? 2 : 1) + row_overhead(m->head));
     if (m->rows <= most)
         return 0;
     err_set(e, "out_of_range", "\"input\" may have %zu %s at most with %d labels, found %zu", most,

@@ -99,6 +99,15 @@ def adapter_patterns():
             yield from (text.encode() for text in ([value] if isinstance(value, str) else value or []))
 
 
+def adapter_tokens():
+    """tokenizer_config.json, a zero byte, added_tokens.json."""
+    token = {"content": "<tool>", "lstrip": False, "normalized": False, "rstrip": True, "single_word": False, "special": True}
+    decoder = dump({"added_tokens_decoder": {"320": token, "321": {**token, "content": "Grüße x", "normalized": True}, "2": {**token, "content": "</s>"}}})
+    yield decoder
+    yield decoder + b"\0" + dump({"<tool>": 320, "<end>": 325})
+    yield b"\0" + dump({"added_tokens": [{"id": 322, **token}, {"id": 323, **token, "content": " ", "lstrip": True}]})
+
+
 # ---- the tokenizer and the chat ----
 
 def tokenizers():
@@ -179,6 +188,7 @@ SOURCES = {
     "gguf": gguf_files,
     "adapter_config": lambda: map(read, find("adapter_config.json")),
     "adapter_pattern": adapter_patterns,
+    "adapter_tokens": adapter_tokens,
     "model_config": lambda: map(read, find("config.json")),
     "tokenizer": tokenizers,
     "tokenizer_pattern": tokenizer_patterns,

@@ -167,6 +167,7 @@ def test_what_has_no_row_is_said(llama):
     {"added_tokens": {"<a>": 1 << 40}},
     {"added_tokens": {"": 320}},
     {"added_tokens": {"x" * 1025: 320}},
+    {"added_tokens": {"x" * 129: 320}},
     {"added_tokens": {"<a>": 320, "<b>": 320}},
     {"added_tokens": {"added_tokens": [{"id": 320}]}},
     {"added_tokens": {"added_tokens": [5]}},

@@ -337,3 +337,39 @@ def test_bad_heads(llama, kind, edits, code, word):
     _, tenant = llama
     answer = upload(tenant, "bad", task("llama", kind), **edits)
     assert (answer.status, answer.code) == (422, code) and word in answer.body.decode(), answer
+
+
+def test_an_answer_is_bounded(llama):
+    """By the names of labels, too, which stand at every token."""
+    _, tenant = llama
+    name = {"0": "n" * 256}
+    more = {SCORE: filled(0.5, 1, 64), BIAS: filled(0.5, 1)}
+    assert upload(tenant, "names", task("llama", "tags-5"), more=more, id2label=name).status == 201
+    answer = tenant.post(CLASSIFY, {"input": [[5] * 200] * 1000, "adapter": "names"})
+    refused(answer, 400, "out_of_range", "input")
+    assert tenant.post(CLASSIFY, {"input": [[5] * 200] * 100, "adapter": "names"}).status == 200
+
+
+def test_deleted_and_replaced_while_in_use(llama):
+    """What runs goes on with what it began with; what comes later is refused, or gets the new one."""
+    daemon, _ = llama
+    tenant = daemon.tenant("churn")
+
+    def churn():
+        for i in range(12):
+            assert upload(tenant, "x", task("llama", ("labels-3", "tags-5")[i % 2])).status in (200, 201)
+            assert tenant.delete("/adapters/x").status == 204
+
+    def ask(i):
+        answer = tenant.post(CLASSIFY, {"input": [[5 + i % 50] * 60] * 20, "adapter": "x"})
+        if answer.status == 200:
+            assert answer.json["task"] in ("SEQ_CLS", "TOKEN_CLS") and len(answer.json["data"]) == 20
+        else:
+            assert (answer.status, answer.code) == (404, "adapter_not_found"), answer
+        return answer.status
+
+    with ThreadPoolExecutor(8) as pool:
+        churning = pool.submit(churn)
+        found = list(pool.map(ask, range(120)))
+        churning.result()
+    assert set(found) <= {200, 404}
