@@ -7,7 +7,7 @@
 
 #include "adapters/peft/peft.h"
 #include "adapters/training/lora_plan.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 #define ADAPTER(NAME) "tests/fixtures/adapters/llama/" NAME "/adapter_model.safetensors"
 static const char *const weights[] = {ADAPTER("r4-qv"), ADAPTER("tokens-both"), ADAPTER("dora")};

@@ -1,7 +1,7 @@
 /* A tenant's regular expressions (target_modules and others) over the paths of a base's modules. */
 #include "adapters/peft/config/peft_pattern.h"
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 static const char *const paths[] = {"model.layers.0.self_attn.q_proj",
                                     "model.layers.11.mlp.down_proj",

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "adapters/serving/settings_tokens.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 enum { VOCAB = 340 };
 

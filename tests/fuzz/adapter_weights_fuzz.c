@@ -2,7 +2,7 @@
 #include <fcntl.h>
 
 #include "adapters/peft/peft.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 #define ADAPTER(NAME) "tests/fixtures/adapters/llama/" NAME "/adapter_config.json"
 static const char *const configs[] = {ADAPTER("r4-qv"), ADAPTER("tokens-both"), ADAPTER("dora")};

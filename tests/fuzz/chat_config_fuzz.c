@@ -1,7 +1,7 @@
 /* tokenizer_config.json: the chat template in it and the special tokens. */
 #include "core/template/chat.h"
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,7 +1,7 @@
 /* Adapters in GGUF: read, and made into the two files that PEFT would have saved. */
 #include "adapters/gguf/gguf_peft.h"
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 static int take(void *arg, const void *bytes, size_t length, struct err *e)
 {

@@ -9,7 +9,7 @@
 #include "core/grammar/regex.h"
 #include "core/grammar/schema/json_schema.h"
 #include "core/grammar/tokens/guide.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 enum { TOKENS = 300, END = 299, WRITTEN_MAX = 200 };
 

@@ -1,7 +1,7 @@
 /* config.json of a base model. */
 #include "core/model/config/config_read.h"
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 /* What came out, in a form that tells parts from their bytes. */
 static int begin(void *arg, const char *name, const char *filename, struct err *e)

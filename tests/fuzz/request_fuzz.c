@@ -4,7 +4,7 @@
 #include "server/base/fields.h"
 #include "server/http/request.h"
 #include "server/openai/openai.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 static struct server text, numeric;
 

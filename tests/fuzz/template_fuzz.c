@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/base/utf8.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 static const char variables[] =
     "{\"messages\": [{\"role\": \"system\", \"content\": \"You are <b>kind</b>.\"},"

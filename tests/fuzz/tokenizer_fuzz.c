@@ -6,7 +6,7 @@
 
 #include "core/base/utf8.h"
 #include "core/tokenizer/detokenizer.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 static const char text[] =
     " Hello  wörld's 123\n\t<|im_end|>\xEF\xBF\xBD\xF0\x9F\x98\x80 i\xCC\x87 \xE2\x96\x81x ";

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/base/utf8.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 static const char text[] =
     "It's 12 o'clock,\r\n  na\xC3\xAFve \xE4\xBD\xA0\xE5\xA5\xBD \xD9\xA3 _x\xF0\x9F\x98\x80!!";

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "adapters/training/dataset/dataset.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 enum { CONTEXT = 512 };
 

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 struct seen {
     char *bytes; /* what was passed on */

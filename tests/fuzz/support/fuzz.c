@@ -1,4 +1,4 @@
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/support/fuzz.h"
 
 #include <fcntl.h>
 #include <ftw.h>
