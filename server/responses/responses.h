@@ -29,6 +29,8 @@ void responses_handle(struct request *r); /* the route */
 
 /* ---- the input ---- */
 
+MUST_USE int responses_parse(struct inference *q, json_t *body, struct err *e); /* the dialect's */
+
 /* A list of messages as chats have them: a new reference, NULL on an error. `instructions` may be NULL.
  * "invalid_type", "missing_field", "unsupported_value", "unknown_field", "out_of_range", of "input". */
 json_t *responses_messages(json_t *input, json_t *instructions, struct err *e);

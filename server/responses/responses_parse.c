@@ -250,7 +250,7 @@ static int read_body(struct inference *q, json_t *body, struct err *e)
     return openai_parse_talk(q, body, e);
 }
 
-static int parse(struct inference *q, json_t *body, struct err *e)
+int responses_parse(struct inference *q, json_t *body, struct err *e)
 {
     q->own = calloc(1, sizeof(struct responses));
     if (!q->own)
@@ -278,7 +278,7 @@ static void translate(const struct inference *q, struct err *e)
 
 void responses_handle(struct request *r)
 {
-    static const struct inference_dialect dialect = {.parse = parse,
+    static const struct inference_dialect dialect = {.parse = responses_parse,
                                                      .resolve = openai_resolve,
                                                      .answer = responses_answer,
                                                      .event = responses_event,

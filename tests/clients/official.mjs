@@ -52,22 +52,22 @@ const calls = {
   },
   async completions_create_stream() {
     let text = "";
-    for await (const chunk of await client.completions.create({ model: MODEL, prompt: "Hello", max_tokens: 6, stream: true })) text += chunk.choices[0]?.text ?? "";
+    for await (const chunk of await client.completions.create({ model: MODEL, prompt: "Hello", max_tokens: 6, stream: true, ignore_eos: true })) text += chunk.choices[0]?.text ?? "";
     assert(text);
   },
   async chat_completions_create() {
-    const answer = await client.chat.completions.create({ model: MODEL, messages: ASK, max_completion_tokens: 8, n: 2, logprobs: true, top_logprobs: 2, user: "u" });
+    const answer = await client.chat.completions.create({ model: MODEL, messages: ASK, max_completion_tokens: 8, n: 2, ignore_eos: true, logprobs: true, top_logprobs: 2, user: "u" });
     assert(answer.choices.length === 2 && answer.choices[0].logprobs.content[0].top_logprobs.length === 2);
   },
   async chat_completions_create_stream() {
     let usage = null, text = "";
-    for await (const chunk of await client.chat.completions.create({ model: MODEL, messages: ASK, max_tokens: 8, stream: true, stream_options: { include_usage: true } })) {
+    for await (const chunk of await client.chat.completions.create({ model: MODEL, messages: ASK, max_tokens: 8, stream: true, stream_options: { include_usage: true }, ignore_eos: true })) {
       text += chunk.choices[0]?.delta.content ?? ""; usage = chunk.usage ?? usage;
     }
     assert(text && usage.completion_tokens === 8);
   },
   async chat_completions_stream() {
-    const stream = client.chat.completions.stream({ model: MODEL, messages: ASK, max_tokens: 8 });
+    const stream = client.chat.completions.stream({ model: MODEL, messages: ASK, max_tokens: 8, ignore_eos: true });
     assert((await stream.finalChatCompletion()).choices[0].message.content);
   },
   async chat_completions_create_tools() {
@@ -97,19 +97,19 @@ const calls = {
     assert(packed.data.length === 2 && Math.abs(packed.data[0].embedding[0] - plain.data[0].embedding[0]) < 1e-6);
   },
   async responses_create() {
-    const answer = await client.responses.create({ model: MODEL, instructions: "Be brief.", input: "Where is my parcel?", metadata: { a: "b" }, store: false });
+    const answer = await client.responses.create({ model: MODEL, instructions: "Be brief.", input: "Where is my parcel?", metadata: { a: "b" }, store: false, temperature: 0 });
     assert(answer.status === "completed" && answer.output_text && answer.metadata.a === "b");
   },
   async responses_create_stream() {
     let text = "", last = null;
-    for await (const event of await client.responses.create({ model: MODEL, input: "Hello", max_output_tokens: 6, stream: true })) {
+    for await (const event of await client.responses.create({ model: MODEL, input: "Hello", max_output_tokens: 6, stream: true, ignore_eos: true })) {
       if (event.type === "response.output_text.delta") text += event.delta;
       last = event;
     }
     assert(["response.completed", "response.incomplete"].includes(last.type) && last.response.output[0].content[0].text === text);
   },
   async responses_stream() {
-    const final = await client.responses.stream({ model: MODEL, input: "Hello" }).finalResponse();
+    const final = await client.responses.stream({ model: MODEL, input: "Hello", temperature: 0 }).finalResponse();
     assert(final.output_text);
   },
   async responses_parse() {

@@ -94,7 +94,8 @@ def completions_create():
 
 @call
 def completions_create_stream():
-    chunks = list(client.completions.create(model=MODEL, prompt="Hello", max_tokens=6, stream=True, stream_options={"include_usage": True}))
+    chunks = list(client.completions.create(model=MODEL, prompt="Hello", max_tokens=6, stream=True, stream_options={"include_usage": True},
+                                            extra_body={"ignore_eos": True}))
     assert chunks[-1].usage.completion_tokens == 6 and "".join(c.choices[0].text for c in chunks if c.choices)
 
 
@@ -102,7 +103,7 @@ def completions_create_stream():
 
 @call
 def chat_completions_create():
-    answer = is_valid(client.chat.completions.create(model=MODEL, messages=ASK, max_completion_tokens=8, n=2, temperature=0.5, logprobs=True, top_logprobs=2,
+    answer = is_valid(client.chat.completions.create(model=MODEL, messages=ASK, max_completion_tokens=8, n=2, temperature=0.5, seed=1, logprobs=True, top_logprobs=2,
                                                      presence_penalty=0.1, logit_bias={"5": 1}, user="u", metadata={"a": "b"}, store=False))
     assert len(answer.choices) == 2 and answer.choices[0].logprobs.content[0].top_logprobs and answer.choices[0].message.content
 
@@ -110,7 +111,8 @@ def chat_completions_create():
 @call
 def chat_completions_create_stream():
     text, usage = "", None
-    for chunk in client.chat.completions.create(model=MODEL, messages=ASK, max_tokens=8, stream=True, stream_options={"include_usage": True}):
+    for chunk in client.chat.completions.create(model=MODEL, messages=ASK, max_tokens=8, stream=True, stream_options={"include_usage": True},
+                                                extra_body={"ignore_eos": True}):
         text += chunk.choices[0].delta.content or "" if chunk.choices else ""
         usage = chunk.usage or usage
     assert text and usage.completion_tokens == 8
@@ -118,7 +120,7 @@ def chat_completions_create_stream():
 
 @call
 def chat_completions_stream():
-    with client.chat.completions.stream(model=MODEL, messages=ASK) as stream:  # which raises where an answer is cut short
+    with client.chat.completions.stream(model=MODEL, messages=ASK, seed=1) as stream:  # which raises where an answer is cut short
         kinds = {event.type for event in stream}
         final = stream.get_final_completion()
     assert "content.delta" in kinds and final.choices[0].message.content
@@ -191,7 +193,7 @@ def embeddings_create():
 
 @call
 def responses_create():
-    answer = is_valid(client.responses.create(model=MODEL, instructions="Be brief.", input="Where is my parcel?", metadata={"a": "b"}, temperature=0.5,
+    answer = is_valid(client.responses.create(model=MODEL, instructions="Be brief.", input="Where is my parcel?", metadata={"a": "b"}, temperature=0,
                                               reasoning={"effort": "low"}, store=False, truncation="auto", include=["message.output_text.logprobs"], top_logprobs=1))
     assert answer.status == "completed" and answer.output_text and answer.metadata == {"a": "b"} and answer.output[0].content[0].logprobs
 

@@ -4,6 +4,7 @@
 #include "server/base/fields.h"
 #include "server/http/request.h"
 #include "server/openai/openai.h"
+#include "server/responses/responses.h"
 #include "tests/fuzz/support/fuzz.h"
 
 static struct server text, numeric;
@@ -76,6 +77,11 @@ static void parse(struct server *s, enum role role,
         check_ids(s, q->stop_tokens, (size_t)q->sampling.stop_token_count);
         for (int i = 0; i < q->sampling.bias_count; i++)
             check_ids(s, &q->biases[i].token, 1);
+        fuzz_check(q->sampling.ban_count <= SAMPLING_BANS_MAX &&
+                   q->sampling.ban_token_count <= SAMPLING_BAN_TOKENS_MAX);
+        for (int i = 0; i < q->sampling.ban_count; i++)
+            fuzz_check(q->bans[i].count > 0 &&
+                       q->bans[i].begin + q->bans[i].count <= q->sampling.ban_token_count);
     } else
         fuzz_check(e.code && e.message[0]);
     inference_free(q);
@@ -91,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     parse(&text, ROLE_ADMIN, inference_parse, data, size);
     parse(&text, ROLE_ADMIN, openai_parse_completions, data, size);
     parse(&text, ROLE_TENANT, openai_parse_chat, data, size);
+    parse(&text, ROLE_TENANT, responses_parse, data, size);
     parse(&numeric, ROLE_TENANT, inference_parse, data, size);
     parse(&numeric, ROLE_TENANT, openai_parse_chat, data, size);
     return 0;
