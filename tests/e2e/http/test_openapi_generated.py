@@ -12,9 +12,10 @@ from daemon import DEMO
 from generated import Generator
 from test_openapi import DOCUMENT, OPERATIONS
 
-# What decides besides the document: what is there, what the model is, who asks, and where texts meet a tokenizer or a template.
+# What decides besides the document: what is there, what the model is, who asks, where texts meet a tokenizer or a template, and what a line
+# to train with has to be, which files have besides.
 STATE = {"token_out_of_range", "prompt_empty", "prompt_too_long", "context_length_exceeded", "input_unsupported", "task_unsupported", "chat_template_failed", "chat_refused",
-         "field_conflict"}  # which fields exclude each other is in the documentation
+         "invalid_training_file", "field_conflict"}  # which fields exclude each other is in the documentation
 INFERENCE = {"/infer", "/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/embeddings"}
 FORMS = {("POST", "/adapters"), ("POST", "/v1/files")}
 LONG = {("POST", "/backup"), ("POST", "/fsck")}
