@@ -18,7 +18,7 @@ STATE = {"token_out_of_range", "prompt_empty", "prompt_too_long", "context_lengt
          "invalid_training_file", "field_conflict"}  # which fields exclude each other is in the documentation
 INFERENCE = {"/infer", "/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/embeddings"}
 FORMS = {("POST", "/adapters"), ("POST", "/v1/files")}
-LONG = {("POST", "/backup"), ("POST", "/fsck")}
+LONG = {("POST", "/backup"), ("POST", "/fsck"), ("GET", "/status")}  # the last is a stream without an end; tests/e2e/console has it
 NAMED = "tenant"  # whose things are meant is the key's to say here
 
 
