@@ -386,7 +386,7 @@ def test_jobs_that_wait_take_no_memory(start):
     before = resident(d)
     others = [start_job(acme, file, "llama", suffix=f"n{i}", lora={"r": 256}, training=LONG)["id"] for i in range(40)]
     settled(acme, others, "queued")
-    assert resident(d) - before < 24 << 20
+    assert resident(d) - before < (24 << 20) * SCALE  # sanitizers take their share of it
     metrics = exposition.read(d.client().get("/metrics").body.decode())
     assert metrics["adapterd_training_memory_bytes"].samples["adapterd_training_memory_bytes", ()] <= 36 << 20
     acme.post(f"/v1/fine_tuning/jobs/{first}/cancel", None)
