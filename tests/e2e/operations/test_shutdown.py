@@ -261,7 +261,7 @@ def test_help_and_version():
 def test_check(tmp_path):
     done = run("--check", "--model", model_path("demo"))
     assert done.returncode == 0
-    for word in ("demo", "qwen2", "1024 tokens", "int8"):
+    for word in ("demo", "qwen2", "1024 tokens", "int8", "in memory        exact ", "biases of q, k and v", "unknown fields   none"):
         assert word in done.stdout
     fails(run("--check", "--model", tmp_path), 1, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
