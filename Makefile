@@ -80,6 +80,7 @@ BENCH_HELPERS  := $(call objects,$(filter-out $(patsubst $(BUILD)/%,%.c,$(BENCH_
 LIB_OBJ := $(call objects,$(CORE_SRC) $(ADAPTERS_SRC)) $(BUILD)/gen/migrations.o
 SERVER_LIB_OBJ := $(call objects,$(filter-out server/main.c,$(SERVER_SRC))) $(BUILD)/gen/openapi.o $(BUILD)/gen/web.o
 
+.DELETE_ON_ERROR:
 .PHONY: all run test check test-asan test-tsan docker-test torture powerloss deps install clean format format-check
 all: $(BUILD)/adapterd $(BUILD)/adapterctl
 

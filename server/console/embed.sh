@@ -23,6 +23,7 @@ hold() { # symbol, file
 }
 
 printf '#include "server/console/web_files.h"\n'
+names=$(cd "$web" && find . -type f | sed 's|^\./||' | LC_ALL=C sort)
 table= i=0
 while read -r name; do
     gzip -9nc "$web/$name" >"$out/$i.gz"
@@ -32,5 +33,5 @@ while read -r name; do
     table+=$(printf '    {"%s", "%s", "%s", web_text_%d, web_text_%d_end, web_gzip_%d, web_gzip_%d_end},' \
         "$name" "$(media_type "$name")" "$etag" $i $i $i $i)$'\n'
     i=$((i + 1))
-done < <(cd "$web" && find . -type f | sed 's|^\./||' | LC_ALL=C sort)
+done <<<"$names"
 printf 'const struct web_file web_files[] = {\n%s};\nconst size_t web_files_count = %d;\n' "$table" $i
