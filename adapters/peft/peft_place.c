@@ -328,11 +328,20 @@ static int check_sites(struct peft_load *l, struct err *e)
     return 0;
 }
 
+/* Is it a part of the network that the adapter was made for? One that gives labels has no lm_head. */
+static bool has_module(const struct peft_load *l, const struct parameter *s)
+{
+    bool head = s->site >= 0 && l->sites[s->site].kind == SITE_LM_HEAD;
+    return peft_path(l, s->path) && !(head && l->config.task != HEAD_NONE);
+}
+
 /* Does the config say that the file has this tensor? */
 static bool promises(const struct peft_load *l, size_t parameter)
 {
     const struct parameter *s = &l->parameters[parameter];
     bool bias = strcmp(s->leaf, "bias") == 0;
+    if (!has_module(l, s))
+        return false;
     return l->saved[parameter] || (bias && l->config.bias == PEFT_BIAS_ALL) ||
            (bias && l->config.bias == PEFT_BIAS_TARGETS && is_targeted(l, s->site));
 }

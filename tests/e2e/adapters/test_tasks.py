@@ -80,3 +80,15 @@ def test_patterns_speak_of_the_names_in_the_file(qwen3):
     bare = directory("qwen3", "bare-r4")
     assert upload(qwen3, "pattern", bare, target_modules="layers\\.\\d+\\.self_attn\\.[qkvo]_proj").status == 201
     assert upload(qwen3, "ranks", bare, rank_pattern={"layers.0.self_attn.q_proj": 4}).status == 201
+
+
+def test_trained_biases_of_networks_without_the_head(start):
+    """phi's lm_head has a bias, which is no part of what these were trained on; the numbers are those of transformers and PEFT."""
+    tenant = start("phi", None, "--precision", "exact", "--threads", "1").tenant("biases")
+    for name in ("bare-biases", "labels-biases"):
+        assert tenant.upload(directory("phi", name), name=name).status == 201
+    text = [5, 9, 100, 7]
+    vector = tenant.post("/v1/embeddings", {"model": "bare-biases", "input": text, "pooling": "last", "normalize": False}).json["data"][0]["embedding"]
+    assert vector[:4] == pytest.approx([0.995136, -0.69398, -0.948375, 0.853422], abs=1e-4)
+    labels = tenant.post("/classify", {"adapter": "labels-biases", "input": text, "logits": True}).json["data"][0]
+    assert labels["logits"] == pytest.approx([0.463009, -0.391528], abs=1e-4)
