@@ -101,21 +101,11 @@ static void stream_free(void *task)
 
 /* ---- sending, on the HTTP thread ---- */
 
-static int put(const char *bytes, size_t length, void *out)
-{
-    return buf_append(out, bytes, length);
-}
-
 static int print_event(struct status_stream *f)
 {
-    json_t *event = status_json(f->request);
     buf_clear(&f->out);
     f->sent = 0;
-    int failed = !event || buf_append_string(&f->out, "data: ") != 0 ||
-                 json_dump_callback(event, put, &f->out, REPLY_JSON_FLAGS) != 0 ||
-                 buf_append_string(&f->out, "\n\n") != 0;
-    json_decref(event);
-    return failed ? -1 : 0;
+    return reply_print_event(&f->out, status_json(f->request));
 }
 
 static ssize_t copy(struct status_stream *f, char *out, size_t max)

@@ -373,6 +373,15 @@ void reply_stream(struct request *r, ssize_t (*read)(struct request *r, char *ou
     reply_stream_of(r, "text/event-stream", read);
 }
 
+int reply_print_event(struct buf *out, json_t *event)
+{
+    int failed = !event || buf_append_string(out, "data: ") != 0 ||
+                 json_dump_callback(event, append, out, REPLY_JSON_FLAGS) != 0 ||
+                 buf_append_string(out, "\n\n") != 0;
+    json_decref(event);
+    return failed ? -1 : 0;
+}
+
 void reply_stream_of(struct request *r, const char *content_type,
                      ssize_t (*read)(struct request *r, char *out, size_t max))
 {

@@ -20,6 +20,9 @@ void reply_conflict(struct request *r, const char *digest, const struct err *e);
 enum { REPLY_STREAM_END = -1, REPLY_STREAM_BROKEN = -2 };
 void reply_stream(struct request *r, ssize_t (*read)(struct request *r, char *out, size_t max));
 
+/* Put an event of such a stream behind `out`. Consumes `event`, which may be NULL; -1: out of memory. */
+MUST_USE int reply_print_event(struct buf *out, json_t *event);
+
 /* The same for any other content: 200, `content_type` (static). */
 void reply_stream_of(struct request *r, const char *content_type,
                      ssize_t (*read)(struct request *r, char *out, size_t max));

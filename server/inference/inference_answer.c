@@ -191,18 +191,9 @@ int inference_answer(struct inference *q, json_t **out, struct err *e)
 
 /* ---- events ---- */
 
-static int append(const char *bytes, size_t length, void *out)
-{
-    return buf_append(out, bytes, length);
-}
-
 int inference_answer_add_event(struct inference *q, json_t *data)
 {
-    int failed = !data || buf_append_string(&q->event, "data: ") != 0 ||
-                 json_dump_callback(data, append, &q->event, REPLY_JSON_FLAGS) != 0 ||
-                 buf_append_string(&q->event, "\n\n") != 0;
-    json_decref(data);
-    return failed ? -1 : 0;
+    return reply_print_event(&q->event, data);
 }
 
 /* There is one choice: what is said at its end is said at the end of all. */

@@ -108,21 +108,6 @@ static void stream_free(void *task)
 
 /* ---- reading, on a job thread ---- */
 
-static int put(const char *bytes, size_t length, void *out)
-{
-    return buf_append(out, bytes, length);
-}
-
-static int print_event(const struct job_row *j, const struct job_event *v, struct buf *out)
-{
-    json_t *event = job_json_event(j, v);
-    int failed = !event || buf_append_string(out, "data: ") != 0 ||
-                 json_dump_callback(event, put, out, REPLY_JSON_FLAGS) != 0 ||
-                 buf_append_string(out, "\n\n") != 0;
-    json_decref(event);
-    return failed ? -1 : 0;
-}
-
 /* The events first: what is written after the state was read says so by a change of its own. */
 static int read_more(struct job_stream *f, struct registry *registry, struct buf *out, int64_t *place,
                      bool *more, bool *over, struct err *e)
@@ -135,7 +120,7 @@ static int read_more(struct job_stream *f, struct registry *registry, struct buf
     *over = job_is_over(j.status);
     int result = job_rows_events(registry, &j, *place, false, EVENTS_AT_ONCE, events, &count, more, e);
     for (size_t i = 0; i < count; i++) {
-        if (result == 0 && print_event(&j, &events[i], out) != 0)
+        if (result == 0 && reply_print_event(out, job_json_event(&j, &events[i])) != 0)
             result = err_memory(e);
         *place = events[i].place;
         job_event_fini(&events[i]);
