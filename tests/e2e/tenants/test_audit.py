@@ -169,6 +169,7 @@ CHANGES = {
     ("POST", "/v1/fine_tuning/jobs/{id}/pause"): {"job.pause"},
     ("POST", "/v1/fine_tuning/jobs/{id}/resume"): {"job.resume"},
     ("POST", "/train/estimate"): set(),
+    ("POST", "/train/preview"): set(),
     ("POST", "/tenants"): {"tenant.create"},
     ("PATCH", "/tenants/{id}"): {"tenant.change"},
     ("DELETE", "/tenants/{id}"): {"tenant.delete"},
