@@ -1,5 +1,6 @@
 /* Guesses in the engine's steps: several tokens of a sequence that copies are checked by one pass over the
  * weights. Which tokens come does not change: each is chosen from the same logits, by the same draws. */
+#include "core/base/least.h"
 #include "core/engine/constraint.h"
 #include "core/engine/engine_private.h"
 
@@ -10,12 +11,10 @@ static const double copies_rate = 1.0 / 16, copies_much = 0.5;
  * sequence begin again is not computed before that. */
 static int guess_room(const struct engine *g, const struct sequence *q, int share)
 {
-    int left = q->new_tokens_max - q->new_tokens - 1,
-        unstretched = g->info->stretched_beyond - q->prompt_tokens - q->new_tokens;
+    int left = least(q->new_tokens_max - q->new_tokens - 1, least(GUESS_MAX, share));
     if (g->info->stretched_whole && !q->stretched)
-        left = left < unstretched ? left : unstretched;
-    left = left < GUESS_MAX ? left : GUESS_MAX;
-    return left < share ? left : share;
+        left = least(left, g->info->stretched_beyond - q->prompt_tokens - q->new_tokens);
+    return left;
 }
 
 /* Where a constraint leaves one token, that one, and those behind it as long as there is one each; at most
@@ -43,19 +42,22 @@ static int guess_forced(const struct sequence *q, int32_t *out, int most)
 static void guess(const struct engine *g, struct sequence *q, int share)
 {
     int32_t *tokens = (int32_t *)q->request.tokens;
-    int known = q->prompt_tokens + q->new_tokens, capacity = q->prompt_tokens + q->new_tokens_max;
+    int known = q->prompt_tokens + q->new_tokens, capacity = q->prompt_tokens + q->new_tokens_max,
+        room = guess_room(g, q, share);
     q->draft_kind = DRAFT_FORCED;
-    q->guessed = guess_forced(q, tokens + known, guess_room(g, q, share));
+    q->guessed = guess_forced(q, tokens + known, room);
     if (q->guessed == 0)
-        q->guessed = draft_guess(&q->draft, capacity, tokens, q->prompt_tokens, known, tokens + known,
-                                 guess_room(g, q, share), &q->draft_kind);
+        q->guessed = draft_guess(&q->draft, capacity, tokens, q->prompt_tokens, known, tokens + known, room,
+                                 &q->draft_kind);
 }
 
 int engine_draft(struct engine *g, int count, int room)
 {
     struct worth_step s;
     int with = 0, copying = 0, drafted = 0;
-    room = !g->options.drafts ? 0 : room < ENGINE_ROWS_MORE ? room : ENGINE_ROWS_MORE;
+    if (!g->options.drafts)
+        return 0;
+    room = least(room, ENGINE_ROWS_MORE);
     for (int i = 0; i < count; i++) {
         guess(g, g->order[i], (room + count - 1) / count);
         with += g->order[i]->guessed > 0;
@@ -66,7 +68,7 @@ int engine_draft(struct engine *g, int count, int room)
     bool known = worth_begin(&s, &g->step_cost, count, copying < count);
     for (int i = 0; i < count; i++) {
         struct sequence *q = g->order[i];
-        int most = q->guessed < room ? q->guessed : room;
+        int most = least(q->guessed, room);
         q->guessed = known && most > 0 ? worth_take(&s, &q->trust, q->draft_kind, most) : 0;
         if (q->guessed > 0)
             scheduler_draft(&q->s, q->guessed);

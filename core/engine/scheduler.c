@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/base/least.h"
+
 /* Fixed point: a counter moves by UNIT / weight for each prompt token. */
 #define UNIT (UINT64_C(1) << 20)
 
@@ -250,11 +252,6 @@ void scheduler_remove(struct scheduler *s, struct schedulable *q)
     q->account = NULL;
     if (s->kv)
         kvcache_release(s->kv, &q->kv);
-}
-
-static int least(int a, int b)
-{
-    return a < b ? a : b;
 }
 
 /* What a step can still hold. */

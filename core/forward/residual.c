@@ -29,7 +29,8 @@ static void add_rows(struct forward *f, const struct input *in, const struct nor
     int hidden = f->model->config.hidden;
     for (int t = w->index; t < in->rows.count; t += w->count) {
         norm_row(n, in->rows.delta[t], row_at(f->branch, t, hidden), w->scratch);
-        vector_scale(w->scratch, f->model->config.residual_multiplier, hidden);
+        if (f->model->config.residual_multiplier != 1)
+            vector_scale(w->scratch, f->model->config.residual_multiplier, hidden);
         vector_add(row_at(f->x, t, hidden), w->scratch, hidden);
     }
 }

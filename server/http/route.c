@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/least.h"
 #include "server/base/fields.h"
 
 const struct route_body route_body_none = {.kind = ROUTE_BODY_NONE};
@@ -102,11 +103,6 @@ static int tidy(const char *path, char out[NEAR_BYTES_MAX + 1])
         used--;
     out[used] = '\0';
     return *path ? -1 : 0;
-}
-
-static int least(int a, int b)
-{
-    return a < b ? a : b;
 }
 
 /* Letters to insert, drop or replace. (Wagner and Fischer 1974, one row.) */

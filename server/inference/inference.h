@@ -248,6 +248,11 @@ MUST_USE int inference_want_choice(struct inference *q, const char *field, const
 json_t *inference_answer_adapters(const struct inference *q);
 json_t *inference_answer_token_text(const struct inference *q, int32_t token);
 json_t *inference_answer_number(double value); /* null for what JSON cannot say */
+/* Hexadecimal digits for the id of a part of an answer, which stands at `place` [count]: the same each time
+ * it is asked for, and in no other answer. */
+enum { INFERENCE_DIGITS = 64 };
+void inference_answer_digits(const struct inference *q, const int *place, int count,
+                             char out[INFERENCE_DIGITS + 1]);
 /* Append `data`, which is taken over, to q->event. -1: memory ran out. */
 int inference_answer_add_event(struct inference *q, json_t *data);
 

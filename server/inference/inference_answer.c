@@ -1,7 +1,10 @@
 /* The answer of POST /infer: as a whole, or as server-sent events. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
+#include "core/base/hex.h"
+#include "core/base/sha256.h"
 #include "server/http/adapter_json.h"
 #include "server/inference/inference.h"
 #include "server/http/list.h"
@@ -190,6 +193,19 @@ int inference_answer(struct inference *q, json_t **out, struct err *e)
 }
 
 /* ---- events ---- */
+
+void inference_answer_digits(const struct inference *q, const int *place, int count,
+                             char out[INFERENCE_DIGITS + 1])
+{
+    static_assert(INFERENCE_DIGITS == 2 * SHA256_BYTES, "a whole digest");
+    uint8_t digest[SHA256_BYTES];
+    struct sha256 hash;
+    sha256_init(&hash);
+    sha256_update(&hash, q->r->id, strlen(q->r->id));
+    sha256_update(&hash, place, (size_t)count * sizeof *place);
+    sha256_final(&hash, digest);
+    hex_encode(digest, SHA256_BYTES, out);
+}
 
 int inference_answer_add_event(struct inference *q, json_t *data)
 {

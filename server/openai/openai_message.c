@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/base/hex.h"
-#include "core/base/sha256.h"
 #include "server/http/list.h"
 #include "server/openai/openai.h"
 
@@ -20,15 +18,8 @@ static json_t *text_json(const struct buf *text, size_t from)
 void openai_message_call_id(const struct inference_choice *c, int call, char out[OPENAI_CALL_ID_MAX + 1])
 {
     const struct call_format *f = c->q->reading.form.calls;
-    uint8_t digest[SHA256_BYTES];
-    char digits[2 * SHA256_BYTES + 1];
-    struct sha256 hash;
-    sha256_init(&hash);
-    sha256_update(&hash, c->q->r->id, strlen(c->q->r->id));
-    sha256_update(&hash, &c->index, sizeof c->index);
-    sha256_update(&hash, &call, sizeof call);
-    sha256_final(&hash, digest);
-    hex_encode(digest, SHA256_BYTES, digits);
+    char digits[INFERENCE_DIGITS + 1];
+    inference_answer_digits(c->q, (const int[]){c->index, call}, 2, digits);
     if (f && f->short_id)
         snprintf(out, OPENAI_CALL_ID_MAX + 1, "%.*s", CALL_ID_SHORT, digits);
     else

@@ -2,8 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/base/hex.h"
-#include "core/base/sha256.h"
 #include "core/system/clock.h"
 #include "server/http/list.h"
 #include "server/http/reply.h"
@@ -18,14 +16,8 @@ void responses_item_id(const struct inference_choice *c, const struct responses_
                        char out[RESPONSES_ID_MAX + 1])
 {
     static const char *const kinds[] = {"rs", "msg", "fc"};
-    uint8_t digest[SHA256_BYTES];
-    char digits[2 * SHA256_BYTES + 1];
-    struct sha256 hash;
-    sha256_init(&hash);
-    sha256_update(&hash, c->q->r->id, strlen(c->q->r->id));
-    sha256_update(&hash, &item->index, sizeof item->index);
-    sha256_final(&hash, digest);
-    hex_encode(digest, SHA256_BYTES, digits);
+    char digits[INFERENCE_DIGITS + 1];
+    inference_answer_digits(c->q, &item->index, 1, digits);
     snprintf(out, RESPONSES_ID_MAX + 1, "%s_%.*s", kinds[item->kind], ID_DIGITS, digits);
 }
 

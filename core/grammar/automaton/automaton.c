@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/least.h"
 #include "core/grammar/automaton/analysis.h"
 #include "core/grammar/automaton/utf8_ranges.h"
 
@@ -59,11 +60,6 @@ static int add_state(struct compiler *c, enum automaton_kind kind, int a, int b,
         return -1;
     c->states[c->state_count] = (struct automaton_state){.kind = kind, .a = a, .b = b, .need = need};
     return c->state_count++;
-}
-
-static int least(int a, int b)
-{
-    return a < b ? a : b;
 }
 
 static int most(int a, int b)

@@ -4,6 +4,7 @@ import shutil
 import time
 
 from client import SCALE
+from daemon import DEMO
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -17,6 +18,12 @@ def missing():
     except ImportError:
         return "python3-selenium is not installed"
     return None
+
+
+def upload(client, name, like="mask", **more):
+    answer = client.upload(os.path.join(DEMO, "adapters", like), name=name, **more)
+    assert answer.status == 201, answer
+    return answer.json["version"]
 
 
 class Browser:

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from browser import upload
 from client import form_body
 from daemon import DEMO, FIXTURES
 
@@ -18,12 +19,6 @@ def acme(daemon):
     client = daemon.tenant(name)
     client.name = name
     return client
-
-
-def upload(client, name, like="mask", **more):
-    answer = client.upload(os.path.join(DEMO, "adapters", like), name=name, **more)
-    assert answer.status == 201, answer
-    return answer.json["version"]
 
 
 def text_of(b, css):

@@ -12,17 +12,12 @@ import time
 import pytest
 
 import registry_file
+from browser import upload
 from client import SCALE, form_body, read
 from daemon import BUILD, DEMO
 
 pytestmark = pytest.mark.skipif(not os.environ.get("ADAPTERD_CONSOLE"), reason="the long round: make console-test")
 AXE = "axe-core@4.10.3"
-
-
-def upload(client, name, like="mask", **more):
-    answer = client.upload(os.path.join(DEMO, "adapters", like), name=name, **more)
-    assert answer.status == 201, answer
-    return answer.json["version"]
 
 
 def texts(b, css):

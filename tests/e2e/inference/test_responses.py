@@ -10,7 +10,7 @@ import pytest
 from client import eventually
 from daemon import DEMO, ROOT, Daemon
 from test_residency import Held
-from test_tools import FORMATS, TEMPLATE, make_model
+from test_tools import FORMATS, TEMPLATE, good, make_model, refused
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 ASK = [{"role": "user", "content": "What is the weather in Paris?"}]
@@ -34,16 +34,6 @@ def thinker(tmp_path_factory):
     assert tenant.upload(os.path.join(DEMO, "adapters", "voice"), name="voice").status == 201
     yield tenant
     d.stop()
-
-
-def good(answer):
-    assert answer.status == 200, answer
-    return answer.json
-
-
-def refused(answer, code, param, *words):
-    assert (answer.status, answer.json["error"]["code"], answer.json["error"]["param"]) == (400, code, param), answer
-    assert all(word in answer.json["error"]["message"] for word in words), answer
 
 
 def plain(output):
